@@ -1,0 +1,162 @@
+"""THE interface. A suite sees text in and numbers out; how a model makes them is the adapter's affair.
+
+Most people subclass `TokenAdapter` (token_adapter.py), which is smaller. A capability is a method that is overridden; one that
+is missing becomes a row "unsupported" on the board, not a crash.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmbench.errors import Unsupported, UsageError
+from llmbench.ledger import Ledger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llmbench.data import Text
+
+Progress = Callable[[str, float, str], None]  # what is being done, share done in [0, 1], a short remark
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the board says about a model. Sizes in bytes; None where it does not apply or is not known."""
+
+    name: str
+    family: str
+    tokenizer: str
+    parameters: int | None
+    context: int | None
+    dtype: str | None
+    device: str
+    fingerprint: str
+    weights_bytes: int | None = None
+    training: Mapping[str, Any] | None = None  # seconds, steps, curve
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text to be charged, after `given`, which is free."""
+
+    text: str
+    given: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or before any of `stop`.
+
+    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling.
+    """
+
+    prompt: str
+    max_tokens: int | None = None
+    max_bytes: int | None = None
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    forced: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is None and self.max_bytes is None and self.forced is None:
+            raise UsageError("a request needs max_tokens or max_bytes")
+        if self.temperature < 0:
+            raise UsageError(f"temperature {self.temperature} is below 0", hint="0 is greedy")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top_k {self.top_k} is below 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p {self.top_p} is outside (0, 1]")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the answer to request number `row`, as it arrives; `finish` is set on the last one."""
+
+    row: int
+    text: str
+    tokens: int
+    finish: Literal["length", "stop"] | None = None
+
+
+WindowRule = Literal["rolling", "half"] | int
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a text longer than the context is cut: `rolling`, `half`, or a stride in tokens."""
+
+    rule: WindowRule = "half"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rule, int) and self.rule < 1:
+            raise UsageError(f"stride {self.rule} is below 1")
+
+    def stride(self, context: int) -> int:
+        """Tokens charged by each window after the first, in 1 .. context."""
+        if self.rule == "rolling":
+            return context
+        if self.rule == "half":
+            return max(1, context // 2)
+        return min(self.rule, context)
+
+    def __str__(self) -> str:
+        return f"stride:{self.rule}" if isinstance(self.rule, int) else self.rule
+
+
+def default_cache() -> Path:
+    """Where trained baselines are kept: $LLMBENCH_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("LLMBENCH_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmbench"
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What an adapter may use to get ready: the suite's training text, a seed, a device, a place to keep what it trained."""
+
+    train: Text | None = None
+    valid: Text | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    cache: Path = field(default_factory=default_cache)
+    progress: Progress = lambda what, share, remark: None
+
+
+class Adapter(ABC):
+    """One model. `score` and `generate` raise Unsupported where a model cannot."""
+
+    @classmethod
+    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
+        """The model, ready. The default calls the class with the card's `arguments`; override it to train on `materials.train`."""
+        return cls(**arguments)
+
+    @property
+    @abstractmethod
+    def info(self) -> ModelInfo:
+        """What this model is."""
+
+    def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
+        """For each passage, in order, the ledger of chain-rule bits of `text` after `given`, and of nothing else."""
+        raise Unsupported(f"{type(self).__name__} does not score text")
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
+        """Answers, streamed; a chunk that is yielded is on the host."""
+        raise Unsupported(f"{type(self).__name__} does not generate text")
+
+    def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
+        """The symbols that may follow `given` (their bytes) and the probability of each."""
+        raise Unsupported(f"{type(self).__name__} does not show its next-symbol distribution")
+
+    def close(self) -> None:
+        """Free what the model holds."""
+        return

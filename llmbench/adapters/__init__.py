@@ -1,0 +1,1 @@
+"""One file a kind of backend. Adapters never import each other."""

@@ -1,0 +1,80 @@
+"""The floor that learns: a byte n-gram, counted on the training text in a second."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llmbench.adapter import Adapter, Materials, ModelInfo, Passage, Window
+from llmbench.errors import UsageError
+from llmbench.ledger import TOKEN, Ledger
+from llmbench.token_adapter import TokenAdapter
+from llmbench.vocabulary import Tokens
+from llmbench.witten_bell import WittenBell
+
+
+def _bytes(text: str) -> NDArray[np.int64]:
+    return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64)
+
+
+class ByteNgram(TokenAdapter):
+    """Interpolated Witten-Bell over bytes, with `order` bytes of history, counted on the training text."""
+
+    family, tokenizer, start = "n-gram", "bytes", (256,)
+
+    def __init__(self, documents: Sequence[str], order: int):
+        self.order = order
+        self.model = WittenBell([_bytes(document) for document in documents], order, 256)
+
+    @classmethod
+    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
+        if materials.train is None:
+            raise UsageError("byte-ngram needs a training text", hint="give one with --data train=PATH")
+        return cls([document.text for document in materials.train.documents], **arguments)
+
+    @property
+    def info(self) -> ModelInfo:
+        digest = hashlib.sha256(f"{__name__} {self.order}".encode() + self.model.digest()).hexdigest()
+        return ModelInfo("byte-ngram", self.family, self.tokenizer, self.model.size, self.order, "float64", "cpu", digest)
+
+    def encode(self, text: str) -> Tokens:
+        ids = _bytes(text)
+        at = np.arange(len(ids), dtype=np.int64)
+        return Tokens(ids, at, at + 1, np.zeros(len(ids)))
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return bytes(i for i in ids if i < 256)
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """log p, in float64. Each row is asked for all 256 bytes: for generation; scoring asks for one."""
+        line = ids.cpu().numpy()
+        rows, length = line.shape
+        padded = np.concatenate([np.zeros((rows, self.order), dtype=np.int64), line], axis=1)
+        histories = np.lib.stride_tricks.sliding_window_view(padded, self.order, axis=1)[:, 1:]  # (B, T, order)
+        since_start = np.zeros_like(line)
+        for t in range(length):  # bytes known at t: none right after a start symbol
+            since_start[:, t] = np.where(line[:, t] == 256, 0, (since_start[:, t - 1] if t else 0) + 1)
+        known = np.minimum(since_start, self.order)
+        flat = np.where(histories == 256, 0, histories).reshape(-1, self.order)
+        p = self.model.distributions(flat, known.reshape(-1))
+        return torch.from_numpy(np.log(p).reshape(rows, length, 256))
+
+    def prefill(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        kept = ids[:, -self.order :]
+        return kept, self.logits(kept)[:, -1]
+
+    def step(self, state: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.prefill(torch.cat([state, ids[:, None]], dim=1))
+
+    def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
+        for passage in passages:
+            given, whole = len(passage.given.encode()), _bytes(passage.given + passage.text)
+            bits = -np.log2(self.model.probabilities(whole))[given:]
+            at = np.arange(len(bits), dtype=np.int64)
+            yield Ledger(at, at + 1, bits, np.full(len(bits), TOKEN, dtype=np.uint8), len(bits), passage.id)

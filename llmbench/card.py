@@ -1,0 +1,94 @@
+"""Cards: one YAML file a model, in `baselines/` or anywhere. What it is, how it is made, and what others published about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from llmbench import strict_yaml
+from llmbench.strict_yaml import Strict
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Recipe(Strict):
+    """How a network is trained: a fixed number of steps, so that it can be done again."""
+
+    steps: Positive
+    batch: Positive = 32
+    length: Positive = Field(64, description="ids a row in one step")
+    learning_rate: float = Field(3e-3, gt=0, description="of AdamW")
+    matrix_learning_rate: float | None = Field(None, gt=0, description="where given, the weight matrices are trained by Muon at this rate")
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: Share = Field(0.03, description="share of the steps in which the rate rises")
+    final: Share = Field(0.02, description="share of the rate that is left at the end")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    evaluations: Positive = Field(8, description="how often the validation text is scored, evenly spaced")
+    hold_out: float = Field(0.05, gt=0, lt=0.5, description="tail of the training text held out where there is no validation text")
+
+
+class NetworkSpec(Strict):
+    """A network class, `module:Class` or `file.py:Class`, and its arguments."""
+
+    cls: str = Field(alias="class")
+    arguments: dict[str, int | float | bool | str] = {}
+
+
+class VocabularySpec(Strict):
+    """How text becomes symbols: every character of the training text, or its `size` most frequent words."""
+
+    splitter: Literal["characters", "words"] = "characters"
+    size: Positive | None = None
+
+
+class Estimate(Strict):
+    """What this model costs on two cores, as once measured: what --dry-run prints."""
+
+    seconds_per_step: float = Field(0.0, ge=0)
+    seconds_per_megabyte: float = Field(0.0, ge=0, description="of scored text")
+    memory_mb: float = Field(0.0, ge=0)
+
+
+class Published(Strict):
+    """A figure somebody else published."""
+
+    metric: str
+    value: float
+    protocol: str
+    source: str
+
+
+class Card(Strict):
+    """One model."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    stage: Annotated[int, Field(ge=0, le=6)] | None = Field(None, description="step of the roadmap; 0 for floors; none for a model of one's own")
+    family: str = ""
+    about: str = ""
+    adapter: str = Field(description="a name from `llmbench adapters`, module:Class, or file.py:Class")
+    arguments: dict[str, Any] = {}
+    network: NetworkSpec | None = None
+    vocabulary: VocabularySpec | None = None
+    recipe: Recipe | None = None
+    estimate: Estimate | None = None
+    licence: str = ""
+    published: list[Published] = []
+
+
+def read(path: Path) -> Card:
+    """The card in a YAML file; UsageError with file:line:column where it is wrong. Paths to .py files become absolute."""
+    data, places = strict_yaml.read(path)
+    card = strict_yaml.check(Card, data, places, path)
+    changes: dict[str, Any] = {"adapter": anchored(card.adapter, path.parent)}
+    if card.network:
+        changes["network"] = card.network.model_copy(update={"cls": anchored(card.network.cls, path.parent)})
+    return card.model_copy(update=changes)
+
+
+def anchored(spec: str, folder: Path) -> str:
+    """`file.py:Class` with the file's path made absolute from `folder`; anything else as it is."""
+    file, colon, name = spec.rpartition(":")
+    return f"{(folder / file).resolve()}:{name}" if colon and file.endswith(".py") else spec

@@ -1,0 +1,350 @@
+"""The command line. Results go to stdout, progress and warnings to stderr; what is imported is what the command needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import llmbench
+from llmbench.errors import LlmbenchError, UsageError
+
+if TYPE_CHECKING:
+    from llmbench.runner import Options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class _Group(click.Group):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from llmbench.errors import did_you_mean
+
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UsageError(f"unknown command {args[0]!r}", hint=did_you_mean(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group, context_settings=CONTEXT)
+@click.version_option(llmbench.__version__, prog_name="llmbench")
+def cli() -> None:
+    """Put every language model on the same board: bits per byte, text, speed, memory."""
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 2 for what the user got wrong, 1 for what the machine did not allow, 130 for Ctrl-C."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except LlmbenchError as error:
+        click.echo(f"llmbench: {error}", err=True)
+        code = 2
+    except click.ClickException as error:
+        click.echo(f"llmbench: {error.format_message()}", err=True)
+        code = 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone; that is no error
+        code = 0
+    except OSError as error:
+        click.echo(f"llmbench: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for item in value:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--data {item!r} is not NAME=PATH")
+        pairs[name] = path
+    return pairs
+
+
+_data = click.option("--data", multiple=True, metavar="NAME=PATH", callback=_pairs, help="Use this file as the text NAME.")
+_seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of training, sampling and generation.")
+_device = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
+_dtype = click.option("--dtype", default=None, help="Of the weights: float32, bfloat16, float16.")
+_threads = click.option("--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores).")
+
+
+@cli.command()
+@click.argument("suite")
+@click.option("--model", "models", multiple=True, metavar="SPEC", help="Also run this model: a baseline, a card, file.py:Class, module:Class.")
+@click.option("--only", multiple=True, metavar="NAME", help="Run only the models of these names.")
+@_data
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; one that exists is gone on with.")
+@_device
+@_dtype
+@_threads
+@click.option("--limit", default=None, type=click.IntRange(1), help="Ask about a seeded sample of N documents only.")
+@_seed
+@click.option(
+    "--timeout",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that one cell may take, its model's training included.",
+)
+@click.option("--offline", is_flag=True, help="Do not try to fetch anything.")
+@click.option("--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop.")
+def run(suite: str, dry_run: bool, **options: Any) -> int:
+    """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
+    from rich.console import Console
+
+    from llmbench import api, runner
+    from llmbench.renderers import table
+
+    chosen = _options(**options)
+    made = runner.plan(suite, chosen)
+    if dry_run:
+        from llmbench.estimate import estimate
+
+        _print_rows(("model", "task", "state", "seconds", "memory"), estimate(made))
+        return 0
+    from llmbench.progress import watcher
+
+    with watcher(made) as watching:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill keeps what is finished, like Ctrl-C
+        result, interrupted = runner.run(made, watching)
+        done = api.Run(result, made.out, interrupted)
+        api.write_boards(done.board, made.out)
+    table.print_to(Console(width=None if sys.stdout.isatty() else 140), done.board)
+    click.echo(f"wrote {made.out}/leaderboard.html, .md, .csv and run.json", err=True)
+    if interrupted:
+        click.echo(f"llmbench: interrupted; what is finished is kept: go on with --out {made.out}", err=True)
+        return 130
+    bad = [failure for failure in result.failures if failure.reason not in ("unavailable", "unsupported")]
+    return 1 if bad else 0
+
+
+def _options(**given: Any) -> Options:
+    from llmbench.runner import Options
+
+    given["models"], given["only"] = tuple(given["models"]), tuple(given["only"])
+    return Options(**given)
+
+
+@cli.command()
+@click.argument("spec")
+@click.argument("textfile", type=click.Path(path_type=Path))
+@click.option("--window", default="half", show_default=True, help="half, rolling, or a stride in tokens.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_data
+@_seed
+@_device
+@_dtype
+@_threads
+def score(
+    spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[str, str], seed: int, device: str, dtype: str | None, threads: int | None
+) -> int:
+    """Bits per byte of the model SPEC on one text."""
+    from llmbench import api
+    from llmbench.progress import spinner
+
+    rule: str | int = int(window) if window.isdigit() else window
+    _set_threads(threads)
+    with spinner() as progress:
+        facts = api.score(spec, textfile, window=rule, given=data, seed=seed, device=_pick(device), dtype=dtype, progress=progress)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return 0
+    value = facts["bits_per_byte"]
+    shown = value if isinstance(value, str) else f"{value:.4f}"
+    interval = "" if facts["low"] is None else f" (95 % interval {facts['low']:.4f} to {facts['high']:.4f})"
+    click.echo(f"{facts['model']} on {facts['text']}: {shown} bits per byte{interval}")
+    for key in ("bytes", "documents", "tokens", "words", "byte_perplexity", "word_perplexity", "token_perplexity", "signature"):
+        if facts[key] is not None:
+            click.echo(f"  {key}: {facts[key]:.4f}" if isinstance(facts[key], float) else f"  {key}: {facts[key]}")
+    return 0
+
+
+@cli.command()
+@click.argument("spec")
+@click.argument("prompt")
+@click.option("--max-bytes", default=300, show_default=True, type=click.IntRange(1))
+@click.option("--temperature", default=0.8, show_default=True, type=click.FloatRange(0), help="0 is greedy.")
+@click.option("--top-k", default=None, type=click.IntRange(1))
+@click.option("--top-p", default=None, type=click.FloatRange(0, 1, min_open=True))
+@click.option("--stop", multiple=True, help="End before this text.")
+@_data
+@_seed
+@_device
+@_dtype
+@_threads
+def generate(
+    spec: str,
+    prompt: str,
+    max_bytes: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    stop: tuple[str, ...],
+    data: Mapping[str, str],
+    **where: Any,
+) -> int:
+    """What the model SPEC says after PROMPT, as it says it."""
+    from llmbench import api
+    from llmbench.adapter import Request
+    from llmbench.progress import spinner
+
+    request = Request(prompt, max_bytes=max_bytes, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=where["seed"])
+    _set_threads(where.pop("threads"))
+    with spinner() as progress:
+        _, adapter = api.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
+    click.echo(prompt, nl=False)
+    for chunk in adapter.generate([request]):
+        click.echo(chunk.text, nl=False)
+        sys.stdout.flush()
+    click.echo()
+    return 0
+
+
+@cli.command()
+@click.argument("name")
+@_data
+@_seed
+@_device
+@_threads
+def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
+    """Train the baseline NAME (a run does it by itself when needed). Without --data, on the built-in tales."""
+    from llmbench import api, registry
+    from llmbench.checkpoints import checkpoint_folder
+    from llmbench.progress import spinner
+
+    card = registry.resolve(name)
+    if card.network is None or card.recipe is None:
+        raise UsageError(f"{card.name} is not a network that llmbench trains", hint="see `llmbench models`")
+    _set_threads(threads)
+    with spinner() as progress:
+        materials = api.materials(data, card, seed=seed, device=_pick(device), progress=progress)
+        adapter = registry.make(card, materials)
+    from llmbench.card import VocabularySpec
+
+    facts = adapter.info.training or {}
+    click.echo(checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials))
+    for step, bits in facts.get("curve", []):
+        click.echo(f"  step {step}: {bits:.4f} bits per byte of the validation text", err=True)
+    click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)
+    return 0
+
+
+@cli.command()
+@click.argument("run_", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", default=None, type=click.Choice(["table", "md", "csv", "html"]), help="Print one format instead of writing the files."
+)
+def report(run_: Path, form: str | None) -> int:
+    """Draw the boards of RUN again, from its record alone."""
+    from llmbench import api
+
+    opened = api.open_run(run_)
+    if form:
+        click.echo(api.RENDERERS[form](opened.board), nl=False)
+    else:
+        api.write_boards(opened.board, opened.folder)
+        click.echo(f"wrote {opened.folder}/leaderboard.html, .md, .csv", err=True)
+    return 0
+
+
+@cli.command()
+def models() -> int:
+    """The baselines there are."""
+    from llmbench import registry
+
+    cards = [registry.resolve(name) for name in registry.names("baselines")]
+    cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
+    _print_rows(("model", "stage", "about"), [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards])
+    return 0
+
+
+@cli.command()
+@click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
+def suites(schema: bool) -> int:
+    """The suites there are."""
+    from llmbench import registry
+    from llmbench import suite as suite_module
+
+    if schema:
+        click.echo(json.dumps(suite_module.schema(), indent=2))
+        return 0
+    found = [suite_module.read(name) for name in registry.names("suites")]
+    _print_rows(("suite", "version", "about"), [(suite.name, str(suite.version), suite.file.about) for suite in found])
+    return 0
+
+
+@cli.command()
+def adapters() -> int:
+    """The adapters there are, outside packages' included."""
+    from llmbench import registry
+
+    _print_rows(("adapter", "where"), sorted(registry.adapters().items()))
+    return 0
+
+
+@cli.command()
+def metrics() -> int:
+    """The metrics there are."""
+    from llmbench.metrics.likelihood import METRICS
+
+    _print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in METRICS])
+    return 0
+
+
+@cli.group()
+def new() -> None:
+    """Write something to start from."""
+
+
+@new.command("adapter")
+@click.argument("name")
+def new_adapter(name: str) -> int:
+    """Write NAME.py, a working adapter with a test beside it."""
+    from llmbench.scaffold import write_adapter
+
+    written = write_adapter(name, Path.cwd())
+    for path in written:
+        click.echo(path)
+    click.echo(f"try: llmbench run quick --model {written[0].name}:{written[0].stem.title().replace('_', '')}", err=True)
+    return 0
+
+
+def _set_threads(threads: int | None) -> None:
+    """Before torch is loaded in this process."""
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+
+
+def _pick(device: str) -> str:
+    """auto -> cuda where torch can use it."""
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
+    return "cpu"
+
+
+def _print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Texts: built in, and from files. A text is its bytes; nothing is normalised, re-encoded or stripped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.errors import UsageError, did_you_mean
+
+BUILT_IN = {"fables": ("fables.jsonl", "5aa5391c22de8b304dde63505b56483106914b96fbc1cec341526da980f1cfbf")}
+OVERLAP_BYTES = 50
+LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with its own context. `id` is unique within its Text."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents under a name, identified by the sha256 of their bytes (of the file's bytes where the file is one document)."""
+
+    name: str
+    documents: tuple[Document, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        if len(self.documents) == 1:
+            return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for document in self.documents:
+            data = document.text.encode()
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.hexdigest()
+
+    @cached_property
+    def bytes(self) -> int:
+        return sum(len(document.text.encode()) for document in self.documents)
+
+    def sample(self, limit: int | None, seed: int) -> Text:
+        """A seeded sample of `limit` documents in their old order; the whole text where it has no more than that."""
+        if limit is None or limit >= len(self.documents):
+            return self
+        chosen = sorted(random.Random(seed).sample(range(len(self.documents)), limit))
+        return Text(self.name, tuple(self.documents[i] for i in chosen))
+
+    def hold_out(self, share: float) -> tuple[Text, Text]:
+        """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a single document."""
+        if len(self.documents) == 1:
+            only = self.documents[0]
+            head, tail = (_fraction(only.text, a, b) for a, b in ((0.0, 1 - share), (1 - share, 1.0)))
+            return Text(self.name, (Document(only.id, head),)), Text(self.name, (Document(only.id, tail),))
+        wanted, size, first = share * self.bytes, 0, len(self.documents)
+        while first > 1 and size < wanted:
+            first -= 1
+            size += len(self.documents[first].text.encode())
+        return Text(self.name, self.documents[:first]), Text(self.name, self.documents[first:])
+
+
+def load(name: str, source: str | Path, split: Mapping[str, Any] | None = None, select: Mapping[str, str] | None = None) -> Text:
+    """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to the lines whose fields match `select`.
+
+    Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left.
+    """
+    if str(source) in BUILT_IN:
+        where, raw = str(source), _built_in(str(source))
+        documents = list(_json_lines(raw, where, select))
+    else:
+        path = Path(source)
+        where, raw = str(path), _read(path)
+        if path.suffix == ".jsonl":
+            documents = list(_json_lines(raw, where, select))
+        elif select:
+            raise UsageError("`select` needs fields, and only a .jsonl file has them", where=where)
+        else:
+            documents = [Document(path.stem, _decode(raw, where))]
+    if split:
+        documents = list(_cut(documents, split, where))
+    documents = [document for document in documents if document.text]
+    if not documents:
+        raise UsageError("the text is empty", where=where, hint=f"it was to be the text {name!r}")
+    return Text(name, tuple(documents))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the text: {error.strerror}", where=str(path)) from None
+
+
+def _built_in(name: str) -> bytes:
+    file, sha256 = BUILT_IN[name]
+    raw = resources.files("llmbench").joinpath("texts", file).read_bytes()
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise UsageError("the built-in text does not have its checksum", where=file, hint="install llmbench again")
+    return raw
+
+
+def _decode(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise UsageError(
+            f"not UTF-8: byte 0x{raw[error.start]:02x}", where=f"{where}:{line}:{column}", hint="convert the file to UTF-8 first"
+        ) from None
+
+
+def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Iterator[Document]:
+    seen: set[str] = set()
+    for number, line in enumerate(_decode(raw, where).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise UsageError("a line must be an object with a string in the field `text`", where=f"{where}:{number}:1")
+        try:
+            row["text"].encode()
+        except UnicodeEncodeError:
+            raise UsageError("the field `text` holds half a surrogate pair, which no UTF-8 text has", where=f"{where}:{number}:1") from None
+        for key in select or {}:
+            if key not in row:
+                raise UsageError(f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row))
+        if select and any(row[key] != value for key, value in select.items()):
+            continue
+        identity = str(row.get("id", number))
+        if identity in seen:
+            raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
+        seen.add(identity)
+        yield Document(identity, row["text"])
+
+
+def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:
+    (kind, value), *more = split.items()
+    if more or kind not in ("separator", "regex", "fraction"):
+        raise UsageError("a split is one of separator, regex, fraction", where=where)
+    for document in documents:
+        if kind == "fraction":
+            part = _fraction(document.text, *value)
+            if not part:
+                raise UsageError(
+                    f"too short to split: {len(document.text.encode())} bytes have nothing between {value[0]} and {value[1]}", where=where
+                )
+            yield Document(document.id, part)
+            continue
+        parts = document.text.split(value) if kind == "separator" else _at_starts(document.text, value, where)
+        parts = [part for part in parts if part]
+        if len(parts) < 2:
+            raise UsageError(f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where)
+        width = len(str(len(parts)))
+        for number, part in enumerate(parts, 1):
+            yield Document(f"{document.id}-{number:0{width}d}", part)
+
+
+def _at_starts(text: str, pattern: str, where: str) -> list[str]:
+    try:
+        starts = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
+    except re.error as error:
+        raise UsageError(f"the regex {pattern!r} is wrong: {error}", where=where) from None
+    edges = sorted({0, *starts, len(text)})
+    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _fraction(text: str, low: float, high: float) -> str:
+    """The part of the bytes from low to high, both ends moved forward to a character's first byte."""
+    raw = text.encode()
+    ends = []
+    for share in (low, high):
+        at = int(len(raw) * share + 1e-9)
+        while at < len(raw) and raw[at] & 0xC0 == 0x80:
+            at += 1
+        ends.append(at)
+    return raw[ends[0] : ends[1]].decode()
+
+
+def block_edges(text: str) -> list[int]:
+    """Byte offsets that cut one long text into items: at least 30 blocks, of at least 4 KB where the text allows it, at blank
+    lines, else line ends, else spaces near the even places. [0, n] where the text is too short for two blocks of 200 bytes.
+    """
+    raw = text.encode()
+    n = len(raw)
+    count = min(max(LEAST_BLOCKS, n // BLOCK_BYTES), n // LEAST_BLOCK_BYTES)
+    edges = [0]
+    for i in range(1, count):
+        ideal, reach = n * i // count, n // count // 3
+        edges.append(_natural_break(raw, ideal, max(edges[-1] + 1, ideal - reach), ideal + reach))
+    return [*edges, n]
+
+
+def _natural_break(raw: bytes, ideal: int, low: int, high: int) -> int:
+    for mark in (b"\n\n", b"\n", b" "):
+        after = raw.find(mark, ideal - len(mark), high - len(mark))
+        before = raw.rfind(mark, low - len(mark), ideal)
+        places = [at + len(mark) for at in (before, after) if at >= 0 and low <= at + len(mark) < high]
+        if places:
+            return min(places, key=lambda at: abs(at - ideal))
+    while raw[ideal] & 0xC0 == 0x80:
+        ideal += 1
+    return ideal
+
+
+def overlap_share(test: Text, train: Text, length: int = OVERLAP_BYTES) -> float | None:
+    """Share of the test's substrings of `length` bytes that also occur in the training text; None where the test has none so long.
+
+    Substrings are compared by a 64-bit polynomial hash: a false match is a matter of 1e-7 even for a gigabyte of text.
+    """
+    wanted = _hashes(test, length)
+    if not wanted.size:
+        return None
+    return float(np.isin(wanted, np.unique(_hashes(train, length))).mean())
+
+
+def _hashes(text: Text, length: int) -> NDArray[np.uint64]:
+    parts = []
+    for document in text.documents:
+        data = np.frombuffer(document.text.encode(), dtype=np.uint8).astype(np.uint64)
+        if len(data) < length:
+            continue
+        windows = np.zeros(len(data) - length + 1, dtype=np.uint64)
+        for offset in range(length):
+            windows = windows * np.uint64(0x9E3779B97F4A7C15) + data[offset : offset + len(windows)] + np.uint64(1)
+        parts.append(windows)
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)

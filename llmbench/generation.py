@@ -1,0 +1,171 @@
+"""Generation owned once for every token model: prefill and step, sampling, stop strings, streaming.
+
+Each request has its own random numbers, so an answer does not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llmbench.adapter import Chunk, Request
+from llmbench.errors import ModelError
+from llmbench.vocabulary import Tokens
+
+
+class TokenModel(Protocol):
+    """What generation needs of a model; TokenAdapter says what each part means."""
+
+    context: int | None
+    start: tuple[int, ...]
+    ends: tuple[int, ...]
+    unknown: int | None
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def caches(self) -> bool: ...
+    def encode(self, text: str) -> Tokens: ...
+    def decode(self, ids: Sequence[int]) -> bytes: ...
+    def prefill(self, ids: Tensor) -> tuple[Any, Tensor]: ...
+    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]: ...
+
+
+def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
+    """Chunks of all answers as they come. Prompts of the same number of tokens run as one batch, so nothing is padded."""
+    groups: dict[int, list[_Answer]] = defaultdict(list)
+    for row, request in enumerate(requests):
+        answer = _Answer(model, row, request)
+        groups[len(answer.line)].append(answer)
+    for group in groups.values():
+        yield from _run(model, group)
+
+
+def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
+    with torch.inference_mode():
+        state, logits = model.prefill(_lines(model, answers, _room(model, len(answers[0].line))))
+        position = min(len(answers[0].line), _room(model, len(answers[0].line)))
+    while True:
+        values = _finite(logits.double().cpu().numpy())
+        chosen = []
+        for answer, row in zip(answers, values, strict=True):
+            token = answer.choose(row)
+            chosen.append(token)
+            if not answer.finish:
+                yield from answer.take(token)
+        if all(answer.finish for answer in answers):
+            return
+        with torch.inference_mode():
+            if model.caches and model.context is not None and position >= model.context:
+                keep = max(1, model.context // 2)  # the cache is full: go on from the last half of it
+                state, logits = model.prefill(_lines(model, answers, keep))
+                position = keep
+            else:
+                state, logits = model.step(state, torch.tensor(chosen, device=model.device))
+                position += 1
+
+
+def _room(model: TokenModel, length: int) -> int:
+    """How many of the prompt's last ids are read: all that the context holds."""
+    return length if model.context is None else min(length, model.context)
+
+
+def _lines(model: TokenModel, answers: Sequence[_Answer], keep: int) -> Tensor:
+    return torch.tensor([answer.line[-keep:] for answer in answers], device=model.device)
+
+
+def _finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    if np.isnan(logits).any() or np.isposinf(logits).any():
+        raise ModelError("logits hold NaN or +inf while generating", hint="look at the weights")
+    return logits
+
+
+def sample(logits: NDArray[np.float64], request: Request, rng: np.random.Generator) -> int:
+    """One id from (V,) logits: greedy at temperature 0, else by temperature, then top-k, then top-p (Holtzman et al. 2020)."""
+    if request.temperature == 0:
+        return int(np.argmax(logits))
+    scaled = (logits - logits.max()) / request.temperature
+    order = np.argsort(-scaled, kind="stable")
+    p = np.exp(scaled[order])
+    if request.top_k is not None:
+        p[request.top_k :] = 0.0
+    p /= p.sum()
+    if request.top_p is not None:  # the fewest symbols that together reach top_p
+        p[np.searchsorted(np.cumsum(p), request.top_p) + 1 :] = 0.0
+    total = np.cumsum(p)
+    return int(order[np.searchsorted(total, rng.random() * total[-1], side="right")])
+
+
+@dataclass
+class _Answer:
+    """One answer in the making: its ids, its random numbers, its text so far."""
+
+    model: TokenModel
+    row: int
+    request: Request
+    line: list[int] = field(init=False)
+    finish: Literal["length", "stop"] | None = None
+
+    def __post_init__(self) -> None:
+        self.line = [*self.model.start, *self.model.encode(self.request.prompt).ids.tolist()]
+        if not self.line:
+            raise ModelError("an empty prompt for a model without a start symbol")
+        self.rng = np.random.default_rng(self.request.seed)
+        self.reader = codecs.getincrementaldecoder("utf-8")("replace")
+        self.held = ""  # text that may yet turn out to begin a stop string
+        self.made = self.written = 0
+        self.forced = None if self.request.forced is None else self.model.encode(self.request.forced).ids.tolist()
+
+    def choose(self, logits: NDArray[np.float64]) -> int:
+        """The next id, appended to the line; rows that are done go on silently, to keep the batch whole."""
+        if self.forced is not None and not self.finish:
+            token = self.forced[self.made] if self.made < len(self.forced) else self.line[-1]
+        else:
+            if self.model.unknown is not None:
+                logits = logits.copy()
+                logits[self.model.unknown] = -np.inf
+            token = sample(logits, self.request, self.rng)
+        self.line.append(token)
+        return token
+
+    def take(self, token: int) -> Iterator[Chunk]:
+        """The chunks that this id makes certain; sets `finish` with the last one."""
+        request = self.request
+        self.made += 1
+        ended = token in self.model.ends and self.forced is None
+        data = b"" if ended else self.model.decode([token])
+        most = len(self.forced) if self.forced is not None else request.max_tokens or 4 * (request.max_bytes or 0)
+        full = most is not None and self.made >= most
+        self.held += self.reader.decode(data, final=ended or full)
+        if ended:
+            self.finish = "stop"
+        stopped = [at for at in (self.held.find(stop) for stop in request.stop) if at >= 0]
+        if stopped:
+            self.held, self.finish = self.held[: min(stopped)], "stop"
+        room = None if request.max_bytes is None else request.max_bytes - self.written
+        if room is not None and len(self.held.encode()) >= room:
+            kept = self.held.encode()[:room].decode(errors="ignore")
+            self.held, self.finish = kept, self.finish if self.finish and kept == self.held else "length"
+        if full and not self.finish:
+            self.finish = "length"
+        wait = 0 if self.finish else self._beginning_of_stop()
+        text, self.held = self.held[: len(self.held) - wait], self.held[len(self.held) - wait :]
+        self.written += len(text.encode())
+        if text or self.finish:
+            yield Chunk(self.row, text, self.made, self.finish)
+
+    def _beginning_of_stop(self) -> int:
+        """Length of the longest end of the held text that begins some stop string."""
+        most = max((len(stop) for stop in self.request.stop), default=1) - 1
+        for size in range(min(most, len(self.held)), 0, -1):
+            if any(stop.startswith(self.held[-size:]) for stop in self.request.stop):
+                return size
+        return 0

@@ -1,0 +1,242 @@
+"""From records to a board: tables, notes, failures, samples, as plain data that any renderer can draw. Sees no model and no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmbench.record import Failure, ModelRow, Record, Score
+
+STAGES = {
+    0: "Floors",
+    1: "Stage 1: characters, feed-forward",
+    2: "Stage 2: words, feed-forward",
+    3: "Stage 3: recurrent",
+    4: "Stage 4: transformer",
+    5: "Stage 5: pretrained",
+    6: "Stage 6: fine-tuned",
+    None: "Models of one's own",
+}
+SAMPLE_CHARACTERS = 2000  # of one continuation, on a board
+
+
+@dataclass(frozen=True)
+class Column:
+    """`numeric`: sorted and set as numbers. `help`: what it is, in a line."""
+
+    key: str
+    title: str
+    help: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, where there is one."""
+
+    text: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model's row of a table."""
+
+    model: str
+    stage: int | None
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task's comparison. `lines` go by stage, then by the first metric; `scale` is the range that interval bars are drawn in."""
+
+    task: str
+    columns: list[Column]
+    lines: list[Line]
+    notes: list[str]
+    signature: str
+    scale: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Saying:
+    """A prompt, and what each model said after it."""
+
+    prompt: str
+    answers: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Board:
+    title: str
+    facts: list[tuple[str, str]]
+    tables: list[Table]
+    failures: list[Failure]
+    sayings: list[Saying] = field(default_factory=list)
+    models: list[ModelRow] = field(default_factory=list)
+
+
+COLUMNS = [
+    Column("rank", "rank", "best and worst rank that the data allow, all pairs tested, Holm-corrected; compressors are not ranked"),
+    Column("model", "model", "name of the model", numeric=False),
+    Column("bits_per_byte", "bits/byte", "bits the model needs for the text / bytes of the text, with its 95 % interval; less is better"),
+    Column("byte_perplexity", "byte ppl", "2^(bits/byte)"),
+    Column("word_perplexity", "word ppl", "2^(bits/words)"),
+    Column("token_perplexity", "token ppl", "perplexity of the model's own symbols: not comparable between rows"),
+    Column("spelling_share", "spelling", "share of the bits that spell what the vocabulary does not hold"),
+    Column("unknown_share", "unknown", "share of the model's symbols outside its vocabulary"),
+    Column("tokenizer", "symbols", "what the model reads", numeric=False),
+    Column("context", "context", "most symbols a prediction can look back on; unlimited where a state is carried"),
+    Column("parameters", "parameters", "numbers that were learnt; of the n-gram, counts"),
+    Column("training_seconds", "training", "seconds of training on the machine of this run"),
+    Column("overlap", "overlap", "share of the test's 50-byte substrings that occur in the training text"),
+]
+
+
+def build(record: Record, folder: Path | None = None) -> Board:
+    """The board of one run. `folder` is the run's folder, for what the models said."""
+    machine = record.machine
+    gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.get("gpus", [])) or "no GPU"
+    facts = [
+        ("suite", f"{record.suite.name} version {record.suite.version}"),
+        ("finished", record.finished),
+        ("machine", f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, {gpus}"),
+        ("seed", str(record.seed)),
+        ("llmbench", record.llmbench),
+    ]
+    tasks = list(dict.fromkeys(score.task for score in record.scores))
+    tables = [_table(record, task) for task in tasks]
+    return Board(f"llmbench: {record.suite.name}", facts, tables, record.failures, _sayings(record, folder), record.models)
+
+
+def _table(record: Record, task: str) -> Table:
+    scores = [score for score in record.scores if score.task == task]
+    by_model: dict[str, dict[str, Score]] = {}
+    for score in scores:
+        by_model.setdefault(score.model, {})[score.metric] = score
+    lines = [_line(model, by_model[model.name]) for model in record.models if model.name in by_model]
+    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells["bits_per_byte"].value)))
+    used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
+    headline = [score for score in scores if score.metric == "bits_per_byte"]
+    signature = headline[0].signature if headline else ""
+    top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells["bits_per_byte"]).value or 0.0)), default=1.0)
+    return Table(task, used, lines, _notes(record, task, headline), signature, (0.0, top))
+
+
+def _order(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _line(model: ModelRow, scores: dict[str, Score]) -> Line:
+    headline = scores.get("bits_per_byte")
+    cells = {
+        "rank": _rank(headline),
+        "model": Cell(model.name),
+        "bits_per_byte": _with_interval(headline),
+        "tokenizer": Cell(model.tokenizer),
+        "context": _context(model),
+        "parameters": Cell(_count(model.parameters), model.parameters),
+        "training_seconds": _seconds((model.training or {}).get("seconds")),
+        "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
+    }
+    for metric in ("byte_perplexity", "word_perplexity", "token_perplexity"):
+        cells[metric] = _plain(scores.get(metric))
+    for metric in ("spelling_share", "unknown_share"):
+        score = scores.get(metric)
+        cells[metric] = Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
+    return Line(model.name, model.stage, cells)
+
+
+def _rank(score: Score | None) -> Cell:
+    if score is None or score.rank is None:
+        return Cell("-")
+    best, worst = score.rank
+    return Cell(str(best) if best == worst else f"{best}-{worst}", best + worst / 1000)
+
+
+def _with_interval(score: Score | None) -> Cell:
+    if score is None:
+        return Cell("-")
+    if score.low is None or score.high is None:
+        return Cell(_number(score.value, 4), float(score.value))
+    half = (score.high - score.low) / 2
+    return Cell(f"{_number(score.value, 4)} ± {half:.4f}", float(score.value), float(score.low), float(score.high))
+
+
+def _plain(score: Score | None) -> Cell:
+    return Cell("-") if score is None else Cell(_number(score.value, 3), float(score.value))
+
+
+def _number(value: float, digits: int) -> str:
+    """Fixed digits for everyday sizes, four significant ones beyond."""
+    if math.isinf(value):
+        return "inf"
+    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _context(model: ModelRow) -> Cell:
+    if model.context is None:
+        return Cell("unlimited" if model.fingerprint and model.parameters else "-", math.inf)
+    return Cell(str(model.context), model.context)
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return "-"
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return str(value)
+
+
+def _seconds(value: float | None) -> Cell:
+    return Cell("-") if value is None else Cell(f"{value:.0f} s", value)
+
+
+def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
+    """What the table proves, in sentences."""
+    found: dict[str, Any] = record.notes.get("tasks", {}).get(task, {})
+    notes = []
+    beaten = found.get("better_than", {})
+    trained = {model.name: model for model in record.models if model.training}
+    losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
+    if losers:
+        notes.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
+    winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
+    if winners:
+        notes.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
+    if found.get("smallest_visible") is not None:
+        notes.append(f"Differences below about {found['smallest_visible']:.3f} bits/byte could not have been proven here (median over pairs).")
+    signatures = {score.signature for score in headline}
+    if len(signatures) > 1:
+        notes.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
+    if headline:
+        notes.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
+    return notes
+
+
+def _join(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _sayings(record: Record, folder: Path | None) -> list[Saying]:
+    """Prompts and continuations from the run's samples, in the order of the models."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for model in record.models:
+        for file in sorted((folder / "samples" / model.name).glob("*.jsonl")) if folder else []:
+            try:
+                rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            except (OSError, ValueError):
+                continue
+            for row in rows:
+                if isinstance(row.get("output"), str):
+                    key = (file.stem, f"{row['id']}\n{row['input']}")
+                    found.setdefault(key, []).append((model.name, row["output"][:SAMPLE_CHARACTERS]))
+    return [Saying(key.partition("\n")[2], answers) for (_, key), answers in found.items()]

@@ -1,0 +1,179 @@
+"""The bit ledger: for each document the charges (start, end, bits, kind) of a model, and every number that follows from them.
+
+bits_per_byte = sum of bits / sum of bytes (over documents: the ratio of sums), byte_perplexity = 2^bits_per_byte,
+word_perplexity = 2^(bits/words), token_perplexity = 2^(token bits/tokens).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+KINDS = ("token", "spelling", "code", "end")
+TOKEN, SPELLING, CODE, END = range(4)
+
+WORD_COUNTER = "whitespace"  # the named word counter: maximal runs of characters that are no white space
+_WORD = re.compile(r"\S+")
+
+
+def count_words(text: str) -> int:
+    """Words of `text` by the counter named WORD_COUNTER."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+class LedgerError(ValueError):
+    """A ledger that breaks a rule; the message says which charge and which rule."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The charges of one document of `bytes` bytes, in the order of the text.
+
+    `start`, `end`: int64, byte offsets, start inclusive and end exclusive; `bits`: float64, >= 0 or +inf;
+    `kind`: uint8, an index into KINDS. Charges of kind token and spelling (or one of kind code) tile [0, bytes) exactly;
+    spans may be empty. A charge of kind end stands at [bytes, bytes).
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    bits: NDArray[np.float64]
+    kind: NDArray[np.uint8]
+    bytes: int
+    id: str = field(default="")
+
+    @classmethod
+    def build(cls, start: Iterable[int], end: Iterable[int], bits: Iterable[float], kind: Iterable[int], bytes: int, id: str = "") -> Ledger:
+        """From any sequences; checked (see `check`)."""
+
+        def array(values: Iterable[float], dtype: type) -> NDArray:  # type: ignore[type-arg]  # three dtypes, one helper
+            return np.asarray(values if isinstance(values, np.ndarray | Sequence) else list(values), dtype=dtype)
+
+        ledger = cls(array(start, np.int64), array(end, np.int64), array(bits, np.float64), array(kind, np.uint8), bytes, id)
+        ledger.check()
+        return ledger
+
+    def check(self) -> None:
+        """Raise LedgerError unless lengths agree, bits are >= 0 (no NaN), and the spans tile the document exactly."""
+        n = len(self.start)
+        if not len(self.end) == len(self.bits) == len(self.kind) == n:
+            raise LedgerError(f"{self.id}: start, end, bits and kind differ in length")
+        wrong = np.flatnonzero(~(self.bits >= 0))
+        if wrong.size:
+            raise LedgerError(f"{self.id}: charge {wrong[0]} has {self.bits[wrong[0]]} bits; bits are >= 0 or +inf")
+        if n and int(self.kind.max()) >= len(KINDS):
+            raise LedgerError(f"{self.id}: unknown kind of charge {int(self.kind.max())}")
+        text = self.kind != END
+        start, end = self.start[text], self.end[text]
+        edges = np.concatenate(([0], end))
+        gaps = np.flatnonzero(start != edges[:-1])
+        if gaps.size:
+            i = gaps[0]
+            raise LedgerError(f"{self.id}: charge {i} starts at byte {start[i]}, the one before it ended at {edges[i]}")
+        if int(edges[-1]) != self.bytes or bool((end < start).any()):
+            raise LedgerError(f"{self.id}: charges end at byte {edges[-1]} of {self.bytes}")
+        if bool((self.start[~text] != self.bytes).any()):
+            raise LedgerError(f"{self.id}: a charge of kind end stands before the end")
+
+    def total(self, *kinds: int) -> float:
+        """Bits of the given kinds; without any, of everything but the end of text."""
+        chosen = np.isin(self.kind, kinds) if kinds else self.kind != END
+        return math.fsum(self.bits[chosen])
+
+    @property
+    def tokens(self) -> int:
+        """Charges of kind token: one for each symbol of the model, unknown ones included."""
+        return int(np.count_nonzero(self.kind == TOKEN))
+
+    @property
+    def unknown(self) -> int:
+        """Symbols that the model had to spell."""
+        return int(np.count_nonzero(self.kind == SPELLING))
+
+    def bits_between(self, edges: Sequence[int]) -> NDArray[np.float64]:
+        """Bits of each stretch [edges[i], edges[i+1]) of the text. A charge that crosses an edge is shared in proportion to
+        its bytes, so that models with different tokens have items of the same bytes; an empty charge goes to the next byte's stretch.
+        """
+        text = self.kind != END
+        start, end, bits = self.start[text], self.end[text], self.bits[text]
+        marks = np.asarray(edges, dtype=np.int64)
+        if len(marks) < 2 or marks[0] != 0 or marks[-1] != self.bytes:
+            raise LedgerError(f"{self.id}: edges must run from 0 to {self.bytes}")
+        first = np.clip(np.searchsorted(marks, start, side="right") - 1, 0, len(marks) - 2)
+        last = np.clip(np.searchsorted(marks, np.maximum(end - 1, start), side="right") - 1, 0, len(marks) - 2)
+        out = np.zeros(len(marks) - 1)
+        whole = first == last
+        np.add.at(out, first[whole], bits[whole])
+        for i in np.flatnonzero(~whole):
+            for b in range(first[i], last[i] + 1):
+                share = min(end[i], marks[b + 1]) - max(start[i], marks[b])
+                out[b] += bits[i] * share / (end[i] - start[i])
+        return out
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over documents, and the conversions. Infinite bits stay infinite."""
+
+    bits: float
+    token_bits: float
+    spelling_bits: float
+    bytes: int
+    words: int
+    tokens: int
+    unknown: int
+    documents: int
+
+    @classmethod
+    def of(cls, ledgers: Sequence[Ledger], words: int) -> Totals:
+        """`words`: of exactly the texts that the ledgers charge."""
+        return cls(
+            bits=math.fsum(ledger.total() for ledger in ledgers),
+            token_bits=math.fsum(ledger.total(TOKEN) for ledger in ledgers),
+            spelling_bits=math.fsum(ledger.total(SPELLING) for ledger in ledgers),
+            bytes=sum(ledger.bytes for ledger in ledgers),
+            words=words,
+            tokens=sum(ledger.tokens for ledger in ledgers),
+            unknown=sum(ledger.unknown for ledger in ledgers),
+            documents=len(ledgers),
+        )
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return self.bits / self.bytes if self.bytes else None
+
+    @property
+    def byte_perplexity(self) -> float | None:
+        return _power(self.bits_per_byte)
+
+    @property
+    def word_perplexity(self) -> float | None:
+        return _power(self.bits / self.words) if self.words else None
+
+    @property
+    def token_perplexity(self) -> float | None:
+        """Of the model's own symbols, their spelling left out; never compared across tokenisers."""
+        return _power(self.token_bits / self.tokens) if self.tokens else None
+
+    @property
+    def spelling_share(self) -> float | None:
+        """Share of all bits that went into spelling unknown pieces."""
+        return self.spelling_bits / self.bits if self.tokens and 0 < self.bits < math.inf else None
+
+    @property
+    def unknown_share(self) -> float | None:
+        """Share of the model's symbols that it had to spell."""
+        return self.unknown / self.tokens if self.tokens else None
+
+
+def two_to(exponent: float) -> float:
+    """2^exponent; +inf where a float cannot hold it."""
+    return 2.0**exponent if exponent < 1024 else math.inf
+
+
+def _power(exponent: float | None) -> float | None:
+    return None if exponent is None else two_to(exponent)

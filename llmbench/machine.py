@@ -1,0 +1,81 @@
+"""What this machine is: facts for the record, read without torch. A fact that cannot be had is absent."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "numpy", "scipy", "safetensors", "sacrebleu", "rouge-score", "evaluate", "pyarrow")
+
+
+def facts(threads: int) -> dict[str, Any]:
+    """cpu, cores, memory_bytes, gpus, os, python, packages, threads."""
+    return {
+        "cpu": _cpu(),
+        "cores": cores(),
+        "memory_bytes": _memory(),
+        "gpus": gpus(),
+        "os": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "threads": threads,
+    }
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Name and memory of each NVIDIA GPU; empty where there is no driver."""
+    try:
+        pynvml = importlib.import_module("pynvml")
+        pynvml.nvmlInit()
+    except Exception:  # no package, no driver, no device: there is no GPU to speak of
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [{"name": pynvml.nvmlDeviceGetName(h), "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total)} for h in handles]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def oom_kills() -> int | None:
+    """How often this system's kernel killed a process for want of memory; None where it does not say."""
+    try:
+        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,38 @@
+"""What every network trained here has in common: a body that gives rows, a head that turns rows into logits, a state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+State = Any  # whatever the network carries from one piece of text to the next; None before a document
+
+
+class Network(nn.Module, ABC):
+    """A causal network over ids 0 .. symbols-1, with one more input id, `symbols`, the start symbol.
+
+    `symbols`: how many ids can be predicted. The start symbol is given, never predicted.
+    `context`: most ids in one pass (the start symbol included); None where any number may be fed.
+    `reach`: how many of the last ids a prediction can depend on; None where that is unlimited or equals `context`.
+    `carries`: True where training carries the state from one piece of a document to the next.
+    """
+
+    symbols: int
+    context: int | None = None
+    reach: int | None = None
+    carries: bool = False
+
+    @abstractmethod
+    def hidden(self, ids: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """(B, T) ids after `state` -> (B, T, D) rows, row t made of everything up to ids[:, t]; and the new state."""
+
+    @abstractmethod
+    def head(self, rows: Tensor) -> Tensor:
+        """(N, D) rows -> (N, symbols) logits of the next id."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> (B, T, symbols) logits, from a fresh state."""
+        logits: Tensor = self.head(self.hidden(ids)[0])
+        return logits

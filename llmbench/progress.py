@@ -1,0 +1,84 @@
+"""What is shown on stderr while work goes on: bars on a terminal, a line a cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from llmbench.adapter import Progress as Report
+from llmbench.runner import Plan, Watcher
+
+
+class _Lines:
+    """A line for each cell, for logs."""
+
+    def __init__(self, console: Console):
+        self.console = console
+
+    def model(self, name: str, number: int, count: int) -> None:
+        self.console.print(f"[{number}/{count}] {name}", markup=False, highlight=False)
+
+    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
+
+    def cell(self, name: str, task: str, outcome: str) -> None:
+        self.console.print(f"    {task}: {outcome}", markup=False, highlight=False)
+
+
+class _Bars(_Lines):
+    """A bar for the run and one for what the model at work is doing."""
+
+    def __init__(self, bars: Progress, cells: int):
+        super().__init__(bars.console)
+        self.bars = bars
+        self.all = bars.add_task("cells", total=cells)
+        self.now = bars.add_task("", total=1.0, visible=False)
+
+    def model(self, name: str, number: int, count: int) -> None:
+        self.bars.reset(self.now, total=1.0, description=f"{escape(name)}: loading", visible=True)
+
+    def progress(self, name: str, what: str, share: float, remark: str) -> None:
+        said = f"{escape(name)}: {what}" + (f" ({escape(remark)})" if remark else "")
+        self.bars.update(self.now, completed=share, description=said)
+
+    def cell(self, name: str, task: str, outcome: str) -> None:
+        self.bars.advance(self.all)
+        if outcome not in ("done", "done before"):
+            super().cell(name, f"{name} {task}", outcome)
+
+
+def _bars(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(SpinnerColumn(), *columns, console=console, transient=True)
+
+
+@contextmanager
+def watcher(made: Plan) -> Iterator[Watcher]:
+    """Something that draws a run."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    with _bars(console) as bars:
+        yield _Bars(bars, len(made.cards) * len(made.suite.tasks))
+
+
+@contextmanager
+def spinner() -> Iterator[Report]:
+    """A report function for one model's work in this process."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what, share, remark: None
+        return
+    with _bars(console) as bars:
+        line = bars.add_task("", total=1.0)
+        yield lambda what, share, remark: bars.update(line, completed=share, description=escape(f"{what} {remark}"))
+
+
+def warn(text: str) -> None:
+    """A warning for a person."""
+    print(f"llmbench: {text}", file=sys.stderr)

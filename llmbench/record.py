@@ -1,0 +1,168 @@
+"""The run's record: what is stored, how it is written so that nothing is torn, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmbench.errors import UsageError
+
+SCHEMA = 1
+Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
+Number = float | int
+
+
+class Row(BaseModel):
+    """A part of the record. Unknown keys are kept, so that a newer record can be shown."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, data: Any) -> Any:
+        """Infinite bits are the string "inf" in JSON."""
+        return {key: math.inf if value == "inf" else value for key, value in data.items()} if isinstance(data, Mapping) else data
+
+
+class Score(Row):
+    """A metric's value for a model on a task. `low`, `high`: 95 % interval over `n` items, None where none is honest."""
+
+    model: str
+    task: str
+    metric: str
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
+    unit: str
+    better: Literal["lower", "higher"] | None
+    n: int
+    signature: str
+    rank: tuple[int, int] | None = None
+
+
+class Failure(Row):
+    """A cell that could not be filled, and what to do about it."""
+
+    model: str
+    task: str
+    reason: Reason
+    message: str
+    hint: str = ""
+
+
+class ModelRow(Row):
+    """A model of the run, as its adapter and its card describe it."""
+
+    name: str
+    stage: int | None = None
+    family: str = ""
+    tokenizer: str = ""
+    parameters: int | None = None
+    context: int | None = None
+    weights_bytes: int | None = None
+    dtype: str | None = None
+    device: str = ""
+    fingerprint: str = ""
+    certificate: list[str] | None = None
+    training: dict[str, Any] | None = None
+    overlap: float | None = None
+    published: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class SuiteRow(Row):
+    name: str
+    version: int
+    sha256: str
+
+
+class Record(Row):
+    """Everything the boards are made from."""
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    llmbench: str
+    suite: SuiteRow
+    started: str
+    finished: str
+    seed: int
+    options: dict[str, Any]
+    machine: dict[str, Any]
+    models: list[ModelRow]
+    scores: list[Score]
+    failures: list[Failure]
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+    def write(self, folder: Path) -> Path:
+        """run.json in `folder`, written at once or not at all."""
+        path = folder / "run.json"
+        write_json(path, self.model_dump(by_alias=True))
+        return path
+
+
+def load(path: Path) -> Record:
+    """The record at run.json, or in a run's folder. UsageError, with path and reason, where it is missing, torn or edited into nonsense."""
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the record: {error.strerror}", where=str(file)) from None
+    except ValueError as error:
+        raise UsageError(f"the record is torn: {error}", where=str(file), hint="run again with the same --out") from None
+    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+        raise UsageError("not a record: no schema number", where=str(file))
+    if data["schema"] > SCHEMA:
+        raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        spot = ".".join(str(step) for step in first["loc"])
+        raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """JSON, written to a file beside it, flushed to disk and renamed: a reader sees the old file or the new one, never half of one."""
+    write_text(path, json.dumps(_json(data), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines, written like `write_json`."""
+    write_text(path, "".join(json.dumps(_json(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text, written like `write_json`. A full disk leaves the old file as it was and raises OSError."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, raw: bytes) -> None:
+    """Bytes, written like `write_json`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _json(value: Any) -> Any:
+    """+inf as "inf"; NaN is refused by the writer."""
+    if isinstance(value, float) and math.isinf(value) and value > 0:
+        return "inf"
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return value

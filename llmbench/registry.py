@@ -1,0 +1,128 @@
+"""Names -> adapters, tasks, renderers, baselines, suites; SPECs -> cards. Nothing is imported before it is asked for.
+
+A thing is registered by one line below. Outside packages register adapters with the entry point group `llmbench.adapters`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from llmbench import card as cards
+from llmbench.adapter import Adapter, Materials
+from llmbench.card import Card
+from llmbench.errors import ModelError, UsageError, did_you_mean
+from llmbench.imports import load_object
+
+ADAPTERS = {
+    "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
+    "compressor": "llmbench.adapters.floors:Compressor",
+    "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
+    "network": "llmbench.adapters.network:NetworkAdapter",
+}
+TASKS = {
+    "likelihood": "llmbench.tasks.likelihood:Likelihood",
+    "continuation": "llmbench.tasks.continuation:Continuation",
+}
+ENTRY_POINTS = "llmbench.adapters"
+
+
+def shipped(folder: str) -> Path:
+    """The folder `suites` or `baselines`: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / folder
+    return inside if inside.is_dir() else Path(__file__).parents[1] / folder
+
+
+def names(folder: str) -> list[str]:
+    """Names of the shipped suites or baselines."""
+    return sorted(file.stem for file in shipped(folder).glob("*.yaml"))
+
+
+def suite_path(spec: str) -> Path:
+    """A suite by path or by shipped name."""
+    path = Path(spec)
+    if path.is_file():
+        return path
+    if spec in names("suites"):
+        return shipped("suites") / f"{spec}.yaml"
+    if path.is_dir():
+        raise UsageError("a folder, not a suite", where=spec, hint="name one of its YAML files")
+    if path.parent.name == "suites" and path.stem in names("suites"):  # as in the README, from any folder
+        return shipped("suites") / f"{path.stem}.yaml"
+    raise UsageError("there is no such suite", where=spec, hint=did_you_mean(path.stem, names("suites")))
+
+
+def adapters() -> dict[str, str]:
+    """Registered adapters and where they live: built in, and from entry points."""
+    outside = {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINTS)}
+    return {**outside, **ADAPTERS}
+
+
+def resolve(spec: str) -> Card:
+    """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class, or an entry point's name."""
+    if spec in names("baselines"):
+        return cards.read(shipped("baselines") / f"{spec}.yaml")
+    if spec.endswith((".yaml", ".yml")):
+        return cards.read(Path(spec))
+    if spec.endswith(".py"):
+        raise UsageError("a model file needs its class", where=spec, hint=f"{spec}:ClassName")
+    where, colon, name = spec.rpartition(":")
+    if colon and where.endswith(".py"):
+        return _own(name, cards.anchored(spec, Path.cwd()))
+    if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier() and where != "hf":
+        return _own(name, spec)
+    if spec in adapters():
+        return _own(spec, spec)
+    known = [*names("baselines"), *adapters()]
+    raise UsageError(f"unknown model {spec!r}", hint=did_you_mean(spec, known) or "see `llmbench models`")
+
+
+def _own(name: str, adapter: str) -> Card:
+    """The card of a model that has none."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-") or "model"
+    return Card.model_validate({"name": plain, "adapter": adapter})
+
+
+def is_outside(card: Card) -> bool:
+    """Whether making this model runs code that did not come with llmbench or an installed adapter."""
+    parts = [card.adapter, card.network.cls if card.network else ""]
+    return any(":" in part and not part.startswith("llmbench.") for part in parts)
+
+
+def adapter_class(spec: str) -> type[Adapter]:
+    """The class behind an adapter's name, module:Class or file.py:Class. UsageError, with file:line:column, where it cannot be had."""
+    where = adapters().get(spec, spec)
+    if ":" not in where:
+        raise UsageError(f"unknown adapter {spec!r}", hint=did_you_mean(spec, adapters()))
+    cls = load_object(where)
+    if not (isinstance(cls, type) and issubclass(cls, Adapter)):
+        raise UsageError(
+            f"{where.rpartition(':')[2]!r} is not an Adapter", where=where.rpartition(":")[0], hint="subclass llmbench.token_adapter.TokenAdapter"
+        )
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        line = inspect.getsourcelines(cls)[1]
+        raise UsageError(
+            f"{cls.__name__} does not define {', '.join(missing)}", where=f"{inspect.getfile(cls)}:{line}:1", hint="see docs/adapters.md"
+        )
+    return cls
+
+
+def make(card: Card, materials: Materials) -> Adapter:
+    """The model that a card describes, ready on the device asked for."""
+    parts = {key: value for key in ("network", "vocabulary", "recipe") if (value := getattr(card, key)) is not None}
+    adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, materials)
+    if not isinstance(adapter, Adapter):
+        raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")
+    move = getattr(adapter, "to", None)
+    if move is not None:
+        move(materials.device, materials.dtype)
+    return adapter
+
+
+def task_class(name: str) -> Any:
+    """The class of a task."""
+    return load_object(TASKS[name])

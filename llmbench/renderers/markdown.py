@@ -1,0 +1,54 @@
+"""Markdown: tables that paste into a README or a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmbench.leaderboard import STAGES, Board, Table
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
+
+
+def escape(text: str) -> str:
+    """Text that means only itself in a Markdown table: one line, no control characters, no marks that turn the direction of writing."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(plain.split()).translate(_SPECIAL)
+
+
+def render(board: Board) -> str:
+    """The whole board."""
+    parts = [f"# {escape(board.title)}", "  \n".join(f"**{escape(key)}:** {escape(value)}" for key, value in board.facts)]
+    for table in board.tables:
+        parts += [f"## {escape(table.task)}", _table(table)]
+        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
+        parts.append(f"Signature: `{table.signature}`")
+    if board.failures:
+        parts += [
+            "## Not measured",
+            _rows(["model", "task", "reason", "message", "hint"], [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]),
+        ]
+    for number, saying in enumerate(board.sayings, 1):
+        parts.append(f"## Prompt {number}: {escape(saying.prompt)}")
+        parts.append(_rows(["model", "continuation"], [[name, text] for name, text in saying.answers]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(table: Table) -> str:
+    titles = [column.title for column in table.columns]
+    marks = ["---:" if column.numeric else "---" for column in table.columns]
+    lines = [_pipe(titles), _pipe(marks)]
+    stage: object = object()
+    for line in table.lines:
+        if line.stage != stage:
+            stage = line.stage
+            lines.append(_pipe([f"**{STAGES[line.stage]}**" if column.key == "model" else "" for column in table.columns]))
+        lines.append(_pipe([escape(line.cells[column.key].text) for column in table.columns]))
+    return "\n".join(lines)
+
+
+def _rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join([_pipe(titles), _pipe(["---"] * len(titles)), *(_pipe([escape(cell) for cell in row]) for row in rows)])
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,265 @@
+"""Scoring owned once for every token model: windows, batches, the head on charged rows only, spelling, the ledger.
+
+Every target is charged exactly once, the first included. log-softmax in float32 or better, sums in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llmbench.adapter import Passage, Window
+from llmbench.errors import ModelError, OutOfMemory, is_out_of_memory
+from llmbench.ledger import SPELLING, TOKEN, Ledger
+from llmbench.vocabulary import Tokens
+
+TOKEN_BUDGET = 4096  # ids in one forward pass, padding included; one window longer than that goes alone
+LOGITS_BUDGET = 1 << 20  # logits held at once: rows of the head's chunk times the vocabulary
+LEAST_PIECE = 64  # ids of a document in one pass, where a state is carried
+
+
+class TokenModel(Protocol):
+    """What scoring needs of a model; TokenAdapter says what each part means."""
+
+    context: int | None
+    start: tuple[int, ...]
+    escape: float
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def splits(self) -> bool: ...
+    @property
+    def carries(self) -> bool: ...
+    def encode(self, text: str) -> Tokens: ...
+    def logits(self, ids: Tensor) -> Tensor: ...
+    def hidden(self, ids: Tensor) -> Tensor: ...
+    def head(self, rows: Tensor) -> Tensor: ...
+    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One forward pass over line[a:b] that charges the targets line[first:b+1]; the row of target t is t - 1 - a."""
+
+    a: int
+    b: int
+    first: int
+
+
+def windows(length: int, first: int, context: int, stride: int) -> list[Piece]:
+    """Pieces that charge each target first .. length-1 of a line of `length` ids exactly once.
+
+    The first piece starts with the line and charges all it can; each later one is as long as the context allows and charges its last
+    `stride` targets; the last charges what is left. With stride = context this is lm-eval's rolling rule.
+    """
+    pieces = []
+    target = first
+    if first <= context and first < length:
+        end = min(context, length - 1)
+        pieces.append(Piece(0, end, first))
+        target = end + 1
+    while target < length:
+        end = min(target + stride, length)  # exclusive end of this piece's targets
+        pieces.append(Piece(max(0, end - 1 - context), end - 1, target))
+        target = end
+    return pieces
+
+
+@dataclass
+class _Line:
+    """A passage as ids: start symbols, then what is given, then the text; `bits` of each target from `first` on."""
+
+    passage: Passage
+    ids: NDArray[np.int64]
+    tokens: Tokens
+    first: int
+    bits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+def score(model: TokenModel, passages: Sequence[Passage], window: Window = Window(), budget: int = TOKEN_BUDGET) -> Iterator[Ledger]:
+    """The ledgers of `passages`, in order. The result depends neither on their order nor on `budget`, beyond float rounding."""
+    lines = [_line(model, passage) for passage in passages]
+    with torch.inference_mode():
+        if model.context is None and model.carries:
+            _score_carried(model, lines, budget)
+        else:
+            _score_windows(model, lines, window, budget)
+    for line in lines:
+        yield _ledger(line, model.escape)
+
+
+def _line(model: TokenModel, passage: Passage) -> _Line:
+    """`given` and `text` are encoded as one string; where no token border falls between them they are encoded apart."""
+    if not model.start:
+        raise ModelError("the model has no start symbol, so its first symbol cannot be charged", hint="set `start` to the ids given before a text")
+    tokens = model.encode(passage.given + passage.text)
+    _check_tokens(tokens, len((passage.given + passage.text).encode()))
+    given = len(passage.given.encode())
+    split = int(np.searchsorted(tokens.start, given, side="left"))
+    before = tokens.ids[:split]
+    if given and (split and int(tokens.end[split - 1]) != given):
+        before, tokens, split, given = model.encode(passage.given).ids, model.encode(passage.text), 0, 0
+    text = Tokens(tokens.ids[split:], tokens.start[split:] - given, tokens.end[split:] - given, tokens.spelling[split:])
+    ids = np.concatenate([np.asarray(model.start, dtype=np.int64), before, text.ids])
+    first = len(ids) - len(text.ids)
+    return _Line(passage, ids, text, first, np.full(len(text.ids), np.nan))
+
+
+def _check_tokens(tokens: Tokens, size: int) -> None:
+    """The spans must tile the text: a tokenizer that loses or invents bytes is caught before anything is charged."""
+    edges = np.concatenate(([0], tokens.end))
+    if len(tokens.ids) != len(tokens.start) or int(edges[-1]) != size or bool((tokens.start != edges[:-1]).any()):
+        raise ModelError(
+            f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {size} bytes in {len(tokens.ids)} tokens",
+            hint="`encode` must account for every byte",
+        )
+
+
+def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, budget: int) -> None:
+    jobs: list[tuple[_Line, Piece]] = []
+    for line in lines:
+        context = len(line.ids) if model.context is None else model.context
+        jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
+    jobs.sort(key=lambda job: job[1].a - job[1].b)  # longest first: batches of like lengths, and memory's peak comes at once
+    at = 0
+    while at < len(jobs):
+        longest = jobs[at][1].b - jobs[at][1].a
+        size = max(1, budget // longest)
+        _score_batch(model, jobs[at : at + size])
+        at += size
+
+
+def _score_batch(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> None:
+    """One forward pass; where memory does not suffice, two of half the size."""
+    try:
+        _forward(model, jobs)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(jobs) == 1:
+            raise OutOfMemory(f"no memory for one window of {jobs[0][1].b - jobs[0][1].a} ids", hint="a smaller context, or more memory") from None
+        half = len(jobs) // 2
+        for part in (jobs[:half], jobs[half:]):
+            _score_batch(model, part)
+
+
+def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> None:
+    longest = max(piece.b - piece.a for _, piece in jobs)
+    ids = torch.full((len(jobs), longest), model.start[0], dtype=torch.long)
+    places, targets = [], []
+    for row, (line, piece) in enumerate(jobs):
+        ids[row, : piece.b - piece.a] = torch.from_numpy(line.ids[piece.a : piece.b])
+        places.append(row * longest + np.arange(piece.first - 1 - piece.a, piece.b - piece.a))
+        targets.append(_targets(line, piece.first, piece.b + 1))
+    index = torch.from_numpy(np.concatenate(places)).to(model.device)
+    ids = ids.to(model.device)
+    if model.splits:
+        rows = model.hidden(ids)
+        bits = _charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
+    else:
+        logits = model.logits(ids)
+        check_logits(logits, ids)
+        bits = _charge(model, logits.reshape(-1, logits.shape[-1])[index], np.concatenate(targets), is_logits=True)
+    done = 0
+    for line, piece in jobs:
+        count = piece.b + 1 - piece.first
+        line.bits[piece.first - line.first : piece.b + 1 - line.first] = bits[done : done + count]
+        done += count
+
+
+def _score_carried(model: TokenModel, lines: Sequence[_Line], budget: int) -> None:
+    """Documents side by side, each in pieces one after the other; the state goes on from piece to piece and is never reset inside."""
+    ordered = sorted((line for line in lines if len(line.ids) > 1), key=lambda line: -len(line.ids))
+    size = max(1, budget // LEAST_PIECE)
+    for at in range(0, len(ordered), size):
+        group = ordered[at : at + size]
+        step = max(LEAST_PIECE, budget // len(group))
+        longest = len(group[0].ids) - 1
+        ids = torch.full((len(group), longest), model.start[0], dtype=torch.long)
+        for row, line in enumerate(group):
+            ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
+        state = None
+        for begin in range(0, longest, step):
+            piece = ids[:, begin : begin + step].to(model.device)
+            rows, state = model.carry(piece, state)
+            _charge_carried(model, group, rows, begin)
+
+
+def _charge_carried(model: TokenModel, group: Sequence[_Line], rows: Tensor, begin: int) -> None:
+    width = rows.shape[1]
+    places, targets, spans = [], [], []
+    for row, line in enumerate(group):
+        low, high = max(line.first, begin + 1), min(len(line.ids), begin + width + 1)  # targets whose row lies in this piece
+        if low < high:
+            places.append(row * width + np.arange(low - 1 - begin, high - 1 - begin))
+            targets.append(_targets(line, low, high))
+            spans.append((line, low - line.first, high - line.first))
+    if not places:
+        return
+    index = torch.from_numpy(np.concatenate(places)).to(rows.device)
+    bits = _charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
+    done = 0
+    for line, low, high in spans:
+        line.bits[low:high] = bits[done : done + high - low]
+        done += high - low
+
+
+def _targets(line: _Line, low: int, high: int) -> NDArray[np.int64]:
+    return line.ids[low:high]
+
+
+def check_logits(logits: Tensor, ids: Tensor) -> None:
+    """Raise ModelError unless logits are (B, T, V) for (B, T) ids."""
+    if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(
+            f"logits are {shape} for ids of shape {tuple(ids.shape)}", hint="they must be (B, T, V), row t predicting what follows ids[:, :t+1]"
+        )
+
+
+def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logits: bool) -> NDArray[np.float64]:
+    """(N, D) rows, or (N, V) logits, and (N,) targets -> (N,) bits. With an escape, an unknown target costs the escape alone."""
+    out = np.empty(len(targets))
+    size = max(1, LOGITS_BUDGET // rows.shape[-1]) if is_logits else 256
+    for at in range(0, len(targets), size):
+        logits = rows[at : at + size] if is_logits else model.head(rows[at : at + size])
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        wanted = targets[at : at + size]
+        escaped = wanted >= logits.shape[-1] if model.escape else np.zeros(len(wanted), dtype=bool)
+        if not escaped.all() and int(wanted[~escaped].max()) >= logits.shape[-1]:
+            raise ModelError(f"token id {int(wanted.max())} has no logit: there are {logits.shape[-1]}")
+        target = torch.from_numpy(np.where(escaped, 0, wanted)).to(logits.device)
+        chosen = logits.gather(1, target[:, None])[:, 0]
+        bits = (torch.logsumexp(logits, dim=1) - chosen).double().cpu().numpy() / math.log(2)
+        if np.isnan(bits).any():
+            raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
+        bits = np.maximum(bits, 0.0)
+        if model.escape:
+            bits = np.where(escaped, -math.log2(model.escape), bits - math.log2(1 - model.escape))
+        out[at : at + size] = bits
+    return out
+
+
+def _ledger(line: _Line, escape: float) -> Ledger:
+    """Token charges over their spans; an unknown piece is an empty token charge, then a spelling charge over its bytes."""
+    tokens, size = line.tokens, len(line.passage.text.encode())
+    spelled = tokens.spelling > 0
+    where = np.cumsum(1 + spelled) - 1 - spelled  # place of each token charge in the ledger
+    count = len(tokens.ids) + int(spelled.sum())
+    start, end = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    bits, kind = np.empty(count), np.full(count, TOKEN, dtype=np.uint8)
+    start[where], bits[where] = tokens.start, line.bits
+    end[where] = np.where(spelled, tokens.start, tokens.end)
+    after = where[spelled] + 1
+    start[after], end[after], bits[after], kind[after] = tokens.start[spelled], tokens.end[spelled], tokens.spelling[spelled], SPELLING
+    ledger = Ledger(start, end, bits, kind, size, line.passage.id)
+    ledger.check()
+    return ledger

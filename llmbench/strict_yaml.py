@@ -1,0 +1,152 @@
+"""YAML read safely and strictly: no tags, no duplicate keys, and every complaint names file:line:column.
+
+`read` gives plain data with the place of every node; `check` validates it against a pydantic model and turns the first
+finding into one line with "did you mean".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmbench.errors import UsageError, did_you_mean
+
+Path_ = tuple[str | int, ...]
+Places = dict[Path_, tuple[int, int]]
+MOST_NODES = 50_000
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A mapping in one of our YAML files: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def read(path: Path) -> tuple[Any, Places]:
+    """(data, places): plain dicts, lists and scalars, and the 1-based (line, column) of each path into them."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
+    places: Places = {}
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = None if node is None else _plain(node, (), places, str(path))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise UsageError(f"not YAML: {error.problem or error.context}", where=where) from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"not YAML: {error}", where=str(path)) from None
+    except RecursionError:
+        raise UsageError("not YAML that can be read: nested too deeply", where=str(path)) from None
+    return data, places
+
+
+def _plain(node: yaml.Node, at: Path_, places: Places, path: str) -> Any:
+    mark = node.start_mark
+    places[at] = (mark.line + 1, mark.column + 1)
+    where = f"{path}:{mark.line + 1}:{mark.column + 1}"
+    if len(places) > MOST_NODES:  # aliases of aliases grow without end
+        raise UsageError("too much in one file", where=where)
+    if isinstance(node, yaml.MappingNode):
+        data: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            spot = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+            key = _plain(key_node, (*at, "?"), places, path)
+            if not isinstance(key, str):
+                raise UsageError(f"a key must be a string, not {key!r}", where=spot)
+            if key in data:
+                raise UsageError(f"the key {key!r} stands here a second time", where=spot, hint="keep one of them")
+            data[key] = _plain(value_node, (*at, key), places, path)
+            places[(*at, key, "?")] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        return data
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*at, i), places, path) for i, item in enumerate(node.value)]
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith("binary"):
+        raise UsageError(f"the tag {node.tag!r} is not allowed", where=where)
+    try:
+        loader = yaml.SafeLoader("")
+        value = loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"not a value: {error}", where=where) from None
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(node.value)
+
+
+def place(path: Path, places: Places, at: Sequence[str | int]) -> str:
+    """file:line:column of a path into the data, or of its nearest enclosing node."""
+    steps = tuple(at)
+    while steps not in places and steps:
+        steps = steps[:-1]
+    line, column = places.get(steps, (1, 1))
+    return f"{path}:{line}:{column}"
+
+
+def check(model: type[Model], data: Any, places: Places, path: Path) -> Model:
+    """The validated model; UsageError with the first finding otherwise."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        findings = sorted(error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden")
+        finding = findings[0]
+        at = [step for step in finding["loc"] if _exists(data, step, finding["loc"])]
+        what, hint = _say(model, finding, data)
+        key = (*at, "?") if finding["type"] == "extra_forbidden" else tuple(at)
+        raise UsageError(what, where=place(path, places, key), hint=hint) from None
+
+
+def _exists(data: Any, step: str | int, loc: tuple[str | int, ...]) -> bool:
+    """Whether a step of pydantic's location is one of the file's (union members and validators add steps of their own)."""
+    here: Any = data
+    for piece in loc:
+        inside = piece in here if isinstance(here, dict) else isinstance(here, list) and isinstance(piece, int) and piece < len(here)
+        if inside:
+            if piece == step:
+                return True
+            here = here[piece]
+    return False
+
+
+def _say(model: type[BaseModel], finding: Any, data: Any) -> tuple[str, str]:
+    names = [step for step in finding["loc"] if isinstance(step, str)]
+    name = names[-1] if names else ""
+    if finding["type"] == "extra_forbidden":
+        return f"unknown key {name!r}", did_you_mean(name, _fields(model, finding["loc"][:-1]))
+    if finding["type"] == "missing":
+        return f"the key {name!r} is missing", ""
+    if finding["type"] == "model_type":
+        return "expected a mapping of keys to values", ""
+    message = finding["msg"].removeprefix("Value error, ")
+    got = finding.get("input")
+    shown = "" if isinstance(got, dict | list) else f", not {got!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}{shown}", ""
+
+
+def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys allowed where `loc` leads, as far as annotations tell."""
+    current: list[type[BaseModel]] = [model]
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        found = [inner for cls in current if step in cls.model_fields for inner in _models(cls.model_fields[step].annotation)]
+        named = [cls for cls in current if cls.__name__ == step or step in _tags(cls)]
+        current = found or named or current
+    return sorted({name for cls in current for name in cls.model_fields})
+
+
+def _tags(cls: type[BaseModel]) -> set[str]:
+    """Values by which a union tells this member from the others."""
+    return {value for f in cls.model_fields.values() for value in get_args(f.annotation) if isinstance(value, str)}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for part in get_args(annotation) for inner in _models(part)]

@@ -1,0 +1,38 @@
+"""What is asked of a model. A task takes an adapter and gives an outcome; it knows no file and no board."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmbench.adapter import Adapter, Progress
+
+if TYPE_CHECKING:
+    from llmbench.data import Text
+    from llmbench.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers where bits were charged."""
+
+    scores: Sequence[Mapping[str, Any]]
+    samples: Sequence[Mapping[str, Any]]
+    ledgers: Sequence[Ledger] = field(default=())
+
+
+class Task(ABC):
+    """One task of a suite, with its settings and its text."""
+
+    protocol: str  # name/version: part of every signature; the version moves when numbers would
+
+    @abstractmethod
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        """Ask the model. Raises CellError where it cannot answer."""
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Task:
+        """From the suite's settings."""

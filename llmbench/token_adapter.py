@@ -1,0 +1,175 @@
+"""What most people subclass: a model over tokens. llmbench owns windows, batching, start symbol, spelling, sampling and the clock."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from llmbench import generation, scoring
+from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
+from llmbench.errors import ModelError
+from llmbench.ledger import Ledger
+from llmbench.vocabulary import Tokens
+
+__all__ = ["TokenAdapter", "Tokens"]
+
+
+class TokenAdapter(Adapter):
+    """Four methods make a model: `encode`, `decode`, `logits`, and a constructor that sets what follows.
+
+    `context`: most ids that `logits` takes at once, start symbols included; None where it takes any number.
+    `start`: ids that are given, free, before every document. `ends`: ids that end a text when generated; never scored.
+    `unknown`: the id of pieces outside the vocabulary, never generated. `escape`: see vocabulary.Vocabulary.
+    """
+
+    context: int | None = None
+    start: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    unknown: int | None = None
+    escape: float = 0.0
+    name: str = ""
+    family: str = ""
+    tokenizer: str = ""
+    device: str = "cpu"
+
+    @abstractmethod
+    def encode(self, text: str) -> Tokens:
+        """Ids of `text`, without start symbols, and the bytes that each stands for."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> bytes:
+        """The bytes that `ids` stand for; decode(encode(text).ids) gives the text's bytes."""
+
+    @abstractmethod
+    def logits(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> (B, T, V) logits; row t predicts what follows ids[:, :t+1]."""
+
+    # Optional, for speed -----------------------------------------------------------------------------------------------
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids)) == logits(ids)."""
+        raise NotImplementedError
+
+    def head(self, rows: Tensor) -> Tensor:
+        """(N, D) rows -> (N, V) logits."""
+        raise NotImplementedError
+
+    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(B, T) ids after `state` (None before a document) -> (B, T, D) rows for `head`, and the state after them.
+        Together with context = None: a long document is read in pieces.
+        """
+        raise NotImplementedError
+
+    def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
+        """(B, T) ids -> a state and the (B, V) logits of what comes next. The default keeps the ids and computes all anew."""
+        return ids, self._last(ids)
+
+    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
+        """The state after one more id a row, (B,), and the (B, V) logits of what comes next."""
+        line = torch.cat([state, ids[:, None]], dim=1)
+        if self.context is not None:
+            line = line[:, -self.context :]
+        return line, self._last(line)
+
+    def _last(self, ids: Tensor) -> Tensor:
+        logits = self.logits(ids)
+        scoring.check_logits(logits, ids)
+        return logits[:, -1]
+
+    # What llmbench does with it ----------------------------------------------------------------------------------------
+
+    @property
+    def caches(self) -> bool:
+        """Whether a step costs less than reading everything again."""
+        return type(self).step is not TokenAdapter.step
+
+    @property
+    def carries(self) -> bool:
+        return type(self).carry is not TokenAdapter.carry
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether hidden and head are there and, tried on random ids, equal logits."""
+        if type(self).hidden is TokenAdapter.hidden or type(self).head is TokenAdapter.head:
+            return False
+        with torch.inference_mode():
+            length = min(self.context or 16, 16)
+            ids = torch.full((2, length), self.start[0], dtype=torch.long, device=self.device)
+            count = self.logits(ids).shape[-1]
+            ids[:, 1:] = torch.randint(0, count, (2, length - 1), generator=torch.Generator().manual_seed(0)).to(self.device)
+            whole, rows = self.logits(ids), self.hidden(ids)
+            parts = self.head(rows.reshape(-1, rows.shape[-1])).reshape(whole.shape)
+        return bool(torch.allclose(whole.float(), parts.float(), rtol=1e-4, atol=1e-4))
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The torch modules among this object's attributes."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
+
+    def to(self, device: str, dtype: str = "float32") -> TokenAdapter:
+        """Move the modules to a device and a dtype, in evaluation mode."""
+        kind = getattr(torch, dtype, None)
+        if not isinstance(kind, torch.dtype):
+            raise ModelError(f"unknown dtype {dtype!r}")
+        for module in self.modules.values():
+            module.to(device=device, dtype=kind).eval()
+        self.device = device
+        return self
+
+    @property
+    def info(self) -> ModelInfo:
+        tensors = {f"{name}.{key}": value for name, module in self.modules.items() for key, value in module.state_dict().items()}
+        parameters = {id(p): p for module in self.modules.values() for p in module.parameters()}
+        floats = [p for p in parameters.values() if p.is_floating_point()]
+        return ModelInfo(
+            name=self.name or type(self).__name__,
+            family=self.family or type(self).__name__,
+            tokenizer=self.tokenizer or "its own",
+            parameters=sum(p.numel() for p in parameters.values()) if self.modules else None,
+            context=self.context,
+            dtype=str(floats[0].dtype).removeprefix("torch.") if floats else None,
+            device=self.device,
+            fingerprint=fingerprint(tensors, self.source()),
+            weights_bytes=sum(p.numel() * p.element_size() for p in parameters.values()) if self.modules else None,
+        )
+
+    def source(self) -> bytes:
+        """What, besides tensors, decides the numbers: by default the file that defines the class."""
+        try:
+            return Path(inspect.getfile(type(self))).read_bytes()
+        except (OSError, TypeError):
+            return type(self).__qualname__.encode()
+
+    def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
+        return scoring.score(self, passages, window)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
+        return generation.generate(self, requests)
+
+    def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
+        ids = [*self.start, *self.encode(given).ids.tolist()]
+        if self.context is not None:
+            ids = ids[-self.context :]
+        with torch.inference_mode():
+            logits = self._last(torch.tensor([ids], device=self.device))[0].double()
+        return [self.decode([i]) for i in range(len(logits))], torch.softmax(logits, dim=0).cpu().numpy()
+
+
+def fingerprint(tensors: dict[str, Tensor], source: bytes) -> str:
+    """sha256 of tensors (names, shapes, dtypes, bytes) and source."""
+    digest = hashlib.sha256(source)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,195 @@
+"""One trainer for every network that is trained here: seeded, a fixed number of steps, the best state by the validation text."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmbench.adapter import Progress
+from llmbench.card import Recipe
+from llmbench.errors import ModelError, UsageError
+from llmbench.models.network import Network, State
+
+IGNORE = -100  # cross_entropy's own mark for rows that do not count
+Batch = tuple[Tensor, Tensor, Tensor | None]  # (B, T) ids, (B, T) targets, and what the network is to start from
+
+
+@dataclass
+class TrainingLog:
+    """What the record keeps of a training: seconds of training alone, and (step, bits per byte of the validation text)."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def best(self) -> tuple[int, float]:
+        return min(self.curve, key=lambda point: point[1])
+
+
+def train(
+    network: Network, documents: Sequence[NDArray[np.int64]], recipe: Recipe, seed: int, evaluate: Callable[[], float], progress: Progress
+) -> TrainingLog:
+    """Train `network` in place on documents of ids and leave it in its best state; `evaluate` gives bits per byte of the validation text.
+
+    The state kept is the best of `recipe.evaluations` evenly spaced ones. Raises ModelError when the loss is no longer a number.
+    """
+    torch.manual_seed(seed)
+    log, optimizers, batches = TrainingLog(steps=recipe.steps), _optimizers(network, recipe), _batches(network, documents, recipe, seed)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    due = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
+    best: dict[str, Tensor] = {}
+    state: State = None
+    network.train()
+    begun = time.perf_counter()
+    for step in range(1, recipe.steps + 1):
+        _set_rates(optimizers, rates, _schedule(step - 1, recipe))
+        loss, state = _step(network, next(batches), state, optimizers, recipe.clip)
+        if step % 10 == 0 or step in due:
+            value = float(loss) / math.log(2)
+            if not math.isfinite(value):
+                raise ModelError(f"the training loss became {value} at step {step}", hint="lower the learning rate")
+            elapsed = log.seconds + time.perf_counter() - begun
+            progress("training", step / recipe.steps, f"{value:.2f} bits a symbol, {step / elapsed:.1f} steps/s")
+        if step in due:
+            log.seconds += time.perf_counter() - begun
+            network.eval()
+            log.curve.append((step, evaluate()))
+            if log.best[0] == step:
+                best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+            network.train()
+            begun = time.perf_counter()
+    network.load_state_dict(best)
+    network.eval()
+    return log
+
+
+def _step(network: Network, batch: Batch, state: State, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> tuple[Tensor, State]:
+    ids, targets, begin = batch
+    if network.carries:
+        state = _reset(state, begin)
+    rows, state = network.hidden(ids, state if network.carries else begin)
+    charged = (targets != IGNORE).flatten()
+    loss = F.cross_entropy(network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged])
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    nn.utils.clip_grad_norm_(network.parameters(), clip)
+    for optimizer in optimizers:
+        optimizer.step()
+    return loss.detach(), _detach(state) if network.carries else None
+
+
+def _detach(state: State) -> State:
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+
+
+def _reset(state: State, fresh: Tensor | None) -> State:
+    """Zero the state, (layers, B, width) each, of the rows that begin a new document."""
+    if state is None or fresh is None:
+        return state
+    keep = (~fresh).to(torch.float32)[None, :, None]
+    return tuple(part * keep for part in state) if isinstance(state, tuple) else state * keep
+
+
+def _schedule(step: int, recipe: Recipe) -> float:
+    """Rise over the warm-up, then a straight line down to `final`."""
+    warm = max(1, round(recipe.warmup * recipe.steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 1.0 - (1.0 - recipe.final) * (step - warm) / max(1, recipe.steps - warm)
+
+
+def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Sequence[float]], share: float) -> None:
+    for optimizer, base in zip(optimizers, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, base, strict=True):
+            group["lr"] = rate * share
+
+
+def _optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW for all; where the recipe asks for it, Muon (Jordan et al. 2024) for the matrices of linear and recurrent layers but the last."""
+    matrices: list[nn.Parameter] = []
+    if recipe.matrix_learning_rate is not None:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear | nn.RNNBase) and name != "output":
+                matrices += [p for p in module.parameters(recurse=False) if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0 if matrices else recipe.weight_decay)
+    ]
+    if matrices:
+        assert recipe.matrix_learning_rate is not None
+        optimizers.append(torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay))
+    return optimizers
+
+
+def _batches(network: Network, documents: Sequence[NDArray[np.int64]], recipe: Recipe, seed: int) -> Iterator[Batch]:
+    rng = np.random.default_rng(seed)
+    some = [document for document in documents if len(document)]
+    if not some:
+        raise UsageError("there is nothing to train on", hint="the training text is empty")
+    if network.carries:
+        return lanes(some, network.symbols, recipe.batch, recipe.length, rng)
+    length = recipe.length if network.context is None else min(recipe.length, network.context)
+    return random_windows(some, network.symbols, recipe.batch, length, network.reach, rng)
+
+
+def random_windows(
+    documents: Sequence[NDArray[np.int64]], start: int, batch: int, length: int, reach: int | None, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Windows inside documents, each symbol about equally often charged. A network of limited reach is also given the reach-1 ids before."""
+    before = (reach or 1) - 1
+    pad = np.full(before + 1, start, dtype=np.int64)
+    line = np.concatenate([part for document in documents for part in (pad, document)])
+    sizes = np.array([len(document) for document in documents])
+    firsts = np.cumsum(np.concatenate(([0], sizes[:-1] + before + 1)))  # where each document's padding starts in the line
+    share = np.cumsum(sizes)
+    span = np.arange(before + length + 1)
+    while True:
+        target = rng.integers(0, share[-1], size=batch)
+        which = np.searchsorted(share, target, side="right")
+        inside = target - (share[which] - sizes[which])  # the charged symbol's place in its document
+        begin = np.clip(inside - rng.integers(0, length, size=batch), 0, np.maximum(0, sizes[which] - length))
+        at = firsts[which] + begin
+        places = np.minimum(at[:, None] + span, len(line) - 1)
+        window = torch.from_numpy(line[places])
+        targets = window[:, before + 1 :].clone()
+        targets[torch.from_numpy(begin[:, None] + np.arange(length) >= sizes[which][:, None])] = IGNORE  # beyond a short document
+        yield window[:, before:-1], targets, window[:, :before] if reach else None
+
+
+def lanes(documents: Sequence[NDArray[np.int64]], start: int, batch: int, length: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """`batch` lanes of text side by side for networks that carry a state: a lane goes through a document in order, then takes another, drawn
+    without repeat until all were seen. The third part says which lanes begin one. Documents longer than a lane's share are cut.
+    """
+    most = max(length, math.ceil(sum(len(document) for document in documents) / batch))
+    pieces = []
+    for document in documents:
+        line = np.concatenate(([start], document))
+        cuts = max(1, math.ceil(len(document) / most))
+        edges = [len(document) * i // cuts for i in range(cuts + 1)]
+        pieces += [line[a : b + 1] for a, b in zip(edges, edges[1:], strict=False)]
+    waiting: list[int] = []
+    current: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * batch
+    while True:
+        ids = np.full((batch, length), start, dtype=np.int64)
+        targets = np.full((batch, length), IGNORE, dtype=np.int64)
+        fresh = np.zeros(batch, dtype=bool)
+        for row in range(batch):
+            if len(current[row]) < 2:
+                if not waiting:
+                    waiting = list(rng.permutation(len(pieces)))
+                current[row], fresh[row] = pieces[waiting.pop()], True
+            size = min(length, len(current[row]) - 1)
+            ids[row, :size], targets[row, :size] = current[row][:size], current[row][1 : size + 1]
+            current[row] = current[row][size:]
+        yield torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(fresh)

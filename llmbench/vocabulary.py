@@ -1,0 +1,113 @@
+"""Closed vocabularies: lossless splitters, and the map between pieces of text and ids."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.spelling import Speller, escape_probability, spelling_examples
+
+Splitter = Literal["characters", "words"]
+
+# A word takes the space before it along; so do numbers (digit by digit) and punctuation. Everything else is a piece of its own.
+_WORDS = re.compile(r" ?[^\W\d_]+(?:'[^\W\d_]+)?| ?\d| ?[^\w\s]|\s|_", re.DOTALL)
+
+
+def split(text: str, splitter: Splitter) -> list[str]:
+    """Pieces that give the text when joined."""
+    return list(text) if splitter == "characters" else _WORDS.findall(text)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as a model's symbols, (T,) each. `start`, `end`: the bytes that each stands for; they tile the text, empty spans allowed.
+    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the others.
+    """
+
+    ids: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    spelling: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, ids: Sequence[int], pieces: Iterable[bytes], spelling: Sequence[float] | None = None) -> Tokens:
+        """From ids and the bytes of each, in order."""
+        lengths = np.fromiter((len(piece) for piece in pieces), dtype=np.int64)
+        end = np.cumsum(lengths)
+        costs = np.zeros(len(lengths)) if spelling is None else np.asarray(spelling, dtype=np.float64)
+        return cls(np.asarray(ids, dtype=np.int64), end - lengths, end, costs)
+
+
+class Vocabulary:
+    """The pieces a model knows, in the order of their ids; with `unknown`, one id more for all other pieces.
+
+    Without it (`escape` > 0), unknown pieces are announced by an escape of that probability, and known pieces are multiplied by 1 - escape.
+    """
+
+    def __init__(self, splitter: Splitter, pieces: Sequence[str], examples: Sequence[str], unknown: bool, escape: float):
+        self.splitter, self.pieces, self.examples = splitter, list(pieces), list(examples)
+        self.unknown = len(self.pieces) if unknown else None
+        self.escape = 0.0 if unknown else escape
+        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
+        self._bytes = [piece.encode() for piece in self.pieces]
+        self._speller: Speller | None = None
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], splitter: Splitter, size: int | None = None) -> Vocabulary:
+        """The `size` most frequent pieces (ties in code point order), the rest unknown; without `size` every piece seen, and an escape."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(split(text, splitter))
+        ranked = sorted(counts, key=lambda piece: (-counts[piece], piece))
+        known = sorted(ranked) if size is None else ranked[:size]
+        unknown = size is not None and len(ranked) > size
+        examples = spelling_examples({p.encode(): n for p, n in counts.items()}, [p.encode() for p in known])
+        return cls(splitter, known, [example.decode() for example in examples], unknown, escape_probability(counts))
+
+    @property
+    def symbols(self) -> int:
+        """How many ids a model over this vocabulary predicts, the unknown one included."""
+        return len(self.pieces) + (self.unknown is not None)
+
+    @property
+    def start(self) -> int:
+        """The start symbol: an id that is given, never predicted; without an unknown id it also stands for unknown pieces in the context."""
+        return self.symbols
+
+    @property
+    def speller(self) -> Speller:
+        if self._speller is None:
+            self._speller = Speller([example.encode() for example in self.examples], self._bytes)
+        return self._speller
+
+    def encode(self, text: str) -> Tokens:
+        """Ids of the pieces; an unknown piece has the unknown id (or the start symbol) and its spelling bits."""
+        pieces = split(text, self.splitter)
+        stand_in = self.start if self.unknown is None else self.unknown
+        ids = [self._ids.get(piece, stand_in) for piece in pieces]
+        raw = [piece.encode() for piece in pieces]
+        spelling = [0.0 if piece in self._ids else self.speller.bits(data) for piece, data in zip(pieces, raw, strict=True)]
+        return Tokens.of(ids, raw, spelling)
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """Bytes of known ids; the unknown id and the start symbol stand for no bytes."""
+        return b"".join(self._bytes[i] for i in ids if i < len(self._bytes))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "splitter": self.splitter,
+            "pieces": self.pieces,
+            "examples": self.examples,
+            "unknown": self.unknown is not None,
+            "escape": self.escape,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
+        return cls(data["splitter"], data["pieces"], data["examples"], data["unknown"], data["escape"])

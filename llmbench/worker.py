@@ -1,0 +1,216 @@
+"""One model, its own process: load, run the tasks, write each finished cell at once, end.
+
+`python -m llmbench.worker` reads a job as one line of JSON on stdin and reports events as lines of JSON on the descriptor that was
+stdout; whatever the model prints goes to stderr. Stdin stays open: when the parent is gone, it ends, and so does the worker.
+`--check` reads a list of cards instead and reports what is wrong with their code, running nothing but its import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import TypeAdapter
+
+from llmbench import record, registry
+from llmbench.adapter import Adapter, Materials, ModelInfo
+from llmbench.card import Card
+from llmbench.data import Document, Text
+from llmbench.errors import CellError, LlmbenchError, OutOfMemory, is_out_of_memory
+from llmbench.imports import load_object
+from llmbench.ledger import Ledger
+from llmbench.suite import TaskSpec
+from llmbench.tasks import Outcome
+
+Emit = Callable[[Mapping[str, Any]], None]
+PROGRESS_EVERY = 0.2  # seconds between two progress events
+
+
+def main() -> None:
+    """Entry point of the child process."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def emit(event: Mapping[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    if "--check" in sys.argv:
+        check(job, emit)
+    else:
+        work(job, emit)
+    events.close()
+    sys.stderr.flush()
+    os._exit(0)  # nothing is left to be done, and some libraries take seconds to say goodbye
+
+
+def _end_with_parent(stream: TextIO | None = None) -> None:
+    (stream or sys.stdin).read()
+    os._exit(1)
+
+
+def check(job: Mapping[str, Any], emit: Emit) -> None:
+    """Import the code behind each card; report the first thing wrong with each."""
+    for data in job["cards"]:
+        card = Card.model_validate_json(json.dumps(data))
+        try:
+            registry.adapter_class(card.adapter)
+            if card.network:
+                load_object(card.network.cls)
+        except LlmbenchError as error:
+            emit({"card": card.name, "what": error.what, "where": error.where, "hint": error.hint})
+
+
+def work(job: Mapping[str, Any], emit: Emit) -> None:
+    """All cells of one model. A failure is an event; only a crash ends the process early."""
+    card = Card.model_validate_json(json.dumps(job["card"]))
+    tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
+    texts = {role: read_text(row) for role, row in job["texts"].items()}
+    report = _progress(emit)
+    try:
+        adapter = load(card, texts, job["options"], report)
+        info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
+    except BaseException as error:
+        for task in tasks:
+            emit(failure(task.name, error))
+        return
+    emit({"event": "model", "row": model_row(info, card)})
+    for task in tasks:
+        emit({"event": "task", "task": task.name})
+        begun = time.perf_counter()
+        try:
+            outcome = registry.task_class(task.task).from_spec(task, texts, job["options"]).run(adapter, report)
+            _write(Path(job["out"]), card.name, task.name, job["keys"][task.name], model_row(info, card), outcome, time.perf_counter() - begun)
+        except BaseException as error:
+            emit(failure(task.name, error))
+            if isinstance(error, KeyboardInterrupt):
+                return
+        else:
+            emit({"event": "cell", "task": task.name})
+    adapter.close()
+
+
+def load(card: Card, texts: Mapping[str, Text], options: Mapping[str, Any], report: Callable[[str, float, str], None]) -> Adapter:
+    """The model, on its device, trained or from the cache."""
+    device = options.get("device", "auto")
+    if device in ("auto", "cuda"):
+        device = _device(device, card)
+    materials = Materials(
+        train=texts.get("train"),
+        valid=texts.get("valid"),
+        seed=int(options.get("seed", 0)),
+        device=device,
+        dtype=options.get("dtype") or "float32",
+        progress=report,
+        **({"cache": Path(options["cache"])} if options.get("cache") else {}),
+    )
+    return registry.make(card, materials)
+
+
+def _device(wanted: str, card: Card) -> str:
+    if card.adapter in ("uniform-bytes", "compressor", "byte-ngram"):
+        return "cpu"  # these use no torch device, and need not wait for torch
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise CellError("there is no CUDA device that torch can use", hint="--device cpu")
+    return "cpu"
+
+
+def _progress(emit: Emit) -> Callable[[str, float, str], None]:
+    last = 0.0
+
+    def report(what: str, share: float, remark: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_EVERY or share >= 1:
+            last = now
+            emit({"event": "progress", "what": what, "share": share, "remark": remark})
+
+    return report
+
+
+def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
+    """The record's row for a model."""
+    return {
+        **asdict(info),
+        "stage": card.stage,
+        "certificate": None,
+        "published": [figure.model_dump() for figure in card.published],
+    }
+
+
+def failure(task: str, error: BaseException) -> dict[str, Any]:
+    """The event of a cell that failed: the reason in one word, the message in one line; the traceback goes to the log."""
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemory):
+        error = OutOfMemory(_line(error), hint="a smaller model, or more memory")
+    if isinstance(error, LlmbenchError):
+        reason = error.reason if isinstance(error, CellError) else "error"
+        message, hint = f"{error.where}: {error.what}" if error.where else error.what, error.hint
+    else:
+        traceback.print_exception(error)
+        reason, message, hint = "error", f"{_spot(error)}{_line(error)}", "the traceback is in the worker's log"
+    return {"event": "failed", "task": task, "reason": reason, "message": " ".join(message.split())[:2000], "hint": hint}
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _spot(error: BaseException) -> str:
+    """file:line where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+
+
+def _write(out: Path, model: str, task: str, key: str, row: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
+    """Samples and charges first, the cell last: a cell that is there is whole."""
+    record.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
+    if outcome.ledgers:
+        write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
+    cell = {"schema": record.SCHEMA, "key": key, "task": task, "model": row, "seconds": seconds, "scores": outcome.scores}
+    record.write_json(out / "cells" / model / f"{task}.json", cell)
+
+
+def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
+    """The bit ledger as Parquet: document, start, end, bits, kind; one row a charge."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from llmbench.ledger import KINDS
+
+    sizes = [len(ledger.start) for ledger in ledgers]
+    ids = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes), [ledger.id for ledger in ledgers])
+    kinds = pa.DictionaryArray.from_arrays(np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS))
+    columns = {name: np.concatenate([getattr(ledger, name) for ledger in ledgers]) for name in ("start", "end", "bits")}
+    table = pa.table({"document": ids, **columns, "kind": kinds})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    record.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def text_row(text: Text) -> dict[str, Any]:
+    """A text as part of a job."""
+    return {"name": text.name, "documents": [[document.id, document.text] for document in text.documents]}
+
+
+def read_text(row: Mapping[str, Any]) -> Text:
+    """The text of a `text_row`."""
+    return Text(row["name"], tuple(Document(identity, text) for identity, text in row["documents"]))
+
+
+if __name__ == "__main__":
+    main()
