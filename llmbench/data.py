@@ -113,6 +113,8 @@ def _built_in(name: str) -> bytes:
 
 
 def _decode(raw: bytes, where: str) -> str:
+    if not raw:
+        raise UsageError("the text is empty", where=where)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

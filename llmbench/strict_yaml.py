@@ -18,6 +18,7 @@ from llmbench.errors import UsageError, did_you_mean
 Path_ = tuple[str | int, ...]
 Places = dict[Path_, tuple[int, int]]
 MOST_NODES = 50_000
+SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "merge")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -70,7 +71,7 @@ def _plain(node: yaml.Node, at: Path_, places: Places, path: str) -> Any:
         return data
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*at, i), places, path) for i, item in enumerate(node.value)]
-    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith("binary"):
+    if node.tag.removeprefix("tag:yaml.org,2002:") not in SCALARS:
         raise UsageError(f"the tag {node.tag!r} is not allowed", where=where)
     try:
         loader = yaml.SafeLoader("")
@@ -97,7 +98,7 @@ def check(model: type[Model], data: Any, places: Places, path: Path) -> Model:
         findings = sorted(error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden")
         finding = findings[0]
         at = [step for step in finding["loc"] if _exists(data, step, finding["loc"])]
-        what, hint = _say(model, finding, data)
+        what, hint = _say(model, finding, at)
         key = (*at, "?") if finding["type"] == "extra_forbidden" else tuple(at)
         raise UsageError(what, where=place(path, places, key), hint=hint) from None
 
@@ -114,8 +115,9 @@ def _exists(data: Any, step: str | int, loc: tuple[str | int, ...]) -> bool:
     return False
 
 
-def _say(model: type[BaseModel], finding: Any, data: Any) -> tuple[str, str]:
-    names = [step for step in finding["loc"] if isinstance(step, str)]
+def _say(model: type[BaseModel], finding: Any, at: Sequence[str | int]) -> tuple[str, str]:
+    steps = finding["loc"] if finding["type"] in ("extra_forbidden", "missing") else at
+    names = [step for step in steps if isinstance(step, str)]
     name = names[-1] if names else ""
     if finding["type"] == "extra_forbidden":
         return f"unknown key {name!r}", did_you_mean(name, _fields(model, finding["loc"][:-1]))

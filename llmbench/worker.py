@@ -39,13 +39,15 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    checking = "--check" in sys.argv
+    if not checking:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def emit(event: Mapping[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    if "--check" in sys.argv:
+    if checking:
         check(job, emit)
     else:
         work(job, emit)

@@ -41,7 +41,7 @@ class UniformBytes(Adapter):
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "zlib": lambda data: zlib.compress(data, 9),
     "bz2": lambda data: bz2.compress(data, 9),
-    "lzma": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
+    "lzma": lambda data: lzma.compress(data, preset=9),
 }
 
 

@@ -1,0 +1,29 @@
+"""What tests share: the folder of real data (skipping where it is absent), and a cache of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints trained by tests stay among tests, and are shared between them."""
+    base = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("LLMBENCH_CACHE", str(base))
+
+
+@pytest.fixture
+def shakespeare() -> Path:
+    return real("tinyshakespeare/input.txt")
+
+
+def real(name: str) -> Path:
+    """A file of real data, or a skip that says which is missing."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"real data not here: {path}")
+    return path

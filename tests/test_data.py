@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmbench import data
+from llmbench.data import Document, Text, block_edges, overlap_share
+from llmbench.errors import UsageError
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_a_text_is_its_bytes_whatever_they_are(tmp_path):
+    raw = "\ufeffline one\r\nline\ttwo \x00 \n\n".encode()
+    text = data.load("test", write(tmp_path / "a.txt", raw))
+    assert text.documents[0].text.encode() == raw
+    assert text.sha256 == hashlib.sha256(raw).hexdigest()
+
+
+def test_bytes_that_are_no_utf8_are_placed(tmp_path):
+    path = write(tmp_path / "a.txt", b"good\nbad \xff here")
+    with pytest.raises(UsageError, match=r"a\.txt:2:5: not UTF-8: byte 0xff"):
+        data.load("test", path)
+
+
+def test_an_empty_or_missing_file_is_said_to_be_so(tmp_path):
+    with pytest.raises(UsageError, match="empty"):
+        data.load("test", write(tmp_path / "a.txt", ""))
+    with pytest.raises(UsageError, match="No such file"):
+        data.load("test", tmp_path / "none.txt")
+
+
+def test_json_lines_are_documents_and_can_be_selected(tmp_path):
+    rows = [{"text": "one\u2028still one", "kind": "x"}, {"text": "two", "kind": "y", "id": "zwei"}]
+    path = write(tmp_path / "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
+    assert [d.text for d in data.load("t", path).documents] == ["one\u2028still one", "two"]
+    assert data.load("t", path, select={"kind": "y"}).documents == (Document("zwei", "two"),)
+    with pytest.raises(UsageError, match="did you mean 'kind'"):
+        data.load("t", path, select={"kin": "y"})
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('{"text": 3}', "a.jsonl:2:1: a line must be an object with a string"),
+        ("[1]", "a.jsonl:2:1"),
+        ('{"text": "a",}', "a.jsonl:2:14: not JSON"),
+        ('{"text": "b", "id": "1"}', "second time"),
+        ('{"text": "\\ud800"}', "surrogate"),
+    ],
+)
+def test_a_line_that_is_wrong_is_placed(tmp_path, line, complaint):
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "id": "1"}\n' + line + "\n")
+    with pytest.raises(UsageError, match=complaint):
+        data.load("t", path)
+
+
+def test_splits_by_separator_start_and_fraction(tmp_path):
+    path = write(tmp_path / "a.txt", "= A =\none\n= B =\ntwo\n")
+    assert [d.text for d in data.load("t", path, {"separator": "\n= B =\n"}).documents] == ["= A =\none", "two\n"]
+    assert [d.text for d in data.load("t", path, {"regex": r"^= .* =$"}).documents] == ["= A =\none\n", "= B =\ntwo\n"]
+    assert data.load("t", path, {"fraction": [0.5, 1.0]}).documents[0].text == "= B =\ntwo\n"
+    with pytest.raises(UsageError, match="too short to split"):
+        data.load("t", path, {"separator": "zzz"})
+    with pytest.raises(UsageError, match="regex"):
+        data.load("t", path, {"regex": "("})
+    with pytest.raises(UsageError, match="too short to split"):
+        data.load("t", write(tmp_path / "b.txt", "x"), {"fraction": [0.0, 0.5]})
+
+
+@given(st.text(min_size=1, max_size=200), st.floats(0.01, 0.99))
+def test_fractions_of_a_text_join_to_the_text(text, share):
+    parts = [data._fraction(text, a, b) for a, b in ((0.0, share), (share, 1.0))]
+    assert "".join(parts) == text
+
+
+def test_shakespeares_last_tenth_has_the_published_size():
+    from conftest import real
+
+    path = real("tinyshakespeare/input.txt")
+    assert data.load("t", path, {"fraction": [0.9, 1.0]}).bytes == 111_540
+    assert data.load("t", path).sha256.startswith("86c4e6aa9db7")
+
+
+def test_wikitext_splits_at_its_titles():
+    from conftest import real
+
+    text = data.load("t", real("wikitext2-valid/valid.txt"), {"regex": r"^ = [^=].*[^=] = $"})
+    assert len(text.documents) > 50
+    assert text.bytes == 1_121_681
+    assert all(document.text.startswith(" = ") for document in text.documents[1:])
+
+
+def test_the_built_in_tales_hold_what_is_promised():
+    parts = {split: data.load(split, "fables", select={"part": "tales", "split": split}) for split in ("train", "valid", "test")}
+    everything = data.load("all", "fables")
+    assert everything.bytes >= 150_000
+    assert len(everything.documents) >= 80
+    assert len(parts["test"].documents) >= 16
+    letters = data.load("letters", "fables", select={"part": "letters"})
+    assert 0.15 < letters.bytes / everything.bytes < 0.25
+    assert overlap_share(parts["test"], parts["train"]) == 0.0
+    assert len({document.text for document in everything.documents}) == len(everything.documents)
+
+
+def test_no_two_tales_share_a_sentence():
+    import re
+
+    seen: dict[str, str] = {}
+    for document in data.load("all", "fables").documents:
+        for sentence in set(re.split(r"(?<=[.!?])\s", document.text)):
+            if len(sentence.split()) >= 8:
+                assert sentence not in seen, (document.id, seen.get(sentence), sentence)
+                seen[sentence] = document.id
+
+
+def test_a_damaged_built_in_text_is_refused(monkeypatch):
+    monkeypatch.setitem(data.BUILT_IN, "fables", ("fables.jsonl", "0" * 64))
+    with pytest.raises(UsageError, match="checksum"):
+        data.load("t", "fables")
+
+
+def test_a_limit_is_a_seeded_sample_in_the_old_order():
+    text = Text("t", tuple(Document(str(i), f"text {i}") for i in range(50)))
+    one, again, other = text.sample(5, 0), text.sample(5, 0), text.sample(5, 1)
+    assert one == again != other
+    assert [d.id for d in one.documents] != ["0", "1", "2", "3", "4"]
+    assert [int(d.id) for d in one.documents] == sorted(int(d.id) for d in one.documents)
+    assert text.sample(50, 0) is text
+
+
+def test_held_out_tail_and_rest_are_the_whole():
+    single = Text("t", (Document("a", "0123456789" * 10),))
+    rest, tail = single.hold_out(0.1)
+    assert (rest.bytes, tail.bytes) == (90, 10)
+    many = Text("t", tuple(Document(str(i), "x" * 10) for i in range(10)))
+    rest, tail = many.hold_out(0.15)
+    assert [len(part.documents) for part in (rest, tail)] == [8, 2]
+
+
+@given(st.text(alphabet=st.sampled_from("ab \n\u00e9\U0001f680"), max_size=3000))
+def test_block_edges_cut_between_characters_and_cover_everything(text):
+    raw = text.encode()
+    edges = block_edges(text)
+    assert edges[0] == 0
+    assert edges[-1] == len(raw)
+    assert all(a < b for a, b in zip(edges[1:], edges[2:], strict=False))
+    assert "".join(raw[a:b].decode() for a, b in zip(edges, edges[1:], strict=False)) == text
+
+
+def test_a_long_text_has_thirty_blocks_at_blank_lines():
+    text = "\n\n".join("A paragraph of some length, number %d, which goes on for a while." % i for i in range(2000))
+    edges = block_edges(text)
+    assert len(edges) - 1 >= 30
+    assert all(text.encode()[edge - 2 : edge] == b"\n\n" for edge in edges[1:-1])
+    assert len(block_edges("x" * 300)) == 2
+
+
+def test_overlap_counts_substrings_of_fifty_bytes():
+    train = Text("train", (Document("a", "x" * 10 + "".join(chr(97 + i % 26) for i in range(60)) + "y" * 10),))
+    test = Text("test", (Document("b", "Q" * 30 + "".join(chr(97 + i % 26) for i in range(60))),))
+    assert overlap_share(test, train) == pytest.approx(11 / 41)
+    assert overlap_share(Text("t", (Document("c", "short"),)), train) is None
