@@ -70,6 +70,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.max_tokens is None and self.max_bytes is None and self.forced is None:
             raise UsageError("a request needs max_tokens or max_bytes")
+        if any(limit is not None and limit < 1 for limit in (self.max_tokens, self.max_bytes)) or self.forced == "":
+            raise UsageError("a request must ask for at least one token or byte")
         if self.temperature < 0:
             raise UsageError(f"temperature {self.temperature} is below 0", hint="0 is greedy")
         if self.top_k is not None and self.top_k < 1:
@@ -154,7 +156,7 @@ class Adapter(ABC):
         raise Unsupported(f"{type(self).__name__} does not generate text")
 
     def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
-        """The symbols that may follow `given` (their bytes) and the probability of each."""
+        """The symbols that may follow `given` (their bytes) and the probability of each; the symbol for all other pieces has no bytes."""
         raise Unsupported(f"{type(self).__name__} does not show its next-symbol distribution")
 
     def close(self) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmbench import data, leaderboard, record, registry, runner
+from llmbench import plan as plans
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.card import Card
 from llmbench.data import Text
-from llmbench.errors import UsageError
-from llmbench.ledger import KINDS, WORD_COUNTER, Ledger, Totals, count_words
+from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, UsageError, is_out_of_memory
+from llmbench.ledger import KINDS, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.record import Record
 from llmbench.renderers import csv, html, markdown, table
-from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of
+from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, scored
 
 RENDERERS = {"table": table.render, "md": markdown.render, "csv": csv.render, "html": html.render}
 WRITTEN = ("md", "csv", "html")
@@ -68,8 +70,8 @@ def run(
         options["only"] = tuple(options["only"])
     if options.get("out") is not None:
         options["out"] = Path(options["out"])
-    chosen = runner.Options(models=tuple(str(model) for model in models), data=given, **options)
-    made = runner.plan(str(suite), chosen)
+    chosen = plans.Options(models=tuple(str(model) for model in models), data=given, **options)
+    made = plans.plan(str(suite), chosen)
     result, interrupted = runner.run(made, watcher)
     finished = Run(result, made.out, interrupted)
     write_boards(finished.board, made.out)
@@ -95,6 +97,8 @@ def materials(
     for name in given:
         if name not in ("train", "valid"):
             raise UsageError(f"--data {name}: only train and valid can be given here")
+    if "valid" in given and "train" not in given:
+        raise UsageError("--data valid was given without --data train")
     texts: dict[str, Text | None] = {name: data.load(name, path) for name, path in given.items()}
     if "train" not in texts:
         texts = {role: data.load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid")}
@@ -109,23 +113,38 @@ def materials(
 
 
 def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter]:
-    """The card and the model of a SPEC, in this process."""
+    """The card and the model of a SPEC, in this process. ModelError where making it raises."""
     card = registry.resolve(spec)
-    return card, registry.make(card, materials(given or {}, card, **options))
+    stuff = materials(given or {}, card, **options)
+    with model_errors(card.name):
+        return card, registry.make(card, stuff)
+
+
+@contextmanager
+def model_errors(name: str) -> Iterator[None]:
+    """Whatever somebody's model raises, as one line."""
+    try:
+        yield
+    except (LlmbenchError, KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        kind = OutOfMemory if is_out_of_memory(error) else ModelError
+        raise kind(f"{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}: {error}", where=name) from error
 
 
 def score(spec: str, text: str | Path, *, window: str | int = "half", given: Mapping[str, str] | None = None, **options: Any) -> dict[str, Any]:
     """Bits per byte of one model on one text file: the mapping that `llmbench score --json` prints."""
-    loaded = data.load("text", text)
-    card, adapter = load_model(spec, given, **options)
-    rule = Window(window)  # type: ignore[arg-type]  # a wrong word is refused below
     if isinstance(window, str) and window not in ("half", "rolling"):
         raise UsageError(f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens")
+    rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
+    loaded = data.load("text", text)
+    card, adapter = load_model(spec, given, **options)
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
-    ledgers: list[Ledger] = []
-    for passage, ledger in zip(passages, adapter.score(passages, rule), strict=True):
-        check_ledger(ledger, passage)
-        ledgers.append(ledger)
+    with model_errors(card.name):
+        ledgers = scored(adapter, passages, rule)
+        for passage, ledger in zip(passages, ledgers, strict=True):
+            check_ledger(ledger, passage)
     adapter.close()
     totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
     found = intervals(items_of(ledgers, passages), totals)
@@ -153,8 +172,3 @@ def score(spec: str, text: str | Path, *, window: str | int = "half", given: Map
 def _number(value: float | None) -> float | str | None:
     """Infinite bits are the string "inf"."""
     return "inf" if value is not None and math.isinf(value) else value
-
-
-def in_notebook() -> bool:
-    """Whether a notebook is listening."""
-    return "ipykernel" in sys.modules

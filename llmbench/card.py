@@ -27,7 +27,7 @@ class Recipe(Strict):
     final: Share = Field(0.02, description="share of the rate that is left at the end")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     evaluations: Positive = Field(8, description="how often the validation text is scored, evenly spaced")
-    hold_out: float = Field(0.05, gt=0, lt=0.5, description="tail of the training text held out where there is no validation text")
+    hold_out: float = Field(0.01, gt=0, lt=0.5, description="tail of the training text held out where there is no validation text")
 
 
 class NetworkSpec(Strict):

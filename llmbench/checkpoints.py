@@ -8,10 +8,13 @@ from pathlib import Path
 
 from llmbench.adapter import Materials
 from llmbench.card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.imports import source_file
+from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights.
-TRAINER_SOURCES = ("training.py", "vocabulary.py", "spelling.py", "witten_bell.py", "models/network.py")
+TRAINER_SOURCES = (
+    *("training.py", "scoring.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
+    *("models/network.py", "adapters/network.py"),
+)
 
 
 def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials) -> Path:
@@ -28,6 +31,6 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
         materials.seed,
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for file in (*(package / name for name in TRAINER_SOURCES), source_file(network.cls)):
+    for file in (*(package / name for name in TRAINER_SOURCES), *source_files(network.cls)):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return materials.cache / "networks" / digest.hexdigest()[:32]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import llmbench
-from llmbench.errors import LlmbenchError, UsageError
+from llmbench.errors import CellError, LlmbenchError, UsageError
 
 if TYPE_CHECKING:
-    from llmbench.runner import Options
+    from llmbench.plan import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -38,14 +38,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: one clear line and exit code 2 for what the user got wrong, 1 for what the machine did not allow, 130 for Ctrl-C."""
+    """Entry point: one clear line and exit code 2 for what the user got wrong, 1 for what a model or the machine did not do, 130 for Ctrl-C."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="llmbench", standalone_mode=False)
     except LlmbenchError as error:
         click.echo(f"llmbench: {error}", err=True)
-        code = 2
+        code = 1 if isinstance(error, CellError) else 2
     except click.ClickException as error:
-        click.echo(f"llmbench: {error.format_message()}", err=True)
+        is_help = type(error).__name__ == "NoArgsIsHelpError"  # a group without a command, since click 8.2
+        click.echo(error.format_message() if is_help else f"llmbench: {' '.join(error.format_message().split())}", err=True)
         code = 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = 130
@@ -71,7 +72,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
 _data = click.option("--data", multiple=True, metavar="NAME=PATH", callback=_pairs, help="Use this file as the text NAME.")
 _seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of training, sampling and generation.")
 _device = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
-_dtype = click.option("--dtype", default=None, help="Of the weights: float32, bfloat16, float16.")
+_dtype = click.option("--dtype", default=None, type=click.Choice(["float32", "bfloat16", "float16", "float64"]), help="Of the weights.")
 _threads = click.option("--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores).")
 
 
@@ -100,10 +101,11 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
     from rich.console import Console
 
     from llmbench import api, runner
+    from llmbench.plan import plan
     from llmbench.renderers import table
 
     chosen = _options(**options)
-    made = runner.plan(suite, chosen)
+    made = plan(suite, chosen)
     if dry_run:
         from llmbench.estimate import estimate
 
@@ -126,7 +128,7 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
 
 
 def _options(**given: Any) -> Options:
-    from llmbench.runner import Options
+    from llmbench.plan import Options
 
     given["models"], given["only"] = tuple(given["models"]), tuple(given["only"])
     return Options(**given)
@@ -149,7 +151,7 @@ def score(
     from llmbench import api
     from llmbench.progress import spinner
 
-    rule: str | int = int(window) if window.isdigit() else window
+    rule: str | int = int(window) if window.isdecimal() else window
     _set_threads(threads)
     with spinner() as progress:
         facts = api.score(spec, textfile, window=rule, given=data, seed=seed, device=_pick(device), dtype=dtype, progress=progress)
@@ -198,12 +200,14 @@ def generate(
     request = Request(prompt, max_bytes=max_bytes, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=where["seed"])
     _set_threads(where.pop("threads"))
     with spinner() as progress:
-        _, adapter = api.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
-    click.echo(prompt, nl=False)
-    for chunk in adapter.generate([request]):
-        click.echo(chunk.text, nl=False)
-        sys.stdout.flush()
-    click.echo()
+        card, adapter = api.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
+    shown = prompt  # together with the first words: a model that cannot speak leaves stdout empty
+    with api.model_errors(card.name):
+        for chunk in adapter.generate([request]):
+            click.echo(shown + chunk.text, nl=False)
+            sys.stdout.flush()
+            shown = ""
+    click.echo(shown)
     return 0
 
 
@@ -225,7 +229,8 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
     _set_threads(threads)
     with spinner() as progress:
         materials = api.materials(data, card, seed=seed, device=_pick(device), progress=progress)
-        adapter = registry.make(card, materials)
+        with api.model_errors(card.name):
+            adapter = registry.make(card, materials)
     from llmbench.card import VocabularySpec
 
     facts = adapter.info.training or {}

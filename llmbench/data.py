@@ -37,6 +37,7 @@ class Text:
 
     name: str
     documents: tuple[Document, ...]
+    sampled: str = "none"  # N@seed where only a sample is left
 
     @cached_property
     def sha256(self) -> str:
@@ -57,7 +58,7 @@ class Text:
         if limit is None or limit >= len(self.documents):
             return self
         chosen = sorted(random.Random(seed).sample(range(len(self.documents)), limit))
-        return Text(self.name, tuple(self.documents[i] for i in chosen))
+        return Text(self.name, tuple(self.documents[i] for i in chosen), f"{limit}@{seed}")
 
     def hold_out(self, share: float) -> tuple[Text, Text]:
         """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a single document."""
@@ -88,7 +89,7 @@ def load(name: str, source: str | Path, split: Mapping[str, Any] | None = None, 
         elif select:
             raise UsageError("`select` needs fields, and only a .jsonl file has them", where=where)
         else:
-            documents = [Document(path.stem, _decode(raw, where))]
+            documents = [Document(name, _decode(raw, where))]
     if split:
         documents = list(_cut(documents, split, where))
     documents = [document for document in documents if document.text]
@@ -114,7 +115,7 @@ def _built_in(name: str) -> bytes:
 
 def _decode(raw: bytes, where: str) -> str:
     if not raw:
-        raise UsageError("the text is empty", where=where)
+        raise UsageError("the text is empty", where=f"{where}:1:1")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -134,6 +135,8 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Ite
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"not JSON that can be read: {error}", where=f"{where}:{number}:1") from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise UsageError("a line must be an object with a string in the field `text`", where=f"{where}:{number}:1")
         try:
@@ -145,7 +148,7 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Ite
                 raise UsageError(f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row))
         if select and any(row[key] != value for key, value in select.items()):
             continue
-        identity = str(row.get("id", number))
+        identity = str(row["id"]) if "id" in row else f"line-{number}"
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
         seen.add(identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
-from llmbench.runner import Plan
+from llmbench.plan import Plan
 from llmbench.suite import LikelihoodSpec
 
 START_UP = 3.0  # seconds: a process, its imports
@@ -18,7 +18,7 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
     for card in made.cards:
         first = True
         for task in made.suite.tasks:
-            if made.cell(card, task) is not None:
+            if made.cell(card.name, task.name) is not None:
                 rows.append((card.name, task.name, "done", "0", "-"))
                 continue
             state, seconds = "to run", None

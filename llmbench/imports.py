@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -22,7 +23,9 @@ def load_object(spec: str) -> Any:
         raise UsageError(f"syntax error: {error.msg}", where=f"{error.filename}:{error.lineno}:{error.offset}") from None
     except ModuleNotFoundError as error:
         raise UsageError(f"there is no module {error.name!r}", where=where, hint="install it, or run where it can be imported") from None
-    except Exception as error:  # whatever somebody's module does when imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever somebody's module does when imported, leaving included
         raise UsageError(f"importing raised {type(error).__name__}: {error}", where=_raised_at(error, where)) from None
     if not hasattr(module, name):
         classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
@@ -39,7 +42,7 @@ def _load_file(path: Path) -> Any:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and inspect look classes up here
-    sys.path.insert(0, str(path.parent))  # so that the file can import its neighbours
+    sys.path.append(str(path.parent))  # so that the file can import its neighbours, and none of them hides a library
     spec.loader.exec_module(module)
     return module
 
@@ -54,19 +57,49 @@ def _raised_at(error: BaseException, fallback: str) -> str:
     return at
 
 
-def source_file(spec: str) -> Path:
-    """The file that holds `module:Name` or `file.py:Name`, found without importing it."""
+def source_files(spec: str) -> list[Path]:
+    """The file that holds `module:Name` or `file.py:Name`, and the neighbours that it imports, found without running any of them."""
     where = spec.rpartition(":")[0]
-    if where.endswith(".py"):
-        file = Path(where)
-    else:
-        try:
-            found = find_spec(where)
-        except (ImportError, ValueError):
-            found = None
-        if found is None or found.origin is None:
-            raise UsageError(f"there is no module {where!r}", where=spec)
-        file = Path(found.origin)
-    if not file.is_file():
-        raise UsageError("there is no such file", where=str(file))
+    first = Path(where) if where.endswith(".py") else _module_file(where)
+    if not first.is_file():
+        raise UsageError("there is no such model file", where=str(first))
+    found, waiting = [], [first]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.append(file)
+            waiting += _neighbours(file)
+    return sorted(found)
+
+
+def _module_file(name: str) -> Path:
+    """The file of a dotted module. Only the top level is asked of Python's finders: they would import the packages above the others."""
+    top, *rest = name.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UsageError(f"there is no module {top!r}", where=name, hint="install it, or name a file: file.py:Class")
+    file = Path(spec.origin)
+    for part in rest:
+        inside = file.parent / part
+        file = inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
+        if not file.is_file():
+            raise UsageError(f"there is no module {part!r} in {file.parent}", where=name)
     return file
+
+
+def _neighbours(file: Path) -> list[Path]:
+    """Files beside `file` that it imports by name."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {(node.module or alias.name).rpartition(".")[2] for alias in node.names}
+    return [near for name in names if (near := file.with_name(f"{name}.py")).is_file()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Failure, ModelRow, Record, Score
+from llmbench.record import Failure, ModelRow, Record, Score, TaskNotes
 
 STAGES = {
     0: "Floors",
@@ -21,7 +21,8 @@ STAGES = {
     6: "Stage 6: fine-tuned",
     None: "Models of one's own",
 }
-SAMPLE_CHARACTERS = 2000  # of one continuation, on a board
+SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
+NAME_CHARACTERS = 255  # a model's name is a folder's name: none that is real is cut
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,40 @@ COLUMNS = [
 ]
 
 
+def stage_title(stage: int | None) -> str:
+    """The heading of a stage, of a later llmbench's too."""
+    return STAGES.get(stage, f"Stage {stage}")
+
+
 def build(record: Record, folder: Path | None = None) -> Board:
     """The board of one run. `folder` is the run's folder, for what the models said."""
     machine = record.machine
-    gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.get("gpus", [])) or "no GPU"
+    gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.gpus) or "no GPU"
     facts = [
         ("suite", f"{record.suite.name} version {record.suite.version}"),
         ("finished", record.finished),
-        ("machine", f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, {gpus}"),
+        ("machine", f"{machine.cpu}, {'?' if machine.cores is None else machine.cores} cores, {gpus}"),
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
     tasks = list(dict.fromkeys(score.task for score in record.scores))
     tables = [_table(record, task) for task in tasks]
-    return Board(f"llmbench: {record.suite.name}", facts, tables, record.failures, _sayings(record, folder), record.models)
+    failures = [failure.model_copy(update=_short_texts(failure)) for failure in record.failures]
+    facts = [(key, _cut(value, NAME_CHARACTERS)) for key, value in facts]
+    return Board(_cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models)
+
+
+def _short_texts(failure: Failure) -> dict[str, str]:
+    return {
+        "model": _cut(failure.model, NAME_CHARACTERS),
+        "task": _cut(failure.task, NAME_CHARACTERS),
+        "message": _cut(failure.message, SAMPLE_CHARACTERS),
+        "hint": _cut(failure.hint, SAMPLE_CHARACTERS),
+    }
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _table(record: Record, task: str) -> Table:
@@ -127,7 +148,7 @@ def _table(record: Record, task: str) -> Table:
     headline = [score for score in scores if score.metric == "bits_per_byte"]
     signature = headline[0].signature if headline else ""
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells["bits_per_byte"]).value or 0.0)), default=1.0)
-    return Table(task, used, lines, _notes(record, task, headline), signature, (0.0, top))
+    return Table(_cut(task, NAME_CHARACTERS), used, lines, _notes(record, task, headline), _cut(signature, SAMPLE_CHARACTERS), (0.0, top))
 
 
 def _order(value: float | None) -> float:
@@ -138,12 +159,12 @@ def _line(model: ModelRow, scores: dict[str, Score]) -> Line:
     headline = scores.get("bits_per_byte")
     cells = {
         "rank": _rank(headline),
-        "model": Cell(model.name),
+        "model": Cell(_cut(model.name, NAME_CHARACTERS)),
         "bits_per_byte": _with_interval(headline),
-        "tokenizer": Cell(model.tokenizer),
+        "tokenizer": Cell(_cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),
-        "training_seconds": _seconds((model.training or {}).get("seconds")),
+        "training_seconds": _seconds(model.training.seconds if model.training else None),
         "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
     }
     for metric in ("byte_perplexity", "word_perplexity", "token_perplexity"):
@@ -151,14 +172,14 @@ def _line(model: ModelRow, scores: dict[str, Score]) -> Line:
     for metric in ("spelling_share", "unknown_share"):
         score = scores.get(metric)
         cells[metric] = Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
-    return Line(model.name, model.stage, cells)
+    return Line(_cut(model.name, NAME_CHARACTERS), model.stage, cells)
 
 
 def _rank(score: Score | None) -> Cell:
     if score is None or score.rank is None:
         return Cell("-")
     best, worst = score.rank
-    return Cell(str(best) if best == worst else f"{best}-{worst}", best + worst / 1000)
+    return Cell(str(best) if best == worst else f"{best}-{worst}", best + worst / 1000, best, worst)
 
 
 def _with_interval(score: Score | None) -> Cell:
@@ -191,7 +212,7 @@ def _count(value: int | None) -> str:
     if value is None:
         return "-"
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size:
+        if value >= size * 0.9995:  # so that 999,999 is 1 M, not 1e+03 k
             return f"{value / size:.3g} {unit}"
     return str(value)
 
@@ -202,9 +223,9 @@ def _seconds(value: float | None) -> Cell:
 
 def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """What the table proves, in sentences."""
-    found: dict[str, Any] = record.notes.get("tasks", {}).get(task, {})
+    found = record.notes.tasks.get(task, TaskNotes())
     notes = []
-    beaten = found.get("better_than", {})
+    beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
     if losers:
@@ -212,8 +233,10 @@ def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
     if winners:
         notes.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
-    if found.get("smallest_visible") is not None:
-        notes.append(f"Differences below about {found['smallest_visible']:.3f} bits/byte could not have been proven here (median over pairs).")
+    if found.left_out:
+        notes.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
+    if found.smallest_visible is not None:
+        notes.append(f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been proven here (median over pairs).")
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         notes.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
@@ -223,20 +246,39 @@ def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
 
 
 def _join(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    short = [_cut(word, SAMPLE_CHARACTERS) for word in words]
+    return short[0] if len(short) == 1 else f"{', '.join(short[:-1])} and {short[-1]}"
 
 
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
     """Prompts and continuations from the run's samples, in the order of the models."""
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    if folder is None:
+        return []
+    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for model in record.models:
-        for file in sorted((folder / "samples" / model.name).glob("*.jsonl")) if folder else []:
-            try:
-                rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            except (OSError, ValueError):
-                continue
-            for row in rows:
-                if isinstance(row.get("output"), str):
-                    key = (file.stem, f"{row['id']}\n{row['input']}")
-                    found.setdefault(key, []).append((model.name, row["output"][:SAMPLE_CHARACTERS]))
-    return [Saying(key.partition("\n")[2], answers) for (_, key), answers in found.items()]
+        for file in _sample_files(folder, model.name):
+            if record.notes.cells and file.stem not in record.notes.cells.get(model.name, []):
+                continue  # left by another run in this folder
+            for row in _rows(file):
+                if isinstance(row, dict) and isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
+                    answer = (_cut(model.name, NAME_CHARACTERS), _cut(row["output"], SAMPLE_CHARACTERS))
+                    found.setdefault((file.stem, str(row.get("id")), row["input"]), []).append(answer)
+    return [Saying(_cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
+
+
+def _sample_files(folder: Path, model: str) -> list[Path]:
+    """Where a model's samples are. A record from elsewhere does not choose which other files are shown."""
+    if Path(model).name != model or model == "..":
+        return []
+    try:
+        return sorted((folder / "samples" / model).glob("*.jsonl"))
+    except (OSError, ValueError):  # no name that a folder can have
+        return []
+
+
+def _rows(file: Path) -> list[Any]:
+    """Lines end at \\n alone: what a model says may hold other signs that part lines."""
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError):
+        return []

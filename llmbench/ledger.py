@@ -26,6 +26,13 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
+def word_starts(text: str) -> NDArray[np.int64]:
+    """Byte offset of each word's first byte."""
+    sizes = np.fromiter((len(c.encode("utf-8", "surrogatepass")) for c in text), dtype=np.int64, count=len(text))
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    return offsets[[match.start() for match in _WORD.finditer(text)]]
+
+
 class LedgerError(ValueError):
     """A ledger that breaks a rule; the message says which charge and which rule."""
 

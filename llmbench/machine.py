@@ -22,7 +22,7 @@ def facts(threads: int) -> dict[str, Any]:
         "gpus": gpus(),
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
         "threads": threads,
     }
 
@@ -49,7 +49,8 @@ def _memory() -> int:
     return int(psutil.virtual_memory().total)
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from llmbench.adapter import Progress as Report
-from llmbench.runner import Plan, Watcher
+from llmbench.plan import Plan
+from llmbench.runner import Watcher
 
 
 class _Lines:

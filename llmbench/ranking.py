@@ -26,7 +26,7 @@ def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
         shapes = [tuple((key, n) for key, _, n in found) for found in items.values() if found]
         if not shapes:
             continue
-        usual = max(set(shapes), key=shapes.count)
+        usual = max(sorted(set(shapes)), key=shapes.count)
         ranked = {score.model: score for score in rows if tuple((key, n) for key, _, n in items[score.model]) == usual}
         if len(ranked) < 2:
             continue
@@ -35,6 +35,7 @@ def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
             score.rank = result.rank[name]
         notes[task] = {
             "smallest_visible": result.smallest_visible,
+            "left_out": sorted(score.model for score in rows if score.model not in ranked),
             "better_than": {name: sorted(others) for name, others in result.better_than.items()},
         }
     return notes
@@ -48,8 +49,8 @@ def _is_model(score: Score) -> bool:
 def _items(out: Path, score: Score) -> list[tuple[str, float, int]]:
     """(id, bits, bytes) of each item; empty where the samples are missing."""
     try:
-        lines = (out / "samples" / score.model / f"{score.task}.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        lines = (out / "samples" / score.model / f"{score.task}.jsonl").read_text(encoding="utf-8").split("\n")  # and at nothing else
+        rows = [json.loads(line) for line in lines if line]
         return [(row["id"], float(row["statistics"][RANKED][0]), int(row["statistics"][RANKED][1])) for row in rows]
     except (OSError, ValueError, KeyError):
         return []

@@ -8,27 +8,22 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from llmbench.errors import UsageError
 
 SCHEMA = 1
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
-Number = float | int
+# Infinite bits are the string "inf" in JSON.
+Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.inf if value == "inf" else value)]
 
 
 class Row(BaseModel):
     """A part of the record. Unknown keys are kept, so that a newer record can be shown."""
 
     model_config = ConfigDict(extra="allow")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _numbers(cls, data: Any) -> Any:
-        """Infinite bits are the string "inf" in JSON."""
-        return {key: math.inf if value == "inf" else value for key, value in data.items()} if isinstance(data, Mapping) else data
 
 
 class Score(Row):
@@ -57,6 +52,12 @@ class Failure(Row):
     hint: str = ""
 
 
+class Training(Row):
+    """How a network was trained: also steps, best_step and the curve of [step, bits per byte]."""
+
+    seconds: Number | None = None
+
+
 class ModelRow(Row):
     """A model of the run, as its adapter and its card describe it."""
 
@@ -71,7 +72,7 @@ class ModelRow(Row):
     device: str = ""
     fingerprint: str = ""
     certificate: list[str] | None = None
-    training: dict[str, Any] | None = None
+    training: Training | None = None
     overlap: float | None = None
     published: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -80,6 +81,27 @@ class SuiteRow(Row):
     name: str
     version: int
     sha256: str
+
+
+class Machine(Row):
+    """What machine.py found; a fact that could not be had is absent."""
+
+    cpu: str = "?"
+    cores: int | None = None
+    gpus: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class TaskNotes(Row):
+    """What the items of a task prove: the smallest visible difference in bits per byte, and who is better than whom."""
+
+    smallest_visible: Number | None = None
+    better_than: dict[str, list[str]] = Field(default_factory=dict)
+    left_out: list[str] = Field(default_factory=list)
+
+
+class Notes(Row):
+    tasks: dict[str, TaskNotes] = Field(default_factory=dict)
+    cells: dict[str, list[str]] = Field(default_factory=dict, description="model -> its finished tasks")
 
 
 class Record(Row):
@@ -92,11 +114,11 @@ class Record(Row):
     finished: str
     seed: int
     options: dict[str, Any]
-    machine: dict[str, Any]
+    machine: Machine
     models: list[ModelRow]
     scores: list[Score]
     failures: list[Failure]
-    notes: dict[str, Any] = Field(default_factory=dict)
+    notes: Notes = Field(default_factory=Notes)
 
     def write(self, folder: Path) -> Path:
         """run.json in `folder`, written at once or not at all."""
@@ -109,12 +131,12 @@ def load(path: Path) -> Record:
     """The record at run.json, or in a run's folder. UsageError, with path and reason, where it is missing, torn or edited into nonsense."""
     file = path / "run.json" if path.is_dir() else path
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise UsageError(f"cannot read the record: {error.strerror}", where=str(file)) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the record is torn: {error}", where=str(file), hint="run again with the same --out") from None
-    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise UsageError("not a record: no schema number", where=str(file))
     if data["schema"] > SCHEMA:
         raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
@@ -124,6 +146,10 @@ def load(path: Path) -> Record:
         first = error.errors(include_url=False)[0]
         spot = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of a record")
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import selectors
@@ -13,46 +12,22 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import llmbench
 from llmbench import machine, record, registry
-from llmbench import suite as suites
 from llmbench.card import Card
 from llmbench.data import overlap_share
 from llmbench.errors import UsageError
-from llmbench.imports import source_file
+from llmbench.plan import Options, Plan, read_cell
 from llmbench.ranking import rank_scores
-from llmbench.record import Failure, ModelRow, Record, Score, SuiteRow
-from llmbench.suite import LikelihoodSpec, Suite
+from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow
+from llmbench.suite import LikelihoodSpec
 from llmbench.worker import text_row
 
-DEFAULT_TIMEOUT = 3600.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line of a run."""
-
-    models: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=dict)
-    out: Path | None = None
-    device: str = "auto"
-    dtype: str | None = None
-    threads: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    timeout: float = DEFAULT_TIMEOUT
-    offline: bool = False
-    cache: Path | None = None
-
-    def for_cells(self) -> dict[str, Any]:
-        """What can change a number: part of every cell's key."""
-        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed}
+LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
 
 
 class Watcher(Protocol):
@@ -71,98 +46,6 @@ class Silent:
     def cell(self, name: str, task: str, outcome: str) -> None: ...
 
 
-@dataclass
-class Plan:
-    """A run, checked and ready: nothing in it can be a usage error any more."""
-
-    suite: Suite
-    cards: list[Card]
-    options: Options
-    out: Path
-
-    def key(self, card: Card, task: Any) -> str:
-        """Of a cell: everything that can change its numbers, as far as the parent can know it."""
-        facts = [card.model_dump(mode="json"), task.model_dump(mode="json"), self.options.for_cells(), llmbench.__version__]
-        facts += [self.suite.texts[role].sha256 for role in ("train", "valid") if role in self.suite.texts]
-        if isinstance(task, LikelihoodSpec):
-            facts.append(self.suite.texts[task.text].sha256)
-        for spec in (registry.adapters().get(card.adapter, card.adapter), card.network.cls if card.network else ""):
-            if ":" in spec:
-                facts.append(hashlib.sha256(source_file(spec).read_bytes()).hexdigest())
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-    def cell_path(self, card: Card, task: Any) -> Path:
-        return self.out / "cells" / card.name / f"{task.name}.json"
-
-    def cell(self, card: Card, task: Any) -> dict[str, Any] | None:
-        """The finished cell, if it is there, whole, and of this very question."""
-        try:
-            data = json.loads(self.cell_path(card, task).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        whole = isinstance(data, dict) and data.get("key") == self.key(card, task) and {"model", "scores", "seconds"} <= data.keys()
-        return data if whole else None
-
-
-def plan(spec: str, options: Options) -> Plan:
-    """Read and check everything that can be checked without running a model; UsageError where something is wrong."""
-    suite = suites.read(spec)
-    suite.load_texts(options.data, options.limit, options.seed)
-    cards = suite.cards(list(options.models), list(options.only))
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    made = Plan(suite, cards, options, options.out or Path("reports") / suite.name / stamp)
-    _check_out(made)
-    for card in cards:
-        for task in suite.tasks:
-            made.key(card, task)  # a model file or module that is not there is found here
-    _check_code(cards)
-    return made
-
-
-def _check_out(made: Plan) -> None:
-    """A folder that holds another suite's run, or something else altogether, is refused."""
-    if made.out.exists() and not made.out.is_dir():
-        raise UsageError("--out is a file", where=str(made.out), hint="name a folder")
-    mark = made.out / "suite.json"
-    if mark.is_file():
-        try:
-            before = json.loads(mark.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        if (before.get("name"), before.get("sha256")) != (made.suite.name, made.suite.sha256):
-            raise UsageError(
-                f"this folder holds a run of the suite {before.get('name')!r} as it was then", where=str(made.out), hint="choose another --out"
-            )
-    elif made.out.is_dir() and any(made.out.iterdir()):
-        raise UsageError("--out is not empty and holds no run", where=str(made.out), hint="choose another folder")
-
-
-def _check_code(cards: Sequence[Card]) -> None:
-    """Import code from outside in a short child process, so that what is wrong with it is said before anything runs."""
-    outside = [_card_json(card) for card in cards if registry.is_outside(card)]
-    if not outside:
-        return
-    done = subprocess.run(
-        [sys.executable, "-m", "llmbench.worker", "--check"],
-        input=json.dumps({"cards": outside}) + "\n",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    findings = [json.loads(line) for line in done.stdout.splitlines()]
-    if findings:
-        first = findings[0]
-        raise UsageError(first["what"], where=first["where"], hint=first["hint"])
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UsageError(f"importing the model files ended the process ({_exit_words(done.returncode)}): {last}", where=outside[0]["name"])
-
-
-def _card_json(card: Card) -> dict[str, Any]:
-    return card.model_dump(mode="json", by_alias=True)
-
-
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     """Fill the cells that are missing and write run.json. Gives the record, and whether it was interrupted."""
     watcher = watcher or Silent()
@@ -171,6 +54,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     failures: list[Failure] = []
     interrupted = False
     with _lock(made.out):
+        before = _before(made.out)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         record.write_json(made.out / "suite.json", mark)
         try:
@@ -179,7 +63,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                 failures += _run_model(made, card, watcher)
         except KeyboardInterrupt:
             interrupted = True
-        result = _assemble(made, failures, started)
+        result = _assemble(made, failures, started, before)
         result.write(made.out)
     return result, interrupted
 
@@ -193,23 +77,36 @@ def _lock(out: Path) -> Iterator[None]:
         except OSError:
             raise UsageError("another run is at work in this folder", where=str(out), hint="wait for it, or choose another --out") from None
         yield
-    (out / ".lock").unlink(missing_ok=True)
+
+
+def _before(out: Path) -> Record | None:
+    """The record that an earlier run left in this folder."""
+    try:
+        return record.load(out)
+    except UsageError:
+        return None
 
 
 def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
-    """One worker for the model's missing cells. Whatever happens to it is a row for each cell it leaves open."""
-    missing = [task for task in made.suite.tasks if made.cell(card, task) is None]
-    for task in made.suite.tasks:
-        if task not in missing:
-            watcher.cell(card.name, task.name, "done before")
-    if not missing:
+    """One worker for the model's missing cells. Whatever happens to it is a row for each cell it leaves open.
+
+    A model from outside is loaded even if all its cells are there: its weights may have changed, which only its fingerprint tells.
+    """
+    known = {task.name: cell["model"]["fingerprint"] for task in made.suite.tasks if (cell := made.cell(card.name, task.name)) is not None}
+    if not registry.is_outside(card):
+        for name in known:
+            watcher.cell(card.name, name, "done before")
+    asked = [task for task in made.suite.tasks if task.name not in known or registry.is_outside(card)]
+    if not asked:
         return []
     job = {
-        "card": _card_json(card),
-        "tasks": [task.model_dump(mode="json") for task in missing],
+        "card": card.model_dump(mode="json", by_alias=True),
+        "tasks": [task.model_dump(mode="json") for task in asked],
+        "known": known,
         "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
         "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
-        "keys": {task.name: made.key(card, task) for task in missing},
+        "question": made.question,
+        "keys": {task.name: made.keys[card.name, task.name] for task in asked},
         "out": str(made.out),
     }
     log = made.out / "cells" / card.name / "worker.log"
@@ -222,6 +119,11 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         for name in open_tasks:
             failures.append(Failure(model=card.name, task=name, reason=reason, message=message, hint=hint))
             watcher.cell(card.name, name, reason)
+    failed = {failure.task for failure in failures}
+    for task in asked:
+        if task.name not in failed and made.cell(card.name, task.name) is None:
+            lost = "the worker finished this cell, and it cannot be read back"
+            failures.append(Failure(model=card.name, task=task.name, reason="error", message=lost, hint="run again with the same --out"))
     return failures
 
 
@@ -233,7 +135,7 @@ def _worker(errors: Any, options: Options) -> Iterator[subprocess.Popen[bytes]]:
     if options.offline:
         environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     child = subprocess.Popen(
-        [sys.executable, "-m", "llmbench.worker"],
+        [sys.executable, "-P", "-m", "llmbench.worker"],  # -P: nothing in the current folder hides a library
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
@@ -243,7 +145,7 @@ def _worker(errors: Any, options: Options) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield child
     finally:
-        if child.poll() is None:
+        with suppress(ProcessLookupError):  # the worker, and whatever its model started
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         for pipe in (child.stdin, child.stdout):
@@ -268,17 +170,20 @@ def _follow(
         if event is None:
             return failures, open_tasks, True
         kind = event["event"]
+        if kind == "end":
+            break
         if kind == "progress":
             watcher.progress(card.name, event["what"], event["share"], event["remark"])
         elif kind == "cell":
             open_tasks.remove(event["task"])
-            watcher.cell(card.name, event["task"], "done")
+            watcher.cell(card.name, event["task"], event["outcome"])
         elif kind == "failed":
             open_tasks.remove(event["task"])
             row = {key: event[key] for key in ("task", "reason", "message", "hint")}
             failures.append(Failure(model=card.name, **row))
             watcher.cell(card.name, event["task"], event["reason"])
-    child.wait()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=10)
     return failures, open_tasks, False
 
 
@@ -290,7 +195,10 @@ def _events(child: subprocess.Popen[bytes], timeout: float) -> Iterator[dict[str
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
+            left = deadline - time.monotonic()
+            if not selector.select(min(max(0.0, left), LONGEST_WAIT)):
+                if left > LONGEST_WAIT:
+                    continue
                 yield None
                 return
             piece = os.read(descriptor, 1 << 16)
@@ -325,20 +233,25 @@ def _exit_words(code: int) -> str:
         return f"signal {-code}"
 
 
-def _assemble(made: Plan, failures: Sequence[Failure], started: str) -> Record:
-    """The record, from the cells that are there."""
+def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Record | None) -> Record:
+    """The record: this run's cells, and those of models that an earlier run of the same question left in this folder."""
     models: dict[str, ModelRow] = {}
     scores: list[Score] = []
-    for card in made.cards:
+    done: dict[str, list[str]] = {}
+    names = [card.name for card in made.cards]
+    others = [row.name for row in before.models if row.name not in names] if before else []
+    for name in [*others, *names]:
         for task in made.suite.tasks:
-            cell = made.cell(card, task)
-            if cell is None:
+            cell = made.cell(name, task.name) if name in names else read_cell(made.cell_path(name, task.name))
+            if cell is None or cell["question"] != made.question:
                 continue
-            models.setdefault(card.name, ModelRow.model_validate(cell["model"]))
-            scores += [Score.model_validate({"model": card.name, "task": task.name, **row}) for row in cell["scores"]]
+            models.setdefault(name, ModelRow.model_validate(cell["model"]))
+            scores += [Score.model_validate({"model": name, "task": task.name, **row}) for row in cell["scores"]]
+            done.setdefault(name, []).append(task.name)
+    for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
-    _add_overlap(made, models)
-    notes = {"tasks": rank_scores(scores, made.out)}
+    _add_overlap(made, models, before)
+    kept = [failure for failure in before.failures if failure.model in models and failure.model not in names] if before else []
     return Record(
         schema=record.SCHEMA,
         llmbench=llmbench.__version__,
@@ -347,16 +260,19 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str) -> Record:
         finished=_now(),
         seed=made.options.seed,
         options={**made.options.for_cells(), "data": sorted(made.options.data), "timeout": made.options.timeout},
-        machine=machine.facts(made.options.threads or machine.cores()),
+        machine=Machine.model_validate(machine.facts(made.options.threads or machine.cores())),
         models=list(models.values()),
         scores=scores,
-        failures=list(failures),
-        notes=notes,
+        failures=[*kept, *failures],
+        notes=Notes.model_validate({"tasks": rank_scores(scores, made.out), "cells": done}),
     )
 
 
-def _add_overlap(made: Plan, models: Mapping[str, ModelRow]) -> None:
+def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:
     """How much of the test stands word for word in what a model learnt from; unknown for models that bring their own training."""
+    for row in before.models if before else []:
+        if row.name in models:
+            models[row.name].overlap = row.overlap
     texts = made.suite.texts
     asked = [texts[task.text] for task in made.suite.tasks if isinstance(task, LikelihoodSpec)]
     if "train" not in texts or not asked:

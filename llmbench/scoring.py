@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Passage, Window
-from llmbench.errors import ModelError, OutOfMemory, is_out_of_memory
+from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
 from llmbench.ledger import SPELLING, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
 
@@ -39,6 +39,7 @@ class TokenModel(Protocol):
     @property
     def carries(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
+    def decode(self, ids: Sequence[int]) -> bytes: ...
     def logits(self, ids: Tensor) -> Tensor: ...
     def hidden(self, ids: Tensor) -> Tensor: ...
     def head(self, rows: Tensor) -> Tensor: ...
@@ -101,7 +102,7 @@ def _line(model: TokenModel, passage: Passage) -> _Line:
     if not model.start:
         raise ModelError("the model has no start symbol, so its first symbol cannot be charged", hint="set `start` to the ids given before a text")
     tokens = model.encode(passage.given + passage.text)
-    _check_tokens(tokens, len((passage.given + passage.text).encode()))
+    _check_tokens(model, tokens, (passage.given + passage.text).encode())
     given = len(passage.given.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
     before = tokens.ids[:split]
@@ -113,14 +114,27 @@ def _line(model: TokenModel, passage: Passage) -> _Line:
     return _Line(passage, ids, text, first, np.full(len(text.ids), np.nan))
 
 
-def _check_tokens(tokens: Tokens, size: int) -> None:
-    """The spans must tile the text: a tokenizer that loses or invents bytes is caught before anything is charged."""
+def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
+    """The spans must tile the text, and the ids must stand for the bytes of their spans, spelled pieces apart: a tokenizer that loses, changes
+    or gives away bytes is caught before anything is charged.
+    """
     edges = np.concatenate(([0], tokens.end))
-    if len(tokens.ids) != len(tokens.start) or int(edges[-1]) != size or bool((tokens.start != edges[:-1]).any()):
+    if not len(tokens.ids) == len(tokens.start) == len(tokens.spelling) or int(edges[-1]) != len(raw) or bool((tokens.start != edges[:-1]).any()):
         raise ModelError(
-            f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {size} bytes in {len(tokens.ids)} tokens",
+            f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {len(raw)} bytes in {len(tokens.ids)} tokens",
             hint="`encode` must account for every byte",
         )
+    spelled = tokens.spelling > 0
+    runs = np.flatnonzero(np.diff(spelled.astype(np.int8))) + 1
+    bounds = [0, *runs.tolist(), len(spelled)] if len(spelled) else [0]
+    for a, b in zip(bounds, bounds[1:], strict=False):
+        want = raw[tokens.start[a] : tokens.end[b - 1]]
+        if not spelled[a] and (got := model.decode(tokens.ids[a:b].tolist())) != want:
+            at = next((i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y), min(len(got), len(want)))
+            raise Unsupported(
+                f"lossy tokenizer: byte {int(tokens.start[a]) + at} of the text does not come back from decode(encode(text))",
+                hint="spell unknown pieces out (docs/adapters.md), or change nothing in the text",
+            )
 
 
 def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, budget: int) -> None:

@@ -146,8 +146,9 @@ class Suite:
         """The cards of the suite's models and of `more`, reduced to the names in `only`."""
         found = [self._card(entry, i) for i, entry in enumerate(self.file.models)] + [registry.resolve(spec) for spec in more]
         names = [card.name for card in found]
+        folded = [name.casefold() for name in names]  # each has a folder, and some file systems do not tell A from a
         for name in names:
-            if names.count(name) > 1:
+            if folded.count(name.casefold()) > 1:
                 raise UsageError(f"two models are called {name!r}", hint="give one another `name` in a card or in the suite")
         for name in only:
             if name not in names:

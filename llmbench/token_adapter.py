@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -144,11 +145,14 @@ class TokenAdapter(Adapter):
         )
 
     def source(self) -> bytes:
-        """What, besides tensors, decides the numbers: by default the file that defines the class."""
+        """What, besides tensors, decides the numbers: by default the file that defines the class, and the loaded modules beside it."""
         try:
-            return Path(inspect.getfile(type(self))).read_bytes()
+            own = Path(inspect.getfile(type(self))).resolve()
         except (OSError, TypeError):
             return type(self).__qualname__.encode()
+        beside = {Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+        files = sorted(file for file in beside | {own} if file.parent == own.parent and file.suffix == ".py")
+        return b"".join(file.read_bytes() for file in files if file.is_file())
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         return scoring.score(self, passages, window)
@@ -162,7 +166,9 @@ class TokenAdapter(Adapter):
             ids = ids[-self.context :]
         with torch.inference_mode():
             logits = self._last(torch.tensor([ids], device=self.device))[0].double()
-        return [self.decode([i]) for i in range(len(logits))], torch.softmax(logits, dim=0).cpu().numpy()
+        p = torch.softmax(logits, dim=0).cpu().numpy()
+        symbols = [self.decode([i]) for i in range(len(p))]
+        return ([*symbols, b""], np.append(p * (1 - self.escape), self.escape)) if self.escape else (symbols, p)
 
 
 def fingerprint(tensors: dict[str, Tensor], source: bytes) -> str:

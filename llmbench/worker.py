@@ -7,6 +7,7 @@ stdout; whatever the model prints goes to stderr. Stdin stays open: when the par
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -18,14 +19,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from llmbench import record, registry
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.card import Card
 from llmbench.data import Document, Text
-from llmbench.errors import CellError, LlmbenchError, OutOfMemory, is_out_of_memory
-from llmbench.imports import load_object
+from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, UsageError, is_out_of_memory
 from llmbench.ledger import Ledger
 from llmbench.suite import TaskSpec
 from llmbench.tasks import Outcome
@@ -51,6 +51,8 @@ def main() -> None:
         check(job, emit)
     else:
         work(job, emit)
+    if not checking:
+        emit({"event": "end"})
     events.close()
     sys.stderr.flush()
     os._exit(0)  # nothing is left to be done, and some libraries take seconds to say goodbye
@@ -66,11 +68,23 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
     for data in job["cards"]:
         card = Card.model_validate_json(json.dumps(data))
         try:
-            registry.adapter_class(card.adapter)
+            cls = registry.adapter_class(card.adapter)
             if card.network:
-                load_object(card.network.cls)
+                from llmbench.adapters.network import network_class
+
+                _fits(network_class(card.network.cls), card.network.arguments, card.network.cls, 50)
+            elif cls.build.__func__ is Adapter.build.__func__:  # type: ignore[attr-defined]  # a classmethod has its function there
+                _fits(cls, card.arguments, card.adapter)
         except LlmbenchError as error:
             emit({"card": card.name, "what": error.what, "where": error.where, "hint": error.hint})
+
+
+def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> None:
+    """UsageError unless the constructor takes these arguments."""
+    try:
+        inspect.signature(cls).bind(*first, **arguments)
+    except TypeError as error:
+        raise UsageError(f"{cls.__name__}: {error}", where=where, hint="look at `arguments` in the card") from None
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
@@ -82,23 +96,27 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     try:
         adapter = load(card, texts, job["options"], report)
         info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
+        row = model_row(info, card)
     except BaseException as error:
         for task in tasks:
             emit(failure(task.name, error))
         return
-    emit({"event": "model", "row": model_row(info, card)})
     for task in tasks:
+        if job["known"].get(task.name) == info.fingerprint:
+            emit({"event": "cell", "task": task.name, "outcome": "done before"})
+            continue
         emit({"event": "task", "task": task.name})
         begun = time.perf_counter()
         try:
             outcome = registry.task_class(task.task).from_spec(task, texts, job["options"]).run(adapter, report)
-            _write(Path(job["out"]), card.name, task.name, job["keys"][task.name], model_row(info, card), outcome, time.perf_counter() - begun)
+            cell = {"key": job["keys"][task.name], "question": job["question"], "task": task.name, "model": row}
+            _write(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))
             if isinstance(error, KeyboardInterrupt):
                 return
         else:
-            emit({"event": "cell", "task": task.name})
+            emit({"event": "cell", "task": task.name, "outcome": "done"})
     adapter.close()
 
 
@@ -145,13 +163,14 @@ def _progress(emit: Emit) -> Callable[[str, float, str], None]:
 
 
 def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
-    """The record's row for a model."""
-    return {
-        **asdict(info),
-        "stage": card.stage,
-        "certificate": None,
-        "published": [figure.model_dump() for figure in card.published],
-    }
+    """The record's row for a model; ModelError where `info` holds what a record cannot."""
+    published = [figure.model_dump() for figure in card.published]
+    try:
+        row = record.ModelRow.model_validate({**asdict(info), "stage": card.stage, "certificate": None, "published": published})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ModelError(f"info.{first['loc'][0]}: {first['msg']}, not {first['input']!r}", hint="see ModelInfo in llmbench/adapter.py") from None
+    return row.model_dump()
 
 
 def failure(task: str, error: BaseException) -> dict[str, Any]:
@@ -172,18 +191,21 @@ def _line(error: BaseException) -> str:
 
 
 def _spot(error: BaseException) -> str:
-    """file:line where it was raised."""
+    """file:line where it was raised: the innermost frame outside installed packages, if there is one."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    package = str(Path(__file__).parent)
+    own = [frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix, package, "<"))]
+    chosen = own or frames
+    return f"{chosen[-1].filename}:{chosen[-1].lineno}: " if chosen else ""
 
 
-def _write(out: Path, model: str, task: str, key: str, row: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
+def _write(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
     """Samples and charges first, the cell last: a cell that is there is whole."""
+    model, task = cell["model"]["name"], cell["task"]
     record.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
     if outcome.ledgers:
         write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
-    cell = {"schema": record.SCHEMA, "key": key, "task": task, "model": row, "seconds": seconds, "scores": outcome.scores}
-    record.write_json(out / "cells" / model / f"{task}.json", cell)
+    record.write_json(out / "cells" / model / f"{task}.json", {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores})
 
 
 def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
@@ -206,12 +228,12 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
 
 def text_row(text: Text) -> dict[str, Any]:
     """A text as part of a job."""
-    return {"name": text.name, "documents": [[document.id, document.text] for document in text.documents]}
+    return {"name": text.name, "sampled": text.sampled, "documents": [[document.id, document.text] for document in text.documents]}
 
 
 def read_text(row: Mapping[str, Any]) -> Text:
     """The text of a `text_row`."""
-    return Text(row["name"], tuple(Document(identity, text) for identity, text in row["documents"]))
+    return Text(row["name"], tuple(Document(identity, text) for identity, text in row["documents"]), row["sampled"])
 
 
 if __name__ == "__main__":

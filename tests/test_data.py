@@ -156,7 +156,7 @@ def test_block_edges_cut_between_characters_and_cover_everything(text):
 
 
 def test_a_long_text_has_thirty_blocks_at_blank_lines():
-    text = "\n\n".join("A paragraph of some length, number %d, which goes on for a while." % i for i in range(2000))
+    text = "\n\n".join(f"A paragraph of some length, number {i}, which goes on for a while." for i in range(2000))
     edges = block_edges(text)
     assert len(edges) - 1 >= 30
     assert all(text.encode()[edge - 2 : edge] == b"\n\n" for edge in edges[1:-1])

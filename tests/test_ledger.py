@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from llmbench.ledger import CODE, END, SPELLING, TOKEN, Ledger, LedgerError, Totals, count_words
+from llmbench.ledger import CODE, END, SPELLING, TOKEN, Ledger, LedgerError, Totals, count_words, word_starts
 
 
 def ledger(*charges, size):
@@ -94,3 +94,8 @@ def test_a_compressors_charge_has_no_tokens():
     totals = Totals.of([ledger((0, 9, 40.0, CODE), size=9)], 2)
     assert totals.token_perplexity is None
     assert totals.spelling_share is None
+
+
+def test_words_start_where_they_start():
+    assert word_starts(" \N{SNOWMAN}a b\n\ncd").tolist() == [1, 6, 9]
+    assert word_starts("").tolist() == []

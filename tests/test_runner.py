@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -38,10 +39,10 @@ def test_bad_models_are_rows_and_everything_else_goes_on(mixed):
     found = {(f["model"], f["task"]): f for f in run_json(place / "out")["failures"]}
     reasons = {model: {f["reason"] for (m, _), f in found.items() if m == model} for model, _ in found}
     assert reasons == {
-        **dict.fromkeys(("Raises", "NoStart", "Nan", "Shape", "Rude"), {"error"}),
+        **dict.fromkeys(("Raises", "NoStart", "Nan", "Shape", "Rude"), frozenset({"error"})),
         "Hungry": {"out_of_memory"},
         "Dies": {"crashed"},
-        **dict.fromkeys(("uniform-bytes", "zlib"), {"unsupported"}),
+        **dict.fromkeys(("uniform-bytes", "zlib"), frozenset({"unsupported"})),
     }
     messages = {model: f["message"] for (model, task), f in found.items() if task == "likelihood"}
     assert "a bad day" in messages["Raises"]
@@ -215,7 +216,7 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path):
     assert gone
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/bin/mount"), reason="a full disk is made with mount, as root")
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/bin/mount").exists(), reason="a full disk is made with mount, as root")
 def test_a_full_disk_is_a_row_and_a_clear_line(tmp_path):
     place = folder(tmp_path)
     (place / "small").mkdir()

@@ -11,8 +11,9 @@ from toys import NETWORKS, TEXT, ByteModel, OrderK, Uniform, network, reference_
 
 from llmbench import scoring
 from llmbench.adapter import Passage, Window
-from llmbench.errors import ModelError, OutOfMemory
+from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.ledger import SPELLING, TOKEN
+from llmbench.vocabulary import Tokens
 
 TORTURE = "e\N{COMBINING ACUTE ACCENT}\N{FAMILY}\U0001f469\N{ZERO WIDTH JOINER}\U0001f680\r\n\ufeff\x00 \t\N{IDEOGRAPHIC SPACE}\u202ework\n\n"
 
@@ -212,3 +213,20 @@ def test_scoring_leaves_weights_and_mode_alone():
     bits(model, TEXT)
     assert model.info.fingerprint == before
     assert not model.network.training
+
+
+def test_a_tokenizer_that_changes_or_gives_away_text_is_refused():
+    class Lowers(Uniform):
+        def encode(self, text):
+            return super().encode(text.lower())
+
+    class FreeWords(Uniform):
+        """Every word is the unknown word, and costs nothing to spell."""
+
+        def encode(self, text):
+            words = text.split(" ")
+            return Tokens.of([0] * len(words), [(" " * (i > 0) + word).encode() for i, word in enumerate(words)])
+
+    for cheat in (Lowers(), FreeWords()):
+        with pytest.raises(Unsupported, match="lossy tokenizer"):
+            list(cheat.score([Passage("Two Words")]))

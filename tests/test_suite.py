@@ -32,6 +32,12 @@ def read(tmp_path, text, name="mine.yaml"):
     return suite.read(str(path))
 
 
+def use(tmp_path, text):
+    found = read(tmp_path, text)
+    found.load_texts({})
+    found.cards([], [])
+
+
 def test_a_good_suite_is_read(tmp_path):
     found = read(tmp_path, GOOD)
     found.load_texts({})
@@ -83,9 +89,7 @@ def test_every_shipped_card_is_read(name):
 def test_what_is_wrong_is_said_with_its_place_and_a_hint(tmp_path, old, new, want):
     assert old in GOOD
     with pytest.raises(UsageError, match=want):
-        found = read(tmp_path, GOOD.replace(old, new))
-        found.load_texts({})
-        found.cards([], [])
+        use(tmp_path, GOOD.replace(old, new))
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,39 @@ def test_progress_is_told(tmp_path):
     told = []
     NetworkAdapter.build(arguments("rnn"), materials(tmp_path, progress=lambda *said: told.append(said)))
     assert any(what == "training" and share == 1.0 and "bits a symbol" in remark for what, share, remark in told)
+
+
+def test_a_checkpoint_that_cannot_be_kept_costs_no_training(tmp_path):
+    (tmp_path / "networks").write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="could not keep the trained network"):
+        model = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
+    assert model.training["steps"] == 30
+
+
+def test_tied_weights_are_kept_and_come_back(tmp_path):
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "from llmbench.models.network import Network\n"
+        "class Tied(Network):\n"
+        "    carries = True\n"
+        "    def __init__(self, symbols):\n"
+        "        super().__init__()\n"
+        "        self.symbols = symbols\n"
+        "        self.embedding = nn.Embedding(symbols + 1, 8)\n"
+        "        self.body = nn.GRU(8, 8, batch_first=True)\n"
+        "        self.wide = nn.Linear(8, symbols + 1, bias=False)\n"
+        "        self.wide.weight = self.embedding.weight\n"
+        "    def hidden(self, ids, state=None):\n"
+        "        return self.body(self.embedding(ids), state)\n"
+        "    def head(self, rows):\n"
+        "        return self.wide(rows)[..., :-1]\n"
+    )
+    spec = {**arguments("rnn"), "network": NetworkSpec.model_validate({"class": f"{tmp_path}/tied.py:Tied"})}
+    first = NetworkAdapter.build(spec, materials(tmp_path))
+    assert NetworkAdapter.build(spec, materials(tmp_path)).info.fingerprint == first.info.fingerprint
+
+
+def test_another_device_is_another_checkpoint(tmp_path):
+    spec = arguments("rnn")
+    parts = (spec["network"], spec["vocabulary"], spec["recipe"])
+    assert checkpoint_folder(*parts, materials(tmp_path)) != checkpoint_folder(*parts, materials(tmp_path, device="cuda"))

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
 from llmbench.data import block_edges
 from llmbench.errors import UsageError
-from llmbench.imports import load_object, source_file
+from llmbench.imports import load_object, source_files
 from llmbench.models.network import Network, State
 from llmbench.token_adapter import TokenAdapter, Tokens
 from llmbench.training import TrainingLog, train
@@ -54,7 +55,10 @@ class NetworkAdapter(TokenAdapter):
         adapter = _load(folder, network)
         if adapter is None:
             adapter = _train(network, vocabulary, recipe, materials)
-            _save(adapter, folder)
+            try:
+                _save(adapter, folder)
+            except OSError as error:  # a full or read-only disk costs the cache, not the training
+                warnings.warn(f"could not keep the trained network: {error}", stacklevel=2)
         return adapter
 
     @property
@@ -102,6 +106,10 @@ def network_class(spec: str) -> type[Network]:
     return cls
 
 
+def _source(spec: NetworkSpec) -> bytes:
+    return b"".join(file.read_bytes() for file in source_files(spec.cls))
+
+
 def _build(spec: NetworkSpec, vocabulary: Vocabulary, seed: int) -> Network:
     torch.manual_seed(seed)
     try:
@@ -117,7 +125,7 @@ def _train(spec: NetworkSpec, vocabulary_spec: VocabularySpec, recipe: Recipe, m
         text, valid = text.hold_out(recipe.hold_out)
     materials.progress("vocabulary", 0.0, "")
     vocabulary = Vocabulary.learn((document.text for document in text.documents), vocabulary_spec.splitter, vocabulary_spec.size)
-    adapter = NetworkAdapter(_build(spec, vocabulary, materials.seed), vocabulary, source=source_file(spec.cls).read_bytes())
+    adapter = NetworkAdapter(_build(spec, vocabulary, materials.seed), vocabulary, source=_source(spec))
     adapter.to(materials.device)
     passages = [piece for document in valid.documents for piece in _pieces(document.text)]
 
@@ -146,7 +154,9 @@ def _save(adapter: NetworkAdapter, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in adapter.network.state_dict().items()}, beside / "model.safetensors")
+        save_file(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in adapter.network.state_dict().items()}, beside / "model.safetensors"
+        )
         facts = {
             "vocabulary": adapter.vocabulary.to_json(),
             "training": adapter.training,
@@ -177,7 +187,9 @@ def _load(folder: Path, spec: NetworkSpec) -> NetworkAdapter | None:
         vocabulary = Vocabulary.from_json(facts["vocabulary"])
         network = _build(spec, vocabulary, seed=0)
         network.load_state_dict(load_file(weights))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+    except OSError:
+        return None
+    except (ValueError, KeyError, RuntimeError, SafetensorError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    return NetworkAdapter(network, vocabulary, facts["training"], source_file(spec.cls).read_bytes())
+    return NetworkAdapter(network, vocabulary, facts["training"], _source(spec))

@@ -8,6 +8,7 @@ import io
 from llmbench.leaderboard import Board
 
 METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share")
+FORMULA = tuple("=+-@＝＋－＠")
 PLAIN = ("parameters", "training_seconds", "overlap")
 
 
@@ -15,12 +16,14 @@ def render(board: Board) -> str:
     """Header and lines. A text that a spreadsheet would take for a formula is given a leading apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["task", "model", "stage", "rank", "bits_per_byte", "low", "high", *METRICS[1:], "tokenizer", *PLAIN, "signature"])
+    writer.writerow(
+        ["task", "model", "stage", "rank_best", "rank_worst", "bits_per_byte", "low", "high", *METRICS[1:], "tokenizer", *PLAIN, "signature"]
+    )
     for table in board.tables:
         for line in table.lines:
             cells = line.cells
-            headline = cells["bits_per_byte"]
-            row: list[object] = [table.task, line.model, line.stage, cells["rank"].text, headline.value, headline.low, headline.high]
+            rank, headline = cells["rank"], cells["bits_per_byte"]  # a rank "1-3" in one field would be a day in March
+            row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, headline.value, headline.low, headline.high]
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
             writer.writerow([_safe(value) for value in [*row, table.signature]])
     return out.getvalue()
@@ -31,5 +34,5 @@ def _safe(value: object) -> object:
         return ""
     if isinstance(value, str):
         text = "".join(c if c.isprintable() else " " for c in value)
-        return f"'{text}" if text[:1] in ("=", "+", "-", "@") and text != "-" else text
+        return f"'{text}" if text.lstrip()[:1] in FORMULA and text != "-" else text
     return value

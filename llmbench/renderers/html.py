@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from llmbench.leaderboard import STAGES, Board, Cell, Table
+from llmbench.leaderboard import Board, Cell, Table, stage_title
 
 _environment = Environment(
     loader=PackageLoader("llmbench.renderers", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
+KEPT = "\n\t\u200c\u200d"  # joiners, which some scripts need, as some need wide or unbreakable spaces
+
 
 def render(board: Board) -> str:
     """The page."""
-    page: str = _environment.get_template("board.html.jinja").render(board=board, stages=STAGES, bar=bar, sort_key=sort_key, visible=visible)
+    page: str = _environment.get_template("board.html.jinja").render(
+        board=board, stage_title=stage_title, bar=bar, sort_key=sort_key, visible=visible
+    )
     return page
 
 
@@ -27,7 +33,7 @@ def bar(table: Table, cell: Cell) -> dict[str, float] | None:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
 
     begin, end = place(cell.value if cell.low is None else cell.low), place(cell.value if cell.high is None else cell.high)
-    return {"begin": begin, "width": max(end - begin, 0.6), "value": place(cell.value)}
+    return {"begin": begin, "width": round(end - begin, 2), "value": place(cell.value)}
 
 
 def sort_key(cell: Cell) -> str:
@@ -37,4 +43,4 @@ def sort_key(cell: Cell) -> str:
 
 def visible(text: str) -> str:
     """Control characters and marks that turn the direction of writing, shown as what they are instead of obeyed."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\N{REPLACEMENT CHARACTER}{ord(c):x}" for c in text)
+    return "".join(c if c.isprintable() or c in KEPT or unicodedata.category(c) == "Zs" else f"\N{REPLACEMENT CHARACTER}{ord(c):x}" for c in text)

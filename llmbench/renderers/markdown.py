@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.leaderboard import STAGES, Board, Table
+from llmbench.leaderboard import Board, Table, stage_title
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
 
@@ -21,7 +21,10 @@ def render(board: Board) -> str:
     for table in board.tables:
         parts += [f"## {escape(table.task)}", _table(table)]
         parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
-        parts.append(f"Signature: `{table.signature}`")
+        if table.signature:
+            parts.append(f"Signature: `{''.join(c if c.isprintable() and c != '`' else ' ' for c in table.signature)}`")
+    if not board.tables:
+        parts.append("Nothing was measured.")
     if board.failures:
         parts += [
             "## Not measured",
@@ -41,7 +44,7 @@ def _table(table: Table) -> str:
     for line in table.lines:
         if line.stage != stage:
             stage = line.stage
-            lines.append(_pipe([f"**{STAGES[line.stage]}**" if column.key == "model" else "" for column in table.columns]))
+            lines.append(_pipe([f"**{escape(stage_title(line.stage))}**" if column.key == "model" else "" for column in table.columns]))
         lines.append(_pipe([escape(line.cells[column.key].text) for column in table.columns]))
     return "\n".join(lines)
 

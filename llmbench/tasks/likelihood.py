@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data import Text, block_edges
 from llmbench.errors import ModelError
-from llmbench.ledger import CODE, WORD_COUNTER, Ledger, LedgerError, Totals, count_words
+from llmbench.ledger import CODE, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
 from llmbench.metrics.likelihood import METRICS, Item, intervals
 from llmbench.tasks import Outcome, Task
 
@@ -18,22 +20,21 @@ class Likelihood(Task):
 
     protocol = "likelihood/1"
 
-    def __init__(self, text: Text, window: Window, limit: str = "none"):
-        self.text, self.window, self.limit = text, window, limit
+    def __init__(self, text: Text, window: Window):
+        self.text, self.window = text, window
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Likelihood:
-        limit = options.get("limit")
-        return cls(texts[spec.text], Window(spec.window), "none" if limit is None else f"{limit}@{options.get('seed', 0)}")
+        return cls(texts[spec.text], Window(spec.window))
 
     @property
     def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};window={self.window};limit={self.limit}"
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};window={self.window};limit={self.text.sampled}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [Passage(document.text, id=document.id) for document in self.text.documents]
         ledgers = []
-        for passage, ledger in zip(passages, _scored(adapter, passages, self.window), strict=True):
+        for passage, ledger in zip(passages, scored(adapter, passages, self.window), strict=True):
             check_ledger(ledger, passage)
             ledgers.append(ledger)
             progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
@@ -60,7 +61,7 @@ class Likelihood(Task):
         return Outcome(scores, [_sample(item) for item in items], ledgers)
 
 
-def _scored(adapter: Adapter, passages: Sequence[Passage], window: Window) -> Sequence[Ledger]:
+def scored(adapter: Adapter, passages: Sequence[Passage], window: Window) -> Sequence[Ledger]:
     ledgers = list(adapter.score(passages, window))
     if len(ledgers) != len(passages):
         raise ModelError(f"score gave {len(ledgers)} ledgers for {len(passages)} passages")
@@ -81,15 +82,16 @@ def check_ledger(ledger: Ledger, passage: Passage) -> None:
 def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
     """Documents, or the blocks of a single one; those without a byte are left out."""
     if len(passages) > 1:
-        rows = [Item(ledger.id, ledger.total(), ledger.bytes, count_words(p.text)) for ledger, p in zip(ledgers, passages, strict=True)]
+        rows = [Item(p.id, ledger.total(), ledger.bytes, count_words(p.text)) for ledger, p in zip(ledgers, passages, strict=True)]
         return [row for row in rows if row.bytes]
     ledger, passage = ledgers[0], passages[0]
-    edges, raw = block_edges(passage.text), passage.text.encode()
+    edges = block_edges(passage.text)
     if (ledger.kind == CODE).any():  # a compressor's one charge says nothing about parts of the text
         edges = [0, ledger.bytes]
     bits = ledger.bits_between(edges)
+    words = np.histogram(word_starts(passage.text), bins=[*edges[:-1], edges[-1] + 1])[0] if edges[-1] else [0]
     parts = zip(edges, edges[1:], strict=False)
-    return [Item(f"{passage.id}@{a}", float(bits[i]), b - a, count_words(raw[a:b].decode())) for i, (a, b) in enumerate(parts)]
+    return [Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i])) for i, (a, b) in enumerate(parts)]
 
 
 def _sample(item: Item) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""A run before it runs: everything that can be wrong with suite, models, texts and folder is found here, with exit code 2 and nothing done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmbench import machine, registry
+from llmbench import suite as suites
+from llmbench.card import Card
+from llmbench.errors import UsageError, did_you_mean
+from llmbench.imports import source_files
+from llmbench.record import ModelRow, Score
+from llmbench.suite import LikelihoodSpec, Suite
+
+DEFAULT_TIMEOUT = 3600.0
+CHECK_TIMEOUT = 120.0  # seconds for importing all model files
+WORDS = {"about", "estimate", "published", "licence", "stage", "family"}  # parts of a card that change no number
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line of a run."""
+
+    models: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+    out: Path | None = None
+    device: str = "auto"
+    dtype: str | None = None
+    threads: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    timeout: float = DEFAULT_TIMEOUT
+    offline: bool = False
+    cache: Path | None = None
+
+    def for_cells(self) -> dict[str, Any]:
+        """What can change a number."""
+        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed}
+
+    @property
+    def device_kind(self) -> str:
+        """`auto` resolved without torch, so that a folder begun on another kind of device is not taken for this one."""
+        return self.device if self.device != "auto" else "cuda" if machine.gpus() else "cpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, checked and ready. `keys`: (model, task) -> all that can change the cell's numbers, hashed once, before anything runs."""
+
+    suite: Suite
+    cards: list[Card]
+    options: Options
+    out: Path
+    question: str
+    keys: Mapping[tuple[str, str], str]
+
+    def cell_path(self, model: str, task: str) -> Path:
+        return self.out / "cells" / model / f"{task}.json"
+
+    def cell(self, model: str, task: str) -> dict[str, Any] | None:
+        """The finished cell, if it is there, whole, and of this very question."""
+        found = read_cell(self.cell_path(model, task))
+        return found if found is not None and found["key"] == self.keys.get((model, task)) else None
+
+
+def read_cell(path: Path) -> dict[str, Any] | None:
+    """A cell's content; None where there is none or it is not what a cell must be."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        ModelRow.model_validate(data["model"])
+        for row in data["scores"]:
+            Score.model_validate({"model": "", "task": "", **row})
+        return data if {"key", "question", "task"} <= data.keys() else None
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return None
+
+
+def plan(spec: str, options: Options) -> Plan:
+    """Read and check everything that can be checked without running a model; UsageError where something is wrong."""
+    if not options.timeout > 0:
+        raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
+    suite = suites.read(spec)
+    suite.load_texts(options.data, options.limit, options.seed)
+    cards = suite.cards(list(options.models), list(options.only))
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    out = options.out or Path("reports") / suite.name / stamp
+    _check_out(out, suite)
+    for card in cards:
+        _check_card(card, suite)
+    texts = {role: text.sha256 for role, text in suite.texts.items()}
+    question = _digest([suite.sha256, texts, options.for_cells(), options.device_kind])
+    keys = {(card.name, task.name): _key(suite, options, card, task) for card in cards for task in suite.tasks}
+    _check_code([card for card in cards if registry.is_outside(card) or not _as_shipped(card)])
+    return Plan(suite, cards, options, out, question, keys)
+
+
+def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
+    facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
+    facts += [options.dtype, options.seed, options.device_kind, registry.task_class(task.task).protocol]
+    facts += [suite.texts[role].sha256 for role in ("train", "valid") if role in suite.texts]
+    if isinstance(task, LikelihoodSpec):
+        facts.append(suite.texts[task.text].sha256)
+    for spec in (registry.adapters().get(card.adapter, card.adapter), card.network.cls if card.network else ""):
+        if ":" in spec:
+            facts += [hashlib.sha256(file.read_bytes()).hexdigest() for file in source_files(spec)]
+    return _digest(facts)
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _check_out(out: Path, suite: Suite) -> None:
+    """A folder that holds another suite's run, or something else altogether, is refused."""
+    if out.exists() and not out.is_dir():
+        raise UsageError("--out is a file", where=str(out), hint="name a folder")
+    mark = out / "suite.json"
+    if mark.is_file():
+        try:
+            before = json.loads(mark.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        if (before.get("name"), before.get("sha256")) != (suite.name, suite.sha256):
+            raise UsageError(
+                f"this folder holds a run of the suite {before.get('name')!r} as it was then", where=str(out), hint="choose another --out"
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise UsageError("--out is not empty and holds no run", where=str(out), hint="choose another folder")
+
+
+def _check_card(card: Card, suite: Suite) -> None:
+    """What a card needs, as far as it can be told without importing its code."""
+    known = registry.adapters()
+    if card.adapter not in known and ":" not in card.adapter:
+        raise UsageError(f"unknown adapter {card.adapter!r}", where=card.name, hint=did_you_mean(card.adapter, known))
+    if card.adapter == "network":
+        for part in ("network", "recipe"):
+            if getattr(card, part) is None:
+                raise UsageError(f"the card has no {part!r}, which the adapter 'network' needs", where=card.name)
+    if card.adapter in ("network", "byte-ngram") and "train" not in suite.texts:
+        raise UsageError("this model learns from a training text, and the suite has none", where=card.name, hint="add a text `train` to the suite")
+
+
+def _as_shipped(card: Card) -> bool:
+    """Whether adapter and arguments are a shipped card's, or change nothing but values of arguments that it has."""
+    for name in registry.names("baselines"):
+        base = registry.resolve(name)
+        if base.adapter == card.adapter and base.arguments == card.arguments:
+            if card.network is None or base.network is None:
+                return card.network is base.network
+            if base.network.cls == card.network.cls and card.network.arguments.keys() <= base.network.arguments.keys():
+                return True
+    return False
+
+
+def _check_code(cards: Sequence[Card]) -> None:
+    """Import their code in a short child process, so that what is wrong with it is said before anything runs and the parent stays light."""
+    if not cards:
+        return
+    job = json.dumps({"cards": [card.model_dump(mode="json", by_alias=True) for card in cards]})
+    command = [sys.executable, "-P", "-m", "llmbench.worker", "--check"]
+    try:
+        done = subprocess.run(command, input=job + "\n", capture_output=True, text=True, timeout=CHECK_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"importing the model files took longer than {CHECK_TIMEOUT:g} s", where=", ".join(card.name for card in cards)) from None
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    if findings:
+        raise UsageError(findings[0]["what"], where=findings[0]["where"], hint=findings[0]["hint"])
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UsageError(f"importing the model files ended the process (exit code {done.returncode}): {last}", where=cards[0].name)
