@@ -1,0 +1,111 @@
+"""A record made by hand, with fixed numbers, and the samples beside it: what boards are drawn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llmbench.record import Record, write_lines
+
+SIGNATURE = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
+PROMPT = "The kettle said"
+SAID = {
+    "byte-ngram": " nothing, and the tap the kettle.\nAnd so on.",
+    "lstm": " « non\u00a0» to the tap",
+    "transformer-decoder": " it was\u2028Tuesday & \x85 <late>.",
+}
+
+
+def score(model: str, metric: str, value: Any, half: float | None = None, **more: Any) -> dict[str, Any]:
+    """A row of `scores`."""
+    low, high = (None, None) if half is None else (round(value - half, 4), round(value + half, 4))
+    row = {"model": model, "task": "likelihood", "metric": metric, "value": value, "low": low, "high": high, "unit": "bits/byte"}
+    return {**row, "better": "lower", "n": 18, "signature": SIGNATURE, "rank": None, **more}
+
+
+def model(name: str, stage: int | None, **more: Any) -> dict[str, Any]:
+    """A row of `models`."""
+    return {"name": name, "stage": stage, "family": "", "tokenizer": "bytes", "parameters": None, "context": None, "fingerprint": "f" * 64, **more}
+
+
+def likelihood(name: str, bits: float, half: float | None, rank: list[int] | None, **more: Any) -> list[dict[str, Any]]:
+    """The rows of one model: bits per byte, and 2^ it."""
+    return [score(name, "bits_per_byte", bits, half, rank=rank, **more), score(name, "byte_perplexity", round(2**bits, 4), **more)]
+
+
+def data() -> dict[str, Any]:
+    """The record as JSON holds it."""
+    trained = {"seconds": 75.4, "steps": 300, "best_step": 300, "curve": [[150, 2.9], [300, 2.4]]}
+    return {
+        "schema": 1,
+        "llmbench": "9.8.7",
+        "suite": {"name": "by-hand", "version": 2, "sha256": "0" * 64},
+        "started": "2026-01-02T03:04:05+00:00",
+        "finished": "2026-01-02T03:14:05+00:00",
+        "seed": 7,
+        "options": {"device": "cpu", "dtype": None, "limit": None, "seed": 7},
+        "machine": {
+            "cpu": "A Processor",
+            "cores": 4,
+            "memory_bytes": 8 << 30,
+            "gpus": [],
+            "os": "Linux",
+            "python": "3.x",
+            "packages": {},
+            "threads": 4,
+        },
+        "models": [
+            model("uniform-bytes", 0, parameters=0, context=0, overlap=0.0),
+            model("byte-ngram", 0, parameters=70_649, context=4, overlap=0.125),
+            model("zlib", 0, overlap=0.0, fingerprint=""),
+            model("transformer-decoder", 4, tokenizer="characters", parameters=999_999, context=64, training=trained, overlap=0.125),
+            model("lstm", 3, tokenizer="characters", parameters=113_000, training={**trained, "seconds": 21.0}, overlap=0.125),
+            model("mine", None, tokenizer="words", parameters=1_500_000_000, context=1024, overlap=None),
+        ],
+        "scores": [
+            *likelihood("uniform-bytes", 8.0, 0.0, [5, 5]),
+            *likelihood("byte-ngram", 2.1807, 0.0587, [1, 2]),
+            *likelihood("zlib", 4.0108, 0.0403, None, charged="code"),
+            *likelihood("transformer-decoder", 2.2101, 0.06, [1, 3]),
+            *likelihood("lstm", 2.9353, 0.034, [4, 4]),
+            score("lstm", "spelling_share", 0.0123, unit="share"),
+            score("lstm", "word_perplexity", 35_510.4, unit="perplexity"),
+            score("mine", "bits_per_byte", "inf", rank=None),
+            score("mine", "byte_perplexity", "inf"),
+        ],
+        "failures": [
+            {"model": "zlib", "task": "continuation", "reason": "unsupported", "message": "Compressor does not generate text", "hint": ""},
+            {"model": "mine", "task": "continuation", "reason": "error", "message": "mine.py:3: a | bad <day>", "hint": "look at the log"},
+        ],
+        "notes": {
+            "tasks": {
+                "likelihood": {
+                    "smallest_visible": 0.064,
+                    "better_than": {
+                        "byte-ngram": ["lstm", "uniform-bytes"],
+                        "transformer-decoder": ["lstm", "uniform-bytes"],
+                        "lstm": ["uniform-bytes"],
+                        "uniform-bytes": [],
+                    },
+                }
+            }
+        },
+    }
+
+
+def record(**changes: Any) -> Record:
+    """The record, with some of its parts changed."""
+    return Record.model_validate({**data(), **changes})
+
+
+def say(folder: Path, name: str, output: Any, prompt: Any = PROMPT) -> None:
+    """What a model said after a prompt, as a run stores it."""
+    row = {"id": "0", "bytes": 1, "input": prompt, "output": output, "reference": None, "statistics": {}}
+    write_lines(folder / "samples" / name / "continuation.jsonl", [row])
+
+
+def samples(folder: Path) -> Path:
+    """The folder, with what each model said in it."""
+    for name, output in SAID.items():
+        say(folder, name, output)
+    return folder

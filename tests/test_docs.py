@@ -1,0 +1,57 @@
+"""What the docs show is run, as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_helpers import SUITE, folder, llmbench, run_json
+
+ROOT = Path(__file__).parents[1]
+
+
+def examples(page):
+    """File name -> text of each block that follows an `example:` mark."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return dict(re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL))
+
+
+def test_the_adapter_walk_through_runs_as_written(tmp_path):
+    place = folder(tmp_path)
+    found = examples("docs/adapters.md")
+    assert set(found) == {"my_model.py", "train_my_model.py", "my_net.yaml", "my_net.py"}
+    for name, text in found.items():
+        (place / name).write_text(text)
+    subprocess.run([sys.executable, "train_my_model.py"], cwd=place, check=True, capture_output=True)
+    arguments = ("run", "tiny.yaml", "--model", "my_model.py:MyModel", "--model", "my_net.yaml", "--out", "out")
+    done = llmbench(*arguments, cwd=place)
+    assert done.returncode == 0, done.stderr
+    values = {row["model"]: row["value"] for row in run_json(place / "out")["scores"] if row["metric"] == "bits_per_byte"}
+    assert values["MyModel"] < 5
+    assert values["my-net"] < 6
+    scored = llmbench("score", "my_model.py:MyModel", "test.jsonl", "--json", cwd=place)
+    assert json.loads(scored.stdout)["bits_per_byte"] == pytest.approx(values["MyModel"], rel=1e-6)
+
+
+def test_the_twenty_lines_are_about_twenty():
+    adapter = examples("docs/adapters.md")["my_model.py"].partition("class MyModel")[2]
+    assert len([line for line in adapter.splitlines() if line.strip()]) <= 20
+
+
+def test_every_file_that_a_page_links_to_is_there():
+    for page in [ROOT / "README.md", ROOT / "reports/README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_suite_that_the_docs_explain_is_read(tmp_path):
+    for name, text in examples("docs/suites.md").items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / "book.txt").write_text("A book. " * 100)
+        done = llmbench("run", name, "--dry-run", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert SUITE
