@@ -29,6 +29,8 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
         materials.train.sha256,
         valid.sha256 if valid else None,
         materials.seed,
+        materials.device,
+        machine.version("torch"),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for file in (*(package / name for name in TRAINER_SOURCES), *source_files(network.cls)):

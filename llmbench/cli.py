@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import llmbench
-from llmbench.errors import CellError, LlmbenchError, UsageError
+from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError
 
 if TYPE_CHECKING:
     from llmbench.plan import Options
@@ -43,7 +43,7 @@ def main() -> None:
         code = cli.main(prog_name="llmbench", standalone_mode=False)
     except LlmbenchError as error:
         click.echo(f"llmbench: {error}", err=True)
-        code = 1 if isinstance(error, CellError) else 2
+        code = 1 if isinstance(error, CellError) and not isinstance(error, Unsupported) else 2
     except click.ClickException as error:
         is_help = type(error).__name__ == "NoArgsIsHelpError"  # a group without a command, since click 8.2
         click.echo(error.format_message() if is_help else f"llmbench: {' '.join(error.format_message().split())}", err=True)

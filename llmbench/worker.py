@@ -82,6 +82,7 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
 def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> None:
     """UsageError unless the constructor takes these arguments."""
     try:
+        inspect.signature(cls).bind_partial(*first, **arguments)  # first what is misspelt, then what is missing
         inspect.signature(cls).bind(*first, **arguments)
     except TypeError as error:
         raise UsageError(f"{cls.__name__}: {error}", where=where, hint="look at `arguments` in the card") from None
