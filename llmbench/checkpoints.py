@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from llmbench import machine
 from llmbench.adapter import Materials
 from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.imports import source_files
