@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from run_helpers import folder, llmbench, run_json
+from run_helpers import folder, llmbench, run_json, started
 
 from llmbench import record
 from llmbench.ledger import KINDS
@@ -185,8 +184,7 @@ def test_a_model_that_hangs_is_timed_out(tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done(tmp_path, sent):
     place = folder(tmp_path)
-    command = [sys.executable, "-m", "llmbench.cli", "run", "tiny.yaml", "--model", "my_models.py:Hangs", "--out", "out"]
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+    with started("run", "tiny.yaml", "--model", "my_models.py:Hangs", "--out", "out", cwd=place) as child:
         for line in child.stderr:
             if "Hangs" in line:
                 break
@@ -199,8 +197,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, sent):
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path):
     place = folder(tmp_path)
-    command = [sys.executable, "-m", "llmbench.cli", "run", "tiny.yaml", "--model", "my_models.py:Hangs", "--only", "Hangs", "--out", "out"]
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+    with started("run", "tiny.yaml", "--model", "my_models.py:Hangs", "--only", "Hangs", "--out", "out", cwd=place) as child:
         for line in child.stderr:
             if "Hangs" in line:
                 break
@@ -235,8 +232,7 @@ def test_a_full_disk_is_a_row_and_a_clear_line(tmp_path):
 
 def test_two_runs_in_one_folder_do_not_meet(tmp_path):
     place = folder(tmp_path)
-    command = [sys.executable, "-m", "llmbench.cli", "run", "tiny.yaml", "--model", "my_models.py:Hangs", "--only", "Hangs", "--out", "out"]
-    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+    with started("run", "tiny.yaml", "--model", "my_models.py:Hangs", "--only", "Hangs", "--out", "out", cwd=place) as child:
         for line in child.stderr:
             if "Hangs" in line:
                 break
