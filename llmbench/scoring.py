@@ -22,6 +22,7 @@ from llmbench.vocabulary import Tokens
 
 TOKEN_BUDGET = 4096  # ids in one forward pass, padding included; one window longer than that goes alone
 LOGITS_BUDGET = 1 << 20  # logits held at once: rows of the head's chunk times the vocabulary
+LEAST_ROWS = 128  # of the head's chunk, however large the vocabulary
 LEAST_PIECE = 64  # ids of a document in one pass, where a state is carried
 
 
@@ -218,8 +219,10 @@ def _charge_carried(model: TokenModel, group: Sequence[_Line], rows: Tensor, beg
             spans.append((line, low - line.first, high - line.first))
     if not places:
         return
-    index = torch.from_numpy(np.concatenate(places)).to(rows.device)
-    bits = _charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
+    flat, index = rows.reshape(-1, rows.shape[-1]), np.concatenate(places)
+    if len(index) < len(flat):
+        flat = flat[torch.from_numpy(index).to(rows.device)]
+    bits = _charge(model, flat, np.concatenate(targets), is_logits=False)
     done = 0
     for line, low, high in spans:
         line.bits[low:high] = bits[done : done + high - low]
@@ -242,8 +245,8 @@ def check_logits(logits: Tensor, ids: Tensor) -> None:
 def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logits: bool) -> NDArray[np.float64]:
     """(N, D) rows, or (N, V) logits, and (N,) targets -> (N,) bits. With an escape, an unknown target costs the escape alone."""
     out = np.empty(len(targets))
-    size = max(1, LOGITS_BUDGET // rows.shape[-1]) if is_logits else 256
-    for at in range(0, len(targets), size):
+    size, at = (LOGITS_BUDGET // rows.shape[-1] if is_logits else 2 * LEAST_ROWS) or 1, 0
+    while at < len(targets):
         logits = rows[at : at + size] if is_logits else model.head(rows[at : at + size])
         logits = logits if logits.dtype == torch.float64 else logits.float()
         wanted = targets[at : at + size]
@@ -259,6 +262,8 @@ def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logi
         if model.escape:
             bits = np.where(escaped, -math.log2(model.escape), bits - math.log2(1 - model.escape))
         out[at : at + size] = bits
+        at += size
+        size = max(LEAST_ROWS, LOGITS_BUDGET // 4 // logits.shape[-1])  # now that the size of the vocabulary is known
     return out
 
 

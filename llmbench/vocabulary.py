@@ -56,6 +56,7 @@ class Vocabulary:
         self.escape = 0.0 if unknown else escape
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self._bytes = [piece.encode() for piece in self.pieces]
+        self._sizes = np.array([*map(len, self._bytes), 0, 0], dtype=np.int64)  # the unknown id and the start symbol stand for none
         self._speller: Speller | None = None
 
     @classmethod
@@ -90,14 +91,19 @@ class Vocabulary:
         """Ids of the pieces; an unknown piece has the unknown id (or the start symbol) and its spelling bits."""
         pieces = split(text, self.splitter)
         stand_in = self.start if self.unknown is None else self.unknown
-        ids = [self._ids.get(piece, stand_in) for piece in pieces]
-        raw = [piece.encode() for piece in pieces]
-        spelling = [0.0 if piece in self._ids else self.speller.bits(data) for piece, data in zip(pieces, raw, strict=True)]
-        return Tokens.of(ids, raw, spelling)
+        get = self._ids.get
+        ids = np.fromiter((get(piece, stand_in) for piece in pieces), dtype=np.int64, count=len(pieces))
+        sizes, spelling = self._sizes[ids], np.zeros(len(ids))
+        for i in np.flatnonzero(ids == stand_in):
+            raw = pieces[i].encode()
+            sizes[i], spelling[i] = len(raw), self.speller.bits(raw)
+        end = np.cumsum(sizes)
+        return Tokens(ids, end - sizes, end, spelling)
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """Bytes of known ids; the unknown id and the start symbol stand for no bytes."""
-        return b"".join(self._bytes[i] for i in ids if i < len(self._bytes))
+        known = len(self._bytes)
+        return b"".join([self._bytes[i] for i in ids if i < known])
 
     def to_json(self) -> dict[str, Any]:
         return {
