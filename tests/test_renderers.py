@@ -235,3 +235,9 @@ def test_no_number_is_made_up_where_none_was_measured(board):
     assert cells["spelling_share"].text == "-"
     assert cells["spelling_share"].value is None
     assert math.isinf(leaderboard.build(record(scores=[score("mine", "bits_per_byte", "inf")])).tables[0].lines[0].cells["bits_per_byte"].value)
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_names():
+    shown = table.render(leaderboard.build(record()), width=60)
+    assert max(len(line) for line in shown.splitlines()) <= 60
+    assert "byte-ngram" in shown

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -12,11 +14,14 @@ from llmbench.leaderboard import Board, Table, stage_title
 
 SHOWN = ("rank", "model", "bits_per_byte", "byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds")
 
+FOLD = "fold"
+DISPENSABLE = ("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "training_seconds")  # the first goes first
+
 
 def print_to(console: Console, board: Board) -> None:
     """Print the board; wide columns are left to the files."""
     for table in board.tables:
-        console.print(_table(table))
+        console.print(_fitting(console, table))
         for note in table.notes:
             console.print(_plain(f"  {note}"), style="dim")
     if not board.tables:
@@ -38,11 +43,26 @@ def render(board: Board, width: int = 120) -> str:
     return out.getvalue()
 
 
-def _table(table: Table) -> RichTable:
-    columns = [column for column in table.columns if column.key in SHOWN]
+def _fitting(console: Console, table: Table) -> RichTable:
+    """The table with as many columns as the terminal has room for; stage titles are folded before a column is left out."""
+    left, fold = list(SHOWN), False
+    for key in (FOLD, *DISPENSABLE, ""):
+        drawn = _table(table, left, fold)
+        if not key or Measurement.get(console, console.options.update(width=10_000), drawn).maximum <= console.width:
+            break
+        fold = True
+        if key != FOLD:
+            left.remove(key)
+    return drawn
+
+
+def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
+    columns = [column for column in table.columns if column.key in shown]
     rich = RichTable(title=_plain(f"{table.task}: {table.signature}"), title_justify="left", show_edge=False, title_style="italic")
     for column in columns:
-        rich.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=column.key != "model")
+        names = column.key == "model"
+        whole = min(40, max((len(line.model) for line in table.lines), default=0)) if names and fold else None
+        rich.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not names, width=whole)
     stage: object = object()
     for line in table.lines:
         if line.stage != stage:
