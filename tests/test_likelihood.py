@@ -7,7 +7,7 @@ import math
 import pytest
 from toys import TEXT, Uniform
 
-from llmbench.adapter import Adapter, ModelInfo, Passage, Window
+from llmbench.adapter import Adapter, ModelInfo, Window
 from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.data import Document, Text
 from llmbench.errors import ModelError
@@ -106,7 +106,6 @@ def test_ids_of_items_are_those_of_the_documents_whatever_the_ledger_says():
     made, _ = outcome(Cheat(lambda p: charge(len(p.text.encode()), 1.0)), SHORT)
     assert [sample["id"] for sample in made.samples] == list("01234")
     assert outcome(Uniform(), SHORT)[1]["bits_per_byte"]["value"] == pytest.approx(8.0)
-    assert Passage("x").id == ""
 
 
 def _array(values):
