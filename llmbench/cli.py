@@ -144,17 +144,17 @@ def _options(**given: Any) -> Options:
 @_device
 @_dtype
 @_threads
-def score(
-    spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[str, str], seed: int, device: str, dtype: str | None, threads: int | None
-) -> int:
+def score(spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[str, str], **where: Any) -> int:
     """Bits per byte of the model SPEC on one text."""
     from llmbench import api
     from llmbench.progress import spinner
 
     rule: str | int = int(window) if window.isdecimal() else window
-    _set_threads(threads)
+    _set_threads(where["threads"])
     with spinner() as progress:
-        facts = api.score(spec, textfile, window=rule, given=data, seed=seed, device=_pick(device), dtype=dtype, progress=progress)
+        facts = api.score(
+            spec, textfile, window=rule, given=data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress
+        )
     if as_json:
         click.echo(json.dumps(facts))
         return 0
