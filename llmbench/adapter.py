@@ -39,15 +39,17 @@ class ModelInfo:
     fingerprint: str
     weights_bytes: int | None = None
     training: Mapping[str, Any] | None = None  # seconds, steps, curve
+    origin: Mapping[str, Any] | None = None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be charged, after `given`, which is free."""
+    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged too."""
 
     text: str
     given: str = ""
     id: str = ""
+    end: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True)
 class Materials:
-    """What an adapter may use to get ready: the suite's training text, a seed, a device, a place to keep what it trained."""
+    """What an adapter may use to get ready: the suite's training text, the text of a domain to go on with, a seed, a device, a place to keep
+    what it trained.
+    """
 
     train: Text | None = None
     valid: Text | None = None
@@ -131,6 +135,9 @@ class Materials:
     device: str = "cpu"
     dtype: str = "float32"
     cache: Path = field(default_factory=default_cache)
+    domain: Text | None = None
+    domain_valid: Text | None = None
+    offline: bool = False
     progress: Progress = lambda what, share, remark: None
 
 
@@ -150,6 +157,12 @@ class Adapter(ABC):
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         """For each passage, in order, the ledger of chain-rule bits of `text` after `given`, and of nothing else."""
         raise Unsupported(f"{type(self).__name__} does not score text")
+
+    def pseudo_score(self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0) -> Iterator[Ledger]:
+        """For each passage, in order, what a model that sees both sides pays for gaps: charges of kind pseudo, of all tokens or of a seeded
+        sample of `positions`.
+        """
+        raise Unsupported(f"{type(self).__name__} does not fill gaps")
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         """Answers, streamed; a chunk that is yielded is on the host."""

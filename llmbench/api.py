@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmbench import data, leaderboard, record, registry, runner
+from llmbench import data, hub, leaderboard, pretrained, record, registry, runner
 from llmbench import plan as plans
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.card import Card
 from llmbench.data import Text
-from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, UsageError, is_out_of_memory
-from llmbench.ledger import KINDS, WORD_COUNTER, Totals, count_words
+from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
+from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.record import Record
 from llmbench.renderers import csv, html, markdown, table
-from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, scored
+from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored
 
 RENDERERS = {"table": table.render, "md": markdown.render, "csv": csv.render, "html": html.render}
 WRITTEN = ("md", "csv", "html")
@@ -93,16 +93,20 @@ def open_run(path: str | Path) -> Run:
 def materials(
     given: Mapping[str, str], card: Card, *, seed: int = 0, device: str = "cpu", dtype: str | None = None, progress: Any = None
 ) -> Materials:
-    """What a model outside a suite gets: the texts given as train and valid, else the tales of the built-in text."""
+    """What a model outside a suite gets: the texts given as train and valid, else the tales of the built-in text, and its letters as the domain."""
     for name in given:
         if name not in ("train", "valid"):
             raise UsageError(f"--data {name}: only train and valid can be given here")
     if "valid" in given and "train" not in given:
         raise UsageError("--data valid was given without --data train")
     texts: dict[str, Text | None] = {name: data.load(name, path) for name, path in given.items()}
+    domain: dict[str, Text] = {}
     if "train" not in texts:
         texts = {role: data.load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid")}
+        domain = {role: data.load(f"domain-{role}", "fables", select={"part": "letters", "split": role}) for role in ("train", "valid")}
     return Materials(
+        domain=domain.get("train"),
+        domain_valid=domain.get("valid"),
         train=texts["train"],
         valid=texts.get("valid"),
         seed=seed,
@@ -114,10 +118,19 @@ def materials(
 
 def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter]:
     """The card and the model of a SPEC, in this process. ModelError where making it raises."""
+    return load_with_materials(spec, given, **options)[:2]
+
+
+def load_with_materials(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter, Materials]:
+    """The same, and what the model was made from."""
     card = registry.resolve(spec)
+    if card.checkpoint is not None:  # before anything heavy is imported
+        first = registry.lineage(card)[0].checkpoint
+        if first.id is not None and (pretrained.is_directory(first.id) or not hub.reachable()):
+            pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
     stuff = materials(given or {}, card, **options)
     with model_errors(card.name):
-        return card, registry.make(card, stuff)
+        return card, registry.make(card, stuff), stuff
 
 
 @contextmanager
@@ -141,6 +154,8 @@ def score(spec: str, text: str | Path, *, window: str | int = "half", given: Map
     loaded = data.load("text", text)
     card, adapter = load_model(spec, given, **options)
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
+    if looks_ahead(adapter):
+        raise Unsupported("a model that sees both sides has pseudo-bits only", where=card.name, hint=f"llmbench run SUITE --model {spec}")
     with model_errors(card.name):
         ledgers = scored(adapter, passages, rule)
         for passage, ledger in zip(passages, ledgers, strict=True):
@@ -165,7 +180,7 @@ def score(spec: str, text: str | Path, *, window: str | int = "half", given: Map
         "tokens": totals.tokens,
         "words": totals.words,
         "signature": f"{Likelihood(loaded, rule).signature};words={WORD_COUNTER}",
-        "charges": {kind: _number(math.fsum(ledger.total(i) for ledger in ledgers)) for i, kind in enumerate(KINDS)},
+        "charges": {kind: _number(math.fsum(ledger.total(i) for ledger in ledgers)) for i, kind in enumerate(KINDS) if i != PSEUDO},
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmbench import strict_yaml
 from llmbench.strict_yaml import Strict
@@ -44,6 +45,41 @@ class VocabularySpec(Strict):
     size: Positive | None = None
 
 
+class NewCheckpoint(Strict):
+    """A GPT-2 of one's own: a byte-level BPE learnt on the training text, weights drawn from the seed."""
+
+    vocabulary: Positive = Field(description="ids of the BPE, the 256 bytes and the end of text among them")
+    config: dict[str, int | float | bool | str] = Field({}, description="what GPT2Config is given: n_embd, n_layer, n_head, n_positions, ...")
+
+
+class Lora(Strict):
+    """Low-rank adaptation (Hu et al. 2021) instead of training all weights; needs the extra `peft`."""
+
+    rank: Positive = 8
+    alpha: Positive = 16
+    dropout: float = Field(0.0, ge=0, lt=1)
+    modules: list[str] = Field([], description="names of the linear modules that are adapted; all of them where none is named")
+
+
+class CheckpointSpec(Strict):
+    """A checkpoint that `transformers` loads, or where one that is trained here begins, and what it learns from."""
+
+    id: str | None = Field(None, description="a hub id or a directory; in a card with a recipe also a baseline's name")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the checkpoint; the record shows it")
+    new: NewCheckpoint | None = None
+    learns: Literal["general", "domain"] | None = Field(
+        None, description="general: the built-in tales; domain: the suite's text `domain`, else its `train`"
+    )
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> CheckpointSpec:
+        if (self.id is None) == (self.new is None):
+            raise ValueError("a checkpoint has either an id or is new")
+        return self
+
+
 class Estimate(Strict):
     """What this model costs on two cores, as once measured: what --dry-run prints."""
 
@@ -72,10 +108,21 @@ class Card(Strict):
     arguments: dict[str, Any] = {}
     network: NetworkSpec | None = None
     vocabulary: VocabularySpec | None = None
+    checkpoint: CheckpointSpec | None = None
     recipe: Recipe | None = None
     estimate: Estimate | None = None
+    source: str = Field("", description="who made the weights, and where they are described")
     licence: str = ""
     published: list[Published] = []
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step on the way to a checkpoint: where it begins, and, where it is trained here, by which recipe."""
+
+    name: str
+    checkpoint: CheckpointSpec
+    recipe: Recipe | None
 
 
 def read(path: Path) -> Card:
@@ -83,6 +130,9 @@ def read(path: Path) -> Card:
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
     changes: dict[str, Any] = {"adapter": anchored(card.adapter, path.parent)}
+    if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
+        folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
+        changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})
     if card.network:
         changes["network"] = card.network.model_copy(update={"cls": anchored(card.network.cls, path.parent)})
     return card.model_copy(update=changes)
@@ -92,3 +142,8 @@ def anchored(spec: str, folder: Path) -> str:
     """`file.py:Class` with the file's path made absolute from `folder`; anything else as it is."""
     file, colon, name = spec.rpartition(":")
     return f"{(folder / file).resolve()}:{name}" if colon and file.endswith(".py") else spec
+
+
+def is_path(id: str) -> bool:
+    """Whether a checkpoint's id is written as a path: `./dir`, `../dir`, `/dir`, `~/dir`."""
+    return id.startswith(("./", "../", "/", "~")) or id in (".", "..")

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from llmbench import machine
+from llmbench import machine, pretrained
 from llmbench.adapter import Materials
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.card import NetworkSpec, Recipe, Stage, VocabularySpec
+from llmbench.data import Text, load
 from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights.
 TRAINER_SOURCES = (
-    *("training.py", "scoring.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
+    *("training.py", "muon.py", "snapshots.py", "scoring.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
     *("models/network.py", "adapters/network.py"),
 )
+
+
+# The same for checkpoints of transformers' own architectures.
+FINETUNING_SOURCES = ("finetuning.py", "training.py", "muon.py", "snapshots.py", "scoring.py", "data.py", "body_and_head.py", "byte_spans.py")
 
 
 def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials) -> Path:
@@ -37,3 +44,31 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
     for file in (*(package / name for name in TRAINER_SOURCES), *source_files(network.cls)):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return materials.cache / "networks" / digest.hexdigest()[:32]
+
+
+def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
+    """Where the checkpoint that the last of these stages trains is kept: named by a hash of everything that decides its weights on one machine."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    facts: list[Any] = [materials.seed, materials.device, *(machine.version(name) for name in ("torch", "transformers", "tokenizers", "peft"))]
+    for stage in stages:
+        assert stage.recipe is not None
+        facts += [stage.checkpoint.model_dump(), stage.recipe.model_dump()]
+        facts += [None if text is None else text.sha256 for text in learnt(stage, materials)]
+    first = stages[0].checkpoint
+    if first.id is not None:
+        begin = pretrained.locate(first.id, first.revision)
+        facts.append(begin.commit or pretrained.weights_sha256(begin.folder))
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for name in FINETUNING_SOURCES:
+        digest.update(hashlib.sha256((package / name).read_bytes()).digest())
+    return materials.cache / "checkpoints" / digest.hexdigest()[:32]
+
+
+def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None]:
+    """(training text, validation text) of a stage; no validation text where the end of the training text is held out."""
+    if stage.checkpoint.learns == "general":
+        train, valid = (load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid"))
+        return train, valid
+    if stage.checkpoint.learns == "domain" and materials.domain is not None:
+        return materials.domain, materials.domain_valid
+    return materials.train, materials.valid

@@ -220,21 +220,16 @@ def generate(
 def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
     """Train the baseline NAME (a run does it by itself when needed). Without --data, on the built-in tales."""
     from llmbench import api, registry
-    from llmbench.checkpoints import checkpoint_folder
     from llmbench.progress import spinner
 
     card = registry.resolve(name)
-    if card.network is None or card.recipe is None:
-        raise UsageError(f"{card.name} is not a network that llmbench trains", hint="see `llmbench models`")
+    if card.recipe is None:
+        raise UsageError(f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`")
     _set_threads(threads)
     with spinner() as progress:
-        materials = api.materials(data, card, seed=seed, device=_pick(device), progress=progress)
-        with api.model_errors(card.name):
-            adapter = registry.make(card, materials)
-    from llmbench.card import VocabularySpec
-
+        card, adapter, materials = api.load_with_materials(name, data, seed=seed, device=_pick(device), progress=progress)
     facts = adapter.info.training or {}
-    click.echo(checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials))
+    click.echo(registry.kept_in(card, materials))
     for step, bits in facts.get("curve", []):
         click.echo(f"  step {step}: {bits:.4f} bits per byte of the validation text", err=True)
     click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)

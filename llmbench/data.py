@@ -25,10 +25,11 @@ LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its own context. `id` is unique within its Text."""
+    """One text with its own context, after `given` where it is a pair. `id` is unique within its Text."""
 
     id: str
     text: str
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Text:
 
     @cached_property
     def sha256(self) -> str:
-        if len(self.documents) == 1:
+        if len(self.documents) == 1 and not self.documents[0].given:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
         for document in self.documents:
-            data = document.text.encode()
-            digest.update(len(data).to_bytes(8, "big") + data)
+            for data in (document.text.encode(), *([document.given.encode()] if document.given else [])):
+                digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
 
     @cached_property
@@ -73,9 +74,18 @@ class Text:
         return Text(self.name, self.documents[:first]), Text(self.name, self.documents[first:])
 
 
-def load(name: str, source: str | Path, split: Mapping[str, Any] | None = None, select: Mapping[str, str] | None = None) -> Text:
+def load(
+    name: str,
+    source: str | Path,
+    split: Mapping[str, Any] | None = None,
+    select: Mapping[str, str] | None = None,
+    join: bool = False,
+    fields: Mapping[Any, str] | None = None,
+) -> Text:
     """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to the lines whose fields match `select`.
 
+    `fields`: what the fields `text` and `given` (the source of a pair) are called in the file.
+    `join`: the documents are the pieces of a single one, with nothing between them; they are joined before the text is cut.
     Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left.
     """
     if str(source) in BUILT_IN:
@@ -85,11 +95,13 @@ def load(name: str, source: str | Path, split: Mapping[str, Any] | None = None, 
         path = Path(source)
         where, raw = str(path), _read(path)
         if path.suffix == ".jsonl":
-            documents = list(_json_lines(raw, where, select))
+            documents = list(_json_lines(raw, where, select, fields))
         elif select:
             raise UsageError("`select` needs fields, and only a .jsonl file has them", where=where)
         else:
             documents = [Document(name, _decode(raw, where))]
+    if join:
+        documents = [Document(name, "".join(document.text for document in documents))]
     if split:
         documents = list(_cut(documents, split, where))
     documents = [document for document in documents if document.text]
@@ -126,8 +138,9 @@ def _decode(raw: bytes, where: str) -> str:
         ) from None
 
 
-def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Iterator[Document]:
+def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields: Mapping[Any, str] | None = None) -> Iterator[Document]:
     seen: set[str] = set()
+    text_field, given_field = (fields or {}).get("text", "text"), (fields or {}).get("given", "given")
     for number, line in enumerate(_decode(raw, where).split("\n"), 1):
         if not line.strip():
             continue
@@ -137,12 +150,14 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Ite
             raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
         except (ValueError, RecursionError) as error:
             raise UsageError(f"not JSON that can be read: {error}", where=f"{where}:{number}:1") from None
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise UsageError("a line must be an object with a string in the field `text`", where=f"{where}:{number}:1")
-        try:
-            row["text"].encode()
-        except UnicodeEncodeError:
-            raise UsageError("the field `text` holds half a surrogate pair, which no UTF-8 text has", where=f"{where}:{number}:1") from None
+        text, given = (row.get(text_field), row.get(given_field, "")) if isinstance(row, dict) else ("", None)
+        for field, value in ((text_field, text), (given_field, given)):
+            if not isinstance(value, str) or not isinstance(row, dict):
+                raise UsageError(f"a line must be an object with a string in the field `{field}`", where=f"{where}:{number}:1")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise UsageError(f"the field `{field}` holds half a surrogate pair, which no UTF-8 text has", where=f"{where}:{number}:1") from None
         for key in select or {}:
             if key not in row:
                 raise UsageError(f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row))
@@ -152,13 +167,14 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None) -> Ite
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
         seen.add(identity)
-        yield Document(identity, row["text"])
+        yield Document(identity, str(text), str(given))
 
 
 def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:
     (kind, value), *more = split.items()
     if more or kind not in ("separator", "regex", "fraction"):
         raise UsageError("a split is one of separator, regex, fraction", where=where)
+    found = False
     for document in documents:
         if kind == "fraction":
             part = _fraction(document.text, *value)
@@ -168,22 +184,27 @@ def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) ->
                 )
             yield Document(document.id, part)
             continue
-        parts = document.text.split(value) if kind == "separator" else _at_starts(document.text, value, where)
-        parts = [part for part in parts if part]
-        if len(parts) < 2:
-            raise UsageError(f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where)
+        if kind == "separator":
+            parts = [part for part in document.text.split(value) if part]
+            found |= len(parts) > 1
+        else:
+            starts = _starts(document.text, value, where)
+            parts = [document.text[a:b] for a, b in zip([0, *starts[1:]], [*starts[1:], len(document.text)], strict=True)]
+            found |= bool(starts)
         width = len(str(len(parts)))
         for number, part in enumerate(parts, 1):
-            yield Document(f"{document.id}-{number:0{width}d}", part)
+            yield Document(f"{document.id}-{number:0{width}d}" if len(parts) > 1 else document.id, part)
+    if kind != "fraction" and not found:
+        raise UsageError(f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where)
 
 
-def _at_starts(text: str, pattern: str, where: str) -> list[str]:
+def _starts(text: str, pattern: str, where: str) -> list[int]:
+    """Where documents start: at the pattern's matches. What stands before the first is a document too, unless it is white space."""
     try:
         starts = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
     except re.error as error:
         raise UsageError(f"the regex {pattern!r} is wrong: {error}", where=where) from None
-    edges = sorted({0, *starts, len(text)})
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [0, *starts] if starts and text[: starts[0]].strip() else starts
 
 
 def _fraction(text: str, low: float, high: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from llmbench import registry
 from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card, VocabularySpec
-from llmbench.checkpoints import checkpoint_folder
+from llmbench.checkpoints import checkpoint_folder, trained_folder
 from llmbench.plan import Plan
-from llmbench.suite import LikelihoodSpec
+from llmbench.suite import asked_about
 
 START_UP = 3.0  # seconds: a process, its imports
 GENERATION = 2.0  # seconds for a few short continuations
@@ -21,9 +22,13 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
             if made.cell(card.name, task.name) is not None:
                 rows.append((card.name, task.name, "done", "0", "-"))
                 continue
+            if (card.name, task.name) in made.lacks:
+                rows.append((card.name, task.name, "unavailable", "0", "-"))
+                continue
             state, seconds = "to run", None
             if card.estimate is not None:
-                megabytes = made.suite.texts[task.text].bytes / 1e6 if isinstance(task, LikelihoodSpec) else 0.0
+                about = asked_about(task)
+                megabytes = 0.0 if about is None else made.suite.texts[about].bytes / 1e6
                 seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes else GENERATION
                 if first:
                     state, cost = _training(made, card)
@@ -39,10 +44,24 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
 
 def _training(made: Plan, card: Card) -> tuple[str, float]:
     """Whether the network is trained already, and the seconds its training would take."""
-    if card.network is None or card.recipe is None or card.estimate is None or "train" not in made.suite.texts:
-        return "to run", 0.0
     texts = made.suite.texts
-    materials = Materials(train=texts["train"], valid=texts.get("valid"), seed=made.options.seed, cache=made.options.cache or default_cache())
-    if checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials).is_dir():
-        return "trained", 0.0
-    return "to train", card.recipe.steps * card.estimate.seconds_per_step
+    if card.recipe is None or card.estimate is None or (card.network is not None and "train" not in texts):
+        return "to run", 0.0
+    materials = Materials(
+        train=texts.get("train"),
+        valid=texts.get("valid"),
+        domain=texts.get("domain"),
+        domain_valid=texts.get("domain_valid"),
+        seed=made.options.seed,
+        cache=made.options.cache or default_cache(),
+    )
+    if card.network is not None:
+        folder = checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials)
+        return ("trained", 0.0) if folder.is_dir() else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
+    stages, steps = registry.lineage(card), 0
+    for count in range(len(stages), 0, -1):  # from the last: a stage that is there needs none before it
+        recipe = stages[count - 1].recipe
+        if recipe is None or trained_folder(stages[:count], materials).is_dir():
+            break
+        steps += recipe.steps
+    return ("to train", steps * card.estimate.seconds_per_step) if steps else ("trained", 0.0)

@@ -6,7 +6,6 @@ Each request has its own random numbers, so an answer does not depend on what el
 from __future__ import annotations
 
 import codecs
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -20,6 +19,8 @@ from llmbench.adapter import Chunk, Request
 from llmbench.errors import ModelError
 from llmbench.vocabulary import Tokens
 
+BATCH = 64  # answers made side by side
+
 
 class TokenModel(Protocol):
     """What generation needs of a model; TokenAdapter says what each part means."""
@@ -28,31 +29,39 @@ class TokenModel(Protocol):
     start: tuple[int, ...]
     ends: tuple[int, ...]
     unknown: int | None
+    opens: bytes
 
     @property
     def device(self) -> str: ...
     @property
     def caches(self) -> bool: ...
+    @property
+    def pads(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]: ...
+    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]: ...
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]: ...
 
 
 def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
-    """Chunks of all answers as they come. Prompts of the same number of tokens run as one batch, so nothing is padded."""
-    groups: dict[int, list[_Answer]] = defaultdict(list)
-    for row, request in enumerate(requests):
-        answer = _Answer(model, row, request)
-        groups[len(answer.line)].append(answer)
-    for group in groups.values():
+    """Chunks of all answers as they come. A model that proved to take padding runs all requests as batches of like length; for the others
+    prompts of the same number of tokens run together, so that nothing is padded.
+    """
+    answers = sorted((_Answer(model, row, request) for row, request in enumerate(requests)), key=lambda answer: len(answer.line))
+    groups: list[list[_Answer]] = []
+    for answer in answers:
+        fits = groups and len(groups[-1]) < BATCH and (model.pads or len(groups[-1][0].line) == len(answer.line))
+        if fits:
+            groups[-1].append(answer)
+        else:
+            groups.append([answer])
+    for group in groups:
         yield from _run(model, group)
 
 
 def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
-    with torch.inference_mode():
-        state, logits = model.prefill(_lines(model, answers, _room(model, len(answers[0].line))))
-        position = min(len(answers[0].line), _room(model, len(answers[0].line)))
+    state, logits, position = _prefill(model, answers, model.context)
     while True:
         values = _finite(logits.double().cpu().numpy())
         chosen = []
@@ -63,23 +72,23 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
                 yield from answer.take(token)
         if all(answer.finish for answer in answers):
             return
-        with torch.inference_mode():
-            if model.caches and model.context is not None and position >= model.context:
-                keep = max(1, model.context // 2)  # the cache is full: go on from the last half of it
-                state, logits = model.prefill(_lines(model, answers, keep))
-                position = keep
-            else:
+        if model.caches and model.context is not None and position >= model.context:
+            state, logits, position = _prefill(model, answers, max(1, model.context // 2))  # the cache is full: go on from the last half of it
+        else:
+            with torch.inference_mode():
                 state, logits = model.step(state, torch.tensor(chosen, device=model.device))
-                position += 1
+            position += 1
 
 
-def _room(model: TokenModel, length: int) -> int:
-    """How many of the prompt's last ids are read: all that the context holds."""
-    return length if model.context is None else min(length, model.context)
-
-
-def _lines(model: TokenModel, answers: Sequence[_Answer], keep: int) -> Tensor:
-    return torch.tensor([answer.line[-keep:] for answer in answers], device=model.device)
+def _prefill(model: TokenModel, answers: Sequence[_Answer], most: int | None) -> tuple[Any, Tensor, int]:
+    """State, logits and the longest row's place after reading each answer's last `most` ids; shorter rows are padded on the left."""
+    lines = [answer.line if most is None else answer.line[-most:] for answer in answers]
+    lengths = [len(line) for line in lines]
+    longest = max(lengths)
+    ids = torch.tensor([line[:1] * (longest - len(line)) + line for line in lines], device=model.device)
+    with torch.inference_mode():
+        state, logits = model.prefill(ids) if min(lengths) == longest else model.prefill_padded(ids, lengths)
+    return state, logits, longest
 
 
 def _finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,7 +131,14 @@ class _Answer:
         self.reader = codecs.getincrementaldecoder("utf-8")("replace")
         self.held = ""  # text that may yet turn out to begin a stop string
         self.made = self.written = 0
-        self.forced = None if self.request.forced is None else self.model.encode(self.request.forced).ids.tolist()
+        self.forced = None if self.request.forced is None else self._continuation(self.request.forced)
+
+    def _continuation(self, text: str) -> list[int]:
+        """Ids of a text that follows the prompt, encoded with it where the prompt's ids stay what they are."""
+        whole: list[int] = self.model.encode(self.request.prompt + text).ids.tolist()
+        prompt = self.line[len(self.model.start) :]
+        alone: list[int] = self.model.encode(text).ids.tolist()
+        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
 
     def choose(self, logits: NDArray[np.float64]) -> int:
         """The next id, appended to the line; rows that are done go on silently, to keep the batch whole."""
@@ -142,6 +158,8 @@ class _Answer:
         self.made += 1
         ended = token in self.model.ends and self.forced is None
         data = b"" if ended else self.model.decode([token])
+        if self.made == 1 and not request.prompt:
+            data = data.removeprefix(self.model.opens)
         most = len(self.forced) if self.forced is not None else request.max_tokens or 4 * (request.max_bytes or 0)
         full = most is not None and self.made >= most
         self.held += self.reader.decode(data, final=ended or full)

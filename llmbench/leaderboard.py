@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Failure, ModelRow, Record, Score, TaskNotes
+from llmbench.record import HEADLINES, Failure, ModelRow, Record, Score, TaskNotes, notes_key
 
 STAGES = {
     0: "Floors",
@@ -56,9 +56,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """One task's comparison. `lines` go by stage, then by the first metric; `scale` is the range that interval bars are drawn in."""
+    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it; `scale` is the range that its bars are drawn in."""
 
     task: str
+    headline: str
     columns: list[Column]
     lines: list[Line]
     notes: list[str]
@@ -88,6 +89,16 @@ COLUMNS = [
     Column("rank", "rank", "best and worst rank that the data allow, all pairs tested, Holm-corrected; compressors are not ranked"),
     Column("model", "model", "name of the model", numeric=False),
     Column("bits_per_byte", "bits/byte", "bits the model needs for the text / bytes of the text, with its 95 % interval; less is better"),
+    Column(
+        "conditional_bits_per_byte",
+        "bits/byte given source",
+        "bits of the target and its end, given the source / bytes of the target; less is better",
+    ),
+    Column(
+        "pseudo_bits_per_byte",
+        "pseudo-bits/byte",
+        "bits for gaps whose surroundings are shown / their bytes: for models that see both sides, and no others",
+    ),
     Column("byte_perplexity", "byte ppl", "2^(bits/byte)"),
     Column("word_perplexity", "word ppl", "2^(bits/words)"),
     Column("token_perplexity", "token ppl", "perplexity of the model's own symbols: not comparable between rows"),
@@ -117,8 +128,7 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tasks = list(dict.fromkeys(score.task for score in record.scores))
-    tables = [_table(record, task) for task in tasks]
+    tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if s.metric in HEADLINES)]
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in record.failures]
     facts = [(key, _cut(value, NAME_CHARACTERS)) for key, value in facts]
     return Board(_cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models)
@@ -137,30 +147,30 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _table(record: Record, task: str) -> Table:
-    scores = [score for score in record.scores if score.task == task]
-    by_model: dict[str, dict[str, Score]] = {}
-    for score in scores:
-        by_model.setdefault(score.model, {})[score.metric] = score
-    lines = [_line(model, by_model[model.name]) for model in record.models if model.name in by_model]
-    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells["bits_per_byte"].value)))
+def _table(record: Record, task: str, metric: str) -> Table:
+    headline = [score for score in record.scores if score.task == task and score.metric == metric]
+    by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
+    for score in record.scores:
+        if score.task == task and score.model in by_model:
+            by_model[score.model][score.metric] = score
+    lines = [_line(model, by_model[model.name], metric) for model in record.models if model.name in by_model]
+    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
-    headline = [score for score in scores if score.metric == "bits_per_byte"]
-    signature = headline[0].signature if headline else ""
-    top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells["bits_per_byte"]).value or 0.0)), default=1.0)
-    return Table(_cut(task, NAME_CHARACTERS), used, lines, _notes(record, task, headline), _cut(signature, SAMPLE_CHARACTERS), (0.0, top))
+    used = [column for column in used if column.key == metric or column.key not in HEADLINES]
+    top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
+    title, signature = _cut(task, NAME_CHARACTERS), _cut(headline[0].signature, SAMPLE_CHARACTERS)
+    return Table(title, metric, used, lines, _notes(record, task, headline), signature, (0.0, top))
 
 
 def _order(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _line(model: ModelRow, scores: dict[str, Score]) -> Line:
-    headline = scores.get("bits_per_byte")
+def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
     cells = {
-        "rank": _rank(headline),
+        "rank": _rank(scores.get(metric)),
         "model": Cell(_cut(model.name, NAME_CHARACTERS)),
-        "bits_per_byte": _with_interval(headline),
+        **{name: _with_interval(scores.get(name)) for name in HEADLINES},
         "tokenizer": Cell(_cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),
@@ -223,8 +233,13 @@ def _seconds(value: float | None) -> Cell:
 
 def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """What the table proves, in sentences."""
-    found = record.notes.tasks.get(task, TaskNotes())
-    notes = []
+    found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
+    losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
+    notes = [_cut(f"{name}: {loss}", SAMPLE_CHARACTERS) for name, loss in losses.items() if loss]
+    names = {score.model for score in headline}
+    halves = sorted(model.name for model in record.models if model.name in names and model.dtype in ("bfloat16", "float16"))
+    if halves:
+        notes.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("token", "spelling", "code", "end")
-TOKEN, SPELLING, CODE, END = range(4)
+KINDS = ("token", "spelling", "code", "end", "pseudo")
+TOKEN, SPELLING, CODE, END, PSEUDO = range(5)
 
 WORD_COUNTER = "whitespace"  # the named word counter: maximal runs of characters that are no white space
 _WORD = re.compile(r"\S+")
@@ -43,7 +43,8 @@ class Ledger:
 
     `start`, `end`: int64, byte offsets, start inclusive and end exclusive; `bits`: float64, >= 0 or +inf;
     `kind`: uint8, an index into KINDS. Charges of kind token and spelling (or one of kind code) tile [0, bytes) exactly;
-    spans may be empty. A charge of kind end stands at [bytes, bytes).
+    spans may be empty. A charge of kind end stands at [bytes, bytes). A ledger of kind pseudo (what a model that looks ahead pays for gaps)
+    stands alone: it may be of a sample of the tokens, so it need not tile. `loss`: what its tokenizer lost of the text, where that is allowed.
     """
 
     start: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Ledger:
     kind: NDArray[np.uint8]
     bytes: int
     id: str = field(default="")
+    loss: str = ""
 
     @classmethod
     def build(cls, start: Iterable[int], end: Iterable[int], bits: Iterable[float], kind: Iterable[int], bytes: int, id: str = "") -> Ledger:
@@ -75,6 +77,9 @@ class Ledger:
         if n and int(self.kind.max()) >= len(KINDS):
             raise LedgerError(f"{self.id}: unknown kind of charge {int(self.kind.max())}")
         text = self.kind != END
+        if (self.kind == PSEUDO).any():
+            self._check_gaps()
+            return
         start, end = self.start[text], self.end[text]
         edges = np.concatenate(([0], end))
         gaps = np.flatnonzero(start != edges[:-1])
@@ -86,10 +91,21 @@ class Ledger:
         if bool((self.start[~text] != self.bytes).any()):
             raise LedgerError(f"{self.id}: a charge of kind end stands before the end")
 
+    def _check_gaps(self) -> None:
+        if (self.kind != PSEUDO).any():
+            raise LedgerError(f"{self.id}: pseudo-bits stand beside bits of the chain rule, with which they cannot be added")
+        if bool((self.start[1:] < self.end[:-1]).any() or (self.end < self.start).any()) or int(self.end.max()) > self.bytes:
+            raise LedgerError(f"{self.id}: the spans of pseudo-bits overlap or leave the text")
+
     def total(self, *kinds: int) -> float:
-        """Bits of the given kinds; without any, of everything but the end of text."""
-        chosen = np.isin(self.kind, kinds) if kinds else self.kind != END
+        """Bits of the given kinds; without any, of everything that tiles the text: neither of its end nor of gaps."""
+        chosen = np.isin(self.kind, kinds) if kinds else (self.kind != END) & (self.kind != PSEUDO)
         return math.fsum(self.bits[chosen])
+
+    @property
+    def charged_bytes(self) -> int:
+        """Bytes of the charged spans: all of the text's, but for a sample of gaps."""
+        return int((self.end - self.start).sum())
 
     @property
     def tokens(self) -> int:

@@ -14,17 +14,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmbench import machine, registry
+from llmbench import hub, machine, pretrained, registry
 from llmbench import suite as suites
 from llmbench.card import Card
-from llmbench.errors import UsageError, did_you_mean
+from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
-from llmbench.suite import LikelihoodSpec, Suite
+from llmbench.suite import LEARNT, Suite, asked_about
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files
-WORDS = {"about", "estimate", "published", "licence", "stage", "family"}  # parts of a card that change no number
+WORDS = {"about", "estimate", "published", "source", "licence", "stage", "family"}  # parts of a card that change no number
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, checked and ready. `keys`: (model, task) -> all that can change the cell's numbers, hashed once, before anything runs."""
+    """A run, checked and ready. `keys`: (model, task) -> all that can change the cell's numbers, hashed once, before anything runs.
+
+    `lacks`: the cells that cannot be filled because a text cannot be had here, and why.
+    """
 
     suite: Suite
     cards: list[Card]
@@ -64,6 +67,7 @@ class Plan:
     out: Path
     question: str
     keys: Mapping[tuple[str, str], str]
+    lacks: Mapping[tuple[str, str], Unavailable] = field(default_factory=dict)
 
     def cell_path(self, model: str, task: str) -> Path:
         return self.out / "cells" / model / f"{task}.json"
@@ -91,7 +95,7 @@ def plan(spec: str, options: Options) -> Plan:
     if not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
     suite = suites.read(spec)
-    suite.load_texts(options.data, options.limit, options.seed)
+    suite.load_texts(options.data, options.limit, options.seed, fetch=not options.offline, cache=options.cache)
     cards = suite.cards(list(options.models), list(options.only))
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     out = options.out or Path("reports") / suite.name / stamp
@@ -100,17 +104,51 @@ def plan(spec: str, options: Options) -> Plan:
         _check_card(card, suite)
     texts = {role: text.sha256 for role, text in suite.texts.items()}
     question = _digest([suite.sha256, texts, options.for_cells(), options.device_kind])
-    keys = {(card.name, task.name): _key(suite, options, card, task) for card in cards for task in suite.tasks}
+    cells = [(card, task) for card in cards for task in suite.tasks]
+    lacks = {(card.name, task.name): lack for card, task in cells if (lack := _lack(suite, card, task)) is not None}
+    keys = {(card.name, task.name): _key(suite, options, card, task) for card, task in cells if (card.name, task.name) not in lacks}
+    for card in cards:
+        lack = _unfetched(card, options)
+        lacks |= {(card.name, task.name): lack for task in suite.tasks if lack is not None and (card.name, task.name) not in lacks}
     _check_code([card for card in cards if registry.is_outside(card) or not _as_shipped(card)])
-    return Plan(suite, cards, options, out, question, keys)
+    return Plan(suite, cards, options, out, question, keys, lacks)
+
+
+def _lack(suite: Suite, card: Card, task: Any) -> Unavailable | None:
+    """Why a cell cannot be filled: the text that its task asks about, or one that its model learns from, cannot be had here."""
+    roles = [asked_about(task), *(LEARNT if _learns(card) else ())]
+    return next((suite.missing[role] for role in roles if role in suite.missing), None)
+
+
+def _unfetched(card: Card, options: Options) -> Unavailable | None:
+    """Why a checkpoint cannot be loaded: it is not on this machine, and cannot be fetched. UsageError where its directory is wrong."""
+    first = registry.lineage(card)[0].checkpoint if card.checkpoint else None
+    if first is None or first.id is None or (not pretrained.is_directory(first.id) and not options.offline and hub.reachable()):
+        return None  # nothing to look for, or the worker asks the hub
+    try:
+        pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
+    except Unavailable as error:
+        return Unavailable(f"{error.where}: {error.what}", hint=error.hint)
+    return None
+
+
+def _learns(card: Card) -> bool:
+    """Whether a card says that its model learns from the suite's texts. Of a model of one's own, the worker finds out."""
+    general = card.checkpoint is not None and card.checkpoint.learns == "general"
+    return (card.network is not None or card.recipe is not None or card.adapter == "byte-ngram") and not general
 
 
 def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
     facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
+    if card.checkpoint:
+        stages = registry.lineage(card)
+        facts += [[s.checkpoint.model_dump(mode="json"), s.recipe.model_dump(mode="json") if s.recipe else None] for s in stages]
+        facts.append(pretrained.identity(stages[0].checkpoint))
     facts += [options.dtype, options.seed, options.device_kind, registry.task_class(task.task).protocol]
-    facts += [suite.texts[role].sha256 for role in ("train", "valid") if role in suite.texts]
-    if isinstance(task, LikelihoodSpec):
-        facts.append(suite.texts[task.text].sha256)
+    facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
+    about = asked_about(task)
+    if about is not None:
+        facts.append(suite.texts[about].sha256)
     for spec in (registry.adapters().get(card.adapter, card.adapter), card.network.cls if card.network else ""):
         if ":" in spec:
             facts += [hashlib.sha256(file.read_bytes()).hexdigest() for file in source_files(spec)]
@@ -148,12 +186,18 @@ def _check_card(card: Card, suite: Suite) -> None:
         for part in ("network", "recipe"):
             if getattr(card, part) is None:
                 raise UsageError(f"the card has no {part!r}, which the adapter 'network' needs", where=card.name)
-    if card.adapter in ("network", "byte-ngram") and "train" not in suite.texts:
+    if card.adapter == "huggingface" and card.checkpoint is None:
+        raise UsageError("the card has no 'checkpoint', which the adapter 'huggingface' needs", where=card.name)
+    if card.checkpoint is not None and card.checkpoint.new is not None and card.recipe is None:
+        raise UsageError("the card has a new checkpoint and no 'recipe' to train it by", where=card.name)
+    if card.adapter in ("network", "byte-ngram") and not {"train"} & {*suite.texts, *suite.missing}:
         raise UsageError("this model learns from a training text, and the suite has none", where=card.name, hint="add a text `train` to the suite")
 
 
 def _as_shipped(card: Card) -> bool:
     """Whether adapter and arguments are a shipped card's, or change nothing but values of arguments that it has."""
+    if card.adapter == "huggingface":
+        return True
     for name in registry.names("baselines"):
         base = registry.resolve(name)
         if base.adapter == card.adapter and base.arguments == card.arguments:

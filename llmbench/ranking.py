@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Score
+from llmbench.record import HEADLINES, Score, notes_key
 from llmbench.stats import rank_sets
-
-RANKED = "bits_per_byte"
 
 
 def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
@@ -20,8 +18,8 @@ def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
     Models are compared on the same items, read from the run's samples. A compressor is not ranked: it is no model of the next byte.
     """
     notes: dict[str, Any] = {}
-    for task in sorted({score.task for score in scores}):
-        rows = [score for score in scores if score.task == task and score.metric == RANKED and _is_model(score)]
+    for task, metric in sorted({(score.task, score.metric) for score in scores if score.metric in HEADLINES}):
+        rows = [score for score in scores if score.task == task and score.metric == metric and _is_model(score)]
         items = {score.model: _items(out, score) for score in rows}
         shapes = [tuple((key, n) for key, _, n in found) for found in items.values() if found]
         if not shapes:
@@ -33,7 +31,7 @@ def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
         result = rank_sets({name: [bits for _, bits, _ in items[name]] for name in ranked}, [n for _, n in usual])
         for name, score in ranked.items():
             score.rank = result.rank[name]
-        notes[task] = {
+        notes[notes_key(task, metric)] = {
             "smallest_visible": result.smallest_visible,
             "left_out": sorted(score.model for score in rows if score.model not in ranked),
             "better_than": {name: sorted(others) for name, others in result.better_than.items()},
@@ -51,6 +49,6 @@ def _items(out: Path, score: Score) -> list[tuple[str, float, int]]:
     try:
         lines = (out / "samples" / score.model / f"{score.task}.jsonl").read_text(encoding="utf-8").split("\n")  # and at nothing else
         rows = [json.loads(line) for line in lines if line]
-        return [(row["id"], float(row["statistics"][RANKED][0]), int(row["statistics"][RANKED][1])) for row in rows]
+        return [(row["id"], float(row["statistics"][score.metric][0]), int(row["statistics"][score.metric][1])) for row in rows]
     except (OSError, ValueError, KeyError):
         return []

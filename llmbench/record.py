@@ -19,6 +19,13 @@ Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "o
 # Infinite bits are the string "inf" in JSON.
 Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.inf if value == "inf" else value)]
 
+HEADLINES = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")  # each in a table of its own, ranked among itself
+
+
+def notes_key(task: str, metric: str) -> str:
+    """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
+    return task if metric == HEADLINES[0] else f"{task}:{metric}"
+
 
 class Row(BaseModel):
     """A part of the record. Unknown keys are kept, so that a newer record can be shown."""
@@ -73,6 +80,7 @@ class ModelRow(Row):
     fingerprint: str = ""
     certificate: list[str] | None = None
     training: Training | None = None
+    origin: dict[str, Any] | None = None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     overlap: float | None = None
     published: list[dict[str, Any]] = Field(default_factory=list)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llmbench import card as cards
+from llmbench import checkpoints, pretrained
 from llmbench.adapter import Adapter, Materials
-from llmbench.card import Card
+from llmbench.card import Card, Stage, VocabularySpec
 from llmbench.errors import ModelError, UsageError, did_you_mean
 from llmbench.imports import load_object
 
@@ -22,9 +23,12 @@ ADAPTERS = {
     "compressor": "llmbench.adapters.floors:Compressor",
     "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
     "network": "llmbench.adapters.network:NetworkAdapter",
+    "huggingface": "llmbench.adapters.huggingface:Pretrained",
 }
 TASKS = {
     "likelihood": "llmbench.tasks.likelihood:Likelihood",
+    "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
+    "conditional": "llmbench.tasks.conditional:Conditional",
     "continuation": "llmbench.tasks.continuation:Continuation",
 }
 ENTRY_POINTS = "llmbench.adapters"
@@ -62,7 +66,9 @@ def adapters() -> dict[str, str]:
 
 
 def resolve(spec: str) -> Card:
-    """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class, or an entry point's name."""
+    """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class, hf:ID_OR_DIRECTORY, or an entry point's name."""
+    if spec.startswith("hf:"):
+        return _checkpoint(spec.removeprefix("hf:"))
     if spec in names("baselines"):
         return cards.read(shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
@@ -72,7 +78,7 @@ def resolve(spec: str) -> Card:
     where, colon, name = spec.rpartition(":")
     if colon and where.endswith(".py"):
         return _own(name, cards.anchored(spec, Path.cwd()))
-    if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier() and where != "hf":
+    if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier():
         return _own(name, spec)
     if spec in adapters():
         return _own(spec, spec)
@@ -84,6 +90,37 @@ def _own(name: str, adapter: str) -> Card:
     """The card of a model that has none."""
     plain = re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-") or "model"
     return Card.model_validate({"name": plain, "adapter": adapter})
+
+
+def _checkpoint(id: str) -> Card:
+    """The card of a checkpoint that has none; a path becomes absolute."""
+    if not id:
+        raise UsageError("hf: needs a hub id or a directory", hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint")
+    place = str(Path(id).expanduser().resolve()) if pretrained.is_directory(id) else id
+    return Card.model_validate({"name": pretrained.name_of(id), "adapter": "huggingface", "checkpoint": {"id": place}})
+
+
+def lineage(card: Card) -> list[Stage]:
+    """What has to be there, or be trained, before a card's checkpoint: stages from the oldest on, the card's own last."""
+    assert card.checkpoint is not None
+    stages = [Stage(card.name, card.checkpoint, card.recipe)]
+    while stages[0].recipe is not None and stages[0].checkpoint.id in names("baselines"):
+        before = resolve(str(stages[0].checkpoint.id))
+        if before.checkpoint is None or any(before.name == stage.name for stage in stages):
+            raise UsageError(f"{before.name!r} is no checkpoint that training can go on from", where=card.name)
+        stages.insert(0, Stage(before.name, before.checkpoint, before.recipe))
+    if stages[0].recipe is None and len(stages) > 1:  # a baseline that is only a hub id under another name
+        stages[1] = Stage(stages[1].name, stages[1].checkpoint.model_copy(update={"id": stages[0].checkpoint.id}), stages[1].recipe)
+        stages = stages[1:]
+    return stages
+
+
+def kept_in(card: Card, materials: Materials) -> Path:
+    """The folder of the checkpoint that a card's training leaves."""
+    assert card.recipe is not None
+    if card.network is not None:
+        return checkpoints.checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials)
+    return checkpoints.trained_folder(lineage(card), materials)
 
 
 def is_outside(card: Card) -> bool:
@@ -114,6 +151,8 @@ def adapter_class(spec: str) -> type[Adapter]:
 def make(card: Card, materials: Materials) -> Adapter:
     """The model that a card describes, ready on the device asked for."""
     parts = {key: value for key in ("network", "vocabulary", "recipe") if (value := getattr(card, key)) is not None}
+    if card.checkpoint is not None:
+        parts["lineage"] = lineage(card)
     adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, materials)
     if not isinstance(adapter, Adapter):
         raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")

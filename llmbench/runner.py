@@ -18,13 +18,15 @@ from typing import Any, Protocol
 
 import llmbench
 from llmbench import machine, record, registry
+from llmbench.adapter import Materials
 from llmbench.card import Card
-from llmbench.data import overlap_share
+from llmbench.checkpoints import learnt
+from llmbench.data import Text, overlap_share
 from llmbench.errors import UsageError
 from llmbench.plan import Options, Plan, read_cell
 from llmbench.ranking import rank_scores
 from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow
-from llmbench.suite import LikelihoodSpec
+from llmbench.suite import asked_about
 from llmbench.worker import text_row
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
@@ -96,14 +98,17 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     if not registry.is_outside(card):
         for name in known:
             watcher.cell(card.name, name, "done before")
-    asked = [task for task in made.suite.tasks if task.name not in known or registry.is_outside(card)]
+    failures = _unavailable(made, card, watcher)
+    lacking = {failure.task for failure in failures}
+    asked = [task for task in made.suite.tasks if task.name not in lacking and (task.name not in known or registry.is_outside(card))]
     if not asked:
-        return []
+        return failures
     job = {
         "card": card.model_dump(mode="json", by_alias=True),
         "tasks": [task.model_dump(mode="json") for task in asked],
         "known": known,
         "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
+        "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
         "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
         "question": made.question,
         "keys": {task.name: made.keys[card.name, task.name] for task in asked},
@@ -113,7 +118,8 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     log.parent.mkdir(parents=True, exist_ok=True)
     kills = machine.oom_kills()
     with log.open("wb") as errors, _worker(errors, made.options) as child:
-        failures, open_tasks, late = _follow(child, job, made.options.timeout, card, watcher)
+        found, open_tasks, late = _follow(child, job, made.options.timeout, card, watcher)
+    failures += found
     if open_tasks:
         reason, message, hint = _ending(child.returncode, late, made.options.timeout, log, kills)
         for name in open_tasks:
@@ -124,6 +130,17 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         if task.name not in failed and made.cell(card.name, task.name) is None:
             lost = "the worker finished this cell, and it cannot be read back"
             failures.append(Failure(model=card.name, task=task.name, reason="error", message=lost, hint="run again with the same --out"))
+    return failures
+
+
+def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
+    """Rows of the model's cells whose texts cannot be had here."""
+    failures = []
+    for task in made.suite.tasks:
+        lack = made.lacks.get((card.name, task.name))
+        if lack is not None:
+            failures.append(Failure(model=card.name, task=task.name, reason="unavailable", message=lack.what, hint=lack.hint))
+            watcher.cell(card.name, task.name, "unavailable")
     return failures
 
 
@@ -243,7 +260,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
     for name in [*others, *names]:
         for task in made.suite.tasks:
             cell = made.cell(name, task.name) if name in names else read_cell(made.cell_path(name, task.name))
-            if cell is None or cell["question"] != made.question:
+            if cell is None or (name not in names and cell["question"] != made.question):  # of this run's models the key has told
                 continue
             models.setdefault(name, ModelRow.model_validate(cell["model"]))
             scores += [Score.model_validate({"model": name, "task": task.name, **row}) for row in cell["scores"]]
@@ -274,15 +291,28 @@ def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | No
         if row.name in models:
             models[row.name].overlap = row.overlap
     texts = made.suite.texts
-    asked = [texts[task.text] for task in made.suite.tasks if isinstance(task, LikelihoodSpec)]
+    asked = [texts[role] for role in {asked_about(task) for task in made.suite.tasks} if role in texts]
     if "train" not in texts or not asked:
         return
     share = max((value for text in asked if (value := overlap_share(text, texts["train"])) is not None), default=None)
     for card in made.cards:
         if card.network is not None or card.adapter == "byte-ngram":
             models[card.name].overlap = share
+        elif card.recipe is not None:
+            models[card.name].overlap = _overlap_of_stages(made, card, asked)
         elif card.adapter in ("uniform-bytes", "compressor"):
             models[card.name].overlap = 0.0
+
+
+def _overlap_of_stages(made: Plan, card: Card, asked: Sequence[Text]) -> float | None:
+    """Of a checkpoint that was trained here from nothing; unknown where its first weights came from elsewhere."""
+    stages = registry.lineage(card)
+    if stages[0].checkpoint.new is None:
+        return None
+    texts = made.suite.texts
+    stuff = Materials(train=texts.get("train"), valid=texts.get("valid"), domain=texts.get("domain"), domain_valid=texts.get("domain_valid"))
+    learnt_texts = [text for stage in stages if (text := learnt(stage, stuff)[0]) is not None]
+    return max((value for test in asked for text in learnt_texts if (value := overlap_share(test, text)) is not None), default=None)
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from llmbench.adapter import Passage, Window
 from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
-from llmbench.ledger import SPELLING, TOKEN, Ledger
+from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
 
 TOKEN_BUDGET = 4096  # ids in one forward pass, padding included; one window longer than that goes alone
@@ -31,6 +31,7 @@ class TokenModel(Protocol):
 
     context: int | None
     start: tuple[int, ...]
+    ends: tuple[int, ...]
     escape: float
 
     @property
@@ -77,7 +78,7 @@ def windows(length: int, first: int, context: int, stride: int) -> list[Piece]:
 
 @dataclass
 class _Line:
-    """A passage as ids: start symbols, then what is given, then the text; `bits` of each target from `first` on."""
+    """A passage as ids: start symbols, what is given, the text, and its end where that is asked for; `bits` of each target from `first` on."""
 
     passage: Passage
     ids: NDArray[np.int64]
@@ -110,9 +111,12 @@ def _line(model: TokenModel, passage: Passage) -> _Line:
     if given and (split and int(tokens.end[split - 1]) != given):
         before, tokens, split, given = model.encode(passage.given).ids, model.encode(passage.text), 0, 0
     text = Tokens(tokens.ids[split:], tokens.start[split:] - given, tokens.end[split:] - given, tokens.spelling[split:])
-    ids = np.concatenate([np.asarray(model.start, dtype=np.int64), before, text.ids])
-    first = len(ids) - len(text.ids)
-    return _Line(passage, ids, text, first, np.full(len(text.ids), np.nan))
+    end = model.ends[:1] if passage.end else ()
+    if passage.end and not end:
+        raise Unsupported("the model has no end symbol, so it cannot be charged for where a text ends", hint="set `ends`")
+    ids = np.concatenate([np.asarray(model.start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)])
+    charged = len(text.ids) + len(end)
+    return _Line(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
 
 
 def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
@@ -125,6 +129,10 @@ def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
             f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {len(raw)} bytes in {len(tokens.ids)} tokens",
             hint="`encode` must account for every byte",
         )
+    if tokens.loss:
+        raise Unsupported(f"lossy tokenizer: {tokens.loss}")
+    if tokens.loss == "":
+        return
     spelled = tokens.spelling > 0
     runs = np.flatnonzero(np.diff(spelled.astype(np.int8))) + 1
     bounds = [0, *runs.tolist(), len(spelled)] if len(spelled) else [0]
@@ -275,10 +283,13 @@ def _ledger(line: _Line, escape: float) -> Ledger:
     count = len(tokens.ids) + int(spelled.sum())
     start, end = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     bits, kind = np.empty(count), np.full(count, TOKEN, dtype=np.uint8)
-    start[where], bits[where] = tokens.start, line.bits
+    start[where], bits[where] = tokens.start, line.bits[: len(tokens.ids)]
     end[where] = np.where(spelled, tokens.start, tokens.end)
     after = where[spelled] + 1
     start[after], end[after], bits[after], kind[after] = tokens.start[spelled], tokens.end[spelled], tokens.spelling[spelled], SPELLING
+    if line.passage.end:
+        start, end = np.append(start, size), np.append(end, size)
+        bits, kind = np.append(bits, line.bits[-1]), np.append(kind, np.uint8(END))
     ledger = Ledger(start, end, bits, kind, size, line.passage.id)
     ledger.check()
     return ledger

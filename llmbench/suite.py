@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import data, registry, strict_yaml
+from llmbench import data, hub, registry, strict_yaml
 from llmbench.adapter import Window
 from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.data import Text
-from llmbench.errors import UsageError, did_you_mean
+from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.strict_yaml import Strict
 
+LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -37,12 +39,41 @@ class Split(Strict):
         return self
 
 
-class TextSpec(Strict):
-    """A text: a built-in one, a file (relative to the suite), or one of the suite's sources."""
+class HubSpec(Strict):
+    """Which strings of a data set make the text: a field, one document a row."""
+
+    config: str | None = None
+    split: str = "test"
+    field: str = "text"
+    join: Literal["lines"] | None = Field(default=None, description="lines: the rows are one document's lines, joined with nothing between")
+
+
+class Origin(Strict):
+    """Where a text comes from: `fables`, a file, or hub:ID, a data set on the hub (or its folder; paths are relative to the suite)."""
+
+    source: str | None = None
+    hub: HubSpec | None = None
+
+    @model_validator(mode="after")
+    def _of_the_hub(self) -> Origin:
+        if self.hub is not None and not (self.source or "").startswith("hub:"):
+            raise ValueError("`hub` needs a source of the form hub:ID")
+        return self
+
+
+class SourceSpec(Origin):
+    """What --data NAME=PATH gives, and where it comes from if the user need not bring it."""
+
+    about: str
+
+
+class TextSpec(Origin):
+    """A text: an origin, or the name of one of the suite's sources; and how it is cut."""
 
     source: str
     split: Split | None = None
     select: dict[str, str] = {}
+    fields: dict[Literal["text", "given"], str] = Field({}, description="what these fields are called in a .jsonl file")
 
 
 class LikelihoodSpec(Strict):
@@ -52,6 +83,23 @@ class LikelihoodSpec(Strict):
     name: Name = "likelihood"
     text: str = "test"
     window: Literal["half", "rolling"] | Positive = "half"
+    pseudo_positions: Positive | None = Field(None, description="of models that see both sides: a seeded sample of so many tokens; all by default")
+
+
+class WikitextLmEvalSpec(Strict):
+    """Bits of a detokenised text over the bytes and words of the original, as lm-eval's task `wikitext` has them."""
+
+    task: Literal["wikitext-lm-eval"]
+    name: Name = "wikitext-lm-eval"
+    text: str = "test"
+
+
+class ConditionalSpec(Strict):
+    """Bits of targets given their sources: a text of pairs."""
+
+    task: Literal["conditional"]
+    name: Name = "conditional"
+    text: str = "test"
 
 
 class ContinuationSpec(Strict):
@@ -66,7 +114,7 @@ class ContinuationSpec(Strict):
     top_p: float | None = Field(None, gt=0, le=1)
 
 
-TaskSpec = Annotated[LikelihoodSpec | ContinuationSpec, Field(discriminator="task")]
+TaskSpec = Annotated[LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec, Field(discriminator="task")]
 
 
 class NetworkChange(Strict):
@@ -85,62 +133,98 @@ class ModelEntry(Strict):
     recipe: dict[str, int | float] = {}
 
 
+def _described(value: Any) -> Any:
+    return {"about": value} if isinstance(value, str) else value
+
+
 class SuiteFile(Strict):
     """A suite's YAML file."""
 
     name: Name
     version: Positive
     about: str = ""
-    sources: dict[Name, str] = Field({}, description="texts that the user brings with --data NAME=PATH, and what each is")
+    sources: dict[Name, Annotated[SourceSpec, BeforeValidator(_described, json_schema_input_type=str | SourceSpec)]] = Field(
+        {}, description="texts that --data NAME=PATH gives: what each is, and where it comes from otherwise"
+    )
     texts: dict[Name, TextSpec] = Field(description="by role; `train` and `valid` are what networks learn from")
     tasks: list[TaskSpec] = Field(min_length=1)
     models: list[str | ModelEntry] = []
 
 
 class Suite:
-    """A suite, read and checked: `texts` loaded, `cards` resolved, `tasks` in order."""
+    """A suite, read and checked: `texts` loaded, `cards` resolved, `tasks` in order. `missing`: roles whose texts cannot be had here, and why."""
 
     def __init__(self, path: Path, file: SuiteFile, places: strict_yaml.Places):
         self.path, self.file, self._places = path, file, places
         self.name, self.version, self.tasks = file.name, file.version, list(file.tasks)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self.texts: dict[str, Text] = {}
+        self.missing: dict[str, Unavailable] = {}
 
     def where(self, *at: str | int) -> str:
         """file:line:column of a place in the file."""
         return strict_yaml.place(self.path, self._places, at)
 
-    def load_texts(self, given: Mapping[str, str], limit: int | None = None, seed: int = 0) -> None:
-        """Read every text; `given` is --data. `limit` samples the documents of texts that tasks ask about."""
-        for name in given:
+    def load_texts(self, given: Mapping[str, str], limit: int | None = None, seed: int = 0, fetch: bool = True, cache: Path | None = None) -> None:
+        """Read every text that can be had; `given` is --data. `limit` samples the documents of texts that tasks ask about.
+
+        `fetch`: data sets may be asked of the hub, and are kept under `cache`.
+        """
+        for name, value in given.items():
+            if value.startswith("hub:"):
+                raise UsageError(f"--data {name}: a file is wanted, not a data set of the hub", hint="a suite can name it: source: hub:ID")
             if name not in self.file.sources and name not in self.file.texts:
                 raise UsageError(f"--data {name}: the suite has no such text", hint=did_you_mean(name, [*self.file.sources, *self.file.texts]))
-        asked = {task.text for task in self.tasks if isinstance(task, LikelihoodSpec)}
+        rows = partial(hub.text_file, cache=cache, fetch=fetch)
+        self.texts, self.missing = {}, {}
+        asked = {asked_about(task) for task in self.tasks}
         for role, spec in self.file.texts.items():
-            text = self._load(role, spec, given)
-            self.texts[role] = text.sample(limit, seed) if role in asked and role not in ("train", "valid") else text
+            try:
+                text = self._load(role, spec, given, rows)
+            except Unavailable as error:
+                self.missing[role] = error
+                continue
+            self.texts[role] = text.sample(limit, seed) if role in asked and role not in LEARNT else text
+        for i, task in enumerate(self.tasks):
+            pairs = self.texts.get(task.text) if isinstance(task, ConditionalSpec) else None
+            bare = next((document.id for document in pairs.documents if not document.given), None) if pairs else None
+            if bare is not None:
+                what = f"{bare!r} of the text {pairs.name!r} has no source" if pairs else ""
+                raise UsageError(what, where=self.where("tasks", i), hint="pairs stand in a .jsonl file, in the fields `given` and `text`")
 
-    def _load(self, role: str, spec: TextSpec, given: Mapping[str, str]) -> Text:
+    def _load(self, role: str, spec: TextSpec, given: Mapping[str, str], rows: Callable[[hub.Rows], Path]) -> Text:
         if role in given:
-            return data.load(role, given[role])
+            return data.load(role, given[role], fields=spec.fields)
         split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
-        if spec.source in self.file.sources:
-            if spec.source not in given:
-                raise UsageError(
-                    f"the suite needs a text: {self.file.sources[spec.source]}",
-                    where=self.where("sources", spec.source),
-                    hint=f"give it with --data {spec.source}=PATH",
-                )
-            return data.load(role, given[spec.source], split, spec.select)
-        if spec.source in data.BUILT_IN:
-            return data.load(role, spec.source, split, spec.select)
-        if spec.source.startswith("hub:"):
-            raise UsageError("data sets from the hub cannot be read yet", where=self.where("texts", role, "source"), hint=f"--data {role}=PATH")
-        path = self.path.parent / spec.source
+        at, source, chosen = ("texts", role), spec.source, spec.hub
+        if source in self.file.sources:
+            at, origin = ("sources", source), self.file.sources[source]
+            if source in given:
+                return data.load(role, given[source], split, spec.select, fields=spec.fields)
+            if origin.source is None:
+                raise UsageError(f"the suite needs a text: {origin.about}", where=self.where(*at), hint=f"give it with --data {source}=PATH")
+            source, chosen = origin.source, origin.hub
+        if source in data.BUILT_IN:
+            return data.load(role, source, split, spec.select)
+        if source.startswith("hub:"):
+            chosen = chosen or HubSpec()
+            return data.load(role, self._fetched(source, chosen, at, rows), split, spec.select, join=chosen.join == "lines")
+        path = self.path.parent / source
         if not path.is_file():
-            hint = did_you_mean(spec.source, [*data.BUILT_IN, *self.file.sources])
-            raise UsageError(f"there is no text {spec.source!r}", where=self.where("texts", role, "source"), hint=hint)
-        return data.load(role, path, split, spec.select)
+            hint = did_you_mean(source, [*data.BUILT_IN, *self.file.sources])
+            raise UsageError(f"there is no text {source!r}", where=self.where(*at, "source"), hint=hint)
+        return data.load(role, path, split, spec.select, fields=spec.fields)
+
+    def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path]) -> Path:
+        """The file with the rows of a data set on the hub, or of a folder beside the suite."""
+        id = source.removeprefix("hub:")
+        folder = self.path.parent / id
+        try:
+            return rows(hub.Rows(str(folder.resolve()) if id and folder.is_dir() else id, chosen.config, chosen.split, chosen.field))
+        except UsageError as error:
+            raise UsageError(f"{source}: {error.what}", where=self.where(*at, "hub"), hint=error.hint) from None
+        except Unavailable as error:
+            raise Unavailable(error.what, hint=f"{error.hint}; or give a file with --data {at[1]}=PATH") from None
 
     def cards(self, more: list[str], only: list[str]) -> list[Card]:
         """The cards of the suite's models and of `more`, reduced to the names in `only`."""
@@ -207,9 +291,15 @@ def read(spec: str) -> Suite:
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
             raise UsageError(f"two tasks are called {task.name!r}", where=suite.where("tasks", i), hint="give one another `name`")
-        if isinstance(task, LikelihoodSpec) and task.text not in file.texts:
-            raise UsageError(f"unknown text {task.text!r}", where=suite.where("tasks", i, "text"), hint=did_you_mean(task.text, file.texts))
+        text = asked_about(task)
+        if text is not None and text not in file.texts:
+            raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, "text"), hint=did_you_mean(text, file.texts))
     return suite
+
+
+def asked_about(task: TaskSpec) -> str | None:
+    """The role of the text that a task asks about, if it does."""
+    return getattr(task, "text", None)
 
 
 def window_of(task: LikelihoodSpec) -> Window:

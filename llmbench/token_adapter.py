@@ -31,6 +31,7 @@ class TokenAdapter(Adapter):
     `context`: most ids that `logits` takes at once, start symbols included; None where it takes any number.
     `start`: ids that are given, free, before every document. `ends`: ids that end a text when generated; never scored.
     `unknown`: the id of pieces outside the vocabulary, never generated. `escape`: see vocabulary.Vocabulary.
+    `opens`: bytes that `encode` puts before a text and that stand for nothing, as SentencePiece's space.
     """
 
     context: int | None = None
@@ -38,6 +39,7 @@ class TokenAdapter(Adapter):
     ends: tuple[int, ...] = ()
     unknown: int | None = None
     escape: float = 0.0
+    opens: bytes = b""
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -75,6 +77,10 @@ class TokenAdapter(Adapter):
         """(B, T) ids -> a state and the (B, V) logits of what comes next. The default keeps the ids and computes all anew."""
         return ids, self._last(ids)
 
+    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
+        """The same for rows of which only the last `lengths` ids count: padding stands before them. Asked only where `pads` is true."""
+        raise NotImplementedError
+
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
         """The state after one more id a row, (B,), and the (B, V) logits of what comes next."""
         line = torch.cat([state, ids[:, None]], dim=1)
@@ -93,6 +99,11 @@ class TokenAdapter(Adapter):
     def caches(self) -> bool:
         """Whether a step costs less than reading everything again."""
         return type(self).step is not TokenAdapter.step
+
+    @property
+    def pads(self) -> bool:
+        """Whether prompts of different lengths may share a batch, padded on the left."""
+        return False
 
     @property
     def carries(self) -> bool:

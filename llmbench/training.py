@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,63 +17,78 @@ from llmbench.adapter import Progress
 from llmbench.card import Recipe
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.network import Network, State
+from llmbench.muon import Muon
+from llmbench.snapshots import Snapshots, TrainingLog, Work
 
+SNAPSHOT_EVERY = 60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
+LAST = ("output", "lm_head")  # what the layer that gives the logits is called
 IGNORE = -100  # cross_entropy's own mark for rows that do not count
 Batch = tuple[Tensor, Tensor, Tensor | None]  # (B, T) ids, (B, T) targets, and what the network is to start from
 
 
-@dataclass
-class TrainingLog:
-    """What the record keeps of a training: seconds of training alone, and (step, bits per byte of the validation text)."""
+@dataclass(frozen=True)
+class Course:
+    """How a training is to go: `evaluate` gives bits per byte of the validation text; `snapshots` are what an interrupted one goes on from."""
 
-    seconds: float = 0.0
-    steps: int = 0
-    curve: list[tuple[int, float]] = field(default_factory=list)
-
-    @property
-    def best(self) -> tuple[int, float]:
-        return min(self.curve, key=lambda point: point[1])
+    recipe: Recipe
+    seed: int
+    evaluate: Callable[[], float]
+    progress: Progress = lambda what, share, remark: None
+    snapshots: Snapshots | None = None
 
 
-def train(
-    network: Network, documents: Sequence[NDArray[np.int64]], recipe: Recipe, seed: int, evaluate: Callable[[], float], progress: Progress
-) -> TrainingLog:
-    """Train `network` in place on documents of ids and leave it in its best state; `evaluate` gives bits per byte of the validation text.
+def train(network: Network, documents: Sequence[NDArray[np.int64]], course: Course) -> TrainingLog:
+    """Train `network` in place on documents of ids and leave it in its best state.
 
-    The state kept is the best of `recipe.evaluations` evenly spaced ones. Raises ModelError when the loss is no longer a number.
+    The state kept is the best of `recipe.evaluations` evenly spaced ones. With snapshots, a training that was interrupted goes on where the last
+    one was taken, and ends as it would have. Raises ModelError when the loss is no longer a number.
     """
-    torch.manual_seed(seed)
-    log, optimizers, batches = TrainingLog(steps=recipe.steps), _optimizers(network, recipe), _batches(network, documents, recipe, seed)
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    recipe = course.recipe
+    torch.manual_seed(course.seed)
+    batches, work = _batches(network, documents, recipe, course.seed), Work(network, _optimizers(network, recipe))
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in work.optimizers]
+    log = TrainingLog(steps=recipe.steps)
+    done = course.snapshots.load(work, log) if course.snapshots else 0
+    for _ in range(done):
+        next(batches)
     due = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
-    best: dict[str, Tensor] = {}
-    state: State = None
     network.train()
-    begun = time.perf_counter()
-    for step in range(1, recipe.steps + 1):
-        _set_rates(optimizers, rates, _schedule(step - 1, recipe))
-        loss, state = _step(network, next(batches), state, optimizers, recipe.clip)
+    begun = kept = time.perf_counter()
+    for step in range(done + 1, recipe.steps + 1):
+        _set_rates(work.optimizers, rates, _schedule(step - 1, recipe))
+        loss, work.state = _step(network, next(batches), work.state, work.optimizers, recipe.clip)
         if step % 10 == 0 or step in due:
             value = float(loss) / math.log(2)
             if not math.isfinite(value):
                 raise ModelError(f"the training loss became {value} at step {step}", hint="lower the learning rate")
             elapsed = log.seconds + time.perf_counter() - begun
-            progress("training", step / recipe.steps, f"{value:.2f} bits a symbol, {step / elapsed:.1f} steps/s")
-        if step in due:
+            course.progress("training", step / recipe.steps, f"{value:.2f} bits a symbol, {step / elapsed:.1f} steps/s")
+        if step in due or (course.snapshots and time.perf_counter() - kept > SNAPSHOT_EVERY):
             log.seconds += time.perf_counter() - begun
-            network.eval()
-            log.curve.append((step, evaluate()))
-            if log.best[0] == step:
-                best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-            network.train()
-            begun = time.perf_counter()
-    network.load_state_dict(best)
+            if step in due:
+                _evaluate(work, log, step, course)
+            if course.snapshots and step < recipe.steps:
+                course.snapshots.save(work, log, step)
+            begun = kept = time.perf_counter()
+    network.load_state_dict(work.best)
     network.eval()
     return log
 
 
+def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:
+    """Add a point to the curve, and keep the weights where it is the lowest."""
+    work.network.eval()
+    log.curve.append((step, course.evaluate()))
+    if log.best[0] == step:
+        work.best = {name: tensor.detach().clone() for name, tensor in work.network.state_dict().items()}
+    work.network.train()
+
+
 def _step(network: Network, batch: Batch, state: State, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> tuple[Tensor, State]:
-    ids, targets, begin = batch
+    device = next(network.parameters()).device
+    ids, targets, begin = (None if part is None else part.to(device) for part in batch)
+    assert ids is not None
+    assert targets is not None
     if network.carries:
         state = _reset(state, begin)
     rows, state = network.hidden(ids, state if network.carries else begin)
@@ -119,7 +134,7 @@ def _optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]
     matrices: list[nn.Parameter] = []
     if recipe.matrix_learning_rate is not None:
         for name, module in network.named_modules():
-            if isinstance(module, nn.Linear | nn.RNNBase) and name != "output":
+            if (isinstance(module, nn.Linear | nn.RNNBase) or type(module).__name__ == "Conv1D") and name.rpartition(".")[2] not in LAST:
                 matrices += [p for p in module.parameters(recurse=False) if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in chosen]
@@ -128,7 +143,7 @@ def _optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]
     ]
     if matrices:
         assert recipe.matrix_learning_rate is not None
-        optimizers.append(torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay))
+        optimizers.append(Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay))
     return optimizers
 
 
@@ -138,9 +153,9 @@ def _batches(network: Network, documents: Sequence[NDArray[np.int64]], recipe: R
     if not some:
         raise UsageError("there is nothing to train on", hint="the training text is empty")
     if network.carries:
-        return lanes(some, network.symbols, recipe.batch, recipe.length, rng)
+        return lanes(some, network.start, recipe.batch, recipe.length, rng)
     length = recipe.length if network.context is None else min(recipe.length, network.context)
-    return random_windows(some, network.symbols, recipe.batch, length, network.reach, rng)
+    return random_windows(some, network.start, recipe.batch, length, network.reach, rng)
 
 
 def random_windows(

@@ -27,13 +27,15 @@ def split(text: str, splitter: Splitter) -> list[str]:
 @dataclass(frozen=True)
 class Tokens:
     """A text as a model's symbols, (T,) each. `start`, `end`: the bytes that each stands for; they tile the text, empty spans allowed.
-    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the others.
+    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the others. `loss`: what of the text the tokens do
+    not hold, "" where whoever made them has seen that they hold all of it, None where nobody has looked (scoring then does).
     """
 
     ids: NDArray[np.int64]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     spelling: NDArray[np.float64]
+    loss: str | None = None
 
     @classmethod
     def of(cls, ids: Sequence[int], pieces: Iterable[bytes], spelling: Sequence[float] | None = None) -> Tokens:

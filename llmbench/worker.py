@@ -17,15 +17,16 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
 from llmbench import record, registry
-from llmbench.adapter import Adapter, Materials, ModelInfo
+from llmbench.adapter import Adapter, Materials, ModelInfo, default_cache
 from llmbench.card import Card
 from llmbench.data import Document, Text
-from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, UsageError, is_out_of_memory
+from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.ledger import Ledger
 from llmbench.suite import TaskSpec
 from llmbench.tasks import Outcome
@@ -95,7 +96,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     texts = {role: read_text(row) for role, row in job["texts"].items()}
     report = _progress(emit)
     try:
-        adapter = load(card, texts, job["options"], report)
+        adapter = load(card, texts, job["options"], report, job["missing"])
         info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
         row = model_row(info, card)
     except BaseException as error:
@@ -121,8 +122,14 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     adapter.close()
 
 
-def load(card: Card, texts: Mapping[str, Text], options: Mapping[str, Any], report: Callable[[str, float, str], None]) -> Adapter:
-    """The model, on its device, trained or from the cache."""
+def load(
+    card: Card,
+    texts: Mapping[str, Text],
+    options: Mapping[str, Any],
+    report: Callable[[str, float, str], None],
+    missing: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Adapter:
+    """The model, on its device, trained or from the cache. `missing`: role -> what is wrong with a text of the suite, and a hint."""
     device = options.get("device", "auto")
     if device in ("auto", "cuda"):
         device = _device(device, card)
@@ -133,9 +140,27 @@ def load(card: Card, texts: Mapping[str, Text], options: Mapping[str, Any], repo
         device=device,
         dtype=options.get("dtype") or "float32",
         progress=report,
-        **({"cache": Path(options["cache"])} if options.get("cache") else {}),
+        cache=Path(options["cache"]) if options.get("cache") else default_cache(),
+        domain=texts.get("domain"),
+        domain_valid=texts.get("domain_valid"),
+        offline=bool(options.get("offline")),
     )
-    return registry.make(card, materials)
+    return registry.make(card, _guarded(materials, missing))
+
+
+def _guarded(materials: Materials, missing: Mapping[str, Sequence[str]]) -> Materials:
+    """The same, but that a look at a missing text raises Unavailable: a model that learns from it is not to be another one without it."""
+    if not missing:
+        return materials
+
+    def look(self: Materials, name: str) -> Any:
+        if name in missing:
+            what, hint = missing[name]
+            raise Unavailable(what, hint=hint)
+        return Materials.__getattribute__(self, name)
+
+    kind: type[Materials] = type("Materials", (Materials,), {"__getattribute__": look})
+    return kind(**vars(materials))
 
 
 def _device(wanted: str, card: Card) -> str:
@@ -229,12 +254,12 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
 
 def text_row(text: Text) -> dict[str, Any]:
     """A text as part of a job."""
-    return {"name": text.name, "sampled": text.sampled, "documents": [[document.id, document.text] for document in text.documents]}
+    return {"name": text.name, "sampled": text.sampled, "documents": [[document.id, document.text, document.given] for document in text.documents]}
 
 
 def read_text(row: Mapping[str, Any]) -> Text:
     """The text of a `text_row`."""
-    return Text(row["name"], tuple(Document(identity, text) for identity, text in row["documents"]), row["sampled"])
+    return Text(row["name"], tuple(Document(*document) for document in row["documents"]), row["sampled"])
 
 
 if __name__ == "__main__":

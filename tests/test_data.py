@@ -75,6 +75,28 @@ def test_splits_by_separator_start_and_fraction(tmp_path):
         data.load("t", write(tmp_path / "b.txt", "x"), {"fraction": [0.0, 0.5]})
 
 
+def test_documents_that_a_split_does_not_touch_stay_whole(tmp_path):
+    rows = [{"id": "a", "text": "= A =\none\n= B =\ntwo\n"}, {"id": "b", "text": "= C =\n"}, {"id": "c", "text": "no title"}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    found = data.load("t", path, {"regex": r"^= .* =$"}).documents
+    assert [(d.id, d.text) for d in found] == [("a-1", "= A =\none\n"), ("a-2", "= B =\ntwo\n"), ("b", "= C =\n"), ("c", "no title")]
+    assert [d.id for d in data.load("t", path, {"separator": "two"}).documents] == ["a-1", "a-2", "b", "c"]
+    with pytest.raises(UsageError, match="occurs nowhere"):
+        data.load("t", path, {"regex": "^zzz"})
+
+
+def test_white_space_before_the_first_document_stays_with_it(tmp_path):
+    assert [d.text for d in data.load("t", write(tmp_path / "a.txt", " \n= A =\n= B =\n"), {"regex": "^= "}).documents] == [" \n= A =\n", "= B =\n"]
+    assert len(data.load("t", write(tmp_path / "b.txt", "words\n= A =\n= B =\n"), {"regex": "^= "}).documents) == 3
+
+
+def test_lines_are_joined_before_the_text_is_cut(tmp_path):
+    lines = ["= A =\n", "", "one\n", "= B =\n"]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps({"text": line}) + "\n" for line in lines))
+    assert data.load("t", path, join=True).documents == (Document("t", "".join(lines)),)
+    assert [d.text for d in data.load("t", path, {"regex": "^= "}, join=True).documents] == ["= A =\none\n", "= B =\n"]
+
+
 @given(st.text(min_size=1, max_size=200), st.floats(0.01, 0.99))
 def test_fractions_of_a_text_join_to_the_text(text, share):
     parts = [data._fraction(text, a, b) for a, b in ((0.0, share), (share, 1.0))]

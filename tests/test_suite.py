@@ -188,7 +188,7 @@ def test_paths_in_a_card_are_relative_to_the_card(tmp_path):
         ("lstmm", "did you mean 'lstm'"),
         ("model.py", "model.py:ClassName"),
         ("missing-card.yaml", "cannot read"),
-        ("hf:gpt2", "unknown model"),
+        ("hf:", "needs a hub id or a directory"),
         ("", "unknown model"),
     ],
 )

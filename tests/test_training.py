@@ -16,7 +16,7 @@ from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
 from llmbench.data import Document, Text
 from llmbench.errors import ModelError, UsageError
-from llmbench.training import IGNORE, lanes, random_windows
+from llmbench.training import IGNORE, Course, lanes, random_windows
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(6)))
 VALID = Text("valid", (Document("v", TEXT[:150]),))
@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_is_an_error():
             return super().head(rows) * float("nan")
 
     with pytest.raises(ModelError, match="training loss became nan at step 2"):
-        training.train(Broken(70, **SMALL["rnn"]), documents(60), Recipe(steps=4, evaluations=2), 0, lambda: 1.0, lambda *said: None)
+        training.train(Broken(70, **SMALL["rnn"]), documents(60), Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0))
 
 
 def test_without_a_training_text_it_says_what_to_give(tmp_path):

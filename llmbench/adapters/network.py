@@ -23,14 +23,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmbench.adapter import Materials, ModelInfo, Passage, Window
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.card import NetworkSpec, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
 from llmbench.data import block_edges
 from llmbench.errors import UsageError
 from llmbench.imports import load_object, source_files
 from llmbench.models.network import Network, State
+from llmbench.snapshots import Snapshots, TrainingLog
 from llmbench.token_adapter import TokenAdapter, Tokens
-from llmbench.training import TrainingLog, train
+from llmbench.training import Course, train
 from llmbench.vocabulary import Vocabulary
 
 
@@ -54,7 +55,7 @@ class NetworkAdapter(TokenAdapter):
         folder = checkpoint_folder(network, vocabulary, recipe, materials)
         adapter = _load(folder, network)
         if adapter is None:
-            adapter = _train(network, vocabulary, recipe, materials)
+            adapter = _train(arguments, materials, folder.with_suffix(".partial"))
             try:
                 _save(adapter, folder)
             except OSError as error:  # a full or read-only disk costs the cache, not the training
@@ -118,7 +119,9 @@ def _build(spec: NetworkSpec, vocabulary: Vocabulary, seed: int) -> Network:
         raise UsageError(f"cannot make the network: {error}", where=spec.cls) from None
 
 
-def _train(spec: NetworkSpec, vocabulary_spec: VocabularySpec, recipe: Recipe, materials: Materials) -> NetworkAdapter:
+def _train(arguments: Mapping[str, Any], materials: Materials, partial: Path) -> NetworkAdapter:
+    """`partial`: the file in which an interrupted training left its state."""
+    spec, recipe, vocabulary_spec = arguments["network"], arguments["recipe"], arguments.get("vocabulary") or VocabularySpec()
     assert materials.train is not None
     text, valid = materials.train, materials.valid
     if valid is None:
@@ -132,8 +135,10 @@ def _train(spec: NetworkSpec, vocabulary_spec: VocabularySpec, recipe: Recipe, m
     def evaluate() -> float:
         return sum(ledger.total() for ledger in adapter.score(passages, Window("half"))) / max(1, valid.bytes)
 
+    snapshots = Snapshots(partial)
     documents = [vocabulary.encode(document.text).ids for document in text.documents]
-    log = train(adapter.network, documents, recipe, materials.seed, evaluate, materials.progress)
+    log = train(adapter.network, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
+    snapshots.discard()
     adapter.training = _training_facts(log)
     return adapter
 

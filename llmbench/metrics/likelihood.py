@@ -11,6 +11,13 @@ from llmbench.stats import Interval, ratio_interval
 
 METRICS = (
     Metric("bits_per_byte", "bits/byte", "lower", "bits of the text / its UTF-8 bytes; comparable across tokenisers"),
+    Metric("conditional_bits_per_byte", "bits/byte", "lower", "bits of a target and of its end, given its source / the target's bytes"),
+    Metric(
+        "pseudo_bits_per_byte",
+        "bits/byte",
+        "lower",
+        "bits that a model that sees both sides pays for gaps / their bytes; PLL-word-l2r, never beside bits_per_byte",
+    ),
     Metric("byte_perplexity", "perplexity", "lower", "2^bits_per_byte"),
     Metric("word_perplexity", "perplexity", "lower", f"2^(bits/words), words counted as maximal runs of non-{WORD_COUNTER}"),
     Metric("token_perplexity", "perplexity", None, "2^(token bits/tokens); of the model's own symbols, never compared across tokenisers"),

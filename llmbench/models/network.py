@@ -24,6 +24,11 @@ class Network(nn.Module, ABC):
     reach: int | None = None
     carries: bool = False
 
+    @property
+    def start(self) -> int:
+        """The id of the start symbol."""
+        return self.symbols
+
     @abstractmethod
     def hidden(self, ids: Tensor, state: State = None) -> tuple[Tensor, State]:
         """(B, T) ids after `state` -> (B, T, D) rows, row t made of everything up to ids[:, t]; and the new state."""

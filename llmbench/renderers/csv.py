@@ -6,8 +6,9 @@ import csv
 import io
 
 from llmbench.leaderboard import Board
+from llmbench.record import HEADLINES
 
-METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share")
+METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *HEADLINES[1:])
 FORMULA = tuple("=+-@＝＋－＠")
 PLAIN = ("parameters", "training_seconds", "overlap")
 
@@ -22,8 +23,9 @@ def render(board: Board) -> str:
     for table in board.tables:
         for line in table.lines:
             cells = line.cells
-            rank, headline = cells["rank"], cells["bits_per_byte"]  # a rank "1-3" in one field would be a day in March
-            row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, headline.value, headline.low, headline.high]
+            rank, headline = cells["rank"], cells[table.headline]  # a rank "1-3" in one field would be a day in March
+            row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, cells["bits_per_byte"].value]
+            row += [headline.low, headline.high]  # of the metric that the table goes by: only one of HEADLINES stands in a line
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
             writer.writerow([_safe(value) for value in [*row, table.signature]])
     return out.getvalue()

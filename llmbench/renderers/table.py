@@ -12,7 +12,10 @@ from rich.text import Text
 
 from llmbench.leaderboard import Board, Table, stage_title
 
-SHOWN = ("rank", "model", "bits_per_byte", "byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds")
+SHOWN = (
+    *("rank", "model", "bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
+    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds"),
+)
 
 FOLD = "fold"
 DISPENSABLE = ("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "training_seconds")  # the first goes first

@@ -10,8 +10,9 @@ import numpy as np
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data import Text, block_edges
 from llmbench.errors import ModelError
-from llmbench.ledger import CODE, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
+from llmbench.ledger import CODE, PSEUDO, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
 from llmbench.metrics.likelihood import METRICS, Item, intervals
+from llmbench.stats import Interval, ratio_interval
 from llmbench.tasks import Outcome, Task
 
 
@@ -19,13 +20,14 @@ class Likelihood(Task):
     """Charges every byte of a text. Items are its documents; of a single long one, blocks cut at natural breaks."""
 
     protocol = "likelihood/1"
+    pseudo_protocol = "pseudo-likelihood/1"  # PLL-word-l2r: see masked_adapter.py
 
-    def __init__(self, text: Text, window: Window):
-        self.text, self.window = text, window
+    def __init__(self, text: Text, window: Window, positions: int | None = None, seed: int = 0):
+        self.text, self.window, self.positions, self.seed = text, window, positions, seed
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Likelihood:
-        return cls(texts[spec.text], Window(spec.window))
+        return cls(texts[spec.text], Window(spec.window), spec.pseudo_positions, int(options.get("seed", 0)))
 
     @property
     def signature(self) -> str:
@@ -33,32 +35,82 @@ class Likelihood(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [Passage(document.text, id=document.id) for document in self.text.documents]
-        ledgers = []
-        for passage, ledger in zip(passages, scored(adapter, passages, self.window), strict=True):
-            check_ledger(ledger, passage)
-            ledgers.append(ledger)
-            progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
+        if looks_ahead(adapter):
+            return self._gaps(adapter, passages, progress)
+        ledgers = charge(adapter, passages, self.window, progress)
         items = items_of(ledgers, passages)
         totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
-        scores = []
-        units = {metric.name: metric for metric in METRICS}
-        charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
-        for name, interval in intervals(items, totals).items():
-            signature = f"{self.signature};words={WORD_COUNTER}" if name == "word_perplexity" else self.signature
-            scores.append(
-                {
-                    "metric": name,
-                    "value": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "unit": units[name].unit,
-                    "better": units[name].better,
-                    "n": interval.n,
-                    "signature": signature,
-                    "charged": charged,
-                }
-            )
-        return Outcome(scores, [_sample(item) for item in items], ledgers)
+        scores = score_rows(intervals(items, totals), self.signature, WORD_COUNTER, ledgers)
+        return Outcome(scores, [sample_row(item) for item in items], ledgers)
+
+    def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:
+        """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about; of a single one, its blocks."""
+        ledgers: list[Ledger] = []
+        for ledger in adapter.pseudo_score(passages, self.positions, self.seed):
+            ledgers.append(ledger)
+            progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
+        if len(ledgers) != len(passages):
+            raise ModelError(f"pseudo_score gave {len(ledgers)} ledgers for {len(passages)} passages")
+        items = gap_items(ledgers, passages)
+        if not items:
+            raise ModelError("the model has no token in this text")
+        sample = "all" if self.positions is None else f"{self.positions}@{self.seed}"
+        signature = f"text={self.text.sha256[:16]};protocol={self.pseudo_protocol};positions={sample};limit={self.text.sampled}"
+        found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
+        rows = score_rows({"pseudo_bits_per_byte": found}, signature, WORD_COUNTER, ledgers)
+        lost = next((ledger for ledger in ledgers if ledger.loss), None)
+        if lost:
+            loss = f"its tokenizer loses part of the text (of {lost.id!r}, {lost.loss}), so these are bits for less than the text"
+            rows = [{**row, "lossy": loss} for row in rows]
+        return Outcome(rows, [sample_row(item, "pseudo_bits_per_byte") for item in items], ledgers)
+
+
+def looks_ahead(adapter: Adapter) -> bool:
+    """Whether the model fills gaps and does not predict what comes next."""
+    return type(adapter).pseudo_score is not Adapter.pseudo_score and type(adapter).score is Adapter.score
+
+
+def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
+    """What documents, or the blocks of a single one, contribute; those without a charged byte are left out."""
+    if len(ledgers) > 1:
+        rows = [Item(p.id, ledger.total(PSEUDO), ledger.charged_bytes, 0) for ledger, p in zip(ledgers, passages, strict=True)]
+    else:
+        ledger, edges = ledgers[0], block_edges(passages[0].text)
+        block = np.clip(np.searchsorted(edges, ledger.start, side="right") - 1, 0, len(edges) - 2)
+        sizes = np.bincount(block, ledger.end - ledger.start, minlength=len(edges) - 1)
+        bits = np.bincount(block, ledger.bits, minlength=len(edges) - 1)
+        rows = [Item(f"{passages[0].id}@{edge}", float(b), int(n), 0) for edge, b, n in zip(edges[:-1], bits, sizes, strict=True)]
+    return [row for row in rows if row.bytes]
+
+
+def charge(adapter: Adapter, passages: Sequence[Passage], window: Window, progress: Progress) -> list[Ledger]:
+    """The ledgers of the passages, each checked."""
+    ledgers: list[Ledger] = []
+    for passage, ledger in zip(passages, scored(adapter, passages, window), strict=True):
+        check_ledger(ledger, passage)
+        ledgers.append(ledger)
+        progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
+    return ledgers
+
+
+def score_rows(found: Mapping[str, Interval], signature: str, words: str, ledgers: Sequence[Ledger]) -> list[dict[str, Any]]:
+    """The record's rows of these metrics; `words` names the word counter."""
+    units = {metric.name: metric for metric in METRICS}
+    charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
+    return [
+        {
+            "metric": name,
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "unit": units[name].unit,
+            "better": units[name].better,
+            "n": interval.n,
+            "signature": f"{signature};words={words}" if name == "word_perplexity" else signature,
+            "charged": charged,
+        }
+        for name, interval in found.items()
+    ]
 
 
 def scored(adapter: Adapter, passages: Sequence[Passage], window: Window) -> Sequence[Ledger]:
@@ -94,12 +146,12 @@ def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Ite
     return [Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i])) for i, (a, b) in enumerate(parts)]
 
 
-def _sample(item: Item) -> dict[str, Any]:
+def sample_row(item: Item, metric: str = "bits_per_byte") -> dict[str, Any]:
     return {
         "id": item.id,
         "bytes": item.bytes,
         "input": None,
         "output": None,
         "reference": None,
-        "statistics": {"bits_per_byte": [item.bits, item.bytes]},
+        "statistics": {metric: [item.bits, item.bytes]},
     }

@@ -1,0 +1,177 @@
+"""Which bytes of a text each token of a pretrained tokenizer stands for, and whether the tokenizer lost any.
+
+Byte-level BPE (a byte behind each character of a token), SentencePiece (▁ for a space, <0x0A> for a byte) and WordPiece. A token's bytes
+are looked up and joined; where they are the text's, the spans are exact to the byte, inside split characters too. Where not (lower-casing,
+normalisation, unknown pieces), the tokenizer's own offsets give spans that tile, and `Tokens.loss` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.errors import ModelError
+from llmbench.vocabulary import Tokens
+
+Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "plain"]
+SPACE = "\u2581"  # ▁, which SentencePiece writes for a space
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def byte_alphabet() -> dict[str, int]:
+    """The character that byte-level BPE writes for each byte: printable Latin-1 for itself, the others counted up from U+0100 (GPT-2)."""
+    kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [byte for byte in range(256) if byte not in set(kept)]
+    return {chr(byte): byte for byte in kept} | {chr(256 + place): byte for place, byte in enumerate(moved)}
+
+
+class ByteTokenizer:
+    """A `transformers` tokenizer as the text's bytes see it. `opens`: bytes that it adds before a text and that stand for nothing."""
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        self.backend = getattr(tokenizer, "backend_tokenizer", None)
+        if self.backend is not None:
+            self.backend.encode_special_tokens = True  # a text that says "<s>" means these three characters
+            self.backend.no_truncation()
+            self.backend.no_padding()
+        self.special = set(tokenizer.all_special_ids)
+        self.added = {int(i) for i in tokenizer.added_tokens_decoder}
+        self.alphabet = _alphabet(tokenizer, self.backend)
+        self._bytes = byte_alphabet() if self.alphabet == "bytes" else {}
+        self._pieces: dict[int, bytes] = {}
+        self.opens = b""
+        if self.alphabet == "sentencepiece":
+            first = self.piece(self._encode("a")[0][0])
+            self.opens = b" " if first.startswith(b" ") else b""
+
+    @property
+    def size(self) -> int:
+        """Ids that the tokenizer can give: the largest and one."""
+        return max(len(self.tokenizer), max(self.added, default=0) + 1)
+
+    def piece(self, id: int) -> bytes:
+        """The bytes that an id stands for; a special one for none."""
+        found = self._pieces.get(id)
+        if found is None:
+            found = self._pieces[id] = self._spell(id)
+        return found
+
+    def _spell(self, id: int) -> bytes:
+        token = self.tokenizer.convert_ids_to_tokens(id)
+        if token is None or id in self.special:
+            return b""
+        if id in self.added:
+            return str(token).encode()
+        if self.alphabet == "bytes":
+            known = [self._bytes.get(c) for c in token]
+            return bytes(b for b in known if b is not None) if None not in known else str(token).encode()
+        if self.alphabet == "sentencepiece":
+            byte = _BYTE.fullmatch(token)
+            return bytes([int(byte[1], 16)]) if byte else token.replace(SPACE, " ").encode()
+        if self.alphabet == "wordpiece":
+            return token[2:].encode() if token.startswith("##") else f" {token}".encode()
+        return str(token).encode()
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        return b"".join([self.piece(i) for i in ids])
+
+    def encode(self, text: str) -> Tokens:
+        """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes back, else what is wrong."""
+        raw = text.encode()
+        ids, offsets, _ = self._encode(text)
+        if text.strip() and not ids:
+            raise ModelError(f"the tokenizer gives no tokens for a text of {len(raw)} bytes", hint="its files are not those of this model")
+        pieces = [self.piece(i) for i in ids]
+        ends = _exact(pieces, raw)
+        loss = ""
+        if ends is None:
+            loss = self._loss(ids, text)
+            ends = _from_offsets(offsets, text, len(ids))
+        end = np.asarray(ends, dtype=np.int64)
+        start = np.concatenate(([0], end[:-1])) if len(end) else end
+        return Tokens(np.asarray(ids, dtype=np.int64), start, end, np.zeros(len(ids)), loss)
+
+    def words(self, text: str) -> NDArray[np.int64]:
+        """For each token the number of the word that it is a part of, as the tokenizer cuts words."""
+        words = self._encode(text)[2]
+        if words is None or None in words:
+            raise ModelError("the tokenizer does not say which tokens make a word", hint="save a tokenizer.json with the checkpoint")
+        return np.asarray(words, dtype=np.int64)
+
+    def _encode(self, text: str) -> tuple[list[int], Sequence[tuple[int, int]] | None, list[int | None] | None]:
+        if self.backend is not None:
+            found = self.backend.encode(text, add_special_tokens=False)
+            return found.ids, found.offsets, found.word_ids
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]), None, None
+
+    def _loss(self, ids: Sequence[int], text: str) -> str:
+        """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows where it sets spaces."""
+        back = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        if back == text:
+            return ""
+        got, want = back.encode(), text.encode()
+        at = next((i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y), min(len(got), len(want)))
+        return f"byte {at} of the text does not come back from decode(encode(text))"
+
+
+def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
+    """How tokens are written, told by the tokenizer's decoder, else by what tokens look like."""
+    if backend is not None and backend.decoder is not None:
+        state = json.dumps(json.loads(backend.decoder.__getstate__()), ensure_ascii=False)
+        for mark, alphabet in (('"ByteLevel"', "bytes"), ('"WordPiece"', "wordpiece"), ('"Metaspace"', "sentencepiece"), (SPACE, "sentencepiece")):
+            if mark in state:
+                return alphabet  # type: ignore[return-value]  # the tuple's words are Alphabet's
+    some = [str(token) for token in tokenizer.convert_ids_to_tokens(list(range(min(2000, len(tokenizer))))) if token is not None]
+    for mark, alphabet in (("\u0120", "bytes"), (SPACE, "sentencepiece"), ("##", "wordpiece")):
+        if sum(token.startswith(mark) for token in some) > len(some) // 100:
+            return alphabet  # type: ignore[return-value]
+    return "plain"
+
+
+def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64] | None:
+    """End of each piece's bytes in `raw`, where the pieces are the text: as they stand, without the space that was put before, or with ▁
+    where the text itself says ▁. None where they are not.
+    """
+    joined = b"".join(pieces)
+    sizes = np.fromiter((len(piece) for piece in pieces), dtype=np.int64, count=len(pieces))
+    if joined == raw:
+        return np.cumsum(sizes)
+    if joined == b" " + raw:
+        return np.maximum(np.cumsum(sizes) - 1, 0)
+    at, ends = 0, []
+    for piece in pieces:
+        for way in (piece, piece.removeprefix(b" ") if at == 0 else piece, _literal(piece, raw, at)):
+            if raw.startswith(way, at):
+                at += len(way)
+                break
+        else:
+            return None
+        ends.append(at)
+    return ends if at == len(raw) else None
+
+
+def _literal(piece: bytes, raw: bytes, at: int) -> bytes:
+    """The piece with each of its spaces written as ▁ where the text does."""
+    mark, out = SPACE.encode(), b""
+    for byte in piece:
+        out += mark if byte == 0x20 and raw.startswith(mark, at + len(out)) else bytes([byte])
+    return out
+
+
+def _from_offsets(offsets: Sequence[tuple[int, int]] | None, text: str, count: int) -> list[int]:
+    """Ends of spans that tile the text, from offsets in characters; what no token covers goes to the token after it, the rest to the last."""
+    sizes = np.fromiter((len(c.encode()) for c in text), dtype=np.int64, count=len(text))
+    edges = np.concatenate(([0], np.cumsum(sizes)))
+    ends, at = [], 0
+    for _, end in offsets or [(0, 0)] * count:
+        at = max(at, int(edges[end]))
+        ends.append(at)
+    if ends:
+        ends[-1] = int(edges[-1])
+    return ends

@@ -1,0 +1,186 @@
+"""Models that read a source and write a target: bits of the target, its end included, given the source."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llmbench import generation
+from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
+from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
+from llmbench.ledger import END, TOKEN, Ledger
+from llmbench.vocabulary import Tokens
+
+TOKEN_BUDGET = 4096  # ids in one forward pass, source and target, padding included
+
+
+@dataclass
+class _Pair:
+    """A passage as ids: its source, its target, and what is asked for: the target's tokens, then (with `end`) where it ends."""
+
+    passage: Passage
+    source: list[int]
+    tokens: Tokens
+    asked: list[int]
+    bits: NDArray[np.float64]
+
+
+class EncoderDecoderAdapter(Adapter):
+    """`start`: ids that the decoder is given, free, before every target; `ends`: ids that end one. `context`: most target ids at once,
+    `source_context`: most source ids; None for no limit. Padding of targets stands on the right and is charged to nobody.
+    """
+
+    context: int | None = None
+    source_context: int | None = None
+    start: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    pad: int = 0
+    opens: bytes = b""
+    device: str = "cpu"
+
+    @abstractmethod
+    def encode(self, text: str) -> Tokens:
+        """Ids of a target, without special ones; spans tile its bytes; `loss` says what the ids do not hold."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> bytes:
+        """The bytes of a target's ids."""
+
+    @abstractmethod
+    def encode_source(self, text: str) -> list[int]:
+        """Ids of a source, special ones included."""
+
+    @abstractmethod
+    def pair_logits(self, source: Tensor, attention: Tensor, target: Tensor) -> Tensor:
+        """(B, S) source ids, their (B, S) attention mask, (B, T) target ids -> (B, T, V) logits of what follows each target id."""
+
+    def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
+        """The window rule does not apply: a target is read whole."""
+        pairs = [self._pair(passage) for passage in passages]
+        order = sorted(pairs, key=lambda pair: -(len(pair.source) + len(pair.asked)))
+        at = 0
+        with torch.inference_mode():
+            while at < len(order):
+                size = max(1, TOKEN_BUDGET // (len(order[at].source) + len(order[at].asked) + len(self.start)))
+                self._batch(order[at : at + size])
+                at += size
+        for pair in pairs:
+            yield _ledger(pair)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
+        """Targets, streamed; the prompt is the source."""
+        return generation.generate(_Writer(self), requests)
+
+    # Optional, for speed: with a cache ---------------------------------------------------------------------------------
+
+    def begin(self, source: Tensor) -> tuple[Any, Tensor]:
+        """(B, S) source ids -> a state and the (B, V) logits of the target's first id."""
+        target = torch.tensor([self.start] * len(source), dtype=torch.long, device=source.device)
+        return (source, target), self._last(source, target)
+
+    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
+        """The state after one more target id a row, (B,), and the (B, V) logits of the next."""
+        source, target = state[0], torch.cat([state[1], ids[:, None]], dim=1)
+        return (source, target), self._last(source, target)
+
+    def _last(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.pair_logits(source, torch.ones_like(source), target)[:, -1]
+
+    def _pair(self, passage: Passage) -> _Pair:
+        if not passage.given:
+            raise Unsupported("an encoder-decoder needs a source, and this text has none", hint="ask it by a task `conditional`, over pairs")
+        tokens, source = self.encode(passage.text), self.encode_source(passage.given)
+        if tokens.loss:
+            raise Unsupported(f"lossy tokenizer: {tokens.loss}")
+        asked = [*tokens.ids.tolist(), *(self.ends[:1] if passage.end else ())]
+        for what, length, limit in (
+            ("source", len(source), self.source_context),
+            ("target", len(asked) + len(self.start) - 1, self.context),
+        ):
+            if limit is not None and length > limit:
+                raise Unsupported(f"the {what} of {passage.id!r} has {length} tokens, and the model reads {limit}", hint="shorter pairs")
+        return _Pair(passage, source, tokens, asked, np.full(len(asked), np.nan))
+
+    def _batch(self, pairs: Sequence[_Pair]) -> None:
+        """One forward pass; where memory does not suffice, two of half the size."""
+        try:
+            self._forward(pairs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(pairs) == 1:
+                raise OutOfMemory(f"no memory for one pair of {len(pairs[0].source)} and {len(pairs[0].asked)} ids", hint="more memory") from None
+            half = len(pairs) // 2
+            self._batch(pairs[:half])
+            self._batch(pairs[half:])
+
+    def _forward(self, pairs: Sequence[_Pair]) -> None:
+        inputs = [[*self.start, *pair.asked[:-1]] for pair in pairs]
+        source, attention = padded([pair.source for pair in pairs], self.pad, self.device)
+        target, _ = padded(inputs, self.pad, self.device)
+        logits = self.pair_logits(source, attention, target)
+        if logits.ndim != 3 or logits.shape[:2] != target.shape:
+            raise ModelError(f"logits are {tuple(logits.shape)} for targets of shape {tuple(target.shape)}")
+        before = len(self.start) - 1
+        for row, pair in enumerate(pairs):
+            own = logits[row, before : before + len(pair.asked)]
+            own = own if own.dtype == torch.float64 else own.float()
+            wanted = torch.tensor(pair.asked, dtype=torch.long, device=own.device)
+            nats = torch.logsumexp(own, dim=1) - own.gather(1, wanted[:, None])[:, 0]
+            pair.bits = np.maximum(nats.double().cpu().numpy() / math.log(2), 0.0)
+            if np.isnan(pair.bits).any():
+                raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
+
+
+class _Writer:
+    """An encoder-decoder as generation.py sees a model: the prompt is the source, what is generated is the target."""
+
+    start: tuple[int, ...] = ()
+    context: int | None = None
+    unknown: int | None = None
+    caches, pads = True, False
+
+    def __init__(self, model: EncoderDecoderAdapter):
+        self.model, self.ends, self.device, self.opens = model, model.ends, model.device, model.opens
+
+    def encode(self, text: str) -> Tokens:
+        return Tokens.of(ids := self.model.encode_source(text), [b""] * len(ids))
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return self.model.decode(ids)
+
+    def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
+        return self.model.begin(ids)
+
+    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
+        raise NotImplementedError
+
+    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
+        return self.model.step(state, ids)
+
+
+def padded(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
+    """(B, T) ids, padded on the right, and their (B, T) attention mask."""
+    longest = max(len(line) for line in lines)
+    ids = torch.tensor([[*line, *([pad] * (longest - len(line)))] for line in lines], dtype=torch.long, device=device)
+    mask = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in lines], dtype=torch.long, device=device)
+    return ids, mask
+
+
+def _ledger(pair: _Pair) -> Ledger:
+    size, count = len(pair.passage.text.encode()), len(pair.tokens.ids)
+    kind = np.full(len(pair.bits), TOKEN, dtype=np.uint8)
+    kind[count:] = END
+    end_of_text = np.full(len(pair.bits) - count, size, dtype=np.int64)
+    start = np.concatenate([pair.tokens.start, end_of_text])
+    ledger = Ledger(start, np.concatenate([pair.tokens.end, end_of_text]), pair.bits, kind, size, pair.passage.id)
+    ledger.check()
+    return ledger

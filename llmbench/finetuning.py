@@ -1,0 +1,275 @@
+"""Checkpoints that are trained here: a GPT-2 of one's own from nothing, or any causal checkpoint that goes on with another text, all of its
+weights or a low-rank adaptation (LoRA).
+
+They are kept as `save_pretrained` writes them, so that `hf:DIRECTORY` and every other program can load them; `llmbench.json` beside the weights
+says how they came about. A training that was interrupted goes on from its last snapshot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmbench import body_and_head, pretrained, scoring
+from llmbench.adapter import Materials, Passage, Window
+from llmbench.byte_spans import ByteTokenizer
+from llmbench.card import Lora, NewCheckpoint, Stage
+from llmbench.checkpoints import learnt, trained_folder
+from llmbench.data import Text, block_edges
+from llmbench.errors import ModelError, Unsupported, UsageError
+from llmbench.loading import Loaded, load
+from llmbench.models.network import Network
+from llmbench.pretrained import Checkpoint
+from llmbench.snapshots import Snapshots, TrainingLog
+from llmbench.training import Course, train
+from llmbench.vocabulary import Tokens
+
+END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
+FACTS = "llmbench.json"
+PROBE = 8
+
+
+def obtain(stages: Sequence[Stage], materials: Materials) -> tuple[Checkpoint, Mapping[str, Any] | None]:
+    """The checkpoint of the last stage, and how it was trained, where it was trained here. Those before it are trained first."""
+    last = stages[-1]
+    if last.recipe is None:
+        assert last.checkpoint.id is not None
+        return pretrained.locate(last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline), None
+    if stages[0].checkpoint.id is not None:
+        pretrained.locate(stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline)
+    folder = trained_folder(stages, materials)
+    facts = _kept(folder)
+    if facts is None:
+        if learnt(last, materials)[0] is None:
+            raise UsageError("this model is trained by llmbench and needs a text", where=last.name, hint="give one with --data train=PATH")
+        begin = _begin(stages, materials)
+        facts = _train(begin, last, materials, folder)
+    return Checkpoint(last.name, folder), facts
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged (it is then removed, to be made again)."""
+    if not folder.is_dir():
+        return None
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        if facts["weights_sha256"] != pretrained.weights_sha256(folder):
+            raise ValueError("the weights are not those that were written")
+        training: dict[str, Any] = facts["training"]
+        return training
+    except (OSError, ValueError, KeyError, IndexError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
+    """The model that the last stage starts with."""
+    last = stages[-1]
+    if last.checkpoint.new is not None:
+        text = learnt(last, materials)[0]
+        assert text is not None
+        return _new(last, last.checkpoint.new, text, materials)
+    if len(stages) > 1:
+        checkpoint = obtain(stages[:-1], materials)[0]
+    else:
+        assert last.checkpoint.id is not None
+        checkpoint = pretrained.locate(last.checkpoint.id, last.checkpoint.revision)
+    pretrained.verify(checkpoint, last.checkpoint.trust_remote_code)
+    loaded = load(checkpoint, "float32", materials.device, last.checkpoint.trust_remote_code)
+    if loaded.kind != "causal":
+        raise Unsupported(f"a {loaded.kind} checkpoint is not fine-tuned here", where=last.name, hint="causal ones are")
+    return loaded
+
+
+def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) -> Loaded:
+    """GPT2LMHeadModel with weights drawn from the seed, over a byte-level BPE learnt on the text, as a checkpoint that is loaded like any other."""
+    materials.progress("vocabulary", 0.0, "")
+    transformers = importlib.import_module("transformers")
+    tokenizer = learn_bpe([document.text for document in text.documents], spec.vocabulary)
+    torch.manual_seed(materials.seed)
+    try:
+        config = transformers.GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **spec.config)
+        model = transformers.GPT2LMHeadModel(config)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"cannot make the network: {error}", where=stage.name, hint="look at `checkpoint: new: config`") from None
+    with tempfile.TemporaryDirectory() as place:
+        model.save_pretrained(place)
+        tokenizer.save_pretrained(place)
+        return load(Checkpoint(stage.name, Path(place)), "float32", materials.device)
+
+
+def learn_bpe(texts: Sequence[str], size: int) -> Any:
+    """A byte-level BPE (Sennrich et al. 2016; bytes: Radford et al. 2019) of at most `size` ids, id 0 the end of text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    transformers = importlib.import_module("transformers")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
+
+
+class _Learner(Network):
+    """A loaded checkpoint as the trainer and the scorer see a network."""
+
+    def __init__(self, loaded: Loaded, model: Any):
+        super().__init__()
+        self.model, self.device, self.context = model, loaded.device, loaded.context
+        self._text, self._start = ByteTokenizer(loaded.tokenizer), loaded.start
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # of peft's wrapper, whose base_model is another wrapper
+        ids = torch.arange(PROBE, device=loaded.device)[None] % max(1, len(loaded.tokenizer))
+        was = inner.training
+        parts = body_and_head.split(inner.eval(), ids, use_cache=False)
+        inner.train(was)
+        if parts is None:
+            raise Unsupported("no body and head that equal the whole were found, which training needs", where=loaded.checkpoint.id)
+        self._parts = [parts]  # in a list: its modules are the model's, and are not to be counted twice
+
+    @property
+    def start(self) -> int:
+        return self._start[0]
+
+    def hidden(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        return self._parts[0].body(ids, use_cache=False), None
+
+    def head(self, rows: Tensor) -> Tensor:
+        return self._parts[0].head(rows)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """What is trained, and nothing of what is frozen."""
+        learns = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if name in learns}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        return super().load_state_dict(state, strict=False, assign=assign)
+
+
+class _Scored:
+    """A learner for scoring.py."""
+
+    escape, carries, splits = 0.0, False, True
+    ends: tuple[int, ...] = ()
+
+    def __init__(self, learner: _Learner):
+        self.learner, self.context, self.device = learner, learner.context, learner.device
+        self.start: tuple[int, ...] = (learner.start,)
+
+    def encode(self, text: str) -> Tokens:
+        return self.learner._text.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return self.learner._text.decode(ids)
+
+    def logits(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.learner(ids)
+        return logits
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        return self.learner.hidden(ids)[0]
+
+    def head(self, rows: Tensor) -> Tensor:
+        return self.learner.head(rows)
+
+    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise NotImplementedError
+
+
+def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> dict[str, Any]:
+    """Train, keep the checkpoint in `folder`, and say how it went."""
+    recipe, (text, valid) = stage.recipe, learnt(stage, materials)
+    assert recipe is not None
+    assert text is not None
+    if valid is None:
+        text, valid = text.hold_out(recipe.hold_out)
+    if not begin.start:
+        raise ModelError("the checkpoint has no start symbol", where=stage.name)
+    model = begin.model.requires_grad_(True)
+    if stage.checkpoint.lora is not None:
+        torch.manual_seed(materials.seed)
+        model = _with_lora(model, stage.checkpoint.lora, stage.name)
+    learner = _Learner(begin, model)
+    passages = [piece for document in valid.documents for piece in _pieces(document.text)]
+    size = max(1, valid.bytes)
+
+    def evaluate() -> float:
+        return math.fsum(ledger.total() for ledger in scoring.score(_Scored(learner), passages, Window("half"))) / size
+
+    ends = np.asarray(begin.ends[:1], dtype=np.int64)
+    documents = [np.concatenate([learner._text.encode(document.text).ids, ends]) for document in text.documents]
+    snapshots = Snapshots(folder.with_suffix(".partial"))
+    before = evaluate() if stage.checkpoint.id is not None else None
+    log = train(learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
+    facts = _facts(log, before)
+    _keep(begin, model, facts, folder)
+    snapshots.discard()
+    return facts
+
+
+def _pieces(text: str) -> list[Passage]:
+    """A long validation document in blocks, each from a fresh context, so that they can be scored side by side."""
+    raw, edges = text.encode(), block_edges(text)
+    if len(raw) < 8192:
+        return [Passage(text)]
+    return [Passage(raw[a:b].decode()) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _facts(log: TrainingLog, before: float | None) -> dict[str, Any]:
+    """`curve`: bits per byte of the validation text by step; the point at step 0 is the checkpoint before it was fine-tuned."""
+    curve = ([[0, before]] if before is not None else []) + [list(point) for point in log.curve]
+    return {"seconds": round(log.seconds, 2), "steps": log.steps, "best_step": log.best[0], "curve": curve}
+
+
+def _with_lora(model: Any, lora: Lora, where: str) -> Any:
+    try:
+        peft = importlib.import_module("peft")
+    except ImportError:
+        raise UsageError("LoRA needs the package peft", where=where, hint="pip install 'llmbench[peft]'") from None
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.modules or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(f"LoRA cannot be set up: {' '.join(str(error).split())[:300]}", where=where, hint="look at `lora: modules`") from None
+
+
+def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> None:
+    """Write the checkpoint beside its place and rename it. LoRA's matrices are merged; they are kept in `lora/` as well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        if hasattr(model, "merge_and_unload"):
+            model.save_pretrained(beside / "lora")
+            model = model.merge_and_unload()
+        model.save_pretrained(beside)
+        begin.tokenizer.save_pretrained(beside)
+        (beside / FACTS).write_text(json.dumps({"training": facts, "weights_sha256": pretrained.weights_sha256(beside)}), encoding="utf-8")
+        for file in beside.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        try:
+            beside.chmod(0o755)
+            beside.rename(folder)
+        except OSError:  # somebody else was quicker, with the same key and so the same model
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,175 @@
+"""From a checkpoint's files to a transformers model and tokenizer in memory: quickly, from safetensors alone, and whole or not at all."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from llmbench import pretrained
+from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, is_out_of_memory
+from llmbench.pretrained import Checkpoint
+
+Kind = Literal["causal", "masked", "encoder-decoder"]
+UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa", "tensorflow", "jax")  # of no use to a language model's scores
+LIMITLESS = 1_000_000  # tokens; a context this long means none was set
+
+
+@dataclass
+class Loaded:
+    """A model in evaluation mode, and what its config and tokenizer say. `context`: most ids at once; None where there is no limit.
+    `start`: ids given before a text; `ends`: ids that end one, the one that is charged first.
+    """
+
+    model: Any
+    tokenizer: Any
+    config: Any
+    kind: Kind
+    checkpoint: Checkpoint
+    dtype: str
+    device: str
+    trusted: bool
+    context: int | None
+    start: tuple[int, ...]
+    ends: tuple[int, ...]
+    weights_sha256: str
+    tokenizer_sha256: str
+
+
+def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
+    """The checkpoint, loaded. CellError, one clear line, where its files do not make a whole model."""
+    with _light_imports():
+        transformers = importlib.import_module("transformers")
+        auto = importlib.import_module("transformers.models.auto.modeling_auto")
+    logging = importlib.import_module("transformers.utils.logging")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    given = {"local_files_only": True, "trust_remote_code": trusted}
+    where = checkpoint.id
+    try:
+        with _light_imports():
+            config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **given)
+            kind = _kind(config, auto, where)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **given)
+            cls = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}[kind]
+            model, found = getattr(transformers, cls).from_pretrained(
+                checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **given
+            )
+            _whole(found, where)
+            model = model.to(device).eval()
+    except LlmbenchError:
+        raise
+    except Exception as error:
+        raise _said(error, where) from error
+    model.requires_grad_(False)
+    start, ends = _marks(config, tokenizer, model)
+    return Loaded(
+        *(model, tokenizer, config, kind, checkpoint, dtype, device, trusted),
+        context=_context(config, model, kind),
+        start=start,
+        ends=ends,
+        weights_sha256=pretrained.weights_sha256(checkpoint.folder),
+        tokenizer_sha256=_tokenizer_sha256(checkpoint.folder),
+    )
+
+
+@contextmanager
+def _light_imports() -> Iterator[None]:
+    """transformers asks which optional packages there are and imports some for losses and images; here they look absent, and the garbage
+    collector rests: a second less.
+    """
+    packages: Any = importlib.import_module("transformers.utils.import_utils")
+    before, collecting = getattr(packages, "_is_package_available", None), gc.isenabled()
+
+    def available(name: str, return_version: bool = False) -> Any:
+        return (False, "N/A" if return_version else None) if name in UNUSED or before is None else before(name, return_version)
+
+    def ask_again() -> None:  # each answer is kept by a function of its own
+        for name in UNUSED:
+            forget = getattr(getattr(packages, f"is_{name}_available", None), "cache_clear", None)
+            if forget is not None:
+                forget()
+
+    gc.disable()
+    if before is not None:
+        packages._is_package_available = available
+        ask_again()
+    try:
+        yield
+    finally:
+        if before is not None:
+            packages._is_package_available = before
+            ask_again()
+        if collecting:
+            gc.enable()
+
+
+def _kind(config: Any, auto: Any, where: str) -> Kind:
+    """By what the checkpoint says it is; by what its type can be where it says nothing."""
+    said = (getattr(config, "architectures", None) or [""])[0]
+    causal, masked = (config.model_type in getattr(auto, f"MODEL_FOR_{name}_LM_MAPPING_NAMES") for name in ("CAUSAL", "MASKED"))
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
+    if masked and (said.endswith(("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")) or not causal):
+        return "masked"
+    if causal or "auto_map" in config.to_dict():
+        return "causal"
+    raise Unsupported(f"{config.model_type!r} is no language model that can be scored", where=where, hint="causal, masked or encoder-decoder")
+
+
+def _whole(found: Any, where: str) -> None:
+    """Weights that were not in the files have been drawn at random: such a model says nothing about the checkpoint."""
+    for key, what in (("missing_keys", "are missing"), ("mismatched_keys", "have another shape than the config says")):
+        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in found.get(key) or ())
+        if names:
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            raise ModelError(f"weights {what}: {', '.join(names[:2])}{more}", where=where, hint="the checkpoint is of another kind, or not whole")
+
+
+def _said(error: Exception, where: str) -> CellError:
+    """What transformers raised, as one line."""
+    if is_out_of_memory(error):
+        return OutOfMemory("no memory for the weights", where=where, hint="a smaller model, a smaller --dtype, or more memory")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wrong = next((line for line in lines if "size mismatch" in line or "mismatch" in line.lower()), "")
+    return ModelError(f"transformers cannot load it: {wrong or (lines[0] if lines else type(error).__name__)}"[:600], where=where)
+
+
+def _marks(config: Any, tokenizer: Any, model: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(start, ends). The start symbol is BOS, or EOS where the family has no BOS. What ends a text: EOS, then what else generation stops at."""
+    text = config.get_text_config(decoder=True)
+    generation = getattr(model, "generation_config", None)
+    ends = [i for source in (tokenizer, generation, text) for i in _ids(getattr(source, "eos_token_id", None))]
+    begins = [*_ids(tokenizer.bos_token_id), *_ids(getattr(text, "bos_token_id", None)), *ends]
+    return tuple(begins[:1]), tuple(dict.fromkeys(ends))
+
+
+def _ids(value: Any) -> list[int]:
+    return [] if value is None else [int(i) for i in value] if isinstance(value, list | tuple) else [int(value)]
+
+
+def _context(config: Any, model: Any, kind: Kind) -> int | None:
+    text = config.get_text_config(decoder=True)
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
+        value = getattr(text, name, None)
+        if isinstance(value, int) and 0 < value < LIMITLESS:
+            if kind == "masked":  # RoBERTa counts its positions from behind the padding's
+                first = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
+                return value - (0 if first is None else int(first) + 1)
+            return None if kind == "encoder-decoder" and hasattr(text, "relative_attention_num_buckets") else value
+    return None
+
+
+def _tokenizer_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (*pretrained.TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"):
+        if (folder / name).is_file():
+            digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+    return digest.hexdigest()

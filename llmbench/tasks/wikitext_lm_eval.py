@@ -1,0 +1,77 @@
+"""lm-eval's task `wikitext`: a number to hold beside published ones, and beside nothing else.
+
+It charges a detokenised page and divides by the bytes and words of the page as it stands in the data set, so it breaks the rule that bits
+and bytes are of the same string. Its documents are WikiText's pages. Reference: EleutherAI/lm-evaluation-harness, task `wikitext` version 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from llmbench.adapter import Adapter, Passage, Progress, Window
+from llmbench.data import Text
+from llmbench.ledger import Totals
+from llmbench.metrics.likelihood import Item, intervals
+from llmbench.tasks import Outcome, Task
+from llmbench.tasks.likelihood import charge, sample_row, score_rows
+
+METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+WORD_COUNTER = "split-at-whitespace"  # pieces between runs of white space: an edge of white space makes an empty piece, which counts
+
+PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
+LAST = ((" \N{DEGREE SIGN} ", "\N{DEGREE SIGN}"), (" \n", "\n"), ("\n ", "\n"), (" N ", " 1 "), (" 's", "'s"))
+
+
+def detokenise(page: str) -> str:
+    """The page with the spaces taken out that WikiText's tokeniser put in: the reference's rules, in its order."""
+    page = page.replace("s '", "s'")
+    page = re.sub("/' [0-9]/", "/'[0-9]/", page)  # the reference puts its own pattern in; the same function needs the same slip
+    for sign in "-,.":
+        page = page.replace(f" @{sign}@ ", sign)
+    for sign in ":;.!?,":
+        page = page.replace(f" {sign} ", f"{sign} ")
+    for opening, closing in PAIRS:
+        page = _tightened(page, opening, closing)
+    for count in (4, 3, 2):
+        page = page.replace(" ".join("=" * count), "=" * count)
+    for old, new in LAST:
+        page = page.replace(old, new)
+    return page
+
+
+def _tightened(page: str, opening: str, closing: str) -> str:
+    """No white space inside the brackets, or between one quotation mark and the next."""
+    inside = f"{re.escape(opening)}([^{re.escape(closing)}]*){re.escape(closing)}"
+    return re.sub(inside, lambda found: opening + found[1].strip() + closing, page)
+
+
+def count_pieces(page: str) -> int:
+    """Words by this protocol's counter, WORD_COUNTER."""
+    return len(re.split(r"\s+", page))
+
+
+class WikitextLmEval(Task):
+    """Charges the detokenised documents in rolling windows; items are documents, with the bytes and words of the originals."""
+
+    protocol = "wikitext-lm-eval/1"
+
+    def __init__(self, text: Text):
+        self.text = text
+
+    @classmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> WikitextLmEval:
+        return cls(texts[spec.text])
+
+    @property
+    def signature(self) -> str:
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        pages = self.text.documents
+        ledgers = charge(adapter, [Passage(detokenise(page.text), id=page.id) for page in pages], Window("rolling"), progress)
+        items = [Item(page.id, ledger.total(), len(page.text.encode()), count_pieces(page.text)) for page, ledger in zip(pages, ledgers, strict=True)]
+        found = intervals(items, Totals.of(ledgers, sum(item.words for item in items)))
+        scores = score_rows({name: found[name] for name in METRICS}, self.signature, WORD_COUNTER, ledgers)
+        return Outcome(scores, [sample_row(item) for item in items], ledgers)

@@ -1,0 +1,367 @@
+"""Texts from the hub: a hub on this machine stands in for it. Each fetch is a real child process with the real `datasets`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_hub import COMMIT, serve
+from run_helpers import llmbench, run_json
+
+from llmbench import data, hub, suite
+from llmbench.errors import Unavailable, UsageError
+from llmbench.hub import Rows, text_file
+
+PAGES = [" = One = \n \n Text , of one . \n", "\ufeffcaf\u00e9\u2028\r\n\x00\t \U0001f680", "", "no line end"]
+CARD = b"""---
+configs:
+- config_name: small
+  data_files: [{split: test, path: small/test.jsonl}, {split: train, path: small/train.jsonl}]
+- config_name: other
+  data_files: [{split: train, path: other/train.jsonl}]
+---
+"""
+FILES = {
+    "README.md": CARD,
+    "small/test.jsonl": "".join(json.dumps({"page": page, "n": i}) + "\n" for i, page in enumerate(PAGES)).encode(),
+    "small/train.jsonl": b'{"page": "learn this", "n": 0}\n',
+    "other/train.jsonl": b'{"page": "something else", "n": 0}\n',
+}
+ROWS = Rows("me/Some_pagesOf", "small", "test", "page")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """No cache but the test's own, no hub but the test's own, and a question about it that is asked anew."""
+    for name in (*hub.SWITCHES, "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
+    hub._connects.cache_clear()
+    yield
+    hub._connects.cache_clear()
+
+
+@pytest.fixture
+def online(monkeypatch):
+    with serve(ROWS.id, FILES) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        yield
+
+
+def texts(file):
+    return [document["text"] for document in map(json.loads, file.read_text(encoding="utf-8").split("\n")[:-1])]
+
+
+def folder(tmp_path, **splits):
+    place = tmp_path / "pages"
+    place.mkdir(exist_ok=True)
+    for split, rows in splits.items():
+        pq.write_table(pa.Table.from_pylist(rows), place / f"{split}.parquet")
+    return place
+
+
+@pytest.mark.parametrize("name", hub.SWITCHES)
+def test_a_switch_in_the_environment_means_offline(monkeypatch, name):
+    assert not hub.offline()
+    for value, expected in (("1", True), ("true", True), ("ON", True), ("0", False), ("", False)):
+        monkeypatch.setenv(name, value)
+        assert hub.offline() is expected
+
+
+def test_a_hub_is_reachable_where_it_takes_a_connection(monkeypatch, online):
+    assert hub.reachable()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not hub.reachable()
+
+
+def test_the_question_is_asked_once(monkeypatch, online):
+    assert hub.reachable()
+    monkeypatch.setattr(socket, "create_connection", lambda *given, **named: pytest.fail("asked again"))
+    assert hub.reachable()
+
+
+def test_a_port_where_nobody_listens_is_not_reachable():
+    assert not hub.reachable()
+
+
+def test_a_resolver_that_hangs_holds_nobody_up(monkeypatch):
+    hold = hub.threading.Event()
+
+    def hang(*given, **named):
+        hold.wait(30)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(socket, "create_connection", hang)
+    begun = time.monotonic()
+    assert not hub.reachable(0.2)
+    assert time.monotonic() - begun < 2
+    hold.set()
+
+
+def test_a_proxy_is_the_first_hop_unless_it_is_not_for_this_host(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    assert hub._first_hop() == ("hub.example", 443)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    assert hub._first_hop() == ("proxy.example", 3128)
+    monkeypatch.setenv("https_proxy", "proxy.example:3129")
+    assert hub._first_hop() == ("proxy.example", 3129)
+    monkeypatch.setenv("no_proxy", "hub.example")
+    assert hub._first_hop() == ("hub.example", 443)
+
+
+def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
+    file = text_file(ROWS)
+    assert texts(file) == PAGES
+    note = json.loads(file.with_suffix(".json").read_text())
+    assert (note["commit"], note["rows"], note["split"], note["id"]) == (COMMIT, 4, "test", ROWS.id)
+    monkeypatch.setattr(subprocess, "run", lambda *given, **named: pytest.fail("fetched again"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert text_file(ROWS) == file
+
+
+def test_fields_of_parquet_in_a_folder(tmp_path):
+    rows = [{"page": page, "other": "x"} for page in PAGES]
+    place = folder(tmp_path, test=rows, train=rows[:1])
+    file = text_file(Rows(str(place), field="page"))
+    assert texts(file) == PAGES
+    assert json.loads(file.with_suffix(".json").read_text())["commit"] is None
+
+
+def test_a_folder_that_changed_is_read_again(tmp_path):
+    place = folder(tmp_path, test=[{"text": "old"}])
+    rows = Rows(str(place))
+    assert texts(text_file(rows)) == ["old"]
+    folder(tmp_path, test=[{"text": "new, and longer"}])
+    assert texts(text_file(rows)) == ["new, and longer"]
+
+
+def test_what_is_nowhere_is_said_to_be_so_at_once():
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"the data set me/Some_pagesOf \(small\) is not on this machine") as caught:
+        text_file(ROWS)
+    assert time.monotonic() - begun < 1
+    assert "load_dataset" in caught.value.hint
+
+
+def command_in(hint):
+    """The command that a hint names, run by this interpreter."""
+    python, *arguments = shlex.split(hint.removeprefix("fetch it once: "))
+    assert python == "python"
+    return [sys.executable, *arguments]
+
+
+def test_the_command_that_the_hint_names_makes_the_offline_run_work(monkeypatch):
+    with pytest.raises(Unavailable) as caught:
+        text_file(ROWS)
+    with serve(ROWS.id, FILES) as address:
+        subprocess.run(command_in(caught.value.hint), env={**os.environ, "HF_ENDPOINT": address}, check=True, capture_output=True)
+    assert texts(text_file(ROWS)) == PAGES
+    with pytest.raises(Unavailable, match=r"\(other\) is not on this machine"):
+        text_file(Rows(ROWS.id, "other", "train", "page"))
+
+
+def test_what_hf_download_brought_is_found(monkeypatch):
+    with serve(ROWS.id, FILES) as address:
+        program = [sys.executable, "-m", "huggingface_hub.cli.hf", "download", "--repo-type", "dataset", ROWS.id]
+        subprocess.run(program, env={**os.environ, "HF_ENDPOINT": address}, check=True, capture_output=True)
+    file = text_file(ROWS)
+    assert texts(file) == PAGES
+    assert json.loads(file.with_suffix(".json").read_text())["commit"] == COMMIT
+
+
+def test_offline_asks_nobody(online):
+    with pytest.raises(Unavailable):
+        text_file(ROWS, fetch=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        (Rows(ROWS.id, "smal", "test", "page"), r"there is no configuration 'smal' \(there are: other, small\)"),
+        (Rows(ROWS.id, None, "test", "page"), r"several configurations \(there are: other, small\)"),
+        (Rows(ROWS.id, "small", "tset", "page"), r"there is no split 'tset' \(there are: test, train\)"),
+        (Rows(ROWS.id, "small", "test", "text"), r"there is no field 'text' \(there are: page, n\)"),
+        (Rows(ROWS.id, "small", "test", "n"), r"the field 'n' holds int64, not text"),
+        (Rows("a/b/c"), "owner/name"),
+        (Rows("../x"), "owner/name"),
+        (Rows("/no/such/folder"), "there is no such folder"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_choices(online, rows, want):
+    with pytest.raises(UsageError, match=want) as caught:
+        text_file(rows)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_that_the_hub_does_not_know_is_unavailable(online):
+    with pytest.raises(Unavailable, match=r"me/other cannot be had: DatasetNotFoundError.*spelling"):
+        text_file(Rows("me/other"))
+
+
+@pytest.mark.parametrize(
+    ("content", "want"), [({"x.bin": b"?"}, "x|data"), ({"test.jsonl": b'{"text": "a"}\n{"text": null}\n'}, "row 1 has nothing")]
+)
+def test_a_folder_that_cannot_serve_is_wrong_usage(tmp_path, content, want):
+    for name, raw in content.items():
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / name).write_bytes(raw)
+    with pytest.raises(UsageError, match=want):
+        text_file(Rows(str(tmp_path / "d")))
+
+
+def test_a_folder_of_the_same_name_is_not_taken_for_the_data_set(online, tmp_path, monkeypatch):
+    (tmp_path / ROWS.id).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert texts(text_file(ROWS)) == PAGES
+
+
+SUITE = """\
+name: mine
+version: 1
+sources:
+  wiki: {about: pages, source: "hub:pages", hub: {field: page, join: lines}}
+texts:
+  test: {source: wiki, split: {regex: '^ = [^=].* = $'}}
+  rows: {source: "hub:pages", hub: {field: page}}
+  tales: {source: fables, select: {part: tales, split: test}}
+tasks:
+  - {task: likelihood, text: test}
+  - {task: likelihood, name: tales, text: tales}
+  - {task: wikitext-lm-eval, text: test}
+models: [uniform-bytes]
+"""
+
+
+def suite_in(tmp_path, text=SUITE):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return suite.read(str(path))
+
+
+def test_a_suite_joins_lines_and_cuts_them_at_titles(tmp_path):
+    lines = ["", " = One = \n", "", " = = Part = = \n", " words \n", " = Two = \n", " more \n"]
+    folder(tmp_path, test=[{"page": line} for line in lines])
+    found = suite_in(tmp_path)
+    found.load_texts({})
+    assert [d.text for d in found.texts["test"].documents] == [" = One = \n = = Part = = \n words \n", " = Two = \n more \n"]
+    assert [d.text for d in found.texts["rows"].documents] == [line for line in lines if line]
+    assert not found.missing
+
+
+def test_a_file_replaces_a_source_and_is_cut_like_it(tmp_path):
+    (tmp_path / "wiki.txt").write_text(" \n = One = \n a \n = Two = \n b \n")
+    folder(tmp_path, test=[{"page": " = Other = \n"}])
+    found = suite_in(tmp_path)
+    found.load_texts({"wiki": str(tmp_path / "wiki.txt")})
+    assert [d.text for d in found.texts["test"].documents] == [" \n = One = \n a \n", " = Two = \n b \n"]
+    with pytest.raises(UsageError, match="a file is wanted"):
+        found.load_texts({"wiki": "hub:pages"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want"),
+    [
+        ("{field: page}", "{feild: page}", r"mine\.yaml:7:37: unknown key 'feild' \(did you mean 'field'\?\)"),
+        ("{field: page}", "{field: text}", r"mine\.yaml:7:36: hub:pages: there is no field 'text' \(there are: page\)"),
+        ("field: page,", "feild: page,", r"mine\.yaml:4:51: unknown key 'feild' \(did you mean 'field'\?\)"),
+        ('source: "hub:pages", hub: {field: page}', "source: fables, hub: {field: page}", r"mine\.yaml:7:9: rows: `hub` needs a source"),
+        ("join: lines", "join: words", r"mine\.yaml:4:70: join: input should be 'lines', not 'words'"),
+        ("{about: pages, ", "{", r"mine\.yaml:4:9: the key 'about' is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_hub_text_is_placed(tmp_path, old, new, want):
+    folder(tmp_path, test=[{"page": " = One = \n"}])
+    assert old in SUITE
+    with pytest.raises(UsageError, match=want):
+        suite_in(tmp_path, SUITE.replace(old, new)).load_texts({})
+
+
+HALF = """\
+name: half
+version: 1
+texts:
+  train: {source: "hub:me/learn"}
+  far: {source: "hub:me/pages", hub: {config: raw}}
+  near: {source: fables, select: {part: tales, split: test}}
+tasks:
+  - {task: likelihood, name: far, text: far}
+  - {task: wikitext-lm-eval, name: pages, text: far}
+  - {task: likelihood, name: near, text: near}
+models: [uniform-bytes, byte-ngram]
+"""
+OWN = """\
+from llmbench.adapters.floors import UniformBytes
+
+
+class Plain(UniformBytes):
+    pass
+
+
+class Learns(UniformBytes):
+    @classmethod
+    def build(cls, arguments, materials):
+        return cls() if materials.train is None else cls()
+"""
+
+
+def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
+    (tmp_path / "half.yaml").write_text(HALF)
+    (tmp_path / "own.py").write_text(OWN)
+    models = ("--model", "own.py:Plain", "--model", "own.py:Learns")
+    plan = llmbench("run", "half.yaml", *models, "--offline", "--dry-run", cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr
+    assert plan.stdout.count("unavailable") == 2 + 3 + 2 + 2
+    done = llmbench("run", "half.yaml", *models, "--offline", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = run_json(tmp_path / "out")
+    assert {(s["model"], s["task"]) for s in record["scores"]} == {("uniform-bytes", "near"), ("Plain", "near")}
+    failures = {(f["model"], f["task"]): f for f in record["failures"]}
+    assert {f["reason"] for f in failures.values()} == {"unavailable"}
+    assert len(failures) == 2 + 3 + 2 + 3
+    assert "me/pages (raw) is not on this machine" in failures["uniform-bytes", "far"]["message"]
+    assert "--data far=PATH" in failures["uniform-bytes", "far"]["hint"]
+    assert "me/learn is not on this machine" in failures["byte-ngram", "near"]["message"]
+    assert "me/learn is not on this machine" in failures["Learns", "near"]["message"]
+
+    (tmp_path / "far.txt").write_text("Far away. \n" * 50)
+    again = llmbench("run", "half.yaml", *models, "--data", "far=far.txt", "--offline", "--out", "out", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "near: done before" in again.stderr
+    record = run_json(tmp_path / "out")
+    assert {(s["model"], s["task"]) for s in record["scores"]} == {(m, t) for m in ("uniform-bytes", "Plain") for t in ("far", "pages", "near")}
+    assert {f["model"] for f in record["failures"]} == {"byte-ngram", "Learns"}
+
+
+def test_the_parent_never_loads_datasets():
+    code = "import sys, llmbench.hub, llmbench.suite; assert not {'datasets', 'pandas', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_wikitext2_is_cut_into_its_articles():
+    from conftest import real
+
+    found = suite.read("wikitext2")
+    found.load_texts({"wikitext": str(real("wikitext2-valid/valid.txt"))})
+    text = found.texts["test"]
+    assert (len(text.documents), text.bytes) == (60, 1_121_681)
+    assert all(document.text.lstrip(" \n").startswith("= ") for document in text.documents)
+    assert not any(document.text.lstrip(" \n").startswith("= =") for document in text.documents)
+
+
+def test_pages_that_are_cut_already_stay_whole(tmp_path):
+    pages = [" = One = \n \n = = Part = = \n a \n ", " = Two = \n \n b \n "]
+    place = folder(tmp_path, test=[{"page": page} for page in pages])
+    split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
+    text = data.load("test", text_file(Rows(str(place), field="page")), split)
+    assert [document.text for document in text.documents] == pages
