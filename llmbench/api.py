@@ -116,6 +116,15 @@ def materials(
     )
 
 
+def find(spec: str) -> Card:
+    """The card of a SPEC, after a look at its checkpoint: what is wrong or not here is said before anything heavy is imported."""
+    card = registry.resolve(spec)
+    first = registry.lineage(card)[0].checkpoint if card.checkpoint is not None else None
+    if first is not None and first.id is not None and (pretrained.is_directory(first.id) or not hub.reachable()):
+        pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
+    return card
+
+
 def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter]:
     """The card and the model of a SPEC, in this process. ModelError where making it raises."""
     return load_with_materials(spec, given, **options)[:2]
@@ -123,11 +132,7 @@ def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any
 
 def load_with_materials(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter, Materials]:
     """The same, and what the model was made from."""
-    card = registry.resolve(spec)
-    if card.checkpoint is not None:  # before anything heavy is imported
-        first = registry.lineage(card)[0].checkpoint
-        if first.id is not None and (pretrained.is_directory(first.id) or not hub.reachable()):
-            pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
+    card = find(spec)
     stuff = materials(given or {}, card, **options)
     with model_errors(card.name):
         return card, registry.make(card, stuff), stuff

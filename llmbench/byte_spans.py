@@ -85,8 +85,6 @@ class ByteTokenizer:
         """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes back, else what is wrong."""
         raw = text.encode()
         ids, offsets, _ = self._encode(text)
-        if text.strip() and not ids:
-            raise ModelError(f"the tokenizer gives no tokens for a text of {len(raw)} bytes", hint="its files are not those of this model")
         pieces = [self.piece(i) for i in ids]
         ends = _exact(pieces, raw)
         loss = ""
@@ -144,16 +142,14 @@ def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64]
         return np.cumsum(sizes)
     if joined == b" " + raw:
         return np.maximum(np.cumsum(sizes) - 1, 0)
-    at, ends = 0, []
-    for piece in pieces:
-        for way in (piece, piece.removeprefix(b" ") if at == 0 else piece, _literal(piece, raw, at)):
-            if raw.startswith(way, at):
-                at += len(way)
-                break
-        else:
-            return None
-        ends.append(at)
-    return ends if at == len(raw) else None
+    for first in [pieces[0].removeprefix(b" "), pieces[0]] if pieces else []:
+        at, ends = 0, []
+        for piece in (first, *pieces[1:]):
+            at += len(next((way for way in (piece, _literal(piece, raw, at)) if raw.startswith(way, at)), b""))
+            ends.append(at)
+        if at == len(raw):
+            return ends
+    return None
 
 
 def _literal(piece: bytes, raw: bytes, at: int) -> bytes:

@@ -151,6 +151,7 @@ def score(spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[s
 
     rule: str | int = int(window) if window.isdecimal() else window
     _set_threads(where["threads"])
+    api.find(spec)
     with spinner() as progress:
         facts = api.score(
             spec, textfile, window=rule, given=data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress
@@ -199,6 +200,7 @@ def generate(
 
     request = Request(prompt, max_bytes=max_bytes, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=where["seed"])
     _set_threads(where.pop("threads"))
+    api.find(spec)
     with spinner() as progress:
         card, adapter = api.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
     shown = prompt  # together with the first words: a model that cannot speak leaves stdout empty
@@ -222,7 +224,7 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
     from llmbench import api, registry
     from llmbench.progress import spinner
 
-    card = registry.resolve(name)
+    card = api.find(name)
     if card.recipe is None:
         raise UsageError(f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`")
     _set_threads(threads)

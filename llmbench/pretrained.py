@@ -46,7 +46,7 @@ def locate(id: str, revision: str | None = None, fetch: bool = False) -> Checkpo
         if not folder.is_dir():
             raise UsageError("there is no such checkpoint directory", where=id, hint="a hub id has the form owner/name")
         return Checkpoint(id, folder)
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", id):
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", id, re.ASCII):
         raise UsageError(f"{id!r} is neither a directory nor a hub id", hint="a hub id has the form owner/name")
     if fetch and hub.reachable():
         return _fetch(id, revision)
