@@ -142,14 +142,22 @@ def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64]
         return np.cumsum(sizes)
     if joined == b" " + raw:
         return np.maximum(np.cumsum(sizes) - 1, 0)
-    for first in [pieces[0].removeprefix(b" "), pieces[0]] if pieces else []:
-        at, ends = 0, []
-        for piece in (first, *pieces[1:]):
-            at += len(next((way for way in (piece, _literal(piece, raw, at)) if raw.startswith(way, at)), b""))
-            ends.append(at)
-        if at == len(raw):
+    for first in dict.fromkeys(([pieces[0].removeprefix(b" "), pieces[0]]) if pieces else []):
+        ends = _walk([first, *pieces[1:]], raw)
+        if ends is not None:
             return ends
     return None
+
+
+def _walk(pieces: Sequence[bytes], raw: bytes) -> list[int] | None:
+    at, ends = 0, []
+    for piece in pieces:
+        way = next((way for way in (piece, _literal(piece, raw, at)) if raw.startswith(way, at)), None)
+        if way is None:
+            return None
+        at += len(way)
+        ends.append(at)
+    return ends if at == len(raw) else None
 
 
 def _literal(piece: bytes, raw: bytes, at: int) -> bytes:
