@@ -60,7 +60,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
             tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **given)
             cls = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}[kind]
             model, found = getattr(transformers, cls).from_pretrained(
-                checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **given
+                checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **given
             )
             _whole(found, where)
             model = model.to(device).eval()

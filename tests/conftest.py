@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models of tests are tiny: two threads would wait for each other more than they compute
+
+import pytest  # torch reads that when it is loaded
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
