@@ -28,7 +28,7 @@ from llmbench.card import Lora, NewCheckpoint, Stage
 from llmbench.checkpoints import learnt, trained_folder
 from llmbench.data import Text, block_edges
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.loading import Loaded, load
+from llmbench.loading import Loaded, load, quiet
 from llmbench.models.network import Network
 from llmbench.pretrained import Checkpoint
 from llmbench.snapshots import Snapshots, TrainingLog
@@ -85,7 +85,6 @@ def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
     else:
         assert last.checkpoint.id is not None
         checkpoint = pretrained.locate(last.checkpoint.id, last.checkpoint.revision)
-    pretrained.verify(checkpoint, last.checkpoint.trust_remote_code)
     loaded = load(checkpoint, "float32", materials.device, last.checkpoint.trust_remote_code)
     if loaded.kind != "causal":
         raise Unsupported(f"a {loaded.kind} checkpoint is not fine-tuned here", where=last.name, hint="causal ones are")
@@ -95,6 +94,7 @@ def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
 def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) -> Loaded:
     """GPT2LMHeadModel with weights drawn from the seed, over a byte-level BPE learnt on the text, as a checkpoint that is loaded like any other."""
     materials.progress("vocabulary", 0.0, "")
+    quiet()
     transformers = importlib.import_module("transformers")
     tokenizer = learn_bpe([document.text for document in text.documents], spec.vocabulary)
     torch.manual_seed(materials.seed)
@@ -243,6 +243,7 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
         lora_dropout=lora.dropout,
         target_modules=lora.modules or "all-linear",
         task_type="CAUSAL_LM",
+        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),  # GPT-2's layers hold their weights transposed
     )
     try:
         return peft.get_peft_model(model, config)

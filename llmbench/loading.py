@@ -14,11 +14,12 @@ from typing import Any, Literal
 import torch
 
 from llmbench import pretrained
-from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, is_out_of_memory
+from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
 from llmbench.pretrained import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
 UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa", "tensorflow", "jax")  # of no use to a language model's scores
+CLASSES: dict[Kind, str] = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
 
 
@@ -48,22 +49,22 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     with _light_imports():
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
-    logging = importlib.import_module("transformers.utils.logging")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
+    where, whole = checkpoint.id, _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
-    where = checkpoint.id
+    weights = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         with _light_imports():
-            config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **given)
+            config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **given)
-            cls = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}[kind]
-            model, found = getattr(transformers, cls).from_pretrained(
-                checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **given
-            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
+            model, found = getattr(transformers, CLASSES[kind]).from_pretrained(whole.folder, **weights, **given)
             _whole(found, where)
-            model = model.to(device).eval()
+        if whole is not checkpoint:
+            model = importlib.import_module("peft").PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
+        model = model.to(device).eval()
+    except ModuleNotFoundError as error:
+        raise ModelError(f"loading it needs the package {error.name}", where=where, hint=f"pip install {error.name}") from None
     except LlmbenchError:
         raise
     except Exception as error:
@@ -75,9 +76,34 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
         context=_context(config, model, kind),
         start=start,
         ends=ends,
-        weights_sha256=pretrained.weights_sha256(checkpoint.folder),
-        tokenizer_sha256=_tokenizer_sha256(checkpoint.folder),
+        weights_sha256=_weights_sha256(checkpoint, whole),
+        tokenizer_sha256=_tokenizer_sha256(whole.folder),
     )
+
+
+def quiet() -> None:
+    """transformers writes nothing to the terminal: what is wrong is raised."""
+    logging = importlib.import_module("transformers.utils.logging")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:
+    """The checkpoint itself, or the one that its low-rank matrices are for."""
+    config = pretrained.verify(checkpoint, trusted)
+    if not pretrained.is_lora(checkpoint.folder):
+        return checkpoint
+    id = config.get("base_model_name_or_path")
+    if not isinstance(id, str) or not id:
+        raise UsageError("adapter_config.json does not say which checkpoint it adapts", where=checkpoint.id, hint="base_model_name_or_path")
+    base = pretrained.locate(id, config.get("revision"))
+    pretrained.verify(base, trusted)
+    return base
+
+
+def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
+    hashes = [pretrained.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @contextmanager

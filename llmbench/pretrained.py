@@ -96,10 +96,15 @@ def _fetch(id: str, revision: str | None) -> Checkpoint:
     return Checkpoint(id, folder, folder.name)
 
 
+def is_lora(folder: Path) -> bool:
+    """Whether the folder holds low-rank matrices for another checkpoint, as peft writes them, and no whole model."""
+    return (folder / LORA).is_file() and not (folder / "config.json").is_file()
+
+
 def verify(checkpoint: Checkpoint, trust_remote_code: bool = False) -> dict[str, Any]:
     """The checkpoint's config, after a look at its files. UsageError, one clear line, where something is missing, torn, or would run code."""
     folder, where = checkpoint.folder, checkpoint.id
-    if (folder / LORA).is_file() and not (folder / "config.json").is_file():
+    if is_lora(folder):
         config = _json(folder / LORA)
         weights = [folder / "adapter_model.safetensors"]
     else:

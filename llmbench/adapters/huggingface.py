@@ -46,7 +46,6 @@ class Pretrained(Adapter):
         stages: Sequence[Stage] = arguments["lineage"]
         checkpoint, training = obtain(stages, materials)
         trusted = stages[-1].checkpoint.trust_remote_code
-        pretrained.verify(checkpoint, trusted)
         loaded = load(checkpoint, materials.dtype, materials.device, trusted)
         adapter: Pretrained = KINDS[loaded.kind](loaded)
         adapter.training = training
