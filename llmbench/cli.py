@@ -146,14 +146,14 @@ def _options(**given: Any) -> Options:
 @_threads
 def score(spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[str, str], **where: Any) -> int:
     """Bits per byte of the model SPEC on one text."""
-    from llmbench import api
+    from llmbench import single
     from llmbench.progress import spinner
 
     rule: str | int = int(window) if window.isdecimal() else window
     _set_threads(where["threads"])
-    api.find(spec)
+    single.find(spec)
     with spinner() as progress:
-        facts = api.score(
+        facts = single.score(
             spec, textfile, window=rule, given=data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress
         )
     if as_json:
@@ -194,17 +194,17 @@ def generate(
     **where: Any,
 ) -> int:
     """What the model SPEC says after PROMPT, as it says it."""
-    from llmbench import api
+    from llmbench import single
     from llmbench.adapter import Request
     from llmbench.progress import spinner
 
     request = Request(prompt, max_bytes=max_bytes, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=where["seed"])
     _set_threads(where.pop("threads"))
-    api.find(spec)
+    single.find(spec)
     with spinner() as progress:
-        card, adapter = api.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
+        card, adapter = single.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
     shown = prompt  # together with the first words: a model that cannot speak leaves stdout empty
-    with api.model_errors(card.name):
+    with single.model_errors(card.name):
         for chunk in adapter.generate([request]):
             click.echo(shown + chunk.text, nl=False)
             sys.stdout.flush()
@@ -221,15 +221,15 @@ def generate(
 @_threads
 def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
     """Train the baseline NAME (a run does it by itself when needed). Without --data, on the built-in tales."""
-    from llmbench import api, registry
+    from llmbench import registry, single
     from llmbench.progress import spinner
 
-    card = api.find(name)
+    card = single.find(name)
     if card.recipe is None:
         raise UsageError(f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`")
     _set_threads(threads)
     with spinner() as progress:
-        card, adapter, materials = api.load_with_materials(name, data, seed=seed, device=_pick(device), progress=progress)
+        card, adapter, materials = single.load_with_materials(name, data, seed=seed, device=_pick(device), progress=progress)
     facts = adapter.info.training or {}
     click.echo(registry.kept_in(card, materials))
     for step, bits in facts.get("curve", []):

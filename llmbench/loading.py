@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +12,10 @@ import torch
 
 from llmbench import pretrained
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
+from llmbench.light_imports import light_imports
 from llmbench.pretrained import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
-UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa", "tensorflow", "jax")  # of no use to a language model's scores
 CLASSES: dict[Kind, str] = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
 
@@ -46,7 +43,7 @@ class Loaded:
 
 def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
     """The checkpoint, loaded. CellError, one clear line, where its files do not make a whole model."""
-    with _light_imports():
+    with light_imports():
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
@@ -54,7 +51,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     given = {"local_files_only": True, "trust_remote_code": trusted}
     weights = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with _light_imports():
+        with light_imports():
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where)
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
@@ -104,37 +101,6 @@ def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:
 def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
     hashes = [pretrained.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-@contextmanager
-def _light_imports() -> Iterator[None]:
-    """transformers asks which optional packages there are and imports some for losses and images; here they look absent, and the garbage
-    collector rests: a second less.
-    """
-    packages: Any = importlib.import_module("transformers.utils.import_utils")
-    before, collecting = getattr(packages, "_is_package_available", None), gc.isenabled()
-
-    def available(name: str, return_version: bool = False) -> Any:
-        return (False, "N/A" if return_version else None) if name in UNUSED or before is None else before(name, return_version)
-
-    def ask_again() -> None:  # each answer is kept by a function of its own
-        for name in UNUSED:
-            forget = getattr(getattr(packages, f"is_{name}_available", None), "cache_clear", None)
-            if forget is not None:
-                forget()
-
-    gc.disable()
-    if before is not None:
-        packages._is_package_available = available
-        ask_again()
-    try:
-        yield
-    finally:
-        if before is not None:
-            packages._is_package_available = before
-            ask_again()
-        if collecting:
-            gc.enable()
 
 
 def _kind(config: Any, auto: Any, where: str) -> Kind:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from llmbench.adapter import Progress as Report
-from llmbench.plan import Plan
-from llmbench.runner import Watcher
+
+if TYPE_CHECKING:  # rich is imported where somebody is watching
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from llmbench.plan import Plan
+    from llmbench.runner import Watcher
 
 
 class _Lines:
@@ -40,9 +42,13 @@ class _Bars(_Lines):
         self.now = bars.add_task("", total=1.0, visible=False)
 
     def model(self, name: str, number: int, count: int) -> None:
+        from rich.markup import escape
+
         self.bars.reset(self.now, total=1.0, description=f"{escape(name)}: loading", visible=True)
 
     def progress(self, name: str, what: str, share: float, remark: str) -> None:
+        from rich.markup import escape
+
         said = f"{escape(name)}: {what}" + (f" ({escape(remark)})" if remark else "")
         self.bars.update(self.now, completed=share, description=said)
 
@@ -53,6 +59,8 @@ class _Bars(_Lines):
 
 
 def _bars(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(SpinnerColumn(), *columns, console=console, transient=True)
 
@@ -60,6 +68,8 @@ def _bars(console: Console) -> Progress:
 @contextmanager
 def watcher(made: Plan) -> Iterator[Watcher]:
     """Something that draws a run."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console)
@@ -71,10 +81,13 @@ def watcher(made: Plan) -> Iterator[Watcher]:
 @contextmanager
 def spinner() -> Iterator[Report]:
     """A report function for one model's work in this process."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda what, share, remark: None
         return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
     with _bars(console) as bars:
         line = bars.add_task("", total=1.0)
         yield lambda what, share, remark: bars.update(line, completed=share, description=escape(f"{what} {remark}"))

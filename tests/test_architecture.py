@@ -20,7 +20,7 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 # has a lazy front door to `api`; it is looked at apart.
 LEVELS = """
 errors
-ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head
+ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports
 adapter data card ranking spelling metrics.likelihood
 vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
@@ -29,7 +29,7 @@ models.char_ffn models.word_ffn models.recurrent models.transformer_decoder fine
 adapters.floors adapters.ngram adapters.network adapters.huggingface tasks.likelihood tasks.continuation
 registry tasks.wikitext_lm_eval tasks.conditional
 suite
-plan worker
+plan worker single
 runner
 estimate progress leaderboard scaffold
 renderers
@@ -42,7 +42,7 @@ DRAWING = {"leaderboard", "renderers", *(name for name in FILES if name.startswi
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
-    *("training", "muon", "snapshots", "finetuning", "loading", "body_and_head", "adapters.huggingface"),
+    *("training", "muon", "snapshots", "finetuning", "loading", "light_imports", "body_and_head", "adapters.huggingface"),
     *(name for name in FILES if name.startswith("models.")),
 }
 HEAVY = ("torch", "transformers", "pandas", "numpy", "scipy", "pyarrow", "pydantic", "safetensors")
@@ -132,7 +132,7 @@ def test_torch_is_imported_where_networks_are_and_nowhere_else():
 
 
 def test_nothing_that_the_parent_imports_leads_to_torch():
-    for name in ("runner", "api", "progress", "estimate", "cli"):
+    for name in ("runner", "api", "single", "progress", "estimate", "cli"):
         assert not below(name) & WITH_TORCH, name
 
 

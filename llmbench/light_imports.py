@@ -1,0 +1,125 @@
+"""Importing transformers without what scoring never uses: half of the seconds and 75 MB of memory before a checkpoint is loaded.
+
+transformers imports torch's compiler for a few decorators and one context manager, torch's distributed tensors for models in parts, and optional
+packages for losses and images. While it is imported these look absent, or are stood in for by something that brings the real thing when it
+is first used; afterwards all is as it was. Where an attribute that this relies on is gone in a later version, the import is only slower.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+
+UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa")  # of no use to a language model's scores
+COMPILER = "torch._dynamo"
+INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
+DRAWS = ("normal_", "uniform_", "kaiming_uniform_")
+MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators that say something to the compiler and change nothing without it
+
+
+@contextmanager
+def light_imports() -> Iterator[None]:
+    """In this block transformers and the code of its models are imported, and checkpoints loaded, lightly; the garbage collector rests."""
+    collecting, distributed = gc.isenabled(), torch.distributed.is_available
+    gc.disable()
+    torch.distributed.is_available = lambda: False  # transformers asks once, and stays with that answer
+    stand_ins = _stand_ins()
+    sys.modules.update(stand_ins)
+    restore = _hide_optional_packages()
+    draws = {name: getattr(torch.nn.init, name) for name in DRAWS}
+    for name, draw in draws.items():
+        setattr(torch.nn.init, name, _nothing_on_meta(draw))
+    try:
+        yield
+    finally:
+        for name, draw in draws.items():
+            setattr(torch.nn.init, name, draw)
+        restore()
+        for name, module in stand_ins.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        torch.distributed.is_available = distributed
+        if collecting:
+            gc.enable()
+
+
+def _nothing_on_meta(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Layers draw their first weights when they are made; on the meta device there is nothing to draw, and torch loads sympy to do it."""
+
+    def drawn(tensor: torch.Tensor, *arguments: Any, **given: Any) -> Any:
+        return tensor if tensor.is_meta else draw(tensor, *arguments, **given)
+
+    return drawn
+
+
+def _hide_optional_packages() -> Callable[[], None]:
+    """transformers finds none of UNUSED until the function that this gives is called."""
+    packages: Any = importlib.import_module("transformers.utils.import_utils")
+    before = getattr(packages, "_is_package_available", None)
+    getattr(packages, "is_torch_distributed_available", bool)()
+
+    def available(name: str, return_version: bool = False) -> Any:
+        return (False, "N/A" if return_version else None) if name in UNUSED or before is None else before(name, return_version)
+
+    def ask_again() -> None:  # each answer is kept by a function of its own
+        for name in UNUSED:
+            forget = getattr(getattr(packages, f"is_{name}_available", None), "cache_clear", None)
+            if forget is not None:
+                forget()
+
+    def restore() -> None:
+        if before is not None:
+            packages._is_package_available = before
+            ask_again()
+
+    if before is not None:
+        packages._is_package_available = available
+        ask_again()
+    return restore
+
+
+class _Indexing:
+    """Stands in for TransformGetItemToIndex, which masks of unusual attention patterns use."""
+
+    def __init__(self) -> None:
+        self.real = importlib.import_module(INDEXING).TransformGetItemToIndex()
+
+    def __enter__(self) -> Any:
+        return self.real.__enter__()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self.real.__exit__(*raised)
+
+
+class _StandIn(ModuleType):
+    """A module that gives a few names itself and is replaced by the real one when it is asked for another."""
+
+    def __init__(self, name: str, own: dict[str, Any]):
+        super().__init__(name)
+        vars(self).update(own)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        for other in (COMPILER, INDEXING):
+            if isinstance(sys.modules.get(other), _StandIn):
+                del sys.modules[other]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _mark(fn: Any = None, *arguments: Any, **given: Any) -> Any:
+    return fn if fn is not None else lambda inner: inner
+
+
+def _stand_ins() -> dict[str, ModuleType]:
+    """For the compiler, where it is not loaded yet."""
+    if COMPILER in sys.modules:
+        return {}
+    return {COMPILER: _StandIn(COMPILER, dict.fromkeys(MARKS, _mark)), INDEXING: _StandIn(INDEXING, {"TransformGetItemToIndex": _Indexing})}

@@ -1,0 +1,48 @@
+"""Checkpoints load without torch's compiler and without what only losses and images need; afterwards everything is there again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import small_checkpoints
+
+CODE = """
+import sys
+from llmbench import registry
+from llmbench.adapter import Materials, Passage, Request
+model = registry.make(registry.resolve("hf:{folder}"), Materials())
+list(model.score([Passage("The kettle said nothing.")]))
+list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
+print(sorted(name for name in ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor") if name in sys.modules))
+{more}
+"""
+AFTER = """
+import torch
+assert torch.distributed.is_available()
+from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+assert TransformGetItemToIndex.__module__.startswith("torch._dynamo")
+assert type(sys.modules["torch._dynamo"]).__name__ == "module"
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2)).tolist() == [2.0, 2.0]
+from transformers import masking_utils
+with masking_utils.TransformGetItemToIndex():
+    assert torch.arange(3)[torch.tensor(1)] == 1
+linear = torch.nn.Linear(3, 3)
+assert linear.weight.abs().sum() > 0
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return small_checkpoints.gpt2(tmp_path_factory.mktemp("checkpoint"))
+
+
+def test_nothing_is_loaded_that_scoring_does_not_use_and_all_of_it_works_later(folder):
+    done = run(CODE.format(folder=folder, more=AFTER))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
