@@ -212,7 +212,7 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
     snapshots = Snapshots(folder.with_suffix(".partial"))
     before = evaluate() if stage.checkpoint.id is not None else None
     log = train(learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
-    facts = _facts(log, before)
+    facts = {**_facts(log, before), "began_with": begin.checkpoint.id if stage.checkpoint.id is not None else None}
     _keep(begin, model, facts, folder)
     snapshots.discard()
     return facts

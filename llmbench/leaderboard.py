@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,6 +245,7 @@ def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
     if losers:
         notes.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
+    notes += [note for name in trained if (note := _transfer(trained[name], headline, beaten))]
     winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
     if winners:
         notes.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
@@ -258,6 +259,17 @@ def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     if headline:
         notes.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
     return notes
+
+
+def _transfer(model: ModelRow, headline: Sequence[Score], beaten: Mapping[str, Sequence[str]]) -> str:
+    """What it brought a fine-tuned model to go on learning, where the one that it began with stands in the same table."""
+    values = {score.model: score.value for score in headline}
+    before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[2]  # of a hub id the last part is the card's name
+    if model.name not in values or before not in values:
+        return ""
+    proof = next((word for one, other, word in ((model.name, before, "better"), (before, model.name, "worse")) if other in beaten.get(one, [])), "")
+    said = f"{proof}, proven on these items" if proof else "which these items do not tell apart"
+    return f"{model.name} went on from {before}: {values[model.name]:.3f} bits/byte after {values[before]:.3f}, {said}."
 
 
 def _join(words: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from llmbench.adapter import Materials, Passage, Request
 model = registry.make(registry.resolve("hf:{folder}"), Materials())
 list(model.score([Passage("The kettle said nothing.")]))
 list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
-print(sorted(name for name in ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor") if name in sys.modules))
+heavy = ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor")
+print(sorted(name for name in heavy if name in sys.modules))
 {more}
 """
 AFTER = """
