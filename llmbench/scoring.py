@@ -253,6 +253,7 @@ def check_logits(logits: Tensor, ids: Tensor) -> None:
 def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logits: bool) -> NDArray[np.float64]:
     """(N, D) rows, or (N, V) logits, and (N,) targets -> (N,) bits. With an escape, an unknown target costs the escape alone."""
     out = np.empty(len(targets))
+    room: Tensor | None = None  # where log-softmax writes, kept from chunk to chunk: new memory for each costs more than the arithmetic
     size, at = (LOGITS_BUDGET // rows.shape[-1] if is_logits else 2 * LEAST_ROWS) or 1, 0
     while at < len(targets):
         logits = rows[at : at + size] if is_logits else model.head(rows[at : at + size])
@@ -262,8 +263,10 @@ def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logi
         if not escaped.all() and int(wanted[~escaped].max()) >= logits.shape[-1]:
             raise ModelError(f"token id {int(wanted.max())} has no logit: there are {logits.shape[-1]}")
         target = torch.from_numpy(np.where(escaped, 0, wanted)).to(logits.device)
-        chosen = logits.gather(1, target[:, None])[:, 0]
-        bits = (torch.logsumexp(logits, dim=1) - chosen).double().cpu().numpy() / math.log(2)
+        if room is None or len(room) < len(logits):
+            room = torch.empty_like(logits)
+        logs = torch._log_softmax(logits, 1, False, out=room[: len(logits)])  # the public log_softmax takes no `out`
+        bits = logs.gather(1, target[:, None])[:, 0].double().cpu().numpy() / -math.log(2)
         if np.isnan(bits).any():
             raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
         bits = np.maximum(bits, 0.0)
