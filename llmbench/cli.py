@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +58,19 @@ def main() -> None:
         click.echo(f"llmbench: {error.filename or 'the system'}: {error.strerror or error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def entry() -> None:
+    """`main`, and out: nothing is left to be done then, and some libraries take half a second to say goodbye."""
+    try:
+        main()
+    except SystemExit as ended:
+        if "torch" not in sys.modules:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever read it has gone
+                stream.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 0)
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
@@ -349,4 +363,4 @@ def _print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -21,6 +21,13 @@ UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "libro
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
 DRAWS = ("normal_", "uniform_", "kaiming_uniform_")
+SYMBOLS = "torch.fx.experimental.symbolic_shapes"  # brings sympy; on the meta device it is asked about plain numbers only
+PLAIN: dict[str, Callable[[Any], Any]] = {  # what it answers to these
+    **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true"), bool),
+    "guarding_hint_or_throw": lambda value: value,
+    "has_guarding_hint": lambda value: True,
+    "is_nested_int": lambda value: False,
+}
 MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators that say something to the compiler and change nothing without it
 
 
@@ -108,7 +115,7 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        for other in (COMPILER, INDEXING):
+        for other in (SYMBOLS,) if self.__name__ == SYMBOLS else (COMPILER, INDEXING):
             if isinstance(sys.modules.get(other), _StandIn):
                 del sys.modules[other]
         return getattr(importlib.import_module(self.__name__), name)
@@ -119,7 +126,23 @@ def _mark(fn: Any = None, *arguments: Any, **given: Any) -> Any:
 
 
 def _stand_ins() -> dict[str, ModuleType]:
-    """For the compiler, where it is not loaded yet."""
-    if COMPILER in sys.modules:
-        return {}
-    return {COMPILER: _StandIn(COMPILER, dict.fromkeys(MARKS, _mark)), INDEXING: _StandIn(INDEXING, {"TransformGetItemToIndex": _Indexing})}
+    """For what is not loaded yet."""
+    own: dict[str, dict[str, Any]] = {
+        COMPILER: dict.fromkeys(MARKS, _mark),
+        INDEXING: {"TransformGetItemToIndex": _Indexing},
+        SYMBOLS: {name: _plain_or_real(name, answer) for name, answer in PLAIN.items()},
+    }
+    return {
+        name: _StandIn(name, given) for name, given in own.items() if name not in sys.modules and (name == SYMBOLS or COMPILER not in sys.modules)
+    }
+
+
+def _plain_or_real(name: str, answer: Callable[[Any], Any]) -> Callable[..., Any]:
+    def asked(value: Any, *arguments: Any, **given: Any) -> Any:
+        if isinstance(value, bool | int | float):
+            return answer(value)
+        if isinstance(sys.modules.get(SYMBOLS), _StandIn):
+            del sys.modules[SYMBOLS]
+        return getattr(importlib.import_module(SYMBOLS), name)(value, *arguments, **given)
+
+    return asked

@@ -15,7 +15,7 @@ from llmbench.adapter import Materials, Passage, Request
 model = registry.make(registry.resolve("hf:{folder}"), Materials())
 list(model.score([Passage("The kettle said nothing.")]))
 list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
-heavy = ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor")
+heavy = ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor", "sympy")
 print(sorted(name for name in heavy if name in sys.modules))
 {more}
 """
@@ -29,6 +29,8 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2)).tolist() =
 from transformers import masking_utils
 with masking_utils.TransformGetItemToIndex():
     assert torch.arange(3)[torch.tensor(1)] == 1
+from torch.fx.experimental.symbolic_shapes import guard_or_false
+assert type(sys.modules["torch.fx.experimental.symbolic_shapes"]).__name__ == "module"
 linear = torch.nn.Linear(3, 3)
 assert linear.weight.abs().sum() > 0
 """
