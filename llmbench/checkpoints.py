@@ -16,13 +16,23 @@ from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights.
 TRAINER_SOURCES = (
-    *("training.py", "muon.py", "snapshots.py", "scoring.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
+    *("training.py", "muon.py", "snapshots.py", "scoring.py", "causal_blocks.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
     *("models/network.py", "adapters/network.py"),
 )
 
 
 # The same for checkpoints of transformers' own architectures.
-FINETUNING_SOURCES = ("finetuning.py", "training.py", "muon.py", "snapshots.py", "scoring.py", "data.py", "body_and_head.py", "byte_spans.py")
+FINETUNING_SOURCES = (
+    "finetuning.py",
+    "training.py",
+    "muon.py",
+    "snapshots.py",
+    "scoring.py",
+    "causal_blocks.py",
+    "data.py",
+    "body_and_head.py",
+    "byte_spans.py",
+)
 
 
 def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials) -> Path:

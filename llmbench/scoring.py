@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Passage, Window
+from llmbench.causal_blocks import CausalBlocks
 from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
@@ -90,7 +91,7 @@ class _Line:
 def score(model: TokenModel, passages: Sequence[Passage], window: Window = Window(), budget: int = TOKEN_BUDGET) -> Iterator[Ledger]:
     """The ledgers of `passages`, in order. The result depends neither on their order nor on `budget`, beyond float rounding."""
     lines = [_line(model, passage) for passage in passages]
-    with torch.inference_mode():
+    with torch.inference_mode(), CausalBlocks():
         if model.context is None and model.carries:
             _score_carried(model, lines, budget)
         else:

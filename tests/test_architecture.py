@@ -20,7 +20,7 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 # has a lazy front door to `api`; it is looked at apart.
 LEVELS = """
 errors
-ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports
+ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports causal_blocks
 adapter data card ranking spelling metrics.likelihood
 vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
@@ -42,7 +42,7 @@ DRAWING = {"leaderboard", "renderers", *(name for name in FILES if name.startswi
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
-    *("training", "muon", "snapshots", "finetuning", "loading", "light_imports", "body_and_head", "adapters.huggingface"),
+    *("training", "muon", "snapshots", "finetuning", "loading", "light_imports", "causal_blocks", "body_and_head", "adapters.huggingface"),
     *(name for name in FILES if name.startswith("models.")),
 }
 HEAVY = ("torch", "transformers", "pandas", "numpy", "scipy", "pyarrow", "pydantic", "safetensors")
