@@ -25,6 +25,12 @@ class Parts:
     def __init__(self, module: nn.Module, head: Head, plain: bool):
         self.module, self.head, self.plain = module, head, plain
 
+    @property
+    def matrix(self) -> Tensor | None:
+        """The head as a (V, D) matrix, where it is that and nothing else."""
+        layer = self.head if self.plain else None
+        return layer.weight if type(layer) is nn.Linear and layer.bias is None else None
+
     def body(self, ids: Tensor, **given: Any) -> Tensor:
         rows: Tensor = self.module(input_ids=ids, **given)[0]
         return rows

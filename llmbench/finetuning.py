@@ -162,6 +162,7 @@ class _Scored:
 
     escape, carries, splits = 0.0, False, True
     ends: tuple[int, ...] = ()
+    matrix = None
 
     def __init__(self, learner: _Learner):
         self.learner, self.context, self.device = learner, learner.context, learner.device

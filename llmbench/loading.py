@@ -59,6 +59,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
             _whole(found, where)
         if whole is not checkpoint:
             model = importlib.import_module("peft").PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
+        fuse(model)
         model = model.to(device).eval()
     except ModuleNotFoundError as error:
         raise ModelError(f"loading it needs the package {error.name}", where=where, hint=f"pip install {error.name}") from None
@@ -83,6 +84,14 @@ def quiet() -> None:
     logging = importlib.import_module("transformers.utils.logging")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def fuse(model: torch.nn.Module) -> None:
+    """GPT-2's activation (the tanh form of GELU, Hendrycks & Gimpel 2016) in one pass over memory instead of eight; the same to rounding."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if type(child).__name__ == "NewGELUActivation":
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
 def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:

@@ -93,6 +93,11 @@ class TokenAdapter(Adapter):
         scoring.check_logits(logits, ids)
         return logits[:, -1]
 
+    @property
+    def matrix(self) -> Tensor | None:
+        """The head as a (V, D) matrix, where it is that and nothing else: head(rows) == rows @ matrix.T."""
+        return None
+
     # What llmbench does with it ----------------------------------------------------------------------------------------
 
     @property

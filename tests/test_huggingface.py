@@ -477,3 +477,16 @@ def test_the_real_llama_says_the_same_alone_and_in_a_batch(stories):
     assert said(stories, requests) == [said(stories, [request])[0] for request in requests]
     sampled = [replace(request, temperature=0.8, seed=i) for i, request in enumerate(requests)]
     assert said(stories, sampled) == [said(stories, [request])[0] for request in sampled]
+
+
+def test_the_fused_activation_is_gpt2s_own(folders):
+    from transformers.activations import NewGELUActivation
+
+    values = torch.linspace(-12, 12, 20_001)
+    assert torch.allclose(torch.nn.GELU(approximate="tanh")(values), NewGELUActivation()(values), atol=2e-6)
+    plain = GPT2LMHeadModel.from_pretrained(folders["gpt2"]).eval()
+    fused = load(folders["gpt2"])
+    assert {type(module).__name__ for module in fused.model.modules()} & {"NewGELUActivation", "GELU"} == {"GELU"}
+    ids = torch.arange(3, 20)[None]
+    with torch.inference_mode():
+        assert torch.allclose(fused.logits(ids), plain(ids).logits, rtol=1e-4, atol=1e-4)

@@ -230,3 +230,20 @@ def test_a_tokenizer_that_changes_or_gives_away_text_is_refused():
     for cheat in (Lowers(), FreeWords()):
         with pytest.raises(Unsupported, match="lossy tokenizer"):
             list(cheat.score([Passage("Two Words")]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 300])
+def test_a_plain_head_multiplied_the_other_way_round_charges_the_same(count):
+    torch.manual_seed(0)
+    rows, matrix = torch.randn(count, 8), torch.randn(scoring.WIDE + 3, 8)
+    targets = np.random.default_rng(0).integers(0, len(matrix), count)
+    want = -torch.log_softmax(rows.double() @ matrix.double().T, 1)[torch.arange(count), torch.from_numpy(targets)].numpy() / math.log(2)
+    assert np.allclose(scoring._charge_by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_plain_head_says_what_is_wrong_as_any_other_does():
+    rows, matrix = torch.randn(2, 8), torch.randn(scoring.WIDE, 8)
+    with pytest.raises(ModelError, match="has no logit"):
+        scoring._charge_by_columns(matrix, rows, np.array([0, scoring.WIDE]))
+    with pytest.raises(ModelError, match="NaN"):
+        scoring._charge_by_columns(matrix, rows * float("inf"), np.array([0, 1]))

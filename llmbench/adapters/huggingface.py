@@ -134,6 +134,10 @@ class CausalLM(Pretrained, TokenAdapter):
     def splits(self) -> bool:
         return self.parts is not None
 
+    @property
+    def matrix(self) -> Tensor | None:
+        return self.parts.matrix if self.parts is not None else None
+
     def logits(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
         return logits
