@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import data, hub, pretrained, registry
+from llmbench import data, hub, machine, pretrained, registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.card import Card
 from llmbench.data import Text
@@ -61,6 +61,7 @@ def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any
 
 def load_with_materials(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter, Materials]:
     """The same, and what the model was made from."""
+    machine.keep_freed_memory()
     card = find(spec)
     stuff = materials(given or {}, card, **options)
     with model_errors(card.name):

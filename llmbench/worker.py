@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import record, registry
+from llmbench import machine, record, registry
 from llmbench.adapter import Adapter, Materials, ModelInfo, default_cache
 from llmbench.card import Card
 from llmbench.data import Document, Text
@@ -91,6 +91,7 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early."""
+    machine.keep_freed_memory()
     card = Card.model_validate_json(json.dumps(job["card"]))
     tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
     texts = {role: read_text(row) for role, row in job["texts"].items()}
