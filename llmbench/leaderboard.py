@@ -129,9 +129,17 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("llmbench", record.llmbench),
     ]
     tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if s.metric in HEADLINES)]
-    failures = [failure.model_copy(update=_short_texts(failure)) for failure in record.failures]
+    failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, _cut(value, NAME_CHARACTERS)) for key, value in facts]
     return Board(_cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models)
+
+
+def _joined(failures: Sequence[Failure]) -> list[Failure]:
+    """One row for what a model could not do for one and the same reason in several tasks."""
+    tasks: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        tasks.setdefault((failure.model, failure.reason, failure.message, failure.hint), []).append(failure)
+    return [same[0].model_copy(update={"task": ", ".join(failure.task for failure in same)}) for same in tasks.values()]
 
 
 def _short_texts(failure: Failure) -> dict[str, str]:

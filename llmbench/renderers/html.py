@@ -6,7 +6,7 @@ import unicodedata
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from llmbench.leaderboard import Board, Cell, Table, stage_title
+from llmbench.leaderboard import Board, Cell, Column, Table, stage_title
 
 _environment = Environment(
     loader=PackageLoader("llmbench.renderers", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -18,9 +18,14 @@ KEPT = "\n\t\u200c\u200d"  # joiners, which some scripts need, as some need wide
 def render(board: Board) -> str:
     """The page."""
     page: str = _environment.get_template("board.html.jinja").render(
-        board=board, stage_title=stage_title, bar=bar, sort_key=sort_key, visible=visible
+        board=board, columns=_columns(board), stage_title=stage_title, bar=bar, sort_key=sort_key, visible=visible
     )
     return page
+
+
+def _columns(board: Board) -> list[Column]:
+    """What any table shows, once."""
+    return list(dict.fromkeys(column for table in board.tables for column in table.columns))
 
 
 def bar(table: Table, cell: Cell) -> dict[str, float] | None:
