@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +86,24 @@ def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None
     if stage.checkpoint.learns == "domain" and materials.domain is not None:
         return materials.domain, materials.domain_valid
     return materials.train, materials.valid
+
+
+@contextmanager
+def placed(folder: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `folder` once all is on the disk; of two processes that make the same one, the second's is dropped."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        yield beside
+        for file in beside.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        beside.chmod(0o755)
+        try:
+            beside.rename(folder)
+        except OSError:  # somebody else was quicker, with the same key and so the same model
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

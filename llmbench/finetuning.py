@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,17 +21,17 @@ import torch
 from torch import Tensor
 
 from llmbench import body_and_head, pretrained, scoring
-from llmbench.adapter import Materials, Passage, Window
+from llmbench.adapter import Materials, Window
 from llmbench.byte_spans import ByteTokenizer
 from llmbench.card import Lora, NewCheckpoint, Stage
-from llmbench.checkpoints import learnt, trained_folder
-from llmbench.data import Text, block_edges
+from llmbench.checkpoints import learnt, placed, trained_folder
+from llmbench.data import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.loading import Loaded, load, quiet
 from llmbench.models.network import Network
 from llmbench.pretrained import Checkpoint
-from llmbench.snapshots import Snapshots, TrainingLog
-from llmbench.training import Course, train
+from llmbench.snapshots import Snapshots
+from llmbench.training import Course, train, valid_passages
 from llmbench.vocabulary import Tokens
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
@@ -202,7 +201,7 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
         torch.manual_seed(materials.seed)
         model = _with_lora(model, stage.checkpoint.lora, stage.name)
     learner = _Learner(begin, model)
-    passages = [piece for document in valid.documents for piece in _pieces(document.text)]
+    passages = valid_passages(valid)
     size = max(1, valid.bytes)
 
     def evaluate() -> float:
@@ -211,26 +210,13 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
     ends = np.asarray(begin.ends[:1], dtype=np.int64)
     documents = [np.concatenate([learner._text.encode(document.text).ids, ends]) for document in text.documents]
     snapshots = Snapshots(folder.with_suffix(".partial"))
-    before = evaluate() if stage.checkpoint.id is not None else None
+    goes_on = stage.checkpoint.id is not None
+    before = [(0, evaluate())] if goes_on else []  # the curve's point at step 0: the checkpoint before it was fine-tuned
     log = train(learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
-    facts = {**_facts(log, before), "began_with": begin.checkpoint.id if stage.checkpoint.id is not None else None}
+    facts = {**log.facts(before), "began_with": begin.checkpoint.id if goes_on else None}
     _keep(begin, model, facts, folder)
     snapshots.discard()
     return facts
-
-
-def _pieces(text: str) -> list[Passage]:
-    """A long validation document in blocks, each from a fresh context, so that they can be scored side by side."""
-    raw, edges = text.encode(), block_edges(text)
-    if len(raw) < 8192:
-        return [Passage(text)]
-    return [Passage(raw[a:b].decode()) for a, b in zip(edges, edges[1:], strict=False)]
-
-
-def _facts(log: TrainingLog, before: float | None) -> dict[str, Any]:
-    """`curve`: bits per byte of the validation text by step; the point at step 0 is the checkpoint before it was fine-tuned."""
-    curve = ([[0, before]] if before is not None else []) + [list(point) for point in log.curve]
-    return {"seconds": round(log.seconds, 2), "steps": log.steps, "best_step": log.best[0], "curve": curve}
 
 
 def _with_lora(model: Any, lora: Lora, where: str) -> Any:
@@ -253,25 +239,11 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
 
 
 def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> None:
-    """Write the checkpoint beside its place and rename it. LoRA's matrices are merged; they are kept in `lora/` as well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-    try:
+    """Write the checkpoint. LoRA's matrices are merged; they are kept in `lora/` as well."""
+    with placed(folder) as beside:
         if hasattr(model, "merge_and_unload"):
             model.save_pretrained(beside / "lora")
             model = model.merge_and_unload()
         model.save_pretrained(beside)
         begin.tokenizer.save_pretrained(beside)
         (beside / FACTS).write_text(json.dumps({"training": facts, "weights_sha256": pretrained.weights_sha256(beside)}), encoding="utf-8")
-        for file in beside.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        try:
-            beside.chmod(0o755)
-            beside.rename(folder)
-        except OSError:  # somebody else was quicker, with the same key and so the same model
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

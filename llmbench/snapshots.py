@@ -32,6 +32,11 @@ class TrainingLog:
     def best(self) -> tuple[int, float]:
         return min(self.curve, key=lambda point: point[1])
 
+    def facts(self, before: Sequence[tuple[int, float]] = ()) -> dict[str, Any]:
+        """As the record has it; `before`: points of the curve from before the training."""
+        curve = [list(point) for point in (*before, *self.curve)]
+        return {"seconds": round(self.seconds, 2), "steps": self.steps, "best_step": self.best[0], "curve": curve}
+
 
 @dataclass
 class Work:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmbench.adapter import Progress
+from llmbench.adapter import Passage, Progress
 from llmbench.card import Recipe
+from llmbench.data import Text, block_edges
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.network import Network, State
 from llmbench.muon import Muon
@@ -22,6 +23,7 @@ from llmbench.snapshots import Snapshots, TrainingLog, Work
 
 SNAPSHOT_EVERY = 60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
 LAST = ("output", "lm_head")  # what the layer that gives the logits is called
+LONG = 8192  # bytes of a validation document that is cut into blocks
 IGNORE = -100  # cross_entropy's own mark for rows that do not count
 Batch = tuple[Tensor, Tensor, Tensor | None]  # (B, T) ids, (B, T) targets, and what the network is to start from
 
@@ -73,6 +75,16 @@ def train(network: Network, documents: Sequence[NDArray[np.int64]], course: Cour
     network.load_state_dict(work.best)
     network.eval()
     return log
+
+
+def valid_passages(valid: Text) -> list[Passage]:
+    """A validation text to be scored again and again: a long document in blocks, each from a fresh context, so that they run side by side."""
+    passages: list[Passage] = []
+    for document in valid.documents:
+        raw = document.text.encode()
+        edges = block_edges(document.text) if len(raw) >= LONG else [0, len(raw)]
+        passages += [Passage(raw[a:b].decode()) for a, b in zip(edges, edges[1:], strict=False)]
+    return passages
 
 
 def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,16 +20,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llmbench.adapter import Materials, ModelInfo, Passage, Window
+from llmbench.adapter import Materials, ModelInfo, Window
 from llmbench.card import NetworkSpec, VocabularySpec
-from llmbench.checkpoints import checkpoint_folder
-from llmbench.data import block_edges
+from llmbench.checkpoints import checkpoint_folder, placed
 from llmbench.errors import UsageError
 from llmbench.imports import load_object, source_files
 from llmbench.models.network import Network, State
-from llmbench.snapshots import Snapshots, TrainingLog
+from llmbench.snapshots import Snapshots
 from llmbench.token_adapter import TokenAdapter, Tokens
-from llmbench.training import Course, train
+from llmbench.training import Course, train, valid_passages
 from llmbench.vocabulary import Vocabulary
 
 
@@ -130,7 +127,7 @@ def _train(arguments: Mapping[str, Any], materials: Materials, partial: Path) ->
     vocabulary = Vocabulary.learn((document.text for document in text.documents), vocabulary_spec.splitter, vocabulary_spec.size)
     adapter = NetworkAdapter(_build(spec, vocabulary, materials.seed), vocabulary, source=_source(spec))
     adapter.to(materials.device)
-    passages = [piece for document in valid.documents for piece in _pieces(document.text)]
+    passages = valid_passages(valid)
 
     def evaluate() -> float:
         return sum(ledger.total() for ledger in adapter.score(passages, Window("half"))) / max(1, valid.bytes)
@@ -139,45 +136,20 @@ def _train(arguments: Mapping[str, Any], materials: Materials, partial: Path) ->
     documents = [vocabulary.encode(document.text).ids for document in text.documents]
     log = train(adapter.network, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
     snapshots.discard()
-    adapter.training = _training_facts(log)
+    adapter.training = log.facts()
     return adapter
 
 
-def _training_facts(log: TrainingLog) -> dict[str, Any]:
-    return {"seconds": round(log.seconds, 2), "steps": log.steps, "best_step": log.best[0], "curve": [list(point) for point in log.curve]}
-
-
-def _pieces(text: str) -> list[Passage]:
-    """A long validation document in blocks, each from a fresh context, so that they can be scored side by side."""
-    raw, edges = text.encode(), block_edges(text)
-    if len(raw) < 8192:
-        return [Passage(text)]
-    return [Passage(raw[a:b].decode()) for a, b in zip(edges, edges[1:], strict=False)]
-
-
 def _save(adapter: NetworkAdapter, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-    try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in adapter.network.state_dict().items()}, beside / "model.safetensors"
-        )
+    with placed(folder) as beside:
+        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in adapter.network.state_dict().items()}
+        save_file(weights, beside / "model.safetensors")
         facts = {
             "vocabulary": adapter.vocabulary.to_json(),
             "training": adapter.training,
             "weights_sha256": hashlib.sha256((beside / "model.safetensors").read_bytes()).hexdigest(),
         }
         (beside / "config.json").write_text(json.dumps(facts), encoding="utf-8")
-        for file in beside.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        try:
-            beside.rename(folder)
-        except OSError:  # somebody else was quicker, with the same key and so the same model
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _load(folder: Path, spec: NetworkSpec) -> NetworkAdapter | None:

@@ -165,7 +165,7 @@ def bare(name: str, data: Path) -> None:
 
 
 def _batches(adapter, passages, size):
-    """The windows of the passages as padded ids, longest first, `size` or a token budget at a time."""
+    """The windows of the passages as padded ids, longest first, `size` at a time or as many as the scorer takes."""
     import torch
 
     from llmbench import scoring
@@ -174,10 +174,11 @@ def _batches(adapter, passages, size):
     context = adapter.context
     jobs = [(line, piece) for line in lines for piece in scoring.windows(len(line.ids), line.first, context, context)]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
-    batches = []
+    batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
         longest = jobs[0][1].b - jobs[0][1].a
-        count = size or max(1, scoring.TOKEN_BUDGET // longest)
+        count = size or max(1, scoring._budget(adapter, width) // longest)
+        width = adapter.hidden(torch.tensor([adapter.start])).shape[-1]
         ids = torch.zeros(len(jobs[:count]), longest, dtype=torch.long)
         for row, (line, piece) in enumerate(jobs[:count]):
             ids[row, : piece.b - piece.a] = torch.from_numpy(line.ids[piece.a : piece.b])

@@ -39,10 +39,10 @@ def _bare_windows(model, passages):
     lines = [scoring._line(model, passage) for passage in passages]
     jobs = [(line, p) for line in lines for p in scoring.windows(len(line.ids), line.first, model.context, Window().stride(model.context))]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
-    batches = []
+    batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
-        size = max(1, scoring.TOKEN_BUDGET // (jobs[0][1].b - jobs[0][1].a))
-        batch, jobs = jobs[:size], jobs[size:]
+        size = max(1, scoring._budget(model, width) // (jobs[0][1].b - jobs[0][1].a))
+        batch, jobs, width = jobs[:size], jobs[size:], model.hidden(torch.tensor([model.start])).shape[-1]
         longest = max(p.b - p.a for _, p in batch)
         ids = torch.full((len(batch), longest), model.start[0])
         for row, (line, p) in enumerate(batch):
