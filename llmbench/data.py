@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from llmbench.errors import UsageError, did_you_mean
 
-BUILT_IN = {"fables": ("fables.jsonl", "5aa5391c22de8b304dde63505b56483106914b96fbc1cec341526da980f1cfbf")}
+BUILT_IN = {"fables": ("fables.jsonl", "a0cf577a3c01626724432bfdf5f2a0fedaa64d268c7f31b8bfd7200ee0433657")}
 OVERLAP_BYTES = 50
 LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 

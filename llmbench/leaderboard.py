@@ -261,6 +261,9 @@ def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         notes.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
     if found.smallest_visible is not None:
         notes.append(f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been proven here (median over pairs).")
+    items = headline[0].n if headline else 0
+    if found.items_needed is not None and items < found.items_needed:
+        notes.append(f"{items} items are too few to prove any difference between so many models: {found.items_needed} would be needed.")
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         notes.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")

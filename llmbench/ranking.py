@@ -33,6 +33,7 @@ def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
             "smallest_visible": result.smallest_visible,
+            "items_needed": result.items_needed,
             "left_out": sorted(score.model for score in rows if score.model not in ranked),
             "better_than": {name: sorted(others) for name, others in result.better_than.items()},
         }

@@ -100,9 +100,12 @@ class Machine(Row):
 
 
 class TaskNotes(Row):
-    """What the items of a task prove: the smallest visible difference in bits per byte, and who is better than whom."""
+    """What the items of a task prove: the smallest visible difference in bits per byte, who is better than whom, and how many items it takes
+    for anything to be proven.
+    """
 
     smallest_visible: Number | None = None
+    items_needed: int | None = None
     better_than: dict[str, list[str]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
 

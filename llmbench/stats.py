@@ -98,11 +98,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Ranking:
-    """`rank`: for each name the best and worst rank that the data allow; `smallest_visible`: see `rank_sets`."""
+    """`rank`: for each name the best and worst rank that the data allow; `smallest_visible`, `items_needed`: see `rank_sets`."""
 
     rank: dict[str, tuple[int, int]]
     better_than: dict[str, set[str]]
     smallest_visible: float | None
+    items_needed: int
 
 
 def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: float = 1 - LEVEL, seed: int = 0) -> Ranking:
@@ -110,7 +111,8 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
     1 + (names significantly better) to K - (names significantly worse).
 
     `items`: name -> B_i over the same items for all. `smallest_visible` is the median over pairs of the half width of the paired
-    interval at Holm's first level, in units of the ratio: about the smallest difference that could have been proven.
+    interval at Holm's first level, in units of the ratio: about the smallest difference that could have been proven. With fewer than
+    `items_needed` items none could be, however large: of m items the smallest p is 2^(1 - m).
     """
     names = list(items)
     bits = {name: np.asarray(items[name], dtype=np.float64) for name in names}
@@ -126,9 +128,12 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
             better[lead].add(rest)
     count = len(names)
     rank = {name: (1 + sum(name in better[other] for other in names), count - len(better[name])) for name in names}
+    needed = math.ceil(1 - math.log2(strictest))
+    if len(n) < needed:
+        return Ranking(rank, better, None, needed)
     widths = [_pair_width(bits[a], bits[b], n, 1 - strictest) for a, b in pairs]
     known = [width for width in widths if width is not None]
-    return Ranking(rank, better, float(np.median(known)) if known else None)
+    return Ranking(rank, better, float(np.median(known)) if known else None, needed)
 
 
 def _pair_width(a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], level: float) -> float | None:

@@ -129,6 +129,9 @@ def test_the_built_in_tales_hold_what_is_promised():
     letters = data.load("letters", "fables", select={"part": "letters"})
     assert 0.15 < letters.bytes / everything.bytes < 0.25
     assert overlap_share(parts["test"], parts["train"]) == 0.0
+    domain = {split: data.load(split, "fables", select={"part": "letters", "split": split}) for split in ("train", "test")}
+    assert len(domain["test"].documents) >= 16  # enough for ranks between as many models as a board has
+    assert overlap_share(domain["test"], domain["train"]) == overlap_share(domain["test"], parts["train"]) == 0.0
     assert len({document.text for document in everything.documents}) == len(everything.documents)
 
 

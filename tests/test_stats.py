@@ -81,6 +81,19 @@ def test_rank_sets_separate_what_is_proven_and_join_what_is_not():
 def test_two_items_can_prove_no_rank():
     found = rank_sets({"a": [1.0, 1.0], "b": [9.0, 9.0]}, [1.0, 1.0])
     assert found.rank == {"a": (1, 2), "b": (1, 2)}
+    assert found.smallest_visible is None
+
+
+@pytest.mark.parametrize("models", [2, 3, 10, 25])
+def test_with_the_items_needed_and_not_one_fewer_something_can_be_proven(models):
+    def ranking(count):
+        size = np.full(count, 100.0)
+        return rank_sets({f"m{i}": size * (1 + i) for i in range(models)}, size)
+
+    needed = ranking(3).items_needed
+    assert all(ranking(needed).better_than[f"m{i}"] for i in range(models - 1))
+    assert not any(ranking(needed - 1).better_than.values())
+    assert ranking(needed - 1).smallest_visible is None
 
 
 def test_verdicts():
