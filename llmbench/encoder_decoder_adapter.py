@@ -146,13 +146,19 @@ class _Writer:
     start: tuple[int, ...] = ()
     context: int | None = None
     unknown: int | None = None
+    longest_answer: int | None
     caches, pads = True, False
 
     def __init__(self, model: EncoderDecoderAdapter):
         self.model, self.ends, self.device, self.opens = model, model.ends, model.device, model.opens
+        self.longest_answer = None if model.context is None else model.context - len(model.start) + 1
 
     def encode(self, text: str) -> Tokens:
-        return Tokens.of(ids := self.model.encode_source(text), [b""] * len(ids))
+        """The source; of one that is too long the beginning, with the end symbol that stands behind it."""
+        ids, most = self.model.encode_source(text), self.model.source_context
+        if most is not None and len(ids) > most:
+            ids = [*ids[: most - 1], ids[-1]]
+        return Tokens.of(ids, [b""] * len(ids))
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.model.decode(ids)

@@ -30,6 +30,7 @@ class TokenModel(Protocol):
     ends: tuple[int, ...]
     unknown: int | None
     opens: bytes
+    longest_answer: int | None
 
     @property
     def device(self) -> str: ...
@@ -61,7 +62,7 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
 
 
 def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
-    state, logits, position = _prefill(model, answers, model.context)
+    state, logits, position = _prefill(model, answers)
     while True:
         values = _finite(logits.double().cpu().numpy())
         chosen = []
@@ -73,16 +74,18 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
         if all(answer.finish for answer in answers):
             return
         if model.caches and model.context is not None and position >= model.context:
-            state, logits, position = _prefill(model, answers, max(1, model.context // 2))  # the cache is full: go on from the last half of it
+            for answer in answers:  # the cache is full; whose row is not goes on as it would alone
+                answer.make_room(model.context)
+            state, logits, position = _prefill(model, answers)
         else:
             with torch.inference_mode():
                 state, logits = model.step(state, torch.tensor(chosen, device=model.device))
             position += 1
 
 
-def _prefill(model: TokenModel, answers: Sequence[_Answer], most: int | None) -> tuple[Any, Tensor, int]:
-    """State, logits and the longest row's place after reading each answer's last `most` ids; shorter rows are padded on the left."""
-    lines = [answer.line if most is None else answer.line[-most:] for answer in answers]
+def _prefill(model: TokenModel, answers: Sequence[_Answer]) -> tuple[Any, Tensor, int]:
+    """State, logits and the longest row's place after reading what each answer holds; shorter rows are padded on the left."""
+    lines = [answer.line[answer.begin :] for answer in answers]
     lengths = [len(line) for line in lines]
     longest = max(lengths)
     ids = torch.tensor([line[:1] * (longest - len(line)) + line for line in lines], device=model.device)
@@ -127,6 +130,7 @@ class _Answer:
         self.line = [*self.model.start, *self.model.encode(self.request.prompt).ids.tolist()]
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
+        self.begin = 0 if self.model.context is None else max(0, len(self.line) - self.model.context)  # of what the model still holds
         self.rng = np.random.default_rng(self.request.seed)
         self.reader = codecs.getincrementaldecoder("utf-8")("replace")
         self.held = ""  # text that may yet turn out to begin a stop string
@@ -139,6 +143,11 @@ class _Answer:
         prompt = self.line[len(self.model.start) :]
         alone: list[int] = self.model.encode(text).ids.tolist()
         return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
+
+    def make_room(self, context: int) -> None:
+        """Forget the first half of a context that the last symbol no longer fits in."""
+        if len(self.line) - self.begin > context:
+            self.begin = len(self.line) - max(1, context // 2)
 
     def choose(self, logits: NDArray[np.float64]) -> int:
         """The next id, appended to the line; rows that are done go on silently, to keep the batch whole."""
@@ -161,7 +170,8 @@ class _Answer:
         if self.made == 1 and not request.prompt:
             data = data.removeprefix(self.model.opens)
         most = len(self.forced) if self.forced is not None else request.max_tokens or 4 * (request.max_bytes or 0)
-        full = most is not None and self.made >= most
+        longest = self.model.longest_answer
+        full = (most is not None and self.made >= most) or (longest is not None and self.made >= longest)
         self.held += self.reader.decode(data, final=ended or full)
         if ended:
             self.finish = "stop"

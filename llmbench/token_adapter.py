@@ -40,6 +40,7 @@ class TokenAdapter(Adapter):
     unknown: int | None = None
     escape: float = 0.0
     opens: bytes = b""
+    longest_answer: int | None = None  # symbols; a model that goes on for ever sets none
     name: str = ""
     family: str = ""
     tokenizer: str = ""

@@ -182,10 +182,17 @@ PROMPTS = ("The kettle", "It", "An unbelievable kettle, thought the tap, and dri
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_answers_do_not_depend_on_the_batch(models, name, temperature):
     prompts = PROMPTS if name in ("gpt2", "llama") else [prompt or "x" for prompt in PROMPTS]
-    requests = [Request(prompt, max_tokens=14, temperature=temperature, seed=i) for i, prompt in enumerate(prompts)]
+    requests = [Request(prompt, max_tokens=45, temperature=temperature, seed=i) for i, prompt in enumerate(prompts)]  # beyond any of their contexts
     together = said(models[name], requests)
     assert together == [said(models[name], [request])[0] for request in requests]
     assert together == said(models[name], requests[::-1])[::-1]
+
+
+def test_an_encoder_decoder_ends_where_its_positions_do_and_reads_the_beginning_of_a_long_source(models):
+    model = models["bart"]
+    answers = list(model.generate([Request("The kettle said nothing. " * 20, max_tokens=200, seed=3, temperature=2.0)]))
+    assert answers[-1].finish in ("stop", "length")
+    assert answers[-1].tokens <= model.context
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
