@@ -20,6 +20,7 @@ from llmbench.vocabulary import Tokens
 
 Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "plain"]
 SPACE = "\u2581"  # ▁, which SentencePiece writes for a space
+LITERAL = "the tokenizer writes \u2581 and a space alike"
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -87,7 +88,7 @@ class ByteTokenizer:
         ids, offsets, _ = self._encode(text)
         pieces = [self.piece(i) for i in ids]
         ends = _exact(pieces, raw)
-        loss = ""
+        loss = LITERAL if ends is not None and SPACE in text and b"".join(pieces) not in (raw, b" " + raw) else ""
         if ends is None:
             loss = self._loss(ids, text)
             ends = _from_offsets(offsets, text, len(ids))
@@ -133,8 +134,8 @@ def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
 
 
 def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64] | None:
-    """End of each piece's bytes in `raw`, where the pieces are the text: as they stand, without the space that was put before, or with ▁
-    where the text itself says ▁. None where they are not.
+    """End of each piece's bytes in `raw`, where the pieces are the text: as they stand, without the space that was put before, or, which is
+    a loss, with a space where the text says ▁. None where they are not.
     """
     joined = b"".join(pieces)
     sizes = np.fromiter((len(piece) for piece in pieces), dtype=np.int64, count=len(pieces))

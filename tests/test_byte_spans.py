@@ -49,7 +49,7 @@ def test_byte_level_and_byte_fallback_account_for_every_byte(tokenizers, name, t
     text_of = tokenizers[name]
     tokens = text_of.encode(text)
     raw = tiles(tokens, text)
-    assert tokens.loss == ""
+    assert bool(tokens.loss) == (name == "llama" and "▁" in text)  # which SentencePiece writes like a space
     for id, start, end in zip(tokens.ids.tolist(), tokens.start, tokens.end, strict=True):
         piece = text_of.piece(id)
         assert raw[start:end] in (piece, piece.removeprefix(b" "), piece.replace(b" ", "▁".encode()), piece.replace(b" ", "▁".encode(), 1))
@@ -63,7 +63,7 @@ def test_any_text_tiles_or_is_known_to_be_lossy(tokenizers, text):
         tokens = text_of.encode(text)
         tiles(tokens, text)
         if name in ("gpt2", "llama", "roberta", "bart"):
-            assert tokens.loss == ""
+            assert bool(tokens.loss) == (name == "llama" and "▁" in text)
         elif not tokens.loss:
             back = text_of.decode(tokens.ids.tolist()).decode().strip(" ")
             assert text_of.tokenizer.decode(tokens.ids.tolist()) == text or back == text.replace("▁", " ").strip(" ")
