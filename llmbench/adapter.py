@@ -44,19 +44,22 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged too."""
+    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged too. Without `start`, no start symbol
+    stands before what is given, as other harnesses have it.
+    """
 
     text: str
     given: str = ""
     id: str = ""
     end: bool = False
+    start: bool = True
 
 
 @dataclass(frozen=True)
 class Request:
     """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or before any of `stop`.
 
-    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling.
+    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling. Without `start`, no start symbol stands before the prompt.
     """
 
     prompt: str
@@ -68,6 +71,7 @@ class Request:
     top_p: float | None = None
     seed: int = 0
     forced: str | None = None
+    start: bool = True
 
     def __post_init__(self) -> None:
         if self.max_tokens is None and self.max_bytes is None and self.forced is None:

@@ -253,6 +253,39 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
 
 
 @cli.command()
+@click.argument("spec")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only the checks of these names.")
+@click.option("--timeout", default=120.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Seconds that one check may take.")
+@_data
+@_seed
+@_device
+@_dtype
+@_threads
+def check(spec: str, as_json: bool, only: tuple[str, ...], timeout: float, data: Mapping[str, str], **where: Any) -> int:
+    """Whether the adapter of SPEC tells the truth: conformance checks, and the certificate they earn."""
+    from llmbench.progress import spinner
+    from llmbench.proof import prove
+
+    _set_threads(where.pop("threads"))
+    with spinner() as progress:
+        report = prove(spec, data, only, timeout, progress, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"])
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        _print_rows(("check", "result", "seconds", "what was tried, or why not"), [_check_row(row) for row in report["checks"]])
+        for level, proof in report["certificate"]["levels"].items():
+            click.echo(f"{level} {proof['state']}{': ' if proof['why'] else ''}{proof['why']}")
+    return 1 if any(row["state"] in ("failed", "error", "timeout") for row in report["checks"]) else 0
+
+
+def _check_row(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    parts = [f"{title}: {row[key]}" for key, title in (("sent", "sent"), ("came", "came"), ("cause", "likely cause")) if row[key]]
+    said = "\n".join([f"rule: {row['rule']}", *parts]) if parts else row["tried"] or row["reason"]
+    return row["name"], row["state"], f"{row['seconds']:.2f}", said
+
+
+@cli.command()
 @click.argument("run_", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--format", "form", default=None, type=click.Choice(["table", "md", "csv", "html"]), help="Print one format instead of writing the files."

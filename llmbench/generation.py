@@ -124,10 +124,13 @@ class _Answer:
     row: int
     request: Request
     line: list[int] = field(init=False)
+    prompt: int = field(init=False)  # how many of these are the prompt's
     finish: Literal["length", "stop"] | None = None
 
     def __post_init__(self) -> None:
-        self.line = [*self.model.start, *self.model.encode(self.request.prompt).ids.tolist()]
+        prompt = self.model.encode(self.request.prompt).ids.tolist()
+        self.line = [*(self.model.start if self.request.start or not prompt else ()), *prompt]
+        self.prompt = len(prompt)
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
         self.begin = 0 if self.model.context is None else max(0, len(self.line) - self.model.context)  # of what the model still holds
@@ -140,7 +143,7 @@ class _Answer:
     def _continuation(self, text: str) -> list[int]:
         """Ids of a text that follows the prompt, encoded with it where the prompt's ids stay what they are."""
         whole: list[int] = self.model.encode(self.request.prompt + text).ids.tolist()
-        prompt = self.line[len(self.model.start) :]
+        prompt = self.line[len(self.line) - self.prompt :]
         alone: list[int] = self.model.encode(text).ids.tolist()
         return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
 

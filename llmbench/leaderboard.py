@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import HEADLINES, Failure, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import HEADLINES, Certificate, Failure, ModelRow, Record, Score, TaskNotes, notes_key
 
 STAGES = {
     0: "Floors",
@@ -108,6 +108,12 @@ COLUMNS = [
     Column("context", "context", "most symbols a prediction can look back on; unlimited where a state is carried"),
     Column("parameters", "parameters", "numbers that were learnt; of the n-gram, counts"),
     Column("training_seconds", "training", "seconds of training on the machine of this run"),
+    Column(
+        "proven",
+        "proven",
+        "certificates: A1 the ledger is consistent, A2 probabilities are normalised and do not look ahead, A3 decoded from its own bits",
+        numeric=False,
+    ),
     Column("overlap", "overlap", "share of the test's 50-byte substrings that occur in the training text"),
 ]
 
@@ -183,6 +189,7 @@ def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),
         "training_seconds": _seconds(model.training.seconds if model.training else None),
+        "proven": Cell(_proven(model.certificate)),
         "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
     }
     for metric in ("byte_perplexity", "word_perplexity", "token_perplexity"):
@@ -239,12 +246,34 @@ def _seconds(value: float | None) -> Cell:
     return Cell("-") if value is None else Cell(f"{value:.0f} s", value)
 
 
+def _proven(certificate: Certificate | None) -> str:
+    """The levels that were earned, or the first that was refused."""
+    if certificate is None:
+        return "-"
+    refused = [level for level, proof in certificate.levels.items() if proof.state == "refused"]
+    if refused:
+        return f"refused {refused[0]}"
+    return " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned") or "-"
+
+
+def _refusals(record: Record, names: Collection[str]) -> list[str]:
+    """A sentence for each model of a table that was refused a certificate: which, and why."""
+    found = []
+    for model in record.models:
+        levels = model.certificate.levels if model.certificate and model.name in names else {}
+        level, proof = next(((level, proof) for level, proof in levels.items() if proof.state == "refused"), ("", None))
+        if proof is not None:
+            found.append(_cut(f"{model.name} is refused certificate {level}, so its numbers are not to be believed: {proof.why}", SAMPLE_CHARACTERS))
+    return found
+
+
 def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """What the table proves, in sentences."""
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
     notes = [_cut(f"{name}: {loss}", SAMPLE_CHARACTERS) for name, loss in losses.items() if loss]
     names = {score.model for score in headline}
+    notes += _refusals(record, names)
     halves = sorted(model.name for model in record.models if model.name in names and model.dtype in ("bfloat16", "float16"))
     if halves:
         notes.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")

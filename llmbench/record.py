@@ -65,6 +65,23 @@ class Training(Row):
     seconds: Number | None = None
 
 
+class Proof(Row):
+    """One level of a certificate: why it is not earned, what was tried, and how long that took."""
+
+    state: Literal["earned", "refused", "not tested"]
+    why: str = ""
+    tried: list[str] = Field(default_factory=list)
+    seconds: Number = 0.0
+
+
+class Certificate(Row):
+    """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See conformance.py."""
+
+    version: int
+    fingerprint: str
+    levels: dict[str, Proof] = Field(default_factory=dict)
+
+
 class ModelRow(Row):
     """A model of the run, as its adapter and its card describe it."""
 
@@ -78,7 +95,7 @@ class ModelRow(Row):
     dtype: str | None = None
     device: str = ""
     fingerprint: str = ""
-    certificate: list[str] | None = None
+    certificate: Certificate | None = None
     training: Training | None = None
     origin: dict[str, Any] | None = None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     overlap: float | None = None

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import llmbench
-from llmbench import machine, record, registry
-from llmbench.adapter import Materials
+from llmbench import certificates, machine, record, registry
+from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card
 from llmbench.checkpoints import learnt
 from llmbench.data import Text, overlap_share
@@ -267,6 +267,8 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
             done.setdefault(name, []).append(task.name)
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
+    for row in models.values():
+        _add_certificate(made, row)
     _add_overlap(made, models, before)
     kept = [failure for failure in before.failures if failure.model in models and failure.model not in names] if before else []
     return Record(
@@ -283,6 +285,15 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         failures=[*kept, *failures],
         notes=Notes.model_validate({"tasks": rank_scores(scores, made.out), "cells": done}),
     )
+
+
+def _add_certificate(made: Plan, row: ModelRow) -> None:
+    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its cells."""
+    if not row.fingerprint:
+        return
+    places = certificates.of_run(made.out, row.name), certificates.of_weights(made.options.cache or default_cache(), row.fingerprint)
+    found = certificates.merge(*(certificates.read(place, row.fingerprint) for place in places))
+    row.certificate = record.Certificate.model_validate(found) if found else None
 
 
 def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:

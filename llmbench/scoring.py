@@ -123,7 +123,8 @@ def _line(model: TokenModel, passage: Passage) -> _Line:
     end = model.ends[:1] if passage.end else ()
     if passage.end and not end:
         raise Unsupported("the model has no end symbol, so it cannot be charged for where a text ends", hint="set `ends`")
-    ids = np.concatenate([np.asarray(model.start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)])
+    start = model.start if passage.start or not len(before) else ()
+    ids = np.concatenate([np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)])
     charged = len(text.ids) + len(end)
     return _Line(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
 
@@ -159,7 +160,10 @@ def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, bu
     jobs: list[tuple[_Line, Piece]] = []
     for line in lines:
         context = len(line.ids) if model.context is None else model.context
-        jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
+        if line.passage.given and 0 < len(line.bits) <= context:  # what is given is read as far back as one window holds it
+            jobs.append((line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first)))
+        else:
+            jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
     jobs.sort(key=lambda job: job[1].a - job[1].b)  # longest first: batches of like lengths, and memory's peak comes at once
     at, width = 0, 0
     while at < len(jobs):

@@ -8,6 +8,7 @@ where there are none, on the types seen once.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -27,8 +28,11 @@ class Speller:
     def __init__(self, examples: Collection[bytes], known: Iterable[bytes]):
         """`examples`: the types q is trained on. `known`: the pieces of V, which never need spelling."""
         self._model = WittenBell([[*piece, END] for piece in sorted(examples)], ORDER, END + 1)
-        ruled_out = math.fsum(2.0 ** self._log2(sorted({*known, b""})))
-        self._log_rest = math.log2(1.0 - ruled_out)
+        self._sorted = sorted({*known, b""})
+        self.known = frozenset(self._sorted)
+        q = 2.0 ** self._log2(self._sorted)
+        self._sums = np.concatenate(([0.0], np.cumsum(q)))
+        self._log_rest = math.log2(1.0 - math.fsum(q))
         self._bits: dict[bytes, float] = {}
 
     def _log2(self, pieces: Sequence[bytes]) -> NDArray[np.float64]:
@@ -46,11 +50,47 @@ class Speller:
         """q(piece), its end included."""
         return float(2.0 ** self._log2([piece])[0])
 
+    def next_byte(self, taken: bytes) -> NDArray[np.float64]:
+        """(257,): q of what follows these bytes of a piece, END among it; known pieces not ruled out."""
+        history = np.frombuffer(taken[-ORDER:].rjust(ORDER, b"\0"), dtype=np.uint8).astype(np.int64)
+        p: NDArray[np.float64] = self._model.distributions(history[None], np.array([min(len(taken), ORDER)])).reshape(-1)
+        return p
+
+    def ruled_out(self, beginning: bytes) -> float:
+        """Sum of q over the known pieces that begin so."""
+        first = bisect_left(self._sorted, beginning)
+        last = bisect_left(self._sorted, beginning + b"\xff" * 8)  # no UTF-8 text holds that byte
+        return float(self._sums[last] - self._sums[first])
+
     def bits(self, piece: bytes) -> float:
         """Bits of spelling `piece`, given that it is in need of spelling."""
         if piece not in self._bits:
             self._bits[piece] = self._log_rest - float(self._log2([piece])[0])
         return self._bits[piece]
+
+
+class SpellReader:
+    """The same probabilities byte by byte, so that pieces can be coded: what may follow the bytes taken so far, END after the last."""
+
+    def __init__(self, speller: Speller):
+        self.speller, self.taken = speller, b""
+        self._inside = 1.0  # q of all pieces that begin with `taken`
+
+    def distribution(self) -> NDArray[np.float64]:
+        """(257,): q of each next byte, and of END, given that the piece is neither known nor empty."""
+        speller, taken = self.speller, self.taken
+        q = self._inside * speller.next_byte(taken)
+        for byte in range(END):
+            q[byte] -= speller.ruled_out(taken + bytes([byte])) if speller.ruled_out(taken) else 0.0
+        q[END] = 0.0 if taken in speller.known else q[END]
+        q = np.maximum(q, 0.0)
+        total = float(q.sum())
+        return np.asarray(q / total, dtype=np.float64)
+
+    def take(self, index: int) -> None:
+        """One more byte; END is not taken."""
+        self._inside *= float(self.speller.next_byte(self.taken)[index])
+        self.taken += bytes([index])
 
 
 def spelling_examples(counts: Mapping[bytes, int], known: Collection[bytes]) -> list[bytes]:

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import machine, record, registry
+from llmbench import certificates, machine, record, registry
 from llmbench.adapter import Adapter, Materials, ModelInfo, default_cache
 from llmbench.card import Card
 from llmbench.data import Document, Text
@@ -32,6 +32,7 @@ from llmbench.suite import TaskSpec
 from llmbench.tasks import Outcome
 
 Emit = Callable[[Mapping[str, Any]], None]
+PROOF_SECONDS = 30.0  # for each check that a run samples
 PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
@@ -120,7 +121,27 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
                 return
         else:
             emit({"event": "cell", "task": task.name, "outcome": "done"})
+    certify(adapter, info, Path(job["out"]), Path(job["options"].get("cache") or default_cache()), report)
     adapter.close()
+
+
+def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: Callable[[str, float, str], None]) -> None:
+    """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back; and note what `llmbench check` has proven."""
+    from llmbench import conformance
+    from llmbench.checks import Subject
+
+    place = certificates.of_run(out, info.name)
+    found = certificates.read(place, info.fingerprint)
+    if found is None:
+        results: list[conformance.Result] = []
+        for result in conformance.run(Subject(adapter), conformance.named(conformance.SAMPLED), PROOF_SECONDS):
+            results.append(result)
+            report("proving", len(results) / len(conformance.SAMPLED), result.name)
+        found = conformance.certificate(results, info.fingerprint)
+    try:
+        record.write_json(place, certificates.merge(found, certificates.read(certificates.of_weights(cache, info.fingerprint), info.fingerprint)))
+    except OSError as error:  # a full disk costs the certificate, not the run
+        sys.stderr.write(f"could not keep the certificate: {error}\n")
 
 
 def load(

@@ -33,6 +33,15 @@ def likelihood(name: str, bits: float, half: float | None, rank: list[int] | Non
     return [score(name, "bits_per_byte", bits, half, rank=rank, **more), score(name, "byte_perplexity", round(2**bits, 4), **more)]
 
 
+def proven(wrong: str = "") -> dict[str, Any]:
+    """A certificate with everything earned, or with A2 refused."""
+    states = {"A1": "earned", "A2": "refused", "A3": "refused"} if wrong else dict.fromkeys(("A1", "A2", "A3"), "earned")
+    levels = {
+        level: {"state": state, "why": wrong if state == "refused" else "", "tried": ["much"], "seconds": 0.5} for level, state in states.items()
+    }
+    return {"version": 1, "fingerprint": "f" * 64, "levels": levels}
+
+
 def data() -> dict[str, Any]:
     """The record as JSON holds it."""
     trained = {"seconds": 75.4, "steps": 300, "best_step": 300, "curve": [[150, 2.9], [300, 2.4]]}
@@ -59,8 +68,16 @@ def data() -> dict[str, Any]:
             model("byte-ngram", 0, parameters=70_649, context=4, overlap=0.125),
             model("zlib", 0, overlap=0.0, fingerprint=""),
             model("transformer-decoder", 4, tokenizer="characters", parameters=999_999, context=64, training=trained, overlap=0.125),
-            model("lstm", 3, tokenizer="characters", parameters=113_000, training={**trained, "seconds": 21.0}, overlap=0.125),
-            model("mine", None, tokenizer="words", parameters=1_500_000_000, context=1024, overlap=None),
+            model("lstm", 3, tokenizer="characters", parameters=113_000, training={**trained, "seconds": 21.0}, overlap=0.125, certificate=proven()),
+            model(
+                "mine",
+                None,
+                tokenizer="words",
+                parameters=1_500_000_000,
+                context=1024,
+                overlap=None,
+                certificate=proven("normalised: a | sum of 1.2"),
+            ),
         ],
         "scores": [
             *likelihood("uniform-bytes", 8.0, 0.0, [5, 5]),

@@ -126,6 +126,7 @@ class CausalLM(Pretrained, TokenAdapter):
         super().__init__(loaded)
         self.context, self.start, self.ends = loaded.context, loaded.start, loaded.ends
         self.opens = self.text.opens
+        self.adds_start = tuple(loaded.tokenizer("a")["input_ids"][: len(self.start)]) == self.start  # of itself, before any text
         unknown = loaded.tokenizer.unk_token_id
         self.unknown = None if unknown in (*self.start, *self.ends) else unknown
         self.parts: Parts | None = body_and_head.split(self.model, self._probe_ids(), use_cache=False)

@@ -18,7 +18,21 @@ def render(board: Board) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["task", "model", "stage", "rank_best", "rank_worst", "bits_per_byte", "low", "high", *METRICS[1:], "tokenizer", *PLAIN, "signature"]
+        [
+            "task",
+            "model",
+            "stage",
+            "rank_best",
+            "rank_worst",
+            "bits_per_byte",
+            "low",
+            "high",
+            *METRICS[1:],
+            "tokenizer",
+            *PLAIN,
+            "proven",
+            "signature",
+        ]
     )
     for table in board.tables:
         for line in table.lines:
@@ -27,7 +41,7 @@ def render(board: Board) -> str:
             row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, cells["bits_per_byte"].value]
             row += [headline.low, headline.high]  # of the metric that the table goes by: only one of HEADLINES stands in a line
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
-            writer.writerow([_safe(value) for value in [*row, table.signature]])
+            writer.writerow([_safe(value) for value in [*row, cells["proven"].text.strip("-"), table.signature]])
     return out.getvalue()
 
 

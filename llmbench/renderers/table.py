@@ -14,7 +14,7 @@ from llmbench.leaderboard import Board, Table, stage_title
 
 SHOWN = (
     *("rank", "model", "bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
-    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds"),
+    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "proven"),
 )
 
 FOLD = "fold"

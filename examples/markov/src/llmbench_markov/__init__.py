@@ -1,0 +1,92 @@
+"""A Markov chain of bytes for llmbench: counts of which byte follows which two, mixed with shorter histories."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from llmbench.adapter import Adapter, Chunk, ModelInfo, Window
+from llmbench.errors import UsageError
+from llmbench.ledger import Ledger
+
+TOKEN = 0  # the kind of an ordinary charge
+
+
+class Markov(Adapter):
+    """`order` bytes of history; each longer history takes over from the shorter one as it has been seen more often."""
+
+    def __init__(self, data: list[bytes], order: int = 2):
+        self.order = order
+        self.counts: dict[bytes, np.ndarray] = {}
+        for text in data:
+            for at, byte in enumerate(text):
+                for length in range(min(order, at) + 1):
+                    self.counts.setdefault(text[at - length : at], np.zeros(256))[byte] += 1
+        self.fingerprint = hashlib.sha256(repr([order, *sorted(hashlib.sha256(text).hexdigest() for text in data)]).encode()).hexdigest()
+
+    @classmethod
+    def build(cls, arguments, materials):
+        """llmbench gives the suite's training text here."""
+        if materials.train is None:
+            raise UsageError("markov learns from a text", hint="give one with --data train=PATH")
+        return cls([document.text.encode() for document in materials.train.documents], **arguments)
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name="markov",
+            family="Markov chain",
+            tokenizer="bytes",
+            parameters=sum(int(np.count_nonzero(row)) for row in self.counts.values()),
+            context=self.order,
+            dtype=None,
+            device="cpu",
+            fingerprint=self.fingerprint,
+        )
+
+    def after(self, history: bytes) -> np.ndarray:
+        """(256,) probabilities of the next byte. They sum to one, since each is a mean of two distributions."""
+        p = np.full(256, 1 / 256)
+        for length in range(min(self.order, len(history)) + 1):
+            row = self.counts.get(history[len(history) - length :])
+            if row is not None:
+                kinds = np.count_nonzero(row)
+                p = (row + kinds * p) / (row.sum() + kinds)
+        return p
+
+    def score(self, passages, window=Window()):
+        for passage in passages:
+            given, text = passage.given.encode(), passage.text.encode()
+            whole = given + text
+            p = [self.after(whole[max(0, at - self.order) : at])[whole[at]] for at in range(len(given), len(whole))]
+            at = np.arange(len(text))
+            yield Ledger.build(at, at + 1, -np.log2(np.array(p)) if p else [], np.full(len(text), TOKEN), len(text), passage.id)
+
+    def next_distribution(self, given):
+        return [bytes([byte]) for byte in range(256)], self.after(given.encode()[-self.order :])
+
+    def generate(self, requests):
+        """Byte by byte. An adapter over tokens would subclass llmbench.token_adapter.TokenAdapter and have this for nothing."""
+        for row, request in enumerate(requests):
+            yield self._answer(row, request)
+
+    def _answer(self, row, request) -> Chunk:
+        rng, said, finish = np.random.default_rng(request.seed), b"", "length"
+        most = min(limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None)
+        forced = None if request.forced is None else request.forced.encode()
+        while len(said) < (most if forced is None else len(forced)):
+            p = self.after((request.prompt.encode() + said)[-self.order :])
+            if forced is not None:
+                byte = forced[len(said)]
+            elif request.temperature == 0:
+                byte = int(p.argmax())
+            else:
+                p = p ** (1 / request.temperature)
+                byte = int(rng.choice(256, p=p / p.sum()))
+            said += bytes([byte])
+            stops = [said.find(stop.encode()) for stop in request.stop if stop.encode() in said]
+            if stops:
+                said, finish = said[: min(stops)], "stop"
+                break
+        return Chunk(row, said.decode(errors="ignore"), len(said), finish)

@@ -1,0 +1,44 @@
+"""What adapters were proven to be, as files: in a run's folder by model, and in the cache by fingerprint. conformance.py earns them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmbench.record import Certificate
+
+LEVELS = ("A1", "A2", "A3")
+VERSION = 1  # of the checks: a certificate of another version is earned anew
+WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
+
+
+def of_run(out: Path, model: str) -> Path:
+    """Where a run keeps what it proved of a model."""
+    return out / "certificates" / f"{model}.json"
+
+
+def of_weights(cache: Path, fingerprint: str) -> Path:
+    """Where the certificate that `llmbench check` earned for these weights is kept."""
+    return cache / "certificates" / f"{hashlib.sha256(fingerprint.encode()).hexdigest()}.json"
+
+
+def read(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The certificate in a file; None where there is none, where it is torn, or where it is of other weights or of other checks."""
+    try:
+        found = Certificate.model_validate_json(path.read_bytes()).model_dump()
+    except (OSError, ValidationError):
+        return None
+    return found if (found["version"], found["fingerprint"]) == (VERSION, fingerprint) else None
+
+
+def merge(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Two certificates of the same weights as one: what either refused is refused, what either earned is earned."""
+    if one is None or other is None:
+        found = one or other
+        return dict(found) if found else None
+    levels = {level: max((one["levels"][level], other["levels"][level]), key=lambda proof: WEIGHT[proof["state"]]) for level in LEVELS}
+    return {**one, "levels": levels}

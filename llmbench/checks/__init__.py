@@ -1,0 +1,172 @@
+"""What an adapter must hold, one named check a rule. This file says what a check is and what it is given; the others hold the checks.
+
+A check is a function that takes a `Subject` and gives, in a few words, what it tried. It raises `Failed` where the rule is broken, and `Skip` where
+the adapter lacks what the rule is about. Anything else that it raises is an error, and an error never counts as a pass.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.adapter import Adapter, Passage, Window
+from llmbench.errors import Unsupported
+from llmbench.ledger import CODE, Ledger
+
+if TYPE_CHECKING:
+    from llmbench.token_adapter import TokenAdapter
+
+Level = Literal["A1", "A2", "A3"]
+
+# Plain prose in pieces of rising length. Nobody can have trained on it, and nothing in it needs more than ASCII.
+PROSE = (
+    "The tap.",
+    "It rained on Tuesday, and the kettle said so.",
+    'Nobody had asked the kettle. "You were not asked," said the tap, and it dripped twice, once for each word that it meant.',
+    "There were nine cups on the shelf, a jug with no handle, and 14 spoons; the spoons kept to themselves.\n\nIn the evening the "
+    "cups told one another what they had held. One had held tea. One had held a button, a week long, and did not like to say whose. "
+    'The jug remarked that a handle is not everything, which was felt to be brave.\n"Is it still raining?" asked the smallest spoon.',
+)
+# Strings that harnesses and tokenizers have been seen to change.
+TORTURE = (
+    "cafe\u0301 and caf\u00e9 are two spellings",
+    "a \U0001f469\u200d\U0001f680 and a \U0001f3f3\ufe0f\u200d\U0001f308",
+    "line\r\nline\rline\n",
+    "\ufefftext behind a mark of byte order",
+    "nul \x00 bell \x07 escape \x1b[31m",
+    "  two  spaces,   three,\ttabs\t\tand an end  ",
+    "\u2581 is what SentencePiece writes for a space",
+    "<|endoftext|> <s> </s> [MASK] <unk> are characters here",
+    "\u0645\u0631\u062d\u0628\u0627 \u202egnirts a \u05e9\u05dc\u05d5\u05dd",
+    "\u0130stanbul, STRASSE, stra\u00dfe, \ufb01ne",
+    "\u4f60\u597d\uff0c\u4e16\u754c",
+    " ",
+    "\n",
+)
+
+
+SOURCE = "The tap dripped."  # for models that need one
+
+
+class Failed(AssertionError):
+    """A rule is broken: what was sent, what came, and what is usually wrong then."""
+
+    def __init__(self, sent: str, came: str, cause: str):
+        super().__init__(f"sent {sent}; came {came}; likely cause: {cause}")
+        self.sent, self.came, self.cause = sent, came, cause
+
+
+class Skip(Exception):
+    """The adapter lacks what the check is about, or nothing that was tried could be used; the reason is shown."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule by name. `earns`: the certificate that needs it passed; `bars`: the lowest certificate that it must not fail."""
+
+    name: str
+    rule: str
+    function: Callable[[Subject], str]
+    earns: Level | None = None
+    bars: Level | None = None
+
+
+@dataclass
+class Subject:
+    """An adapter under test. `make` gives another one, fresh, where that is possible. `seed` draws what is drawn."""
+
+    adapter: Adapter
+    make: Callable[[], Adapter] | None = None
+    seed: int = 0
+
+    @cached_property
+    def tokens(self) -> TokenAdapter | None:
+        """The adapter, where its symbols can be looked at. Torch is not loaded for this: without it nobody can have made one."""
+        module = sys.modules.get("llmbench.token_adapter")
+        return self.adapter if module is not None and isinstance(self.adapter, module.TokenAdapter) else None
+
+    @cached_property
+    def scores(self) -> bool:
+        """Whether it charges text at all."""
+        return type(self.adapter).score is not Adapter.score
+
+    @cached_property
+    def given(self) -> str:
+        """What every text is scored after: nothing, but for models that need a source."""
+        return SOURCE if self.scores and not self._takes("a", "") and self._takes("a", SOURCE) else ""
+
+    def _takes(self, text: str, given: str) -> bool:
+        try:
+            list(self.adapter.score([Passage(text, given=given)]))
+        except Unsupported:
+            return False
+        return True
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Texts of rising length that it takes: prose, or, where its tokenizer loses some of that, what is left of it in plain letters."""
+        if not self.scores:
+            return list(PROSE)
+        plain = [" ".join(re.findall("[a-z]+", text.lower())) for text in PROSE]
+        found = [text for text in (*PROSE, *plain) if self._takes(text, self.given)]
+        if len(found) < len(PROSE):
+            found += [f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.given)]
+        if len(found) < len(PROSE):
+            raise Skip("its tokenizer loses part of every text that was tried")
+        return sorted(found[: len(PROSE)], key=len)
+
+    @cached_property
+    def half(self) -> bool:
+        """Whether its weights are in 16 bits, of which less is asked."""
+        return self.adapter.info.dtype in ("bfloat16", "float16")
+
+    def score(self, *texts: str, window: Window = Window("rolling")) -> list[Ledger]:
+        """Ledgers of the texts, scored side by side. Skip where the adapter scores no text."""
+        return self.charge([Passage(text, given=self.given, id=str(i)) for i, text in enumerate(texts)], window)
+
+    def charge(self, passages: Sequence[Passage], window: Window = Window("rolling")) -> list[Ledger]:
+        """The same for passages."""
+        if not self.scores:
+            raise Skip(f"{type(self.adapter).__name__} does not score text")
+        try:
+            ledgers = list(self.adapter.score(passages, window))
+        except Unsupported as error:
+            raise Skip(f"refused: {error}") from None
+        if any((ledger.kind == CODE).any() for ledger in ledgers):
+            raise Skip("one code for a whole text has no charges inside it")
+        return ledgers
+
+    def fresh(self) -> str:
+        """A text that was not sent before: words of the others, in an order drawn anew."""
+        self._sent = getattr(self, "_sent", 0) + 1
+        words = self.texts[-1].split()
+        return " ".join(np.random.default_rng([self.seed, self._sent]).permutation(words).tolist()[:24])
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        """Whether bits are equal but for rounding: 1e-4 relative and absolute; in 16 bits, 3e-2."""
+        least = 3e-2 if self.half else 1e-4
+        return one.shape == other.shape and bool(np.allclose(one, other, rtol=least, atol=least))
+
+
+def show(value: Any, most: int = 80) -> str:
+    """A value as a message shows it: shortened in the middle."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 + 3 :]}"
+
+
+def first_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Where two rows of bits differ most, in words."""
+    if one.shape != other.shape:
+        return f"{len(one)} charges beside {len(other)}"
+    at = int(np.nanargmax(np.abs(one - other))) if len(one) else 0
+    return f"charge {at} is {one[at]:.6f} bits beside {other[at]:.6f}"

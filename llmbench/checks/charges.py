@@ -1,0 +1,261 @@
+"""Checks of the ledger: every byte charged once, by the same bits whatever else is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmbench.adapter import Adapter, Passage, Request
+from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show
+from llmbench.errors import Unsupported
+from llmbench.ledger import SPELLING, Ledger, LedgerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def tiling(subject: Subject) -> str:
+    """Charges of each text tile its bytes, in the order asked; a text may be refused, never changed."""
+    charged, refused = 0, []
+    for text in (*subject.texts, *TORTURE, "", "a"):
+        try:
+            (ledger,) = _count(subject.score(text), [text])
+        except Skip as skip:
+            refused.append(str(skip))
+            continue
+        _tiles(ledger, text)
+        charged += 1
+    if not charged:
+        raise Skip(refused[0])
+    for both in ([subject.texts[0], subject.texts[1]], [subject.texts[1], subject.texts[0]]):
+        for text, ledger in zip(both, _count(subject.score(*both), both), strict=True):
+            _tiles(ledger, text)
+    said = f", {len(refused)} refused ({refused[0]})" if refused else ""
+    return f"{charged} texts{said}"
+
+
+def _count(ledgers: list[Ledger], texts: Sequence[str]) -> list[Ledger]:
+    if len(ledgers) != len(texts):
+        raise Failed(f"{len(texts)} texts", f"{len(ledgers)} ledgers", "a text was dropped or split")
+    return ledgers
+
+
+def _tiles(ledger: Ledger, text: str) -> None:
+    size = len(text.encode())
+    if ledger.bytes != size:
+        cause = "bits and bytes are not of the same string: the text was changed, or the count is not of its UTF-8 bytes"
+        raise Failed(show(text), f"a ledger of {ledger.bytes} bytes for {size}", cause)
+    try:
+        ledger.check()
+    except LedgerError as error:
+        raise Failed(show(text), str(error), "a token was dropped, doubled or given the wrong span") from None
+
+
+def first_symbol(subject: Subject) -> str:
+    """The first symbol is charged, by what the model predicts after its start symbol alone."""
+    tried = 0
+    for text in subject.texts:
+        (ledger,) = subject.score(text)
+        spelled = len(ledger.kind) > 1 and int(ledger.kind[1]) == SPELLING
+        got = float(ledger.bits[: 2 if spelled else 1].sum())
+        want = _after_start(subject, text, int(ledger.end[0]))
+        if want is None:
+            continue
+        tried += 1
+        if not subject.close(np.array([got]), np.array([want])):
+            cause = "the first token is skipped, or the start symbol is missing, doubled or not the model's own"
+            raise Failed(show(text), f"{got:.4f} bits for its first symbol, which its own prediction makes {want:.4f}", cause)
+    if tried:
+        return f"first symbols of {tried} texts"
+    letters = [chr(c) for c in range(33, 127)]
+    first = np.array([ledger.bits[:1].sum() for ledger in subject.score(*letters)])
+    if (first == 0).all():
+        raise Failed("94 texts of one character", "0 bits for each", "the first token is skipped")
+    return "94 texts of one character are not free (no next-symbol distribution to compare with)"
+
+
+def _after_start(subject: Subject, text: str, end: int) -> float | None:
+    """-log2 p of the symbol that `text` begins with; None where that cannot be known."""
+    model = subject.tokens
+    if model is not None and not subject.given:
+        import torch  # here and below: a model without torch does not wait for it
+
+        tokens = model.encode(text)
+        with torch.inference_mode():
+            row = torch.log_softmax(model._last(torch.tensor([model.start], device=model.device))[0].double(), 0)
+        if int(tokens.ids[0]) >= len(row):
+            return None  # an escape: the vocabulary's own affair
+        return -float(row[int(tokens.ids[0])]) / math.log(2) - math.log2(1 - model.escape) + float(tokens.spelling[0])
+    if type(subject.adapter).next_distribution is Adapter.next_distribution or subject.given:
+        return None
+    symbols, p = subject.adapter.next_distribution("")
+    place = {symbol: i for i, symbol in enumerate(symbols)}.get(text.encode()[:end])
+    return None if place is None else -math.log2(float(p[place]))
+
+
+def start_once(subject: Subject) -> str:
+    """The start symbol is given by llmbench: `encode` does not add it, and nothing is charged for it."""
+    model = subject.tokens
+    if model is None:
+        raise Skip("its symbols cannot be seen")
+    if not model.start:
+        raise Failed("nothing", "`start` is empty", "the model has no start symbol, so its first symbol could not be charged")
+    if len(model.encode("").ids):
+        raise Failed("encode('')", f"{len(model.encode('').ids)} ids", "`encode` adds a start or an end symbol")
+    for text in subject.texts:
+        tokens = model.encode(text)
+        if tuple(tokens.ids[: len(model.start)].tolist()) == model.start and int(tokens.end[len(model.start) - 1]) == 0:
+            raise Failed(
+                f"encode({show(text)})", f"ids that begin with start {model.start}", "`encode` adds the start symbol, which is then there twice"
+            )
+    return f"{len(subject.texts) + 1} texts"
+
+
+def round_trip(subject: Subject) -> str:
+    """decode(encode(text)) is the text, and two texts have two rows of ids; a tokenizer that loses something says so."""
+    model = subject.tokens
+    if model is None:
+        raise Skip("its symbols cannot be seen")
+    seen: dict[tuple[int, ...], str] = {}
+    tried, lossy = 0, 0
+    texts = [*subject.texts, *TORTURE, *(text.upper() for text in subject.texts), *(text.replace("\n", " ") for text in subject.texts)]
+    held = [(text, model.encode(text)) for text in dict.fromkeys(texts)]  # all of them first: a decoder that remembers the last text is found
+    for text, tokens in held:
+        if tokens.loss:
+            lossy += 1
+            continue
+        if bool((tokens.spelling > 0).any()):
+            continue  # what is spelled is charged for, and is not in the ids
+        tried += 1
+        if (got := model.decode(tokens.ids.tolist()).removeprefix(model.opens)) != text.encode():
+            raise Failed(f"decode(encode({show(text)}))", show(got), "the tokenizer changes or loses part of the text")
+        other = seen.setdefault(tuple(tokens.ids.tolist()), text)
+        if other != text:
+            raise Failed(f"{show(text)} and {show(other)}", "the same ids", "capitals or white space are free: they are not among the symbols")
+    if not tried:
+        raise Skip(f"no text to try: {lossy} lose something and say so, the others are spelled in part")
+    return f"{tried} texts" + (f", {lossy} that lose something and say so" if lossy else "")
+
+
+def batch(subject: Subject) -> str:
+    """A text has the same bits alone and beside others, in any order, whatever the padding."""
+    texts = (*subject.texts, subject.texts[0], "", subject.texts[-1][: len(subject.texts[-1]) // 3])
+    alone = [subject.score(text)[0] for text in texts]
+    for how, order in (("together", range(len(texts))), ("in the opposite order", reversed(range(len(texts))))):
+        chosen = list(order)
+        for i, ledger in zip(chosen, subject.score(*(texts[i] for i in chosen)), strict=True):
+            if not subject.close(alone[i].bits, ledger.bits):
+                cause = "padding is seen by the model, rows of a batch influence each other, or results are given in another order"
+                raise Failed(f"{show(texts[i])} alone and {how} with others", first_difference(alone[i].bits, ledger.bits), cause)
+    return f"{len(texts)} texts alone, together and in the opposite order{_padding(subject)}"
+
+
+def _padding(subject: Subject) -> str:
+    """The same for rows of ids, padded on the right and, where the model takes that, on the left."""
+    model = subject.tokens
+    if model is None:
+        return ""
+    import torch
+
+    ids = torch.tensor([*model.start, *model.encode(subject.texts[1]).ids.tolist()], device=model.device)[: model.context]
+    room = 7 if model.context is None else min(7, model.context - len(ids))
+    if room < 1 and len(ids) > 4:
+        ids, room = ids[:-3], 3
+    padding = torch.full((room,), model.start[0], device=model.device)
+    other = torch.cat([ids.flip(0), padding])
+    with torch.inference_mode():
+        want = model.logits(ids[None])[0].float()
+        got = model.logits(torch.stack([torch.cat([ids, padding]), other]))[0, : len(ids)].float()
+    _same_logits(subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding behind them, beside another row")
+    if not model.pads:
+        return "; padding behind"
+    ids = ids[:5]  # behind few ids padding is seen by a model that soon forgets, too
+    with torch.inference_mode():
+        want = model.prefill(ids[None])[1][0].float()
+        rows = torch.stack([torch.cat([padding, ids]), torch.cat([padding, ids.flip(0)])])
+        got = model.prefill_padded(rows, [len(ids)] * 2)[1][0].float()
+    _same_logits(subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding before them")
+    return "; padding behind and before"
+
+
+def _same_logits(subject: Subject, want: Tensor, got: Tensor, sent: str) -> None:
+    import torch
+
+    one, other = (torch.log_softmax(rows, -1).flatten() for rows in (want, got))
+    if not torch.allclose(one, other, rtol=1e-3, atol=0.1 if subject.half else 1e-3):
+        at = float((one - other).abs().max())
+        raise Failed(sent, f"log-probabilities that differ by up to {at:.4g} nats", "padding is seen by the model, or rows influence each other")
+
+
+def leftover(subject: Subject) -> str:
+    """What was asked before leaves nothing behind: a text has the same bits after this one, after that one, and after speaking."""
+    text, (before, after) = subject.fresh(), subject.texts[1:3]
+    subject.score(before)
+    first = subject.score(text)[0].bits
+    subject.score(after)
+    subject.score(after[::-1])
+    ways = [("after another text", subject.score(text)[0].bits), ("a second time", subject.score(text)[0].bits)]
+    if type(subject.adapter).generate is not Adapter.generate:
+        for _ in subject.adapter.generate([Request(before, max_tokens=5)]):
+            pass
+        ways.append(("after speaking", subject.score(text)[0].bits))
+    for how, bits in ways:
+        if not subject.close(first, bits):
+            raise Failed(f"{show(text)}, again {how}", first_difference(first, bits), "a state or a cache is kept from one text to the next")
+    return f"one text {', '.join(how for how, _ in ways)}"
+
+
+def chain_rule(subject: Subject) -> str:
+    """bits(a + b) = bits(a) + bits(b given a), where the tokens of a are those that a + b begins with, and all fits the context."""
+    if subject.given:
+        raise Skip("what is given is a source, and no beginning of the text")
+    tried = skipped = 0
+    model = subject.tokens
+    for whole in subject.texts:
+        if model is not None and model.context is not None:  # as much of it as the context holds
+            ends = model.encode(whole).end[: model.context - len(model.start)]
+            whole = whole.encode()[: int(ends[-1]) if len(ends) else 0].decode(errors="ignore")
+        for at in sorted({len(whole) // 4, len(whole) // 2, len(whole) - 5} - {0, len(whole)}):
+            a, b = whole[:at], whole[at:]
+            together, first = subject.score(whole)[0], subject.score(a)[0]
+            if not _splits_at(subject, a, b, together):
+                skipped += 1
+                continue
+            try:
+                (rest,) = subject.charge([Passage(b, given=subject.given + a)])
+            except Unsupported as error:
+                raise Skip(str(error)) from None
+            tried += 1
+            if rest.bytes != len(b.encode()):
+                raise Failed(f"{show(b)} after {show(a)}", f"a ledger of {rest.bytes} bytes", "what is given is charged as well")
+            if not subject.close(np.array([together.total()]), np.array([first.total() + rest.total()])):
+                came = f"{together.total():.4f} bits together, {first.total():.4f} + {rest.total():.4f} apart"
+                raise Failed(f"{show(a)} and {show(b)}", came, "what is given is not read, or is read differently from what is charged")
+    if not tried:
+        raise Skip(f"no pair could be used: of {skipped} the tokens do not part, or they do not fit the context")
+    return f"{tried} pairs, {skipped} skipped"
+
+
+def _splits_at(subject: Subject, a: str, b: str, together: Ledger) -> bool:
+    """Whether the tokens of `a` are those that a + b begins with, and no window cuts them."""
+    model = subject.tokens
+    if model is None:
+        return bool((together.end == len(a.encode())).any())
+    whole, first = model.encode(a + b), model.encode(a).ids.tolist()
+    ids = whole.ids.tolist()
+    border = bool(first) and ids[: len(first)] == first and int(whole.end[len(first) - 1]) == len(a.encode()) and len(ids) > len(first)
+    return border and (model.context is None or len(ids) + len(model.start) <= model.context)
+
+
+CHECKS = (
+    Check("tiling", "charges tile the bytes of every text, in the order asked", tiling, earns="A1"),
+    Check("batch", "bits do not depend on what else is scored, on its order or on padding", batch, earns="A1"),
+    Check("first-symbol", "the first symbol is charged, after the start symbol alone", first_symbol, bars="A1"),
+    Check("start-once", "the start symbol is given once and never charged", start_once, bars="A1"),
+    Check("round-trip", "symbols hold all of the text", round_trip, bars="A1"),
+    Check("leftover", "nothing is left over from the text before", leftover, bars="A1"),
+    Check("chain-rule", "bits(a + b) = bits(a) + bits(b given a)", chain_rule, bars="A1"),
+)

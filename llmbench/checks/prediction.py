@@ -1,0 +1,278 @@
+"""Checks of probabilities: they sum to one, they are those that are charged, and they do not know what comes."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.adapter import Adapter, Passage, Window
+from llmbench.checks import Check, Failed, Skip, Subject, first_difference, show
+from llmbench.errors import Unsupported
+from llmbench.ledger import TOKEN
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmbench.token_adapter import TokenAdapter
+
+SUM = 1e-4  # how far the probabilities of all symbols may be from 1
+LARGE = 20_000_000  # parameters: such a model is asked about fewer texts
+PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")
+
+
+def normalised(subject: Subject) -> str:
+    """The next symbol's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text is charged by."""
+    adapter = subject.adapter
+    if type(adapter).next_distribution is Adapter.next_distribution:
+        raise Skip("it shows no next-symbol distribution")
+    compared = 0
+    for prefix in PREFIXES:
+        try:
+            symbols, p = adapter.next_distribution(prefix)
+        except Unsupported as error:
+            raise Skip(str(error)) from None
+        p = np.asarray(p, dtype=np.float64)
+        if p.shape != (len(symbols),):
+            raise Failed(f"next_distribution({prefix!r})", f"{len(symbols)} symbols and probabilities of shape {p.shape}", "one for each symbol")
+        if not (p >= 0).all() or abs(float(p.sum()) - 1) > SUM:
+            came = f"a sum of {float(p.sum()):.6f}, the smallest being {float(p.min()):.3g}"
+            raise Failed(f"next_distribution({prefix!r})", came, "logits that were not normalised, or symbols left out of the sum")
+        compared += _charged_so(subject, prefix, list(symbols), p)
+    if not compared:
+        raise Skip("no symbol could be compared with what is charged")
+    return f"{len(PREFIXES)} distributions, {compared} of their symbols as charged"
+
+
+def _charged_so(subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[np.float64]) -> int:
+    """Compare -log2 p of likely and of drawn symbols with the charge of a text that goes on with them; gives how many could be."""
+    if subject.given:
+        return 0
+    likely, drawn = np.argsort(-p)[:6].tolist(), subject.rng().choice(len(p), min(10, len(p)), replace=False).tolist()
+    chosen = [
+        i for i in dict.fromkeys([*likely, *drawn]) if symbols[i] and symbols.count(symbols[i]) == 1 and _goes_on(subject, prefix, i, symbols[i])
+    ]
+    texts = [prefix + symbols[i].decode() for i in chosen]
+    done = 0
+    for i, ledger in zip(chosen, subject.score(*texts) if texts else [], strict=True):
+        last = ledger.start >= len(prefix.encode())
+        if int(last.sum()) != 1 or int(ledger.kind[last][0]) != TOKEN:
+            continue
+        want, got = -math.log2(float(p[i])) if p[i] else math.inf, float(ledger.bits[last][0])
+        done += 1
+        if not subject.close(np.array([want]), np.array([got])):
+            sent = f"{symbols[i]!r} after {prefix!r}"
+            raise Failed(
+                sent, f"{got:.4f} bits charged, {want:.4f} predicted", "what is charged is not -log2 of a normalised probability of that symbol"
+            )
+    return done
+
+
+def _goes_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> bool:
+    """Whether prefix + symbol is a text whose symbols are those of the prefix and this one."""
+    try:
+        text = prefix + symbol.decode()
+    except UnicodeDecodeError:
+        return False
+    model = subject.tokens
+    if model is None:
+        return True
+    tokens = model.encode(text)
+    fits = model.context is None or len(tokens.ids) + len(model.start) <= model.context
+    return fits and tokens.ids.tolist() == [*model.encode(prefix).ids.tolist(), index] and not float(tokens.spelling.sum())
+
+
+def disjoint_sum(subject: Subject) -> str:
+    """Texts of which none begins another cannot all happen: their probabilities sum to at most 1."""
+    rng, count = subject.rng(), 300 if (subject.adapter.info.parameters or 0) < LARGE else 60
+    letters = np.array(list(string.ascii_lowercase))
+    families = {
+        "128 texts of one byte": [chr(c) for c in range(128)],
+        f"{count} invented words of 9 letters": sorted({"".join(rng.choice(letters, 9)) for _ in range(count)}),
+        f"{count} words of 6 letters after a known one": ["The " + "".join(rng.choice(letters, 6)) for _ in range(count)],
+    }
+    sums = []
+    for name, texts in families.items():
+        bits = [ledger.total() for ledger in subject.score(*dict.fromkeys(texts))]
+        total = math.fsum(2.0**-value for value in bits)
+        sums.append(total)
+        if total > 1 + 1e-3:
+            cause = "something is free: unknown words, the first symbol, a change of base (nats for bits), or scores that are not normalised"
+            raise Failed(name, f"probabilities that sum to {total:.4g}", cause)
+    return f"{', '.join(families)}: sums {', '.join(f'{value:.3g}' for value in sums)}"
+
+
+def no_look_ahead(subject: Subject) -> str:
+    """Other symbols later change no earlier charge."""
+    model, said = subject.tokens, []
+    if model is not None:
+        said.append(_ids_look_back(subject, model))
+    pairs = 0
+    for text in subject.texts[1:]:
+        for share in (0.3, 0.6, 0.95):
+            at = int(len(text) * share)
+            other = text[:at] + "".join(chr(97 + (ord(c) + 5) % 26) if c.isalpha() else c for c in text[at:])
+            if model is not None and len(model.encode(text).ids) != len(model.encode(other).ids):
+                continue
+            one, two = subject.score(text)[0], subject.score(other)[0]
+            n = min(len(one.end), len(two.end))
+            same = (one.end[:n] <= at) & (one.start[:n] == two.start[:n]) & (one.end[:n] == two.end[:n])
+            if model is not None:
+                same &= _same_symbols(model, text, other, n)
+            stop = int(np.argmin(same)) if not same.all() else n  # up to the first symbol that differs
+            if not stop:
+                continue
+            pairs += 1
+            if not subject.close(one.bits[:stop], two.bits[:stop]):
+                came = first_difference(one.bits[:stop], two.bits[:stop])
+                raise Failed(f"{show(text)}, and the same with other letters from byte {at} on", came, "the model sees what it is to predict")
+    if pairs:
+        said.append(f"{pairs} pairs of texts")
+    if not said:
+        raise Skip("no two texts could be compared symbol by symbol")
+    return ", ".join(said)
+
+
+def _same_symbols(model: TokenAdapter, one: str, other: str, n: int) -> NDArray[np.bool_]:
+    """Which of the first `n` charges are of the same symbol. A spelled piece has two charges, so such texts are cut there."""
+    a, b = model.encode(one), model.encode(other)
+    same = np.zeros(n, dtype=bool)
+    spelled = np.flatnonzero((a.spelling > 0) | (b.spelling > 0))
+    m = min(n, int(spelled[0]) if len(spelled) else n, len(a.ids))
+    same[:m] = a.ids[:m] == b.ids[:m]
+    return same
+
+
+def _ids_look_back(subject: Subject, model: TokenAdapter) -> str:
+    """The same on rows of ids, which changes no token border: in the plain pass, and in body and head where these are used."""
+    import torch  # here and below: a model without torch does not wait for it
+
+    ids = _some_ids(subject, model, 40)
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"logits": model.logits}
+    if model.splits:
+        ways["body and head"] = lambda line: _by_rows(model, model.hidden(line))
+    if model.carries:
+        ways["carry"] = lambda line: _by_rows(model, model.carry(line, None)[0])
+    changed = 0
+    with torch.inference_mode():
+        for name, way in ways.items():
+            want = torch.log_softmax(way(ids[None])[0].float(), -1)
+            for at in sorted({2, len(ids) // 2, len(ids) - 1}):
+                other = ids.clone()
+                other[at:] = ids[at:].roll(1) if len(ids) - at > 1 else ids[at:].clone().fill_(int(ids[1]))
+                if torch.equal(other, ids):
+                    continue
+                changed += 1
+                got = torch.log_softmax(way(other[None])[0].float(), -1)
+                if not torch.allclose(want[:at], got[:at], rtol=1e-3, atol=0.1 if subject.half else 1e-3):
+                    gap = float((want[:at] - got[:at]).abs().max())
+                    raise Failed(
+                        f"{len(ids)} ids, and the same with others from {at} on, to {name}",
+                        f"earlier rows differ by {gap:.4g} nats",
+                        "no causal mask",
+                    )
+    return f"{changed} changes of later ids ({', '.join(ways)})"
+
+
+def _by_rows(model: TokenAdapter, rows: Tensor) -> Tensor:
+    """(B, T, D) rows through the head -> (B, T, V)."""
+    flat = model.head(rows.reshape(-1, rows.shape[-1]))
+    return flat.reshape(*rows.shape[:-1], flat.shape[-1])
+
+
+def _some_ids(subject: Subject, model: TokenAdapter, most: int) -> Tensor:
+    """A row of ids that the model takes: start symbols, and what a text is made of."""
+    import torch
+
+    ids = [*model.start, *model.encode(subject.texts[-1]).ids.tolist()]
+    return torch.tensor(ids[: min(most, model.context or most)], device=model.device)
+
+
+def borders(subject: Subject) -> str:
+    """At the context's length, one less, one more, and twice over: each symbol is charged once, by its own context."""
+    model = subject.tokens
+    if model is None:
+        raise Skip("its symbols cannot be seen")
+    if model.context is None:
+        raise Skip("it has no windows: it takes any number of symbols")
+    if not model.splits and model.context > 4096:
+        raise Skip(f"a context of {model.context} takes too long here")
+    long = " ".join(subject.texts) + "\n"
+    symbols = max(1, len(model.encode(long).ids))
+    text = long * (2 * model.context // symbols + 2)
+    tokens, compared = model.encode(text), 0
+    for count in sorted({model.context - 1, model.context, model.context + 1, 2 * model.context, 2 * model.context + 1}):
+        size = int(tokens.end[count - 1]) if count else 0
+        try:
+            cut = text.encode()[:size].decode()
+        except UnicodeDecodeError:
+            continue
+        ids = model.encode(cut).ids.tolist()
+        if ids != tokens.ids[:count].tolist():
+            continue
+        for rule in ("rolling", "half"):
+            compared += _border(subject, model, cut, ids, Window(rule))
+    if not compared:
+        raise Skip("no text of these lengths has a token border where it ends")
+    return f"{compared} charges at borders, each as by a pass of its own"
+
+
+def _border(subject: Subject, model: TokenAdapter, text: str, ids: list[int], window: Window) -> int:
+    """Compare charges on both sides of each border with a forward pass over the context that the rule gives them."""
+    import torch
+
+    (ledger,) = subject.score(text, window=window)
+    bits = ledger.bits[ledger.kind == TOKEN]
+    if len(bits) != len(ids):
+        raise Failed(f"{len(ids)} symbols, window {window}", f"{len(bits)} charges", "a symbol at a window's border is dropped or charged twice")
+    context, line, first = int(model.context or 0), [*model.start, *ids], len(model.start)
+    stride = window.stride(context)
+    for t in sorted({first, context - 1, context, context + 1, 2 * context, len(line) - 1}):
+        if not first <= t < len(line):
+            continue
+        end = t if t <= context else min(context + math.ceil((t - context) / stride) * stride, len(line) - 1)
+        seen = line[max(0, end - context) if t > context else 0 : t]
+        with torch.inference_mode():
+            row = torch.log_softmax(model._last(torch.tensor([seen], device=model.device))[0].double(), 0)
+        if line[t] >= len(row):
+            continue
+        want = np.array([-float(row[line[t]]) / math.log(2) - math.log2(1 - model.escape)])
+        if not subject.close(want, bits[t - first : t - first + 1]):
+            came = f"{bits[t - first]:.4f} bits for symbol {t - first}, which {len(seen)} symbols of context make {want[0]:.4f}"
+            raise Failed(f"{len(ids)} symbols, window {window}", came, "positions that start anew at a border, or context that is lost there")
+    return len([t for t in {first, context - 1, context, context + 1, 2 * context, len(line) - 1} if first <= t < len(line)])
+
+
+def pseudo(subject: Subject) -> str:
+    """Of a model that sees both sides: pseudo-bits do not depend on what else is asked, and a sample of them is a part of the whole."""
+    adapter = subject.adapter
+    if type(adapter).pseudo_score is Adapter.pseudo_score:
+        raise Skip("it fills no gaps")
+    passages = [Passage(text, id=str(i)) for i, text in enumerate(subject.texts)]
+    whole = list(adapter.pseudo_score(passages))
+    for passage, ledger in zip(passages, whole, strict=True):
+        ledger.check()
+        (alone,) = adapter.pseudo_score([passage])
+        if not subject.close(alone.bits, ledger.bits):
+            raise Failed(f"{show(passage.text)} alone and beside others", first_difference(alone.bits, ledger.bits), "padding is seen by the model")
+    held = [dict(zip(ledger.start.tolist(), ledger.bits.tolist(), strict=True)) for ledger in whole]
+    for found, ledger in zip(held, adapter.pseudo_score(passages, 5, subject.seed), strict=True):
+        for start, bits in zip(ledger.start.tolist(), ledger.bits.tolist(), strict=True):
+            if not subject.close(np.array([found.get(start, math.nan)]), np.array([bits])):
+                raise Failed(
+                    "a sample of 5 positions", f"{bits:.4f} bits at byte {start}, {found.get(start)} in the whole", "another masking for samples"
+                )
+    return f"{len(passages)} texts alone and together, and a sample"
+
+
+CHECKS = (
+    Check("normalised", "the next symbol's probabilities sum to 1, and are what is charged", normalised, earns="A2"),
+    Check("no-look-ahead", "later symbols change no earlier charge", no_look_ahead, earns="A2"),
+    Check("disjoint-sum", "texts that exclude one another have probabilities that sum to at most 1", disjoint_sum, bars="A1"),
+    Check("borders", "charges at the borders of windows are those of their own context", borders, bars="A1"),
+    Check("pseudo", "pseudo-bits do not depend on what else is asked", pseudo),
+)

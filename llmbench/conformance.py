@@ -1,0 +1,203 @@
+"""Proof that an adapter tells the truth: runs the checks, and says which certificate they earn.
+
+A1: the ledger is consistent. A2: probabilities are normalised and do not look ahead. A3: a sample is coded with the model's probabilities and
+decoded from them alone. A certificate is earned by checks that passed, never by ones that raised, ran out of time or were skipped.
+
+In a project's own tests:
+
+    @conformance(MyModel, expected_failures={"greedy": "it samples on purpose"})
+    def test_my_model(check):
+        check()
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Any, Literal
+
+from llmbench.adapter import Adapter
+from llmbench.certificates import LEVELS, VERSION
+from llmbench.checks import Check, Failed, Skip, Subject, charges, decoding, identity, prediction, speaking
+from llmbench.errors import UsageError, did_you_mean
+
+CHECKS: tuple[Check, ...] = (*charges.CHECKS, *prediction.CHECKS, *speaking.CHECKS, *identity.CHECKS, *decoding.CHECKS)
+SAMPLED = ("tiling", "batch", "first-symbol", "round-trip", "leftover", "determinism", "normalised", "no-look-ahead", "disjoint-sum")
+TIMEOUT = 120.0  # seconds for one check
+
+State = Literal["passed", "failed", "error", "timeout", "skipped"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a check. `tried`: what it tried, where it passed; `sent`, `came`, `cause`: see checks.Failed; `reason`: why it was skipped."""
+
+    name: str
+    rule: str
+    state: State
+    seconds: float
+    tried: str = ""
+    sent: str = ""
+    came: str = ""
+    cause: str = ""
+    reason: str = ""
+
+    @property
+    def bad(self) -> bool:
+        return self.state in ("failed", "error", "timeout")
+
+
+class Late(BaseException):
+    """A check took too long. No Exception, so that no `except Exception` in a model swallows it."""
+
+
+def named(names: Sequence[str]) -> list[Check]:
+    """Checks by name; UsageError for a name that there is not."""
+    known = {check.name: check for check in CHECKS}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no check {name!r}", hint=did_you_mean(name, known))
+    return [check for check in CHECKS if check.name in names]
+
+
+def run(subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIMEOUT) -> Iterator[Result]:
+    """The result of each check, as it is there. Nothing that an adapter does ends it but Ctrl-C."""
+    for check in checks:
+        begun = time.perf_counter()
+        try:
+            with _limit(timeout):
+                tried = check.function(subject)
+            yield Result(check.name, check.rule, "passed", time.perf_counter() - begun, tried=tried)
+        except Skip as skip:
+            yield Result(check.name, check.rule, "skipped", time.perf_counter() - begun, reason=str(skip))
+        except Failed as failed:
+            parts = {"sent": failed.sent, "came": failed.came, "cause": failed.cause}
+            yield Result(check.name, check.rule, "failed", time.perf_counter() - begun, **parts)
+        except Late:
+            yield Result(
+                check.name,
+                check.rule,
+                "timeout",
+                time.perf_counter() - begun,
+                came=f"no answer within {timeout:g} s",
+                cause="a hang, or a large model",
+            )
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            came = " ".join(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})".split())
+            yield Result(check.name, check.rule, "error", time.perf_counter() - begun, came=came, cause="the adapter raised where it should answer")
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Raise Late in the main thread after so many seconds; in other threads there is no way to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def certificate(results: Sequence[Result], fingerprint: str) -> dict[str, Any]:
+    """What the results prove, as the record has it: for each level its state, why, what was tried and how long that took.
+
+    earned: its checks passed, and so did those of the levels below. refused: a check failed or raised. not tested: a check was skipped, ran out
+    of time, or was not run.
+    """
+    found = {result.name: result for result in results}
+    levels: dict[str, Any] = {}
+    below = "earned"
+    for level in LEVELS:
+        needs = [check.name for check in CHECKS if check.earns == level]
+        bars = [check.name for check in CHECKS if check.bars == level]
+        asked = [found[name] for name in (*needs, *bars) if name in found]
+        bad = [result for result in asked if result.state in ("failed", "error")]
+        missing = [name for name in needs if name not in found or found[name].state == "skipped"]
+        missing += [result.name for result in asked if result.state == "timeout"]
+        if bad:
+            state, why = "refused", f"{bad[0].name}: {bad[0].came}"
+        elif below == "refused":
+            state, why = "refused", f"{LEVELS[LEVELS.index(level) - 1]} is refused"
+        elif missing:
+            first = missing[0]
+            state, why = "not tested", f"{first}: {found[first].reason or found[first].came if first in found else 'not run'}"
+        else:
+            state, why = below, "" if below == "earned" else f"{LEVELS[LEVELS.index(level) - 1]} is not tested"
+        tried = [f"{result.name}: {result.tried}" for result in asked if result.state == "passed"]
+        levels[level] = {"state": state, "why": why[:500], "tried": tried, "seconds": round(sum(result.seconds for result in asked), 3)}
+        below = state
+    return {"version": VERSION, "fingerprint": fingerprint, "levels": levels}
+
+
+def report(results: Sequence[Result], fingerprint: str, model: str) -> dict[str, Any]:
+    """What `llmbench check --json` prints."""
+    return {"model": model, "fingerprint": fingerprint, "checks": [asdict(r) for r in results], "certificate": certificate(results, fingerprint)}
+
+
+def conformance(
+    model: str | type[Adapter] | Callable[[], Adapter], *, expected_failures: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: one test for each check of the kit, given to the test function as `check`, which it calls.
+
+    `model`: an adapter's class, a function that makes one, or a SPEC as on the command line. `expected_failures`: check -> reason; such a check
+    must fail, and it is an error when it passes or is skipped. Raises UsageError for a name that there is not.
+    """
+    import pytest
+
+    expected = dict(expected_failures or {})
+    named(list(expected))
+    if not all(reason.strip() for reason in expected.values()):
+        raise UsageError("an expected failure needs a reason", where="conformance")
+    make = _maker(model) if isinstance(model, str) else model
+    kept: list[Subject] = []
+
+    def bound(check: Check) -> Callable[[], Result]:
+        def call() -> Result:
+            if not kept:
+                kept.append(Subject(make(), make))
+            (result,) = run(kept[0], [check], timeout)
+            if check.name in expected:
+                if not result.bad:
+                    pytest.fail(
+                        f"{check.name} was expected to fail ({expected[check.name]}) and {'passed' if result.state == 'passed' else 'is skipped'}"
+                    )
+                pytest.xfail(expected[check.name])
+            if result.state == "skipped":
+                pytest.skip(result.reason)
+            if result.bad:
+                pytest.fail(words(result), pytrace=False)
+            return result
+
+        return call
+
+    return pytest.mark.parametrize("check", [pytest.param(bound(check), id=check.name) for check in CHECKS])
+
+
+def words(result: Result) -> str:
+    """A failure in lines."""
+    lines = [f"{result.name}: {result.rule}", f"  sent: {result.sent}", f"  came: {result.came}", f"  likely cause: {result.cause}"]
+    return "\n".join(line for line in lines if not line.endswith(": "))
+
+
+def _maker(spec: str) -> Callable[[], Adapter]:
+    def make() -> Adapter:
+        from llmbench import single
+
+        return single.load_model(spec)[1]
+
+    return make

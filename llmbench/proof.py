@@ -1,0 +1,49 @@
+"""`llmbench check`: one model, every check of the kit, and the certificate that is kept for its weights."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llmbench import certificates, conformance, record, registry, single
+from llmbench.adapter import Adapter
+from llmbench.checks import Subject
+
+PATIENCE = 2.0  # times its limit that a check may take before the program ends: a hang inside foreign code hears no alarm
+
+
+def prove(
+    spec: str, given: Mapping[str, str], only: Sequence[str], timeout: float, progress: Callable[[str, float, str], None], **options: Any
+) -> dict[str, Any]:
+    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept beside the trained networks, by fingerprint."""
+    checks = conformance.named(only) if only else conformance.CHECKS
+    card, adapter, stuff = single.load_with_materials(spec, given, progress=progress, **options)
+
+    def another() -> Adapter:
+        return registry.make(card, stuff)
+
+    results: list[conformance.Result] = []
+    with single.model_errors(card.name):
+        fingerprint = adapter.info.fingerprint
+    rounds = conformance.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
+    for check in checks:
+        progress("checking", len(results) / len(checks), check.name)
+        alarm = threading.Timer(PATIENCE * timeout, _give_up, (check.name, timeout))
+        alarm.daemon = True
+        alarm.start()
+        results.append(next(rounds))
+        alarm.cancel()
+    found = conformance.report(results, fingerprint, card.name)
+    if not only and not any(result.state == "timeout" for result in results):
+        record.write_json(certificates.of_weights(stuff.cache, fingerprint), found["certificate"])
+    adapter.close()
+    return found
+
+
+def _give_up(name: str, timeout: float) -> None:
+    sys.stderr.write(f"llmbench: the check {name} did not end within {PATIENCE * timeout:g} s and cannot be stopped; nothing is proven\n")
+    sys.stderr.flush()
+    os._exit(1)

@@ -1,0 +1,115 @@
+"""llmbench's models as lm-eval's: the same accuracies as its own `hf` model, and models that it knows nothing of. Skipped without lm-eval."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_checkpoints
+
+pytest.importorskip("lm_eval")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+SCRIPT = """\
+import json, sys
+import lm_eval, lm_eval.models, lm_eval.tasks
+import llmbench.lm_eval_bridge
+tasks = lm_eval.tasks.TaskManager(include_path=".", include_defaults=False)
+done = {}
+for name, model, arguments in json.loads(sys.argv[1]):
+    found = lm_eval.simple_evaluate(
+        model=model, model_args=arguments, tasks=["local_choice", "local_text", "local_answer"][: int(sys.argv[2])],
+        task_manager=tasks, batch_size=8, device="cpu", bootstrap_iters=0, log_samples=True,
+    )
+    done[name] = {
+        "results": found["results"],
+        "choices": [[r[0][0] for r in s["resps"]] for s in found["samples"]["local_choice"]],
+        "greedy": [[str(r[0][1]) for r in s["resps"]] for s in found["samples"]["local_choice"]],
+        "said": [s["resps"] for s in found["samples"].get("local_answer", [])],
+    }
+print(json.dumps(done, default=str))
+"""
+CHOICE = """\
+task: local_choice
+dataset_path: json
+dataset_kwargs: {data_files: {test: choice.jsonl}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{query}}\\nAnswer:"
+doc_to_target: gold
+doc_to_choice: "{{choices}}"
+metric_list: [{metric: acc}, {metric: acc_norm}]
+"""
+TEXT = """\
+task: local_text
+dataset_path: json
+dataset_kwargs: {data_files: {test: choice.jsonl}}
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{query}}"
+metric_list: [{metric: bits_per_byte}]
+"""
+ANSWER = """\
+task: local_answer
+dataset_path: json
+dataset_kwargs: {data_files: {test: choice.jsonl}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{query}}"
+doc_to_target: "{{choices[0]}}"
+generation_kwargs: {until: ["e"], max_gen_toks: 12}
+metric_list: [{metric: exact_match}]
+"""
+QUESTIONS = [
+    {"query": "The kettle said nothing. Who said nothing?", "choices": ["the kettle", "the tap", "Tuesday"], "gold": 0},
+    {"query": "What came on Tuesday?", "choices": ["a tap", "an unbelievable kettle", "7 o'clock"], "gold": 0},
+    {"query": "Who drips?", "choices": ["nobody at all", "the tap", "the kettle, aloud"], "gold": 1},
+]
+
+
+def evaluated(place: Path, models, questions, tasks=3):
+    (place / "choice.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    for name, text in (("choice", CHOICE), ("text", TEXT), ("answer", ANSWER)):
+        (place / f"{name}.yaml").write_text(text)
+    environment = {**os.environ, "HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(models), str(tasks)]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().split("\n")[-1])
+
+
+def test_accuracies_and_likelihoods_are_those_of_lm_evals_own_model_and_others_work_too(tmp_path):
+    for name in ("gpt2", "llama"):
+        small_checkpoints.MAKERS[name](tmp_path / name)
+    models = [
+        [f"{kind} {name}", kind, arguments]
+        for name in ("gpt2", "llama")
+        for kind, arguments in (("hf", {"pretrained": str(tmp_path / name), "dtype": "float32"}), ("llmbench", {"spec": f"hf:{tmp_path / name}"}))
+    ]
+    models.append(["counts", "llmbench", {"spec": "byte-ngram"}])
+    done = evaluated(tmp_path, models, QUESTIONS)
+    for name in ("gpt2", "llama"):
+        ours, theirs = done[f"llmbench {name}"], done[f"hf {name}"]
+        assert ours["choices"] == [pytest.approx(row, rel=1e-5) for row in theirs["choices"]]
+        assert ours["greedy"] == theirs["greedy"]
+        assert ours["results"]["local_choice"]["acc,none"] == theirs["results"]["local_choice"]["acc,none"]
+        assert ours["results"]["local_choice"]["acc_norm,none"] == theirs["results"]["local_choice"]["acc_norm,none"]
+        assert ours["results"]["local_text"]["bits_per_byte,none"] == pytest.approx(theirs["results"]["local_text"]["bits_per_byte,none"], rel=1e-5)
+    assert 1 < done["counts"]["results"]["local_text"]["bits_per_byte,none"] < 4
+    assert all(said for said in done["counts"]["said"])
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data: ARC-Easy and a real LLaMA")
+def test_the_real_llama_has_the_accuracy_that_lm_eval_finds_on_arc_easy(tmp_path):
+    rows = [json.loads(line) for line in (SHARED / "choice/arc_easy.jsonl").read_text().splitlines()[:250]]
+    place = SHARED / "stories260K-hf"
+    models = [["hf", "hf", {"pretrained": str(place), "dtype": "float32"}], ["ours", "llmbench", {"spec": f"hf:{place}"}]]
+    done = evaluated(tmp_path, models, rows, tasks=1)
+    assert done["ours"]["results"]["local_choice"]["acc,none"] == done["hf"]["results"]["local_choice"]["acc,none"]
+    assert done["ours"]["results"]["local_choice"]["acc_norm,none"] == done["hf"]["results"]["local_choice"]["acc_norm,none"]
+    for ours, theirs in zip(done["ours"]["choices"], done["hf"]["choices"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
