@@ -38,7 +38,6 @@ class ByteTokenizer:
         self.tokenizer = tokenizer
         self.backend = getattr(tokenizer, "backend_tokenizer", None)
         if self.backend is not None:
-            self.backend.encode_special_tokens = True  # a text that says "<s>" means these three characters
             self.backend.no_truncation()
             self.backend.no_padding()
         self.special = set(tokenizer.all_special_ids)
@@ -105,6 +104,7 @@ class ByteTokenizer:
 
     def _encode(self, text: str) -> tuple[list[int], Sequence[tuple[int, int]] | None, list[int | None] | None]:
         if self.backend is not None:
+            self.backend.encode_special_tokens = True  # a text that says "<s>" means these characters; the tokenizer's own calls set it back
             found = self.backend.encode(text, add_special_tokens=False)
             return found.ids, found.offsets, found.word_ids
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]), None, None

@@ -163,7 +163,7 @@ def conformance(
     named(list(expected))
     if not all(reason.strip() for reason in expected.values()):
         raise UsageError("an expected failure needs a reason", where="conformance")
-    make = _maker(model) if isinstance(model, str) else model
+    make = _maker(model)
     kept: list[Subject] = []
 
     def bound(check: Check) -> Callable[[], Result]:
@@ -194,10 +194,12 @@ def words(result: Result) -> str:
     return "\n".join(line for line in lines if not line.endswith(": "))
 
 
-def _maker(spec: str) -> Callable[[], Adapter]:
-    def make() -> Adapter:
-        from llmbench import single
+def _maker(model: str | Callable[[], Adapter]) -> Callable[[], Adapter]:
+    """What gives the adapter as `run` would have it: on its device, in evaluation mode."""
 
-        return single.load_model(spec)[1]
+    def make() -> Adapter:
+        from llmbench import registry, single
+
+        return single.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
 
     return make

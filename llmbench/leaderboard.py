@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import HEADLINES, Certificate, Failure, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.notes import cut, notes
+from llmbench.record import HEADLINES, Certificate, Failure, ModelRow, Record, Score
 
 STAGES = {
     0: "Floors",
@@ -76,6 +77,16 @@ class Saying:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What a model was proven to be: the state of each level, what was tried or why it is not earned, and the seconds that took."""
+
+    model: str
+    levels: Sequence[tuple[str, str]]
+    said: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Board:
     title: str
     facts: list[tuple[str, str]]
@@ -83,6 +94,7 @@ class Board:
     failures: list[Failure]
     sayings: list[Saying] = field(default_factory=list)
     models: list[ModelRow] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
 
 
 COLUMNS = [
@@ -136,8 +148,23 @@ def build(record: Record, folder: Path | None = None) -> Board:
     ]
     tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if s.metric in HEADLINES)]
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
-    facts = [(key, _cut(value, NAME_CHARACTERS)) for key, value in facts]
-    return Board(_cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models)
+    facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
+    title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
+    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record))
+
+
+def _proofs(record: Record) -> list[Proof]:
+    found = []
+    for model in record.models:
+        if model.certificate is None:
+            continue
+        levels = model.certificate.levels
+        whys = [f"not earned: {proof.why}" for proof in levels.values() if proof.why]
+        said = list(dict.fromkeys([text for proof in levels.values() for text in proof.tried] + whys))
+        seconds = sum(float(proof.seconds) for proof in levels.values())
+        states = [(cut(name, NAME_CHARACTERS), proof.state) for name, proof in levels.items()]
+        found.append(Proof(cut(model.name, NAME_CHARACTERS), states, [cut(text, SAMPLE_CHARACTERS) for text in said], seconds))
+    return found
 
 
 def _joined(failures: Sequence[Failure]) -> list[Failure]:
@@ -150,15 +177,11 @@ def _joined(failures: Sequence[Failure]) -> list[Failure]:
 
 def _short_texts(failure: Failure) -> dict[str, str]:
     return {
-        "model": _cut(failure.model, NAME_CHARACTERS),
-        "task": _cut(failure.task, NAME_CHARACTERS),
-        "message": _cut(failure.message, SAMPLE_CHARACTERS),
-        "hint": _cut(failure.hint, SAMPLE_CHARACTERS),
+        "model": cut(failure.model, NAME_CHARACTERS),
+        "task": cut(failure.task, NAME_CHARACTERS),
+        "message": cut(failure.message, SAMPLE_CHARACTERS),
+        "hint": cut(failure.hint, SAMPLE_CHARACTERS),
     }
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _table(record: Record, task: str, metric: str) -> Table:
@@ -172,8 +195,8 @@ def _table(record: Record, task: str, metric: str) -> Table:
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
     used = [column for column in used if column.key == metric or column.key not in HEADLINES]
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
-    title, signature = _cut(task, NAME_CHARACTERS), _cut(headline[0].signature, SAMPLE_CHARACTERS)
-    return Table(title, metric, used, lines, _notes(record, task, headline), signature, (0.0, top))
+    title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
+    return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
 
 
 def _order(value: float | None) -> float:
@@ -183,9 +206,9 @@ def _order(value: float | None) -> float:
 def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
     cells = {
         "rank": _rank(scores.get(metric)),
-        "model": Cell(_cut(model.name, NAME_CHARACTERS)),
+        "model": Cell(cut(model.name, NAME_CHARACTERS)),
         **{name: _with_interval(scores.get(name)) for name in HEADLINES},
-        "tokenizer": Cell(_cut(model.tokenizer, NAME_CHARACTERS)),
+        "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),
         "training_seconds": _seconds(model.training.seconds if model.training else None),
@@ -197,7 +220,7 @@ def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
     for metric in ("spelling_share", "unknown_share"):
         score = scores.get(metric)
         cells[metric] = Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
-    return Line(_cut(model.name, NAME_CHARACTERS), model.stage, cells)
+    return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells)
 
 
 def _rank(score: Score | None) -> Cell:
@@ -256,67 +279,6 @@ def _proven(certificate: Certificate | None) -> str:
     return " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned") or "-"
 
 
-def _refusals(record: Record, names: Collection[str]) -> list[str]:
-    """A sentence for each model of a table that was refused a certificate: which, and why."""
-    found = []
-    for model in record.models:
-        levels = model.certificate.levels if model.certificate and model.name in names else {}
-        level, proof = next(((level, proof) for level, proof in levels.items() if proof.state == "refused"), ("", None))
-        if proof is not None:
-            found.append(_cut(f"{model.name} is refused certificate {level}, so its numbers are not to be believed: {proof.why}", SAMPLE_CHARACTERS))
-    return found
-
-
-def _notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """What the table proves, in sentences."""
-    found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
-    losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
-    notes = [_cut(f"{name}: {loss}", SAMPLE_CHARACTERS) for name, loss in losses.items() if loss]
-    names = {score.model for score in headline}
-    notes += _refusals(record, names)
-    halves = sorted(model.name for model in record.models if model.name in names and model.dtype in ("bfloat16", "float16"))
-    if halves:
-        notes.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")
-    beaten = found.better_than
-    trained = {model.name: model for model in record.models if model.training}
-    losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
-    if losers:
-        notes.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
-    notes += [note for name in trained if (note := _transfer(trained[name], headline, beaten))]
-    winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
-    if winners:
-        notes.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
-    if found.left_out:
-        notes.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
-    if found.smallest_visible is not None:
-        notes.append(f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been proven here (median over pairs).")
-    items = headline[0].n if headline else 0
-    if found.items_needed is not None and items < found.items_needed:
-        notes.append(f"{items} items are too few to prove any difference between so many models: {found.items_needed} would be needed.")
-    signatures = {score.signature for score in headline}
-    if len(signatures) > 1:
-        notes.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
-    if headline:
-        notes.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
-    return notes
-
-
-def _transfer(model: ModelRow, headline: Sequence[Score], beaten: Mapping[str, Sequence[str]]) -> str:
-    """What it brought a fine-tuned model to go on learning, where the one that it began with stands in the same table."""
-    values = {score.model: score.value for score in headline}
-    before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[2]  # of a hub id the last part is the card's name
-    if model.name not in values or before not in values:
-        return ""
-    proof = next((word for one, other, word in ((model.name, before, "better"), (before, model.name, "worse")) if other in beaten.get(one, [])), "")
-    said = f"{proof}, proven on these items" if proof else "which these items do not tell apart"
-    return f"{model.name} went on from {before}: {values[model.name]:.3f} bits/byte after {values[before]:.3f}, {said}."
-
-
-def _join(words: Sequence[str]) -> str:
-    short = [_cut(word, SAMPLE_CHARACTERS) for word in words]
-    return short[0] if len(short) == 1 else f"{', '.join(short[:-1])} and {short[-1]}"
-
-
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
     """Prompts and continuations from the run's samples, in the order of the models."""
     if folder is None:
@@ -328,9 +290,9 @@ def _sayings(record: Record, folder: Path | None) -> list[Saying]:
                 continue  # left by another run in this folder
             for row in _rows(file):
                 if isinstance(row, dict) and isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
-                    answer = (_cut(model.name, NAME_CHARACTERS), _cut(row["output"], SAMPLE_CHARACTERS))
+                    answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
                     found.setdefault((file.stem, str(row.get("id")), row["input"]), []).append(answer)
-    return [Saying(_cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
+    return [Saying(cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
 
 
 def _sample_files(folder: Path, model: str) -> list[Path]:

@@ -156,9 +156,14 @@ def make(card: Card, materials: Materials) -> Adapter:
     adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, materials)
     if not isinstance(adapter, Adapter):
         raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")
+    return ready(adapter, materials.device, materials.dtype)
+
+
+def ready(adapter: Adapter, device: str = "cpu", dtype: str = "float32") -> Adapter:
+    """The adapter on its device and in its number format, in evaluation mode, where it can be moved."""
     move = getattr(adapter, "to", None)
     if move is not None:
-        move(materials.device, materials.dtype)
+        move(device, dtype)
     return adapter
 
 

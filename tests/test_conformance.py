@@ -75,6 +75,13 @@ def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
         assert levels[level]["state"] == "refused"
 
 
+def test_a_module_in_training_mode_is_found():
+    model = saboteurs.Windowed()
+    model.net.train()
+    (result,) = run(Subject(model), named(["determinism"]))
+    assert result.came == "net is in training mode"
+
+
 def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
     assert len(saboteurs.ZOO) >= 30
     assert {check for cls in saboteurs.ZOO.values() for check in cls.caught_by} >= set(NAMES) - {"pseudo"}

@@ -134,6 +134,8 @@ def test_a_text_that_says_a_special_token_means_its_characters(models):
     tokens = models["gpt2"].encode("<|endoftext|>")
     assert 0 not in tokens.ids
     assert models["gpt2"].decode(tokens.ids.tolist()) == b"<|endoftext|>"
+    models["bart"].encode_source("a source")  # through the tokenizer's own call
+    assert models["bart"].decode(models["bart"].encode("</s>").ids.tolist()) == b"</s>"
 
 
 def test_info_is_true(models, folders):

@@ -30,6 +30,9 @@ def render(board: Board) -> str:
             "## Not measured",
             _rows(["model", "task", "reason", "message", "hint"], [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]),
         ]
+    if board.proofs:
+        rows = [[p.model, ", ".join(f"{level} {state}" for level, state in p.levels), f"{p.seconds:.1f} s", "; ".join(p.said)] for p in board.proofs]
+        parts += ["## What was proven", _rows(["model", "certificates", "took", "tried"], rows)]
     for number, saying in enumerate(board.sayings, 1):
         parts.append(f"## Prompt {number}: {escape(saying.prompt)}")
         parts.append(_rows(["model", "continuation"], [[name, text] for name, text in saying.answers]))

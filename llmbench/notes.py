@@ -1,0 +1,75 @@
+"""What a table proves, in sentences: from the record alone, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from llmbench.record import ModelRow, Record, Score, TaskNotes, notes_key
+
+LONGEST = 2000  # characters of a sentence
+
+
+def cut(text: str, most: int) -> str:
+    """The text, no longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _refusals(record: Record, names: Collection[str]) -> list[str]:
+    """A sentence for each model of a table that was refused a certificate: which, and why."""
+    found = []
+    for model in record.models:
+        levels = model.certificate.levels if model.certificate and model.name in names else {}
+        level, proof = next(((level, proof) for level, proof in levels.items() if proof.state == "refused"), ("", None))
+        if proof is not None:
+            found.append(cut(f"{model.name} is refused certificate {level}, so its numbers are not to be believed: {proof.why}", LONGEST))
+    return found
+
+
+def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
+    """The sentences under the table of these scores."""
+    found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
+    losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
+    said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
+    names = {score.model for score in headline}
+    said += _refusals(record, names)
+    halves = sorted(model.name for model in record.models if model.name in names and model.dtype in ("bfloat16", "float16"))
+    if halves:
+        said.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")
+    beaten = found.better_than
+    trained = {model.name: model for model in record.models if model.training}
+    losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
+    if losers:
+        said.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
+    said += [note for name in trained if (note := _transfer(trained[name], headline, beaten))]
+    winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
+    if winners:
+        said.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
+    if found.left_out:
+        said.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
+    if found.smallest_visible is not None:
+        said.append(f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been proven here (median over pairs).")
+    items = headline[0].n if headline else 0
+    if found.items_needed is not None and items < found.items_needed:
+        said.append(f"{items} items are too few to prove any difference between so many models: {found.items_needed} would be needed.")
+    signatures = {score.signature for score in headline}
+    if len(signatures) > 1:
+        said.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
+    if headline:
+        said.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
+    return said
+
+
+def _transfer(model: ModelRow, headline: Sequence[Score], beaten: Mapping[str, Sequence[str]]) -> str:
+    """What it brought a fine-tuned model to go on learning, where the one that it began with stands in the same table."""
+    values = {score.model: score.value for score in headline}
+    before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[2]  # of a hub id the last part is the card's name
+    if model.name not in values or before not in values:
+        return ""
+    proof = next((word for one, other, word in ((model.name, before, "better"), (before, model.name, "worse")) if other in beaten.get(one, [])), "")
+    verdict = f"{proof}, proven on these items" if proof else "which these items do not tell apart"
+    return f"{model.name} went on from {before}: {values[model.name]:.3f} bits/byte after {values[before]:.3f}, {verdict}."
+
+
+def _join(words: Sequence[str]) -> str:
+    short = [cut(word, LONGEST) for word in words]
+    return short[0] if len(short) == 1 else f"{', '.join(short[:-1])} and {short[-1]}"
