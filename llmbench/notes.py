@@ -21,7 +21,9 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
         levels = model.certificate.levels if model.certificate and model.name in names else {}
         level, proof = next(((level, proof) for level, proof in levels.items() if proof.state == "refused"), ("", None))
         if proof is not None:
-            found.append(cut(f"{model.name} is refused certificate {level}, so its numbers are not to be believed: {proof.why}", LONGEST))
+            found.append(
+                cut(f"{model.name} is refused certificate {level}, so its numbers are not to be believed, and it is not ranked: {proof.why}", LONGEST)
+            )
     return found
 
 

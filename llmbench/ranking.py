@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from llmbench.record import HEADLINES, Score, notes_key
 from llmbench.stats import rank_sets
 
 
-def rank_scores(scores: Sequence[Score], out: Path) -> dict[str, Any]:
+def rank_scores(scores: Sequence[Score], out: Path, refused: Collection[str] = ()) -> dict[str, Any]:
     """Set `rank` on the scores of the ranked metric, and give for each task the smallest visible difference and who beats whom.
 
-    Models are compared on the same items, read from the run's samples. A compressor is not ranked: it is no model of the next byte.
+    Models are compared on the same items, read from the run's samples. A compressor is not ranked: it is no model of the next byte; neither is
+    a model that was `refused` a certificate, whose numbers prove nothing about the others.
     """
     notes: dict[str, Any] = {}
     for task, metric in sorted({(score.task, score.metric) for score in scores if score.metric in HEADLINES}):
-        rows = [score for score in scores if score.task == task and score.metric == metric and _is_model(score)]
+        rows = [score for score in scores if score.task == task and score.metric == metric and _is_model(score) and score.model not in refused]
         items = {score.model: _items(out, score) for score in rows}
         shapes = [tuple((key, n) for key, _, n in found) for found in items.values() if found]
         if not shapes:

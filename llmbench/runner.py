@@ -269,6 +269,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
     for row in models.values():
         _add_certificate(made, row)
+    refused = [row.name for row in models.values() if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())]
     _add_overlap(made, models, before)
     kept = [failure for failure in before.failures if failure.model in models and failure.model not in names] if before else []
     return Record(
@@ -283,7 +284,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         models=list(models.values()),
         scores=scores,
         failures=[*kept, *failures],
-        notes=Notes.model_validate({"tasks": rank_scores(scores, made.out), "cells": done}),
+        notes=Notes.model_validate({"tasks": rank_scores(scores, made.out, refused), "cells": done}),
     )
 
 

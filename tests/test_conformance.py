@@ -198,7 +198,10 @@ def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells
     assert {file.stem for file in (place / "out" / "cells" / "NatsForBits").glob("*.json")} == {"likelihood", "continuation"}
     assert not [failure for failure in record["failures"] if failure["model"] == "NatsForBits"]
     board = (place / "out" / "leaderboard.md").read_text().replace("\\", "")
-    assert "NatsForBits is refused certificate A1, so its numbers are not to be believed: " in board
+    assert "NatsForBits is refused certificate A1, so its numbers are not to be believed, and it is not ranked: " in board
+    ranks = {s["model"]: s["rank"] for s in record["scores"] if s["metric"] == "bits_per_byte"}
+    assert ranks["NatsForBits"] is None
+    assert ranks["Good"] is not None
     assert "| A1 A2 |" in board
     honest = next(m for m in record["models"] if m["name"] == "Good")
     assert honest["certificate"]["fingerprint"] == honest["fingerprint"]
