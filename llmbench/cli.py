@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import llmbench
+from llmbench import cli_catalog
+from llmbench.cli_catalog import print_rows
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
     if dry_run:
         from llmbench.estimate import estimate
 
-        _print_rows(("model", "task", "state", "seconds", "memory"), estimate(made))
+        print_rows(("model", "task", "state", "seconds", "memory"), estimate(made))
         return 0
     from llmbench.progress import watcher
 
@@ -273,7 +275,7 @@ def check(spec: str, as_json: bool, only: tuple[str, ...], timeout: float, data:
     if as_json:
         click.echo(json.dumps(report))
     else:
-        _print_rows(("check", "result", "seconds", "what was tried, or why not"), [_check_row(row) for row in report["checks"]])
+        print_rows(("check", "result", "seconds", "what was tried, or why not"), [_check_row(row) for row in report["checks"]])
         for level, proof in report["certificate"]["levels"].items():
             click.echo(f"{level} {proof['state']}{': ' if proof['why'] else ''}{proof['why']}")
     return 1 if any(row["state"] in ("failed", "error", "timeout") for row in report["checks"]) else 0
@@ -303,68 +305,6 @@ def report(run_: Path, form: str | None) -> int:
     return 0
 
 
-@cli.command()
-def models() -> int:
-    """The baselines there are."""
-    from llmbench import registry
-
-    cards = [registry.resolve(name) for name in registry.names("baselines")]
-    cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
-    _print_rows(("model", "stage", "about"), [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards])
-    return 0
-
-
-@cli.command()
-@click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
-def suites(schema: bool) -> int:
-    """The suites there are."""
-    from llmbench import registry
-    from llmbench import suite as suite_module
-
-    if schema:
-        click.echo(json.dumps(suite_module.schema(), indent=2))
-        return 0
-    found = [suite_module.read(name) for name in registry.names("suites")]
-    _print_rows(("suite", "version", "about"), [(suite.name, str(suite.version), suite.file.about) for suite in found])
-    return 0
-
-
-@cli.command()
-def adapters() -> int:
-    """The adapters there are, outside packages' included."""
-    from llmbench import registry
-
-    _print_rows(("adapter", "where"), sorted(registry.adapters().items()))
-    return 0
-
-
-@cli.command()
-def metrics() -> int:
-    """The metrics there are."""
-    from llmbench.metrics.likelihood import METRICS
-
-    _print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in METRICS])
-    return 0
-
-
-@cli.group()
-def new() -> None:
-    """Write something to start from."""
-
-
-@new.command("adapter")
-@click.argument("name")
-def new_adapter(name: str) -> int:
-    """Write NAME.py, a working adapter with a test beside it."""
-    from llmbench.scaffold import write_adapter
-
-    written = write_adapter(name, Path.cwd())
-    for path in written:
-        click.echo(path)
-    click.echo(f"try: llmbench run quick --model {written[0].name}:{written[0].stem.title().replace('_', '')}", err=True)
-    return 0
-
-
 def _set_threads(threads: int | None) -> None:
     """Before torch is loaded in this process."""
     if threads:
@@ -384,15 +324,8 @@ def _pick(device: str) -> str:
     return "cpu"
 
 
-def _print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*titles, show_edge=False)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+for command in cli_catalog.COMMANDS:
+    cli.add_command(command)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ledger stats machine record witten_bell imports strict_yaml metrics models adapt
 adapter data card ranking certificates spelling metrics.likelihood
 vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
-checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding
+checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding ceilings
 checks
 checks.charges checks.prediction checks.speaking checks.identity checks.decoding
 models.char_ffn models.word_ffn models.recurrent models.transformer_decoder finetuning
@@ -35,11 +35,12 @@ plan single
 conformance
 worker proof lm_eval_bridge
 runner
-estimate progress notes scaffold
+estimate progress notes scaffold doctor
 leaderboard
 renderers
 renderers.table renderers.markdown renderers.csv renderers.html
 api
+cli_catalog
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
@@ -47,7 +48,18 @@ DRAWING = {"leaderboard", "notes", "renderers", *(name for name in FILES if name
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
-    *("training", "muon", "snapshots", "finetuning", "loading", "light_imports", "causal_blocks", "body_and_head", "adapters.huggingface"),
+    *(
+        "ceilings",
+        "training",
+        "muon",
+        "snapshots",
+        "finetuning",
+        "loading",
+        "light_imports",
+        "causal_blocks",
+        "body_and_head",
+        "adapters.huggingface",
+    ),
     *(name for name in FILES if name.startswith("models.")),
 }
 HEAVY = ("torch", "transformers", "pandas", "numpy", "scipy", "pyarrow", "pydantic", "safetensors")
@@ -85,9 +97,11 @@ def inside(name, **how):
 
 
 def below(name, seen=None):
-    """Everything a module leads to. The worker's functions run in the child: of it, only what it imports at its top counts."""
+    """Everything a module leads to. The worker's functions run in the child, and the doctor's are its own command's: of these, only what they
+    import at their top counts.
+    """
     seen = set() if seen is None else seen
-    for target in inside(name, lazy=name != "worker") - seen:
+    for target in inside(name, lazy=name not in ("worker", "doctor")) - seen:
         seen.add(target)
         below(target, seen)
     return seen
@@ -106,7 +120,7 @@ def test_imports_run_downward(name):
 def test_the_imports_are_seen_that_are_there():
     assert {"record", "suite", "worker", "ranking"} <= inside("runner")
     assert "runner" not in inside("cli", lazy=False)
-    assert {"runner", "api", "scaffold"} <= inside("cli")
+    assert {"runner", "api", "cli_catalog"} <= inside("cli")
     assert "data" not in inside("adapter")  # the type checker alone reads that one
     assert "leaderboard" in below("renderers.table")
 
@@ -133,7 +147,7 @@ def test_torch_is_imported_where_networks_are_and_nowhere_else():
         return any(target.split(".")[0] in ("torch", "safetensors", "transformers") for target in imports(name, **how))
 
     assert {name for name in FILES if uses(name, lazy=False)} <= WITH_TORCH
-    lazily = {"worker", "cli", "lm_eval_bridge", *(name for name in FILES if name.startswith("checks."))}
+    lazily = {"worker", "cli", "lm_eval_bridge", "doctor", *(name for name in FILES if name.startswith("checks."))}
     assert {name for name in FILES if uses(name)} <= WITH_TORCH | lazily
 
 

@@ -1,0 +1,113 @@
+"""The commands that say what there is: models, suites, adapters, metrics, this machine; and the one that writes something to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+def models() -> int:
+    """The baselines there are."""
+    from llmbench import registry
+
+    cards = [registry.resolve(name) for name in registry.names("baselines")]
+    cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
+    print_rows(("model", "stage", "about"), [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards])
+    return 0
+
+
+@click.command()
+@click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
+def suites(schema: bool) -> int:
+    """The suites there are."""
+    from llmbench import registry
+    from llmbench import suite as suite_module
+
+    if schema:
+        click.echo(json.dumps(suite_module.schema(), indent=2))
+        return 0
+    found = [suite_module.read(name) for name in registry.names("suites")]
+    print_rows(("suite", "version", "about"), [(suite.name, str(suite.version), suite.file.about) for suite in found])
+    return 0
+
+
+@click.command()
+def adapters() -> int:
+    """The adapters there are, outside packages' included."""
+    from llmbench import registry
+
+    print_rows(("adapter", "where"), sorted(registry.adapters().items()))
+    return 0
+
+
+@click.command()
+def metrics() -> int:
+    """The metrics there are."""
+    from llmbench.metrics.likelihood import METRICS
+
+    print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in METRICS])
+    return 0
+
+
+@click.group()
+def new() -> None:
+    """Write something to start from."""
+
+
+@new.command("adapter")
+@click.argument("name")
+def new_adapter(name: str) -> int:
+    """Write NAME.py, a working adapter with a test beside it."""
+    from llmbench.scaffold import write_adapter
+
+    written = write_adapter(name, Path.cwd())
+    for path in written:
+        click.echo(path)
+    click.echo(f"try: llmbench run quick --model {written[0].name}:{written[0].stem.title().replace('_', '')}", err=True)
+    return 0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Which one to measure.")
+@click.option("--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores).")
+@click.option("--again", is_flag=True, help="Measure even if this machine was measured before.")
+def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
+    """This machine: versions, devices, load, and what it can do at most. Runs on it use what was measured."""
+    from llmbench import machine
+
+    count = threads or machine.cores()
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)  # before torch is loaded
+    from llmbench import doctor as doctors
+    from llmbench.progress import spinner
+
+    with spinner() as progress:
+        found = doctors.examine(device, count, again, progress)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        print_rows(("what", "found"), doctors.rows(found))
+        for line in found["advice"]:
+            click.echo(line)
+    return 0
+
+
+def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+COMMANDS = (models, suites, adapters, metrics, new, doctor)

@@ -1,0 +1,99 @@
+"""`llmbench doctor`: this machine's versions, devices, load and ceilings, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmbench import machine
+from llmbench.adapter import default_cache
+from llmbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmbench import ceilings
+
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+STAT = Path("/proc/stat")
+BUSY = 0.3  # of a core, by others, that a measurement suffers from
+
+
+def examine(device: str, threads: int, again: bool, progress: Callable[[str, float, str], None]) -> dict[str, Any]:
+    """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not, and kept."""
+    import torch
+
+    from llmbench import ceilings
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
+    chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    facts, state = machine.facts(threads), load_state()
+    path = ceilings.kept_in(default_cache(), chosen, threads)
+    found = None if again else ceilings.read(path)
+    fresh = found is None
+    if found is None:
+        found = ceilings.measure(chosen, threads, progress)
+        ceilings.keep(path, found)
+    advice = [*_advice(found, state, facts), f"kept in {path}" if fresh else f"measured {found.measured}; --again measures anew ({path})"]
+    return {**facts, "device": chosen, "state": state, "ceilings": ceilings.as_record(found), "advice": advice}
+
+
+def load_state() -> dict[str, Any]:
+    """What else the machine does, where that can be read: load, stolen time since it started, frequency governor, free memory."""
+    import psutil
+
+    state: dict[str, Any] = {"load": None, "steal": None, "governor": None, "free_bytes": int(psutil.virtual_memory().available)}
+    if hasattr(os, "getloadavg"):
+        state["load"] = round(os.getloadavg()[0], 2)
+    with suppress(OSError):
+        state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
+    try:
+        numbers = [int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]]
+        state["steal"] = round(numbers[7] / max(1, sum(numbers[:8])), 5)
+    except (OSError, ValueError, IndexError):
+        pass
+    return state
+
+
+def _advice(found: ceilings.Ceilings, state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    said = []
+    if found.grade == "noisy":
+        said.append(
+            f"The same work took {found.noise:.0%} more or less from time to time: close other programs, or trust only large differences of speed."
+        )
+    if state["load"] is not None and state["load"] > BUSY:
+        said.append(f"The load is {state['load']}: something else is at work here.")
+    if state["governor"] not in (None, "performance"):
+        said.append(f"The processor's governor is {state['governor']!r}: speeds change with its mood ('performance' keeps them).")
+    plain = found.flops.get("float32", 0.0)
+    if found.device == "cpu" and 0 < found.flops.get("bfloat16", plain) < plain / 2:
+        said.append("16-bit formats are emulated by this processor: --dtype bfloat16 saves memory and costs time.")
+    if not facts["gpus"] and found.device == "cpu":
+        said.append("No GPU is visible: models run on the processor.")
+    return said
+
+
+def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(what, found) for a table."""
+    top, state = found["ceilings"], found["state"]
+    gpus = ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in found["gpus"]) or "none"
+    known = {"load": state["load"], "stolen time": state["steal"], "governor": state["governor"]}
+    return [
+        ("processor", f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads used"),
+        ("memory", f"{found['memory_bytes'] / 2**30:.1f} GiB, {state['free_bytes'] / 2**30:.1f} GiB free"),
+        ("GPU", gpus),
+        ("system", f"{found['os']}, Python {found['python']}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in found["packages"].items())),
+        *((name, "not readable here" if value is None else str(value)) for name, value in known.items()),
+        *((f"bandwidth, {_size(size)}", f"{rate / 1e9:.1f} GB/s") for size, rate in top["bandwidth"]),
+        *((f"multiplication, {dtype}", f"{rate / 1e9:,.1f} GFLOP/s") for dtype, rate in top["flops"].items()),
+        *((f"multiplication, {dtype}", f"not there: {why}") for dtype, why in top["skipped"].items()),
+        ("one tiny operation", f"{top['tiny'] * 1e6:.2f} us"),
+        ("noise", f"{top['noise']:.1%} between quartiles: {top['grade']}"),
+    ]
+
+
+def _size(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
