@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,18 @@ from pydantic import ValidationError
 from llmbench.record import Certificate
 
 LEVELS = ("A1", "A2", "A3")
-VERSION = 1  # of the checks: a certificate of another version is earned anew
+SOURCES = ("scoring.py", "generation.py", "token_adapter.py", "vocabulary.py", "spelling.py", "byte_spans.py", "coding.py", "checks", "adapters")
 WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
+
+
+@lru_cache
+def version() -> str:
+    """Of the checks and of what they run through: with other sources a certificate is earned anew."""
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    for name in SOURCES:
+        for file in sorted((package / name).glob("*.py")) if not name.endswith(".py") else [package / name]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def of_run(out: Path, model: str) -> Path:
@@ -32,7 +43,7 @@ def read(path: Path, fingerprint: str) -> dict[str, Any] | None:
         found = Certificate.model_validate_json(path.read_bytes()).model_dump()
     except (OSError, ValidationError):
         return None
-    return found if (found["version"], found["fingerprint"]) == (VERSION, fingerprint) else None
+    return found if (found["version"], found["fingerprint"]) == (version(), fingerprint) else None
 
 
 def merge(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:

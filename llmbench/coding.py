@@ -104,17 +104,27 @@ class Reader(Protocol):
     def take(self, index: int) -> None: ...
 
 
-def roundtrip(begin: Callable[[], Reader], symbols: Sequence[int]) -> tuple[int, list[int]]:
-    """(bits that coding `symbols` takes, what a decoder makes of them). `begin` gives a reader at the start; the decoder's has seen nothing but
-    what was decoded.
-    """
-    encoder, reader = Encoder(), begin()
+def encode(reader: Reader, symbols: Sequence[int]) -> tuple[list[int], list[float]]:
+    """The bits that code `symbols`, and -log2 of the probability that each of them had."""
+    encoder, costs = Encoder(), list[float]()
     for symbol in symbols:
-        encoder.put(symbol, reader.distribution())
+        p = np.asarray(reader.distribution(), dtype=np.float64)
+        costs.append(float(-np.log2(p[symbol] / p.sum())) if p[symbol] > 0 else float("inf"))
+        encoder.put(symbol, p)
         reader.take(symbol)
-    bits, found = encoder.finish(), list[int]()
-    decoder, reader = Decoder(bits), begin()
-    for _ in symbols:
+    return encoder.finish(), costs
+
+
+def decode(reader: Reader, bits: Sequence[int], count: int) -> list[int]:
+    """The `count` symbols that the bits code, by a reader that has seen nothing but what was decoded."""
+    decoder, found = Decoder(bits), list[int]()
+    for _ in range(count):
         found.append(decoder.get(reader.distribution()))
         reader.take(found[-1])
-    return len(bits), found
+    return found
+
+
+def roundtrip(begin: Callable[[], Reader], symbols: Sequence[int]) -> tuple[int, list[int]]:
+    """(number of bits that coding `symbols` takes, what a decoder makes of them). `begin` gives a reader at the start."""
+    bits, _ = encode(begin(), symbols)
+    return len(bits), decode(begin(), bits, len(symbols))

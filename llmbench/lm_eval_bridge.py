@@ -19,11 +19,11 @@ from llmbench.ledger import Ledger
 try:
     from lm_eval.api.model import LM
     from lm_eval.api.registry import register_model
+    from lm_eval.models.utils import normalize_gen_kwargs
 except ImportError as error:
     raise UsageError("the bridge needs lm-eval", hint="pip install 'llmbench[lm-eval]'") from error
 
-LONGEST = 1 << 20  # bytes of an answer whose length lm-eval does not limit
-GREEDY = 64  # contexts continued side by side
+LONGEST = 256  # tokens of an answer whose length a task does not limit: lm-eval's own default
 
 
 @register_model("llmbench")
@@ -38,6 +38,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
                 raise UsageError(f"unknown model argument {name!r}", hint="spec, train, valid, device, seed")
         given = {name: path for name, path in (("train", train), ("valid", valid)) if path}
         self.card, self.adapter = single.load_model(str(spec), given, seed=int(seed), device=_device(device))
+        self.seed = int(seed)
         self.start = bool(getattr(self.adapter, "adds_start", True))  # lm-eval gives one only where the tokenizer adds it, or nothing else is given
 
     @property
@@ -50,7 +51,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         pairs = [_pair(*request.args) for request in requests]
         passages = [Passage(text, given=given, id=str(i), start=self.start) for i, (given, text) in enumerate(pairs)]
         ledgers = self._score(passages)
-        greedy = self._greedy(pairs, ledgers)
+        greedy = self._greedy(passages, ledgers)
         return [(-ledger.total() * math.log(2), said) for ledger, said in zip(ledgers, greedy, strict=True)]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
@@ -61,7 +62,10 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         """What the model says after each context, up to a stop string."""
         answers = [""] * len(requests)
         with single.model_errors(self.card.name):
-            for chunk in self.adapter.generate([_request(*request.args) for request in requests]):
+            asked = [
+                _request(request.args[0], request.args[1], self.seed * 1_000_003 + i) for i, request in enumerate(requests)
+            ]  # repeats are drawn anew
+            for chunk in self.adapter.generate(asked):
                 answers[chunk.row] += chunk.text
         return answers
 
@@ -69,16 +73,22 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         with single.model_errors(self.card.name):
             return list(self.adapter.score(passages, Window("rolling")))
 
-    def _greedy(self, pairs: Sequence[tuple[str, str]], ledgers: Sequence[Ledger]) -> list[bool]:
-        """A continuation can only be greedy where none of its symbols is below the mean of all symbols; those contexts are continued."""
-        symbols = self._symbols()
-        able = [bool(len(ledger.bits)) and float(ledger.bits.max()) <= math.log2(symbols) for ledger in ledgers]
-        contexts = {given: 0 for (given, _), can in zip(pairs, able, strict=True) if can}
-        for (given, text), can in zip(pairs, able, strict=True):
-            if can:
-                contexts[given] = max(contexts[given], len(text.encode()))
-        said = self._continued(contexts)
-        return [can and said.get(given, "").startswith(text) for (given, text), can in zip(pairs, able, strict=True)]
+    def _greedy(self, passages: Sequence[Passage], ledgers: Sequence[Ledger]) -> list[bool]:
+        """A continuation can only be greedy where none of its symbols is below the mean of all symbols; those are looked at."""
+        most = math.log2(self._symbols())
+        able = [bool(len(ledger.bits)) and float(ledger.bits.max()) <= most for ledger in ledgers]
+        with single.model_errors(self.card.name):
+            return [can and self._says(passage) for passage, can in zip(passages, able, strict=True)]
+
+    def _says(self, passage: Passage) -> bool:
+        """Whether each symbol of the text is the likeliest; of a model whose symbols are not seen, whether it says just this text."""
+        found = likeliest(self.adapter, passage)
+        if found is not None:
+            return found
+        if type(self.adapter).generate is Adapter.generate:
+            return False
+        request = Request(passage.given, max_bytes=max(1, len(passage.text.encode())), start=passage.start)
+        return "".join(chunk.text for chunk in self.adapter.generate([request])) == passage.text
 
     def _symbols(self) -> float:
         """How many symbols the model chooses from; no bound where it does not show them."""
@@ -87,17 +97,26 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         except Unsupported:
             return math.inf
 
-    def _continued(self, contexts: Mapping[str, int]) -> dict[str, str]:
-        """What greedy generation says after each context, so many bytes of it. Nothing for a model that does not speak."""
-        if type(self.adapter).generate is Adapter.generate:
-            return {}
-        said, names = dict.fromkeys(contexts, ""), list(contexts)
-        for at in range(0, len(names), GREEDY):
-            some = names[at : at + GREEDY]
-            with single.model_errors(self.card.name):
-                for chunk in self.adapter.generate([Request(name, max_bytes=contexts[name], start=self.start) for name in some]):
-                    said[some[chunk.row]] += chunk.text
-        return said
+
+def likeliest(adapter: Any, passage: Passage) -> bool | None:
+    """Whether every symbol of the text is the likeliest, by one plain pass; None where an adapter's symbols cannot be seen."""
+    import torch
+
+    from llmbench.token_adapter import TokenAdapter
+
+    if not isinstance(adapter, TokenAdapter):
+        return None
+    given, whole = adapter.encode(passage.given).ids.tolist(), adapter.encode(passage.given + passage.text).ids.tolist()
+    parted = whole[: len(given)] == given
+    text = whole[len(given) :] if parted else adapter.encode(passage.text).ids.tolist()
+    line = [*(adapter.start if passage.start or not given else ()), *given, *text]
+    context = adapter.context or len(line)
+    seen = line[max(0, len(line) - 1 - context) : -1]
+    if not text or len(text) > len(seen):
+        return False
+    with torch.inference_mode():
+        best = adapter.logits(torch.tensor([seen], device=adapter.device))[0, -len(text) :].argmax(-1).tolist()
+    return bool(best == text)
 
 
 def _device(wanted: str | None) -> str:
@@ -113,19 +132,17 @@ def _pair(context: str, continuation: str) -> tuple[str, str]:
     return bare, context[len(bare) :] + continuation
 
 
-def _request(context: str, settings: Mapping[str, Any]) -> Request:
-    stops = settings.get("until") or ()
-    stops = (stops,) if isinstance(stops, str) else tuple(stops)
-    tokens = settings.get("max_gen_toks")
-    drawn = bool(settings.get("do_sample")) or float(settings.get("temperature") or 0.0) > 0
+def _request(context: str, settings: Mapping[str, Any], seed: int) -> Request:
+    """As lm-eval means it: greedy unless sampling is asked for, 256 tokens unless another number is."""
+    meant = normalize_gen_kwargs(dict(settings), default_max_gen_toks=LONGEST)
     return Request(
         context,
-        max_tokens=int(tokens) if tokens else None,
-        max_bytes=None if tokens else LONGEST,
-        stop=tuple(stop for stop in stops if stop),
-        temperature=float(settings.get("temperature") or 1.0) if drawn else 0.0,
-        top_k=settings.get("top_k"),
-        top_p=settings.get("top_p"),
+        max_tokens=int(meant["max_gen_toks"]),
+        stop=tuple(stop for stop in meant["until"] if stop),
+        temperature=float(meant["temperature"]) if meant["do_sample"] else 0.0,
+        top_k=meant.get("top_k"),
+        top_p=meant.get("top_p"),
+        seed=seed,
     )
 
 

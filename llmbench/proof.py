@@ -37,7 +37,8 @@ def prove(
         results.append(next(rounds))
         alarm.cancel()
     found = conformance.report(results, fingerprint, card.name)
-    if not only and not any(result.state == "timeout" for result in results):
+    states = {proof["state"] for proof in found["certificate"]["levels"].values()}
+    if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
         record.write_json(certificates.of_weights(stuff.cache, fingerprint), found["certificate"])
     adapter.close()
     return found

@@ -77,7 +77,7 @@ class Proof(Row):
 class Certificate(Row):
     """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See conformance.py."""
 
-    version: int
+    version: str  # of the checks
     fingerprint: str
     levels: dict[str, Proof] = Field(default_factory=dict)
 

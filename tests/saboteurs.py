@@ -17,7 +17,7 @@ from llmbench import generation
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.floors import UniformBytes
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.ledger import SPELLING
+from llmbench.ledger import END, PSEUDO, SPELLING, Ledger
 from llmbench.vocabulary import Tokens
 
 
@@ -168,6 +168,15 @@ class SortsItsAnswers(Windowed):
 
     def score(self, passages, window=Window()):
         yield from sorted(super().score(passages, window), key=lambda ledger: -ledger.bytes)
+
+
+@caught_by("batch")
+class SortsLargeBatches(Windowed):
+    """More than eight texts come back by length."""
+
+    def score(self, passages, window=Window()):
+        done = list(super().score(passages, window))
+        yield from sorted(done, key=lambda ledger: -ledger.bytes) if len(done) > 8 else done
 
 
 @caught_by("together")
@@ -328,6 +337,32 @@ class ForgetsAtBorders(Windowed):
             yield dataclasses.replace(ledger, bits=np.concatenate(bits))
 
 
+@caught_by("borders")
+class FreeAfterAWhile(Charges):
+    """Only the first symbols of a long text are charged."""
+
+    def change(self, bits):
+        return np.where(np.arange(len(bits)) < 300, bits, 0.0)
+
+
+@caught_by("borders")
+class FreeUnderHalf(Windowed):
+    """One of the two window rules gives symbols away."""
+
+    def score(self, passages, window=Window()):
+        for ledger in super().score(passages, window):
+            free = (window.rule == "half") & (np.arange(len(ledger.bits)) % 50 == 49)
+            yield dataclasses.replace(ledger, bits=np.where(free, 0.0, ledger.bits))
+
+
+@caught_by("decodable")
+class RobsPeterToPayPaul(Charges):
+    """Each charge is wrong, and their sum is right."""
+
+    def change(self, bits):
+        return bits if len(bits) < 20 else np.concatenate([bits[:1], np.roll(bits[1:], 1)])
+
+
 # What is not in the symbols ---------------------------------------------------------------------------------------------
 
 
@@ -389,6 +424,64 @@ class ChargesWhatIsGiven(Windowed):
         yield from super().score([Passage(passage.given + passage.text, id=passage.id) for passage in passages], window)
 
 
+class Ending(Windowed):
+    """Byte 0 ends a text."""
+
+    ends = (0,)
+
+
+@caught_by("given")
+class EndsForFree(Ending):
+    """Where a text ends is not charged, though it was asked for."""
+
+    def score(self, passages, window=Window()):
+        for ledger in super().score(passages, window):
+            yield dataclasses.replace(ledger, bits=np.where(ledger.kind == END, 0.0, ledger.bits))
+
+
+@caught_by("given")
+class AlwaysStarts(Windowed):
+    """The start symbol is there even where it is to be left out."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score([dataclasses.replace(passage, start=True) for passage in passages], window)
+
+
+@caught_by("given")
+class ReadsTheWrongEnd(Windowed):
+    """Of what is given before a text it keeps the beginning, where that is too long."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score([dataclasses.replace(passage, given=passage.given[: self.context]) for passage in passages], window)
+
+
+@caught_by("decodable")
+class RemembersWhatItRead(Windowed):
+    """Predicts what it has encoded before, and so decodes only what it knows."""
+
+    def encode(self, text):
+        tokens = super().encode(text)
+        self.read = getattr(self, "read", [])
+        self.read.append(tokens.ids.tolist())
+        return tokens
+
+    def logits(self, ids):
+        rows = self.net(ids)[0]
+        for row, line in zip(rows, ids.tolist(), strict=True):
+            for t in range(8, len(line)):
+                known = next((text for text in getattr(self, "read", []) if line[0] == 256 and text[:t] == line[1 : t + 1] and len(text) > t), None)
+                if known is not None:
+                    row[t, known[t]] += 6.0
+        return rows
+
+    def prefill(self, ids):
+        return ids, self.logits(ids)[:, -1]
+
+    def step(self, state, ids):
+        line = torch.cat([state, ids[:, None]], dim=1)[:, -self.context :]
+        return line, self.logits(line)[:, -1]
+
+
 # Speaking ---------------------------------------------------------------------------------------------------------------
 
 
@@ -426,6 +519,14 @@ class AlwaysSamples(Windowed):
         yield from generation.generate(self, [dataclasses.replace(request, temperature=request.temperature or 1.0) for request in requests])
 
 
+@caught_by("greedy")
+class HeedsNoTopK(Windowed):
+    """Draws from all symbols where it is to draw among the likeliest."""
+
+    def generate(self, requests):
+        yield from generation.generate(self, [dataclasses.replace(request, top_k=None) for request in requests])
+
+
 # What it says of itself -------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +537,26 @@ class SaysItIsSmall(Windowed):
     @property
     def info(self):
         return dataclasses.replace(super().info, parameters=super().info.parameters // 2)
+
+
+@caught_by("info")
+class SaysItHasHalfTheBits(Windowed):
+    """Claims weights of 16 bits, of which less would be asked."""
+
+    @property
+    def info(self):
+        return dataclasses.replace(super().info, dtype="float16")
+
+
+@caught_by("pseudo")
+class MasksNothing(Windowed):
+    """Gaps are filled by a model that is shown what stands in them."""
+
+    def pseudo_score(self, passages, positions=None, seed=0):
+        for passage in passages:
+            n = len(passage.text.encode())
+            at = np.arange(n)
+            yield Ledger.build(at, at + 1, np.zeros(n), np.full(n, PSEUDO), n, passage.id)
 
 
 @caught_by("info")

@@ -26,7 +26,7 @@ vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding ceilings
 checks
-checks.charges checks.prediction checks.speaking checks.identity checks.decoding
+checks.charges checks.prediction checks.windows checks.speaking checks.identity checks.decoding
 models.char_ffn models.word_ffn models.recurrent models.transformer_decoder finetuning
 adapters.floors adapters.ngram adapters.network adapters.huggingface tasks.likelihood tasks.continuation
 registry tasks.wikitext_lm_eval tasks.conditional

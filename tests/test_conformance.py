@@ -17,7 +17,7 @@ from run_helpers import folder, llmbench, run_json
 
 from llmbench import conformance
 from llmbench.adapter import Materials
-from llmbench.certificates import LEVELS, VERSION, merge, read
+from llmbench.certificates import LEVELS, merge, read, version
 from llmbench.checks import Check, Failed, Skip, Subject
 from llmbench.conformance import CHECKS, Result, certificate, named, run
 from llmbench.data import load
@@ -49,7 +49,7 @@ def test_an_honest_adapter_fails_nothing_and_earns_everything(name):
     assert {level: row["state"] for level, row in certificate(results, "f")["levels"].items()} == dict.fromkeys(LEVELS, "earned")
 
 
-@pytest.mark.parametrize(("name", "earned"), [("gpt2", 3), ("llama", 3), ("bert", 0), ("roberta", 0), ("t5", 1), ("bart", 1)])
+@pytest.mark.parametrize(("name", "earned"), [("gpt2", 3), ("llama", 3), ("bert", 0), ("roberta", 0), ("t5", 0), ("bart", 1)])
 def test_checkpoints_fail_nothing(checkpoints, name, earned):
     def another():
         return make(resolve(f"hf:{checkpoints[name]}"), Materials())
@@ -84,7 +84,7 @@ def test_a_module_in_training_mode_is_found():
 
 def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
     assert len(saboteurs.ZOO) >= 30
-    assert {check for cls in saboteurs.ZOO.values() for check in cls.caught_by} >= set(NAMES) - {"pseudo"}
+    assert {check for cls in saboteurs.ZOO.values() for check in cls.caught_by} >= set(NAMES)
 
 
 def test_the_table_of_the_docs_is_that_of_the_zoo():
@@ -149,7 +149,7 @@ def test_a_certificate_without_its_checks_is_not_earned():
 
 def proofs(*states, fingerprint="f"):
     rows = {level: {"state": state, "why": "", "tried": [], "seconds": 0.0} for level, state in zip(LEVELS, states, strict=True)}
-    return {"version": VERSION, "fingerprint": fingerprint, "levels": rows}
+    return {"version": version(), "fingerprint": fingerprint, "levels": rows}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_certificate_of_other_weights_or_other_checks_or_a_torn_one_is_none(tm
     file.write_text(json.dumps(proofs("earned", "earned", "earned")))
     assert read(file, "f")["levels"]["A3"]["state"] == "earned"
     assert read(file, "g") is None
-    file.write_text(json.dumps({**proofs("earned", "earned", "earned"), "version": 0}))
+    file.write_text(json.dumps({**proofs("earned", "earned", "earned"), "version": "older"}))
     assert read(file, "f") is None
     file.write_text(file.read_text()[:40])
     assert read(file, "f") is None

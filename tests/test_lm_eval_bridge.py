@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 import small_checkpoints
+from toys import network
+
+from llmbench.adapter import Passage, Request
+from llmbench.adapters.floors import UniformBytes
 
 pytest.importorskip("lm_eval")
+bridge = pytest.importorskip("llmbench.lm_eval_bridge")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SCRIPT = """\
 import json, sys
@@ -68,6 +73,7 @@ QUESTIONS = [
     {"query": "The kettle said nothing. Who said nothing?", "choices": ["the kettle", "the tap", "Tuesday"], "gold": 0},
     {"query": "What came on Tuesday?", "choices": ["a tap", "an unbelievable kettle", "7 o'clock"], "gold": 0},
     {"query": "Who drips?", "choices": ["nobody at all", "the tap", "the kettle, aloud"], "gold": 1},
+    {"query": "Say it.", "choices": ["a", "e", "t", "\n"], "gold": 1},
 ]
 
 
@@ -101,6 +107,33 @@ def test_accuracies_and_likelihoods_are_those_of_lm_evals_own_model_and_others_w
         assert ours["results"]["local_text"]["bits_per_byte,none"] == pytest.approx(theirs["results"]["local_text"]["bits_per_byte,none"], rel=1e-5)
     assert 1 < done["counts"]["results"]["local_text"]["bits_per_byte,none"] < 4
     assert all(said for said in done["counts"]["said"])
+
+
+def test_a_continuation_is_greedy_where_each_of_its_symbols_is_the_likeliest():
+    model = network("lstm")
+    prompt = "The kettle"
+    said = "".join(chunk.text for chunk in model.generate([Request(prompt, max_tokens=6)]))
+    assert len(said) == 6
+    for count in range(1, 7):
+        assert bridge.likeliest(model, Passage(said[:count], given=prompt))
+        other = "a" if said[count - 1] != "a" else "b"
+        assert not bridge.likeliest(model, Passage(said[: count - 1] + other, given=prompt))
+    assert bridge.likeliest(UniformBytes(), Passage("a", given="b")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "want"),
+    [
+        ({"until": ["\n", ""], "max_gen_toks": 5}, (5, ("\n",), 0.0)),
+        ({"until": "x", "max_new_tokens": 7, "do_sample": False, "temperature": 1.0}, (7, ("x",), 0.0)),
+        ({"do_sample": True, "temperature": 0.7}, (256, (), 0.7)),
+        ({"temperature": 0.5}, (256, (), 0.5)),
+    ],
+)
+def test_generation_settings_mean_what_lm_eval_means(settings, want):
+    request = bridge._request("c", settings, 3)
+    assert (request.max_tokens, request.stop, request.temperature) == want
+    assert request.seed == 3
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data: ARC-Easy and a real LLaMA")

@@ -64,7 +64,13 @@ class Failed(AssertionError):
 
 
 class Skip(Exception):
-    """The adapter lacks what the check is about, or nothing that was tried could be used; the reason is shown."""
+    """The adapter lacks what the check is about, or nothing that was tried could be used; the reason is shown. `refused`: it has it, and would not:
+    then nothing is proven, and what the check bars is not earned.
+    """
+
+    def __init__(self, reason: str, refused: bool = False):
+        super().__init__(reason)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,47 @@ class Subject:
         return sorted(found[: len(PROSE)], key=len)
 
     @cached_property
-    def half(self) -> bool:
-        """Whether its weights are in 16 bits, of which less is asked."""
-        return self.adapter.info.dtype in ("bfloat16", "float16")
+    def half(self) -> float:
+        """How finely 16-bit weights round, of which less is asked; 0 for finer ones. Where parts can be seen, what they are, not what it says."""
+        steps = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+        model = self.tokens
+        if model is None:
+            return steps.get(str(self.adapter.info.dtype), 0.0)
+        found = {str(p.dtype).removeprefix("torch.") for module in model.modules.values() for p in module.parameters()}
+        return max((steps.get(name, 0.0) for name in found), default=0.0)
+
+    def room(self, logits: Any) -> float:
+        """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits six steps of the largest logit."""
+        return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else 1e-3
+
+    @cached_property
+    def parameters(self) -> int:
+        """Numbers in the modules that can be seen: what a model says of its size is not asked here."""
+        model = self.tokens
+        return sum(p.numel() for module in model.modules.values() for p in module.parameters()) if model is not None else 0
+
+    def beyond(self, text: str) -> bool:
+        """Whether an adapter of which only distributions are seen may have read this text in windows, so that it cannot be held to one pass."""
+        context = self.adapter.info.context
+        return self.tokens is None and context is not None and len(text.encode()) + 1 > context
+
+    def accepted(self, texts: Sequence[str]) -> tuple[list[str], list[Ledger]]:
+        """The texts that the adapter does not refuse, and their ledgers; all at once where none is refused."""
+        try:
+            return list(texts), self.score(*texts)
+        except Skip as skip:
+            if not skip.refused:
+                raise
+        kept, ledgers = [], []
+        for text in texts:
+            try:
+                ledgers += self.score(text)
+            except Skip:
+                continue
+            kept.append(text)
+        if len(kept) < len(texts) / 2:
+            raise Skip(f"{len(texts) - len(kept)} of {len(texts)} texts are refused", refused=True)
+        return kept, ledgers
 
     def score(self, *texts: str, window: Window = Window("rolling")) -> list[Ledger]:
         """Ledgers of the texts, scored side by side. Skip where the adapter scores no text."""
@@ -138,7 +182,7 @@ class Subject:
         try:
             ledgers = list(self.adapter.score(passages, window))
         except Unsupported as error:
-            raise Skip(f"refused: {error}") from None
+            raise Skip(f"refused: {error}", refused=True) from None
         if any((ledger.kind == CODE).any() for ledger in ledgers):
             raise Skip("one code for a whole text has no charges inside it")
         return ledgers
@@ -153,9 +197,9 @@ class Subject:
         return np.random.default_rng(self.seed)
 
     def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-        """Whether bits are equal but for rounding: 1e-4 relative and absolute; in 16 bits, 3e-2."""
-        least = 3e-2 if self.half else 1e-4
-        return one.shape == other.shape and bool(np.allclose(one, other, rtol=least, atol=least))
+        """Whether bits are equal but for rounding: 1e-4 relative and absolute; in 16 bits, some steps of large logits."""
+        relative, absolute = (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, 1e-4)
+        return one.shape == other.shape and bool(np.allclose(one, other, rtol=relative, atol=absolute))
 
 
 def show(value: Any, most: int = 80) -> str:

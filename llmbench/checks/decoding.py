@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.adapter import Adapter
-from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, show
-from llmbench.coding import Reader, roundtrip
+from llmbench.adapter import Adapter, Passage
+from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show
+from llmbench.coding import decode, encode
 from llmbench.errors import Unsupported
+from llmbench.ledger import SPELLING, Ledger
 from llmbench.spelling import END, SpellReader
 
 if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter
 
 SYMBOLS = 200  # of one text, at most
+DEAR = 40.0  # bits of one symbol, which the coder still resolves
 SLACK = 16.0  # bits, and a thousandth: what coding in whole numbers may cost
 
 
 def decodable(subject: Subject) -> str:
-    """A sample coded with the model's probabilities comes back byte for byte, and is as long as the ledger says, within 16 bits + 0.1 %."""
+    """Texts coded with the model's probabilities come back byte for byte from a second model that has only the bits and the number of symbols; each
+    symbol costs what the ledger charges for it, and each text is as long as the ledger says, within 16 bits + 0.1 %.
+    """
     if not subject.scores:
         raise Skip(f"{type(subject.adapter).__name__} does not score text")
     if subject.given:
@@ -29,53 +33,114 @@ def decodable(subject: Subject) -> str:
     model = subject.tokens
     if model is None and type(subject.adapter).next_distribution is Adapter.next_distribution:
         raise Skip("it shows no next-symbol distribution")
+    other = subject.make() if subject.make is not None else None
+    if other is None or other is subject.adapter:
+        raise Skip("there is no second model to decode with, which has not seen the text", refused=True)
     texts = [*subject.texts, TORTURE[0]] if model is not None else [text for text in subject.texts if text.isascii()]
     coded, charged, symbols, size = 0, 0.0, 0, 0
     for text in texts:
-        part = _code(subject, model, text)
+        part = _code(subject.adapter, text)
         if part is None:
             continue
-        bits, count, cut = part
-        (ledger,) = subject.score(cut)
-        coded, charged, symbols, size = coded + bits, charged + ledger.total(), symbols + count, size + len(cut.encode())
+        bits, costs, row, cut = part
+        _as_charged(subject, cut, len(bits), costs)
+        got = _decoded(other, bits, len(row))
+        if got != cut.encode():
+            cause = "the symbols do not hold the text, or what is predicted depends on more than what came before"
+            raise Failed(show(cut), f"{show(got)} when decoded", cause)
+        coded, charged, symbols, size = coded + len(bits), charged + sum(costs), symbols + len(row), size + len(cut.encode())
+    other.close()
     if not size:
-        raise Skip("no text could be coded: its symbols are not among those shown")
-    if not abs(coded - charged) <= SLACK + charged / 1000:
-        cause = "what is charged is not what the model predicts: something is free, or not normalised"
-        raise Failed(f"{size} bytes in {symbols} symbols", f"{coded} bits when coded, {charged:.1f} in the ledger", cause)
-    return f"{size} bytes in {symbols} symbols: {coded} bits coded, {charged:.1f} in the ledger, decoded byte for byte"
+        raise Skip("no text could be coded: its symbols are not among those shown, or cannot happen", refused=True)
+    return f"{size} bytes in {symbols} symbols: {coded} bits coded, {charged:.1f} predicted and charged, decoded byte for byte by a second model"
 
 
-def _code(subject: Subject, model: TokenAdapter | None, text: str) -> tuple[int, int, str] | None:
-    """(bits, symbols, the text that was coded: a beginning of `text`); None where it cannot be."""
-    if model is None:
-        return _code_shown(subject, text)
-    try:
-        cut, symbols = _symbols(model, text)
-    except Unsupported:
-        return None
-    bits, found = roundtrip(lambda: _Tokens(model), symbols)
-    model.encode("another text")  # so that a decoder that remembers what it read is found
-    got = _text(model, found)
-    if got != cut.encode():
-        raise Failed(
-            show(cut), f"{show(got)} when decoded", "the symbols do not hold the text, or what is predicted depends on more than what came before"
-        )
-    return bits, len(symbols), cut
+Coded = tuple[list[int], list[float], list[int], str]  # bits, bits of each charge, symbols, the text that was coded: a beginning of what was asked
+
+
+def _as_charged(subject: Subject, text: str, coded: int, costs: list[float]) -> None:
+    (ledger,) = subject.score(text)
+    charges = _by_symbol(ledger)
+    cause = "what is charged is not what the model predicts: something is free, not normalised, or of another model"
+    if len(charges) != len(costs):
+        raise Failed(show(text), f"{len(costs)} symbols when coded, {len(charges)} in the ledger", cause)
+    if not subject.close(np.array(costs), charges):
+        if subject.beyond(text):
+            raise Skip("it reads long texts in windows of its own, which cannot be seen", refused=True)
+        raise Failed(show(text), f"coded beside charged: {first_difference(np.array(costs), charges)}", cause)
+    if not abs(coded - float(charges.sum())) <= SLACK + float(charges.sum()) / 1000:
+        raise Failed(show(text), f"{coded} bits when coded, {charges.sum():.1f} in the ledger", cause)
+
+
+def _by_symbol(ledger: Ledger) -> NDArray[np.float64]:
+    """Bits of each symbol, spelling included."""
+    first = np.flatnonzero(ledger.kind != SPELLING)
+    return np.add.reduceat(ledger.bits, first) if len(first) else np.zeros(0)
+
+
+def _code(adapter: Adapter, text: str) -> Coded | None:
+    """The text coded by the adapter's own predictions, up to a symbol that costs more than the coder resolves; None where nothing is left."""
+    if not _has_tokens(adapter):
+        return _code_shown(adapter, text)
+    model: Any = adapter
+    cut, symbols = _symbols(model, text)
+    while symbols:
+        bits, costs = encode(_Tokens(model), symbols)
+        rows = _grouped(model, symbols, costs)
+        far = next((i for i, cost in enumerate(rows) if cost > DEAR), None)
+        if far is None:
+            return bits, rows, symbols, cut
+        tokens = model.encode(cut)
+        shorter = cut.encode()[: int(tokens.start[far])].decode(errors="ignore")
+        if not shorter or shorter == cut:
+            return None
+        cut, symbols = _symbols(model, shorter)
+    return None
+
+
+def _has_tokens(adapter: Adapter) -> bool:
+    return Subject(adapter).tokens is not None
+
+
+def _grouped(model: TokenAdapter, symbols: list[int], costs: list[float]) -> list[float]:
+    """Costs of symbols of the model: those of a spelled piece belong to the one that announces it."""
+    rows: list[float] = []
+    spelling = False
+    for symbol, cost in zip(symbols, costs, strict=True):
+        if spelling:
+            rows[-1] += cost
+            spelling = symbol != END
+        else:
+            rows.append(cost)
+            spelling = symbol in _marks(model) and _speller(model) is not None
+    return rows
+
+
+def _decoded(other: Adapter, bits: list[int], count: int) -> bytes:
+    """What the bits say to a model that has seen nothing else."""
+    if not _has_tokens(other):
+        reader = _Shown(other)
+        decode(reader, bits, count)
+        return reader.text
+    model: Any = other
+    return _text(model, decode(_Tokens(model), bits, count))
 
 
 def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     """A beginning of the text that fits the context, as symbols: ids, or an id (or the escape) with the bytes of a piece and END behind it."""
     room = SYMBOLS if model.context is None else min(SYMBOLS, model.context - len(model.start) + 1)
-    tokens = model.encode(text)
+    try:
+        tokens = model.encode(text)
+    except Unsupported:
+        return "", []
     if tokens.loss:
-        raise Unsupported(tokens.loss)
+        return "", []
     raw = text.encode()
     if len(tokens.ids) > room:
         text = raw[: int(tokens.end[room - 1])].decode(errors="ignore")
         tokens, raw = model.encode(text), text.encode()
     if tokens.spelling.any() and _speller(model) is None:
-        raise Unsupported("it spells pieces, and shows no vocabulary that says how")
+        raise Skip("it spells pieces, and shows no vocabulary that says how", refused=True)
     symbols: list[int] = []
     for token, start, end, spelled in zip(tokens.ids.tolist(), tokens.start.tolist(), tokens.end.tolist(), tokens.spelling.tolist(), strict=True):
         symbols += [token, *raw[start:end], END] if spelled else [token]
@@ -159,29 +224,24 @@ class _Shown:
         self.text += self.symbols[index]
 
 
-def _code_shown(subject: Subject, text: str) -> tuple[int, int, str] | None:
+def _code_shown(adapter: Adapter, text: str) -> Coded | None:
     """The same for an adapter of which only the distributions can be seen; the symbols are the pieces that the ledger charges."""
-    (ledger,) = subject.score(text)
-    raw, readers = text.encode(), list[_Shown]()
-
-    def begin() -> Reader:
-        readers.append(_Shown(subject.adapter))
-        return readers[-1]
-
-    symbols, walk, at = [], begin(), 0
-    assert isinstance(walk, _Shown)
+    (ledger,) = adapter.score([Passage(text)])
+    raw, walk, symbols, at = text.encode(), _Shown(adapter), list[int](), 0
     for start, end in zip(ledger.start.tolist()[:SYMBOLS], ledger.end.tolist()[:SYMBOLS], strict=True):
-        walk.distribution()
-        index = {symbol: i for i, symbol in enumerate(walk.symbols)}.get(raw[start:end])
+        p = walk.distribution()
+        index = {symbol: i for i, symbol in enumerate(walk.symbols)}.get(raw[start:end]) if end > start else None
         if index is None:
             return None
+        if not p[index] > 2.0**-DEAR:
+            break
         symbols.append(index)
         walk.take(index)
         at = end
-    bits, _ = roundtrip(begin, symbols)
-    if readers[-1].text != raw[:at]:
-        raise Failed(show(text), f"{show(readers[-1].text)} when decoded", "what is predicted depends on more than what came before")
-    return bits, len(symbols), raw[:at].decode()
+    if not symbols:
+        return None
+    bits, costs = encode(_Shown(adapter), symbols)
+    return bits, costs, symbols, raw[:at].decode(errors="ignore")
 
 
 CHECKS = (

@@ -15,6 +15,7 @@ from llmbench.checks import Check, Failed, Skip, Subject, first_difference, show
 if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter
 
+MOST = 1 << 26  # logits of one pass
 HEAVY = 2 << 30  # bytes of weights that are not doubled for a check
 
 
@@ -67,10 +68,9 @@ def elsewhere(subject: Subject) -> str:
 @contextmanager
 def _another(subject: Subject, model: TokenAdapter, device: str, dtype: str) -> Iterator[Adapter]:
     """A second model beside the first, on a device and in a number format; the first stays as it is."""
-    other: Adapter | None = None
-    if subject.make is not None:
-        other = subject.make()
-    else:
+    other = subject.make() if subject.make is not None else None
+    if other is None or other is model:
+        other = None
         with suppress(Exception):  # whatever forbids a copy
             other = copy.deepcopy(model)
     second = Subject(other).tokens if other is not None else None
@@ -110,9 +110,12 @@ def info(subject: Subject) -> str:
 
 def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
     """A row of `context` ids is taken, and what is further back does not change a prediction."""
-    if context < 1 or context > 1 << 16:
-        return f"context {context} (not tried)"
     import torch
+
+    with torch.inference_mode():
+        symbols = model.logits(torch.tensor([model.start], device=model.device)).shape[-1]
+    if context < 1 or context * symbols > MOST:
+        return f"context {context} (not tried)"
 
     ids = np.resize(np.array(model.encode(subject.texts[-1]).ids), context + 1)
     line = torch.tensor([*model.start, *ids.tolist()], device=model.device)
@@ -126,7 +129,7 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
         other = line.clone()
         other[: len(line) - context] = line[len(line) - context : 2 * (len(line) - context)]
         one, two = (torch.log_softmax(model._last(row[None])[0].float(), -1) for row in (line, other))
-    if not torch.allclose(one, two, rtol=1e-3, atol=0.1 if subject.half else 1e-3):
+    if not torch.allclose(one, two, rtol=1e-3, atol=subject.room(rows)):
         raise Failed(
             f"{len(line)} ids, and others further back than {context}",
             f"another prediction by {float((one - two).abs().max()):.4g} nats",
@@ -138,5 +141,5 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
 CHECKS = (
     Check("determinism", "asked twice it says the same, in evaluation mode, its weights unchanged", determinism, bars="A1"),
     Check("elsewhere", "in another number format or on another device the bits are the same", elsewhere),
-    Check("info", "parameters, context and number format are as `info` says", info),
+    Check("info", "parameters, context and number format are as `info` says", info, bars="A1"),
 )

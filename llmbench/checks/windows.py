@@ -1,0 +1,184 @@
+"""Checks of context: each symbol of a long text is charged by what its window shows, and what is given is read as it should be.
+
+The reference is a plain pass over each window by itself, with none of the scorer's batching, splitting or caching.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.adapter import Adapter, Passage, Window
+from llmbench.checks import Check, Failed, Skip, Subject, show
+from llmbench.errors import Unsupported
+from llmbench.ledger import END, TOKEN
+
+if TYPE_CHECKING:
+    from llmbench.token_adapter import TokenAdapter
+
+LONG = 1500  # symbols of a long text, where a context is shorter
+NUMBERS = 1 << 26  # logits of one reference pass, at most
+PLACES = 40  # of a text of which only distributions are seen
+RULES = ("rolling", "half")
+CAUSE = "what is charged there is not what the model predicts from its own window: positions that start anew, context that is lost, or free symbols"
+
+
+def borders(subject: Subject) -> str:
+    """Each symbol of a long text is charged once, by its own context: at the borders of windows as elsewhere, under each rule."""
+    model = subject.tokens
+    long = (" ".join(subject.texts) + "\n") * 40
+    if model is None or subject.given:
+        return _shown(subject, long)
+    tokens, compared, tried = model.encode(long), 0, 0
+    for count in _lengths(subject, model):
+        while len(tokens.ids) < count:
+            long += long
+            tokens = model.encode(long)
+        text = long.encode()[: int(tokens.end[count - 1]) if count else 0].decode(errors="ignore")
+        ids = model.encode(text).ids.tolist()
+        tried += 1
+        for rule in RULES:
+            compared += _compare(subject, model, text, ids, Window(rule))  # type: ignore[arg-type]  # the rules' own words
+    return f"{compared} charges of {tried} texts, each as by a plain pass over its window, under {' and '.join(RULES)}"
+
+
+def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
+    symbols = _symbols(model)
+    context = model.context
+    if context is None:
+        return [1, 2, min(LONG, NUMBERS // symbols)]
+    if context * symbols > NUMBERS or (subject.parameters > 20_000_000 and context > 2048):
+        raise Skip(f"a window of {context} symbols, {symbols} to choose from, is too large to be tried here", refused=True)
+    most = 2 * context + 1 if subject.parameters > 20_000_000 else max(2 * context + 1, LONG)
+    return sorted({context - 1, context, context + 1, 2 * context, most} - {0})
+
+
+def _symbols(model: TokenAdapter) -> int:
+    import torch
+
+    with torch.inference_mode():
+        return int(model.logits(torch.tensor([model.start], device=model.device)).shape[-1])
+
+
+def _compare(subject: Subject, model: TokenAdapter, text: str, ids: list[int], window: Window) -> int:
+    (ledger,) = subject.score(text, window=window)
+    bits = ledger.bits[ledger.kind == TOKEN]
+    if len(bits) != len(ids):
+        raise Failed(f"{len(ids)} symbols, window {window}", f"{len(bits)} charges", "a symbol at a window's border is dropped or charged twice")
+    line = [*model.start, *ids]
+    want = _reference(model, line, len(model.start), window)
+    known = ~np.isnan(want)
+    off = np.flatnonzero(~np.isclose(bits[known], want[known], rtol=4 * subject.half or 1e-4, atol=_room(subject)))
+    if off.size:
+        at = int(np.flatnonzero(known)[off[0]])
+        raise Failed(f"{len(ids)} symbols, window {window}", f"{bits[at]:.4f} bits for symbol {at}, which its window makes {want[at]:.4f}", CAUSE)
+    return int(known.sum())
+
+
+def _room(subject: Subject) -> float:
+    return max(0.25, 128 * subject.half) if subject.half else 1e-3
+
+
+def _reference(model: TokenAdapter, line: list[int], first: int, window: Window) -> NDArray[np.float64]:
+    """Bits of the line's symbols from `first` on, a pass a window; NaN for an escape, which is the vocabulary's own affair."""
+    import torch
+
+    out, target, context = np.full(len(line) - first, np.nan), first, model.context or len(line)
+    stride = window.stride(context)
+    while target < len(line):
+        end = min(context, len(line) - 1) if target == first and first <= context else min(target + stride, len(line)) - 1  # the last target
+        begin = max(0, end - context)
+        with torch.inference_mode():
+            rows = torch.log_softmax(model.logits(torch.tensor([line[begin:end]], device=model.device))[0].double(), -1)
+        for t in range(target, end + 1):
+            if line[t] < rows.shape[1]:
+                out[t - first] = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
+        target = end + 1
+    return out
+
+
+def _shown(subject: Subject, long: str) -> str:
+    """The same for an adapter of which only distributions are seen: at places of a long text, where its context allows one pass."""
+    adapter = subject.adapter
+    if type(adapter).next_distribution is Adapter.next_distribution or subject.given:
+        raise Skip("neither its symbols nor its distributions can be seen")
+    text, compared = long[:LONG], 0
+    for rule in RULES:
+        (ledger,) = subject.score(text, window=Window(rule))  # type: ignore[arg-type]  # the rules' own words
+        raw, count = text.encode(), len(ledger.bits)
+        for i in sorted({*np.linspace(0, count - 1, PLACES).astype(int).tolist()}):
+            start, end = int(ledger.start[i]), int(ledger.end[i])
+            symbols, p = adapter.next_distribution(raw[:start].decode())
+            place = {symbol: at for at, symbol in enumerate(symbols)}.get(raw[start:end]) if end > start else None
+            if place is None:
+                continue
+            want = -math.log2(float(p[place])) if p[place] > 0 else math.inf
+            if not subject.close(np.array([want]), ledger.bits[i : i + 1]):
+                if subject.beyond(raw[:end].decode()):
+                    raise Skip("it reads long texts in windows of its own, which cannot be seen", refused=True)
+                raise Failed(f"{show(text)}, window {rule}", f"{ledger.bits[i]:.4f} bits at byte {start}, {want:.4f} predicted", CAUSE)
+            compared += 1
+    if not compared:
+        raise Skip("its charges are of symbols that it does not show", refused=True)
+    return f"{compared} charges of a text of {len(text)} bytes, each as it is predicted"
+
+
+def given(subject: Subject) -> str:
+    """What is given is read from its end and is free; that a text ends is charged where that is asked; the start symbol can be left out."""
+    model = subject.tokens
+    if model is None or subject.given:
+        raise Skip("its symbols cannot be seen")
+    if model.context is not None and model.context * _symbols(model) > NUMBERS:
+        raise Skip("too large to be tried here", refused=True)
+    text, before = subject.texts[0], " ".join(subject.texts[1:])
+    tried = []
+    far = before * (1 if model.context is None else 1 + model.context // max(1, len(model.encode(before).ids)))
+    for name, passage in {
+        "a long text before it": Passage(text, given=far),
+        "no start symbol": Passage(text, given=text[:2], start=False),
+        "its end": Passage(text, end=True),
+    }.items():
+        if passage.end and not model.ends:
+            continue
+        whole, part = model.encode(passage.given + text), model.encode(passage.given)
+        n = len(part.ids)
+        if passage.given and (whole.ids[:n].tolist() != part.ids.tolist() or int(whole.end[n - 1]) != len(passage.given.encode())):
+            continue  # no token ends where what is given does
+        try:
+            (ledger,) = subject.charge([passage])
+        except Unsupported:
+            continue
+        line = [*(model.start if passage.start else ()), *whole.ids.tolist(), *(model.ends[:1] if passage.end else ())]
+        _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
+        tried.append(name)
+    if not tried:
+        raise Skip("no text has a token border where what is given ends")
+    return f"a text with {', with '.join(tried)}"
+
+
+def _pair(subject: Subject, model: TokenAdapter, name: str, line: list[int], bits: NDArray[np.float64]) -> None:
+    """Hold the charges of a line's last symbols against one pass over as much of the line as the context holds."""
+    import torch
+
+    count, context = len(bits), model.context or len(line)
+    if count > context:
+        return
+    begin = max(0, len(line) - 1 - context)
+    with torch.inference_mode():
+        rows = torch.log_softmax(model.logits(torch.tensor([line[begin:-1]], device=model.device))[0].double(), -1)
+    for i, t in enumerate(range(len(line) - count, len(line))):
+        if line[t] >= rows.shape[1]:
+            continue
+        want = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
+        if abs(want - bits[i]) > _room(subject) + 1e-4 * want:
+            cause = "the wrong end of what is given is read, it is not read at all, or the end is free"
+            raise Failed(f"a text with {name}", f"{bits[i]:.4f} bits for its symbol {i}, which what was given makes {want:.4f}", cause)
+
+
+CHECKS = (
+    Check("borders", "each symbol of a long text is charged by its own window, at borders as elsewhere", borders, bars="A1"),
+    Check("given", "what is given is read from its end and is free; an end that is asked for is charged", given, bars="A1"),
+)
