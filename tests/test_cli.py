@@ -227,7 +227,7 @@ def test_a_new_adapter_works_passes_its_own_test_and_overwrites_nothing(call, tm
         check=False,
     )
     assert tried.returncode == 0, tried.stdout
-    assert "19 passed, 1 skipped" in tried.stdout
+    assert "20 passed, 1 skipped" in tried.stdout
     for gone in ("my_net.py", "test_my_net.py"):
         (tmp_path / gone).write_text("mine")
         again = call("new", "adapter", "my_net")

@@ -86,11 +86,14 @@ class Check:
 
 @dataclass
 class Subject:
-    """An adapter under test. `make` gives another one, fresh, where that is possible. `seed` draws what is drawn."""
+    """An adapter under test. `make` gives another one, fresh, where that is possible. `seed` draws what is drawn. Not `thorough`: samples are a
+    quarter as large, as in a run.
+    """
 
     adapter: Adapter
     make: Callable[[], Adapter] | None = None
     seed: int = 0
+    thorough: bool = True
 
     @cached_property
     def tokens(self) -> TokenAdapter | None:

@@ -47,13 +47,13 @@ def borders(subject: Subject) -> str:
 
 def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
     symbols = _symbols(model)
-    context = model.context
+    context, long = model.context, LONG if subject.thorough else LONG // 4
     if context is None:
-        return [1, 2, min(LONG, NUMBERS // symbols)]
+        return [1, 2, min(long, NUMBERS // symbols)]
     if context * symbols > NUMBERS or (subject.parameters > 20_000_000 and context > 2048):
         raise Skip(f"a window of {context} symbols, {symbols} to choose from, is too large to be tried here", refused=True)
-    most = 2 * context + 1 if subject.parameters > 20_000_000 else max(2 * context + 1, LONG)
-    return sorted({context - 1, context, context + 1, 2 * context, most} - {0})
+    most = 2 * context + 1 if subject.parameters > 20_000_000 else max(2 * context + 1, long)
+    return sorted({context - 1, context, context + 1, 2 * context, most} - {0}) if subject.thorough else [most]
 
 
 def _symbols(model: TokenAdapter) -> int:

@@ -13,6 +13,20 @@ from llmbench.ledger import Ledger
 TOKEN = 0  # the kind of an ordinary charge
 
 
+def sampled(p: np.ndarray, request) -> np.ndarray:
+    """The distribution that is drawn from: by temperature, then the `top_k` likeliest, then the fewest that together reach `top_p`."""
+    order = np.argsort(-p, kind="stable")
+    kept = p[order] ** (1 / request.temperature)
+    if request.top_k is not None:
+        kept[request.top_k :] = 0
+    kept /= kept.sum()
+    if request.top_p is not None:
+        kept[np.searchsorted(np.cumsum(kept), request.top_p) + 1 :] = 0
+    out = np.zeros(len(p))
+    out[order] = kept / kept.sum()
+    return out
+
+
 class Markov(Adapter):
     """`order` bytes of history; each longer history takes over from the shorter one as it has been seen more often."""
 
@@ -82,8 +96,7 @@ class Markov(Adapter):
             elif request.temperature == 0:
                 byte = int(p.argmax())
             else:
-                p = p ** (1 / request.temperature)
-                byte = int(rng.choice(256, p=p / p.sum()))
+                byte = int(rng.choice(256, p=sampled(p, request)))
             said += bytes([byte])
             stops = [said.find(stop.encode()) for stop in request.stop if stop.encode() in said]
             if stops:
