@@ -49,9 +49,11 @@ def adapters() -> int:
 @click.command()
 def metrics() -> int:
     """The metrics there are."""
-    from llmbench.metrics.likelihood import METRICS
+    from llmbench.metrics import likelihood
+    from llmbench.tasks import memory
 
-    print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in METRICS])
+    found = (*likelihood.METRICS, *memory.METRICS)
+    print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in found])
     return 0
 
 

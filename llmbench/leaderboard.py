@@ -22,6 +22,7 @@ STAGES = {
     6: "Stage 6: fine-tuned",
     None: "Models of one's own",
 }
+COSTS = ("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 NAME_CHARACTERS = 255  # a model's name is a folder's name: none that is real is cut
 
@@ -120,6 +121,9 @@ COLUMNS = [
     Column("context", "context", "most symbols a prediction can look back on; unlimited where a state is carried"),
     Column("parameters", "parameters", "numbers that were learnt; of the n-gram, counts"),
     Column("training_seconds", "training", "seconds of training on the machine of this run"),
+    Column("peak_ram", "peak RAM", "most memory that the model's process held, from loading it on, while it read, spoke and scored"),
+    Column("peak_ram_over_idle", "over idle", "the same, less what the process held before the model was loaded"),
+    Column("peak_gpu_reserved", "peak GPU", "most memory of the GPU that was reserved for the model"),
     Column(
         "proven",
         "proven",
@@ -190,6 +194,9 @@ def _table(record: Record, task: str, metric: str) -> Table:
     for score in record.scores:
         if score.task == task and score.model in by_model:
             by_model[score.model][score.metric] = score
+    for score in record.scores:  # what a model costs stands beside what it can do, in every table
+        if score.metric in COSTS and score.model in by_model:
+            by_model[score.model][score.metric] = score
     lines = [_line(model, by_model[model.name], metric) for model in record.models if model.name in by_model]
     lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
@@ -212,6 +219,7 @@ def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),
         "training_seconds": _seconds(model.training.seconds if model.training else None),
+        **{name: _bytes(scores.get(name)) for name in COSTS},
         "proven": Cell(_proven(model.certificate)),
         "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
     }
@@ -237,6 +245,13 @@ def _with_interval(score: Score | None) -> Cell:
         return Cell(_number(score.value, 4), float(score.value))
     half = (score.high - score.low) / 2
     return Cell(f"{_number(score.value, 4)} ± {half:.4f}", float(score.value), float(score.low), float(score.high))
+
+
+def _bytes(score: Score | None) -> Cell:
+    if score is None:
+        return Cell("-")
+    value = float(score.value)
+    return Cell(f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB", value)
 
 
 def _plain(score: Score | None) -> Cell:

@@ -85,6 +85,16 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_threshold, 1 << 30) and mallopt(trim_threshold, 1 << 30))
 
 
+def give_back_freed_memory() -> bool:
+    """Have glibc's allocator return to the system what is freed, whatever it was told to keep. False with another allocator."""
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError, TypeError):
+        return False
+
+
 def oom_kills() -> int | None:
     """How often this system's kernel killed a process for want of memory; None where it does not say."""
     try:

@@ -30,6 +30,7 @@ TASKS = {
     "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
     "conditional": "llmbench.tasks.conditional:Conditional",
     "continuation": "llmbench.tasks.continuation:Continuation",
+    "memory": "llmbench.tasks.memory:Memory",
 }
 ENTRY_POINTS = "llmbench.adapters"
 

@@ -26,7 +26,7 @@ from llmbench.errors import UsageError
 from llmbench.plan import Options, Plan, read_cell
 from llmbench.ranking import rank_scores
 from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow
-from llmbench.suite import asked_about
+from llmbench.suite import TaskSpec, asked_about, is_fresh
 from llmbench.worker import text_row
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
@@ -103,33 +103,42 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     asked = [task for task in made.suite.tasks if task.name not in lacking and (task.name not in known or registry.is_outside(card))]
     if not asked:
         return failures
-    job = {
-        "card": card.model_dump(mode="json", by_alias=True),
-        "tasks": [task.model_dump(mode="json") for task in asked],
-        "known": known,
-        "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
-        "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
-        "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
-        "question": made.question,
-        "keys": {task.name: made.keys[card.name, task.name] for task in asked},
-        "out": str(made.out),
-    }
-    log = made.out / "cells" / card.name / "worker.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    kills = machine.oom_kills()
-    with log.open("wb") as errors, _worker(errors, made.options) as child:
-        found, open_tasks, late = _follow(child, job, made.options.timeout, card, watcher)
-    failures += found
-    if open_tasks:
-        reason, message, hint = _ending(child.returncode, late, made.options.timeout, log, kills)
-        for name in open_tasks:
-            failures.append(Failure(model=card.name, task=name, reason=reason, message=message, hint=hint))
-            watcher.cell(card.name, name, reason)
+    (made.out / "cells" / card.name / "worker.log").unlink(missing_ok=True)
+    shared, fresh = [task for task in asked if not is_fresh(task)], [task for task in asked if is_fresh(task)]
+    batches = [shared] if shared or card.recipe is not None else []  # one without a task trains, so that a fresh process finds what it measures
+    for tasks in (*batches, *([task] for task in fresh)):
+        failures += _run_batch(made, card, tasks, known, watcher)
     failed = {failure.task for failure in failures}
     for task in asked:
         if task.name not in failed and made.cell(card.name, task.name) is None:
             lost = "the worker finished this cell, and it cannot be read back"
             failures.append(Failure(model=card.name, task=task.name, reason="error", message=lost, hint="run again with the same --out"))
+    return failures
+
+
+def _run_batch(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
+    """One worker and its tasks: rows for those that it leaves open."""
+    job = {
+        "card": card.model_dump(mode="json", by_alias=True),
+        "tasks": [task.model_dump(mode="json") for task in tasks],
+        "known": dict(known),
+        "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
+        "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
+        "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
+        "question": made.question,
+        "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
+        "out": str(made.out),
+    }
+    log = made.out / "cells" / card.name / "worker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kills = machine.oom_kills()
+    with log.open("ab") as errors, _worker(errors, made.options) as child:
+        failures, open_tasks, late = _follow(child, job, made.options.timeout, card, watcher)
+    if open_tasks:
+        reason, message, hint = _ending(child.returncode, late, made.options.timeout, log, kills)
+        for name in open_tasks:
+            failures.append(Failure(model=card.name, task=name, reason=reason, message=message, hint=hint))
+            watcher.cell(card.name, name, reason)
     return failures
 
 

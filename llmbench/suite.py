@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -114,7 +114,18 @@ class ContinuationSpec(Strict):
     top_p: float | None = Field(None, gt=0, le=1)
 
 
-TaskSpec = Annotated[LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec, Field(discriminator="task")]
+class MemorySpec(Strict):
+    """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of its own."""
+
+    fresh: ClassVar[bool] = True  # a process that does nothing else
+    task: Literal["memory"]
+    name: Name = "memory"
+    text: str = "test"
+    prompt_bytes: Positive = 1024
+    answer_bytes: Positive = 256
+
+
+TaskSpec = Annotated[LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec | MemorySpec, Field(discriminator="task")]
 
 
 class NetworkChange(Strict):
@@ -295,6 +306,11 @@ def read(spec: str) -> Suite:
         if text is not None and text not in file.texts:
             raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, "text"), hint=did_you_mean(text, file.texts))
     return suite
+
+
+def is_fresh(task: TaskSpec) -> bool:
+    """Whether a task needs a process that does nothing else."""
+    return bool(getattr(task, "fresh", False))
 
 
 def asked_about(task: TaskSpec) -> str | None:

@@ -7,6 +7,7 @@ stdout; whatever the model prints goes to stderr. Stdin stays open: when the par
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +30,8 @@ from llmbench.card import Card
 from llmbench.data import Document, Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.ledger import Ledger
-from llmbench.suite import TaskSpec
+from llmbench.memory import Gpu, Meter
+from llmbench.suite import TaskSpec, is_fresh
 from llmbench.tasks import Outcome
 
 Emit = Callable[[Mapping[str, Any]], None]
@@ -97,8 +100,16 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
     texts = {role: read_text(row) for role, row in job["texts"].items()}
     report = _progress(emit)
+    fresh = any(is_fresh(task) for task in tasks)
+    meter = Meter() if fresh else None
     try:
-        adapter = load(card, texts, job["options"], report, job["missing"])
+        with meter.phase("imports") if meter else nullcontext():
+            if meter:
+                _imports(card)
+        if meter and "torch" in sys.modules and job["options"].get("device", "auto") != "cpu" and _device("auto", card) == "cuda":
+            meter.gpu = Gpu("cuda:0")
+        with meter.phase("load") if meter else nullcontext():
+            adapter = load(card, texts, job["options"], report, job["missing"])
         info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
         row = model_row(info, card)
     except BaseException as error:
@@ -112,7 +123,10 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         emit({"event": "task", "task": task.name})
         begun = time.perf_counter()
         try:
-            outcome = registry.task_class(task.task).from_spec(task, texts, job["options"]).run(adapter, report)
+            asked = registry.task_class(task.task).from_spec(task, texts, job["options"])
+            if meter:
+                asked.meter = meter
+            outcome = asked.run(adapter, report)
             cell = {"key": job["keys"][task.name], "question": job["question"], "task": task.name, "model": row}
             _write(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
         except BaseException as error:
@@ -121,8 +135,21 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
                 return
         else:
             emit({"event": "cell", "task": task.name, "outcome": "done"})
-    certify(adapter, info, Path(job["out"]), report)
+    if not fresh:  # whose process does nothing else
+        certify(adapter, info, Path(job["out"]), report)
     adapter.close()
+
+
+def _imports(card: Card) -> None:
+    """What a model of this kind imports before it is loaded: the baseline of its memory."""
+    registry.adapter_class(card.adapter)
+    if card.network:
+        from llmbench.adapters.network import network_class
+
+        network_class(card.network.cls)
+    if card.checkpoint is not None:
+        importlib.import_module("llmbench.loading")
+        importlib.import_module("transformers")
 
 
 def certify(adapter: Adapter, info: ModelInfo, out: Path, report: Callable[[str, float, str], None]) -> None:

@@ -10,7 +10,7 @@ from llmbench.record import HEADLINES
 
 METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *HEADLINES[1:])
 FORMULA = tuple("=+-@＝＋－＠")
-PLAIN = ("parameters", "training_seconds", "overlap")
+PLAIN = ("parameters", "training_seconds", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap")
 
 
 def render(board: Board) -> str:

@@ -14,11 +14,13 @@ from llmbench.leaderboard import Board, Table, stage_title
 
 SHOWN = (
     *("rank", "model", "bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
-    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "proven"),
+    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "peak_ram", "proven"),
 )
 
 FOLD = "fold"
-DISPENSABLE = ("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "training_seconds")  # the first goes first
+DISPENSABLE = (  # the first goes first
+    *("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "training_seconds", "peak_ram"),
+)
 
 
 def print_to(console: Console, board: Board) -> None:

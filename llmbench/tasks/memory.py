@@ -1,0 +1,101 @@
+"""How much memory a model holds, in a process of its own: peaks of loading, of reading a prompt, of speaking and of scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmbench.adapter import Adapter, Passage, Progress, Request, Window
+from llmbench.data import Text
+from llmbench.errors import Unsupported
+from llmbench.memory import Meter
+from llmbench.metrics import Metric
+from llmbench.tasks import Outcome, Task
+
+METRICS = (
+    Metric("peak_ram", "bytes", "lower", "most memory that the process held, from loading the model on"),
+    Metric("peak_ram_over_idle", "bytes", "lower", "the same, less what it held after its imports"),
+    Metric("peak_gpu_allocated", "bytes", "lower", "most memory of the GPU that tensors took"),
+    Metric("peak_gpu_reserved", "bytes", "lower", "most memory of the GPU that torch's allocator held"),
+    Metric("peak_gpu_process", "bytes", "lower", "memory of the GPU that the driver says the process held"),
+    Metric("gpu_idle", "bytes", None, "memory of the GPU that was in use before"),
+)
+
+
+GPU = {"peak_gpu_allocated": "allocated", "peak_gpu_reserved": "reserved", "peak_gpu_process": "process", "gpu_idle": "idle"}
+
+
+class Memory(Task):
+    """The same bytes for every model, fed as they are, so that no end symbol makes an answer short."""
+
+    protocol = "memory/1"
+
+    def __init__(self, text: Text, prompt_bytes: int, answer_bytes: int):
+        self.text, self.prompt_bytes, self.answer_bytes = text, prompt_bytes, answer_bytes
+        self.meter: Meter | None = None
+
+    @classmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Memory:
+        return cls(texts[spec.text], spec.prompt_bytes, spec.answer_bytes)
+
+    @property
+    def signature(self) -> str:
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};prompt={self.prompt_bytes};answer={self.answer_bytes};batch=1"
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        meter = self.meter or Meter()  # a process that measured its own beginning hands its meter on
+        prompt, answer = self.passages()
+        skipped: list[str] = []
+        works: dict[str, Callable[[], object]] = {
+            "prefill": lambda: _speak(adapter, Request(prompt, max_tokens=1)),
+            "decode": lambda: _speak(adapter, Request(prompt[:1], forced=answer)),
+            "scoring": lambda: list(adapter.score([Passage(prompt + answer)], Window("half"))),
+        }
+        for number, (name, work) in enumerate(works.items()):
+            progress("measuring memory", number / 3, name)
+            try:
+                with meter.phase(name):
+                    work()
+            except Unsupported as error:
+                meter.phases.pop()
+                skipped.append(f"{name}: {error}")
+        if len(skipped) == 3:
+            raise Unsupported(skipped[0])
+        samples = [{"id": row["name"], "bytes": 0, "input": None, "output": None, "reference": None, "statistics": {}, **row} for row in meter.rows()]
+        return Outcome(self._scores(meter), samples)
+
+    def passages(self) -> tuple[str, str]:
+        """The prompt and what follows it in the text, from the beginning of its documents, each of so many bytes or as many as there are."""
+        raw = "\n\n".join(document.text for document in self.text.documents).encode()
+        prompt = raw[: self.prompt_bytes].decode(errors="ignore")
+        start = len(prompt.encode())
+        return prompt, raw[start : start + self.answer_bytes].decode(errors="ignore")
+
+    def _scores(self, meter: Meter) -> list[dict[str, Any]]:
+        found: dict[str, int | None] = {"peak_ram": meter.peak}
+        if meter.idle is not None and meter.peak is not None:
+            found["peak_ram_over_idle"] = max(0, meter.peak - meter.idle)
+        for name, key in GPU.items():
+            seen = [phase.gpu[key] for phase in meter.phases if key in phase.gpu]
+            found[name] = max(seen) if seen else None
+        units = {metric.name: metric for metric in METRICS}
+        return [
+            {
+                "metric": name,
+                "value": value,
+                "low": None,
+                "high": None,
+                "unit": units[name].unit,
+                "better": units[name].better,
+                "n": len(meter.phases),
+                "signature": self.signature,
+                "source": meter.source.name,
+            }
+            for name, value in found.items()
+            if value is not None
+        ]
+
+
+def _speak(adapter: Adapter, request: Request) -> None:
+    for _ in adapter.generate([request]):
+        pass
