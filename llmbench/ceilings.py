@@ -1,5 +1,5 @@
 """What this machine can do at most: bytes a second over working sets, multiplications a second for each number format, the cost of one tiny
-operation, and how far the same work differs from one time to the next. Some 20 seconds; kept for the machine, and read by later runs.
+operation, and how far the same work differs from one time to the next. Some 20 seconds, so it is kept for the machine.
 
 Bandwidth: the largest of copy, triad (McCalpin's STREAM) and matrix times vector at each size. Rates: square matrices, 2 n^3 operations.
 """
@@ -47,11 +47,6 @@ class Ceilings:
     @property
     def grade(self) -> str:
         return next(word for limit, word in GRADES if self.noise <= limit)
-
-    def bytes_per_second(self, working_set: float) -> float:
-        """The bandwidth over a working set of that many bytes: that of the smallest size measured that holds it, else of the largest."""
-        fitting = [rate for size, rate in sorted(self.bandwidth) if size >= working_set]
-        return fitting[0] if fitting else max(self.bandwidth)[1]
 
 
 def kept_in(cache: Path, device: str, threads: int) -> Path:

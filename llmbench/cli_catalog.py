@@ -49,8 +49,7 @@ def adapters() -> int:
 @click.command()
 def metrics() -> int:
     """The metrics there are."""
-    from llmbench.metrics import likelihood
-    from llmbench.tasks import memory
+    from llmbench.metrics import likelihood, memory
 
     found = (*likelihood.METRICS, *memory.METRICS)
     print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in found])
@@ -81,7 +80,7 @@ def new_adapter(name: str) -> int:
 @click.option("--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores).")
 @click.option("--again", is_flag=True, help="Measure even if this machine was measured before.")
 def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
-    """This machine: versions, devices, load, and what it can do at most. Runs on it use what was measured."""
+    """This machine: versions, devices, load, and what it can do at most, which is measured once and kept."""
     from llmbench import machine
 
     count = threads or machine.cores()

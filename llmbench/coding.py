@@ -6,7 +6,7 @@ Witten, Neal & Cleary 1987, in whole numbers of any length: 62 bits of interval,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -122,9 +122,3 @@ def decode(reader: Reader, bits: Sequence[int], count: int) -> list[int]:
         found.append(decoder.get(reader.distribution()))
         reader.take(found[-1])
     return found
-
-
-def roundtrip(begin: Callable[[], Reader], symbols: Sequence[int]) -> tuple[int, list[int]]:
-    """(number of bits that coding `symbols` takes, what a decoder makes of them). `begin` gives a reader at the start."""
-    bits, _ = encode(begin(), symbols)
-    return len(bits), decode(begin(), bits, len(symbols))

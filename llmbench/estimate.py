@@ -7,7 +7,7 @@ from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder, trained_folder
 from llmbench.plan import Plan
-from llmbench.suite import asked_about
+from llmbench.suite import asked_about, is_fresh
 
 START_UP = 3.0  # seconds: a process, its imports
 GENERATION = 2.0  # seconds for a few short continuations
@@ -29,7 +29,9 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
             if card.estimate is not None:
                 about = asked_about(task)
                 megabytes = 0.0 if about is None else made.suite.texts[about].bytes / 1e6
-                seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes else GENERATION
+                seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes and not is_fresh(task) else GENERATION
+                if is_fresh(task) and not first:
+                    seconds += START_UP  # in a process of its own
                 if first:
                     state, cost = _training(made, card)
                     seconds += START_UP + cost

@@ -115,8 +115,10 @@ def likeliest(adapter: Any, passage: Passage) -> bool | None:
     if not text or len(text) > len(seen):
         return False
     with torch.inference_mode():
-        best = adapter.logits(torch.tensor([seen], device=adapter.device))[0, -len(text) :].argmax(-1).tolist()
-    return bool(best == text)
+        rows = adapter.logits(torch.tensor([seen], device=adapter.device))[0, -len(text) :].clone()
+        if adapter.unknown is not None:
+            rows[:, adapter.unknown] = -torch.inf  # it is never said
+    return bool(rows.argmax(-1).tolist() == text)
 
 
 def _device(wanted: str | None) -> str:

@@ -24,6 +24,23 @@ def shakespeare() -> Path:
     return real("tinyshakespeare/input.txt")
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small checkpoint of every kind, by name."""
+    import small_checkpoints
+
+    place = tmp_path_factory.mktemp("checkpoints")
+    return {name: make(place / name) for name, make in small_checkpoints.MAKERS.items()}
+
+
+@pytest.fixture(scope="session")
+def models(folders):
+    """The same, loaded."""
+    import small_checkpoints
+
+    return {name: small_checkpoints.load(folder) for name, folder in folders.items()}
+
+
 def real(name: str) -> Path:
     """A file of real data, or a skip that says which is missing."""
     path = SHARED / name

@@ -1,4 +1,4 @@
-"""Adapters that are wrong in one way each, ways that have fooled people, and the honest ones that they spoil.
+"""Adapters that are wrong in one way each when they score, ways that have fooled people.
 
 `caught_by` names the checks that are there for that fault: each of them must fail. Others may fail as well.
 """
@@ -11,100 +11,14 @@ import math
 import numpy as np
 import torch
 from torch import nn
-from toys import ByteModel, network
+from toys import network
+from zoo import Carried, Padded, Windowed, caught_by
 
 from llmbench import generation
 from llmbench.adapter import Passage, Window
-from llmbench.adapters.floors import UniformBytes
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.ledger import END, PSEUDO, SPELLING, Ledger
+from llmbench.ledger import END, SPELLING
 from llmbench.vocabulary import Tokens
-
-
-class Net(nn.Module):
-    """Bytes and a start symbol -> logits of the next byte."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.embedding, self.body, self.output = nn.Embedding(257, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 256)
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.mul_(3.0)
-
-    def forward(self, ids, state=None):
-        rows, state = self.body(self.embedding(ids), state)
-        return self.output(rows), state
-
-
-class Windowed(ByteModel):
-    """Honest: 24 symbols of context, with a state that is kept while it speaks."""
-
-    context = 24
-
-    def __init__(self):
-        self.net = Net().eval()
-
-    def logits(self, ids):
-        return self.net(ids)[0]
-
-    def prefill(self, ids):
-        logits, state = self.net(ids)
-        return state, logits[:, -1]
-
-    def step(self, state, ids):
-        logits, state = self.net(ids[:, None], state)
-        return state, logits[:, -1]
-
-
-class Carried(Windowed):
-    """Honest: any number of symbols, in pieces."""
-
-    context = None
-
-    def hidden(self, ids):
-        return self.net.body(self.net.embedding(ids))[0]
-
-    def head(self, rows):
-        return self.net.output(rows)
-
-    def carry(self, ids, state):
-        return self.net.body(self.net.embedding(ids), state)
-
-
-class Padded(Windowed):
-    """Honest: takes padding on the left, by reading each row anew."""
-
-    @property
-    def pads(self):
-        return True
-
-    def prefill_padded(self, ids, lengths):
-        rows = [self.net(row[None, len(row) - n :]) for row, n in zip(ids, lengths, strict=True)]
-        return torch.cat([state for _, state in rows], dim=1), torch.cat([logits[:, -1] for logits, _ in rows])
-
-
-def honest():
-    return {
-        "windowed": Windowed,
-        "carried": Carried,
-        "padded": Padded,
-        "uniform": UniformBytes,
-        **{name: lambda name=name: network(name) for name in ("char-ffn", "word-ffn", "rnn", "lstm", "transformer-decoder")},
-    }
-
-
-ZOO: dict[str, type] = {}
-
-
-def caught_by(*checks):
-    def add(cls):
-        cls.caught_by = checks
-        ZOO[cls.__name__] = cls
-        return cls
-
-    return add
-
 
 # Looking at what is to be predicted -------------------------------------------------------------------------------------
 
@@ -480,122 +394,3 @@ class RemembersWhatItRead(Windowed):
     def step(self, state, ids):
         line = torch.cat([state, ids[:, None]], dim=1)[:, -self.context :]
         return line, self.logits(line)[:, -1]
-
-
-# Speaking ---------------------------------------------------------------------------------------------------------------
-
-
-@caught_by("step-by-step", "greedy")
-class StaleCache(Windowed):
-    """The state after a step has not read the symbol of that step."""
-
-    def step(self, state, ids):
-        return state, self.net(ids[:, None], state)[0][:, -1]
-
-
-@caught_by("step-by-step")
-class MixesUpRows(Windowed):
-    """The cache's rows are in another order after a step."""
-
-    def step(self, state, ids):
-        state, logits = super().step(state, ids)
-        return state.flip(1), logits
-
-
-@caught_by("limits")
-class DeafToStops(Windowed):
-    """Stop strings are passed over, and a limit in bytes is taken for one in symbols and one more."""
-
-    def generate(self, requests):
-        deaf = [dataclasses.replace(r, stop=(), max_bytes=None, max_tokens=r.max_tokens or (r.max_bytes or 0) + 1) for r in requests]
-        yield from generation.generate(self, deaf)
-
-
-@caught_by("greedy")
-class AlwaysSamples(Windowed):
-    """Temperature 0 is taken for 1."""
-
-    def generate(self, requests):
-        yield from generation.generate(self, [dataclasses.replace(request, temperature=request.temperature or 1.0) for request in requests])
-
-
-@caught_by("greedy")
-class HeedsNoTopK(Windowed):
-    """Draws from all symbols where it is to draw among the likeliest."""
-
-    def generate(self, requests):
-        yield from generation.generate(self, [dataclasses.replace(request, top_k=None) for request in requests])
-
-
-# What it says of itself -------------------------------------------------------------------------------------------------
-
-
-@caught_by("info")
-class SaysItIsSmall(Windowed):
-    """Half of its parameters are not mentioned."""
-
-    @property
-    def info(self):
-        return dataclasses.replace(super().info, parameters=super().info.parameters // 2)
-
-
-@caught_by("info")
-class SaysItHasHalfTheBits(Windowed):
-    """Claims weights of 16 bits, of which less would be asked."""
-
-    @property
-    def info(self):
-        return dataclasses.replace(super().info, dtype="float16")
-
-
-@caught_by("pseudo")
-class MasksNothing(Windowed):
-    """Gaps are filled by a model that is shown what stands in them."""
-
-    def pseudo_score(self, passages, positions=None, seed=0):
-        for passage in passages:
-            n = len(passage.text.encode())
-            at = np.arange(n)
-            yield Ledger.build(at, at + 1, np.zeros(n), np.full(n, PSEUDO), n, passage.id)
-
-
-@caught_by("info")
-class SaysItLooksBackLess(Windowed):
-    """Its context is four times what it says."""
-
-    @property
-    def info(self):
-        return dataclasses.replace(super().info, context=6)
-
-
-@caught_by("elsewhere")
-class HasALooseTensor(Windowed):
-    """A tensor that no module holds stays behind when the model is moved."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.full((256,), 0.5)
-        self.kind = torch.float32
-
-    def logits(self, ids):
-        rows = self.net(ids)[0]
-        return rows * self.scale if rows.dtype == self.kind else rows
-
-    def prefill(self, ids):
-        return ids, self.logits(ids)[:, -1]
-
-    def step(self, state, ids):
-        line = torch.cat([state, ids[:, None]], dim=1)[:, -self.context :]
-        return line, self.logits(line)[:, -1]
-
-
-@caught_by("tiling")
-class ChokesOnEmoji(Windowed):
-    """Raises for what is not ASCII: an error is no pass."""
-
-    def encode(self, text):
-        text.encode("ascii")
-        return super().encode(text)
-
-
-assert all(cls.__doc__ for cls in ZOO.values())

@@ -23,10 +23,20 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from llmbench import registry
+from llmbench.adapter import Materials, Passage
+
 LINES = (
     "The kettle said nothing. It had said nothing since Tuesday, which was the day the new tap came.",
     "You might at least hum, said the tap. No, said the kettle; I am waiting for 7 o'clock.",
     "An unbelievable kettle, thought the tap, and dripped; dripping was the tap's way of thinking aloud.",
+)
+TEXTS = (
+    "The kettle said nothing.",
+    "An unbelievable tap, dripping; 7 o'clock! Ünïcödé 😀 and back.\n\nThe new tap came on Tuesday, the day of the kettle, and hummed aloud.",
+    "",
+    "k",
+    "It had said nothing since Tuesday. " * 4,
 )
 END = "<|endoftext|>"
 
@@ -120,3 +130,19 @@ def _saved(model, tokenizer, folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def load(folder: Path, **given):
+    """The model of a folder, as a run would have it."""
+    return registry.make(registry.resolve(f"hf:{folder}"), Materials(**given))
+
+
+def passages(texts=TEXTS, **given):
+    return [Passage(text, id=str(i), **given) for i, text in enumerate(texts)]
+
+
+def said(model, requests):
+    answers = [""] * len(requests)
+    for chunk in model.generate(requests):
+        answers[chunk.row] += chunk.text
+    return answers

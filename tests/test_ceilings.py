@@ -46,14 +46,6 @@ def test_rounds_too_short_for_the_clock_are_made_longer():
     assert work.calls > 900
 
 
-def test_the_bandwidth_of_a_working_set_is_that_of_the_next_size_that_was_measured():
-    found = made()
-    assert found.bytes_per_second(1000) == 8e10
-    assert found.bytes_per_second(1 << 18) == 8e10
-    assert found.bytes_per_second((1 << 18) + 1) == 4e10
-    assert found.bytes_per_second(1 << 40) == 2e10
-
-
 @pytest.mark.parametrize(("noise", "grade"), [(0.0, "quiet"), (0.02, "quiet"), (0.021, "usable"), (0.5, "noisy")])
 def test_noise_is_graded(noise, grade):
     assert made(noise=noise).grade == grade

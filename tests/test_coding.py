@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbench.coding import TOTAL, WIDTH, Decoder, Encoder, frequencies, roundtrip
+from llmbench.coding import TOTAL, WIDTH, Decoder, Encoder, decode, encode, frequencies
 
 
 class Table:
@@ -23,6 +23,12 @@ class Table:
 
     def take(self, index):
         self.at += 1
+
+
+def roundtrip(begin, symbols):
+    bits, costs = encode(begin(), symbols)
+    assert len(costs) == len(symbols)
+    return len(bits), decode(begin(), bits, len(symbols))
 
 
 @settings(max_examples=60, deadline=None)

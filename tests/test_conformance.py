@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import saboteurs
+import saboteurs_that_speak
 import small_checkpoints
+import zoo
 from run_helpers import folder, llmbench, run_json
 
 from llmbench import conformance
@@ -32,13 +34,7 @@ def byte_ngram():
     return make(resolve("byte-ngram"), Materials(train=load("train", "fables", select={"part": "letters", "split": "valid"})))
 
 
-HONEST = {**saboteurs.honest(), "byte-ngram": byte_ngram}
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    place = tmp_path_factory.mktemp("checkpoints")
-    return {name: maker(place / name) for name, maker in small_checkpoints.MAKERS.items()}
+HONEST = {**zoo.honest(), "byte-ngram": byte_ngram}
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -50,9 +46,9 @@ def test_an_honest_adapter_fails_nothing_and_earns_everything(name):
 
 
 @pytest.mark.parametrize(("name", "earned"), [("gpt2", 3), ("llama", 3), ("bert", 0), ("roberta", 0), ("t5", 0), ("bart", 1)])
-def test_checkpoints_fail_nothing(checkpoints, name, earned):
+def test_checkpoints_fail_nothing(folders, name, earned):
     def another():
-        return make(resolve(f"hf:{checkpoints[name]}"), Materials())
+        return small_checkpoints.load(folders[name])
 
     results = list(run(Subject(another(), another)))
     assert not [(result.name, result.sent, result.came) for result in results if result.bad]
@@ -61,9 +57,9 @@ def test_checkpoints_fail_nothing(checkpoints, name, earned):
     assert next(result for result in results if result.name == "pseudo").state == ("passed" if name in ("bert", "roberta") else "skipped")
 
 
-@pytest.mark.parametrize("name", saboteurs.ZOO)
+@pytest.mark.parametrize("name", zoo.ZOO)
 def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
-    cls = saboteurs.ZOO[name]
+    cls = zoo.ZOO[name]
     results = list(run(Subject(cls(), cls), named(cls.caught_by)))
     assert {result.name for result in results if result.bad} == set(cls.caught_by)
     for result in results:
@@ -76,21 +72,23 @@ def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
 
 
 def test_a_module_in_training_mode_is_found():
-    model = saboteurs.Windowed()
+    model = zoo.Windowed()
     model.net.train()
     (result,) = run(Subject(model), named(["determinism"]))
     assert result.came == "net is in training mode"
 
 
 def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
-    assert len(saboteurs.ZOO) >= 30
-    assert {check for cls in saboteurs.ZOO.values() for check in cls.caught_by} >= set(NAMES)
+    assert len(zoo.ZOO) >= 30
+    assert {cls.__module__ for cls in zoo.ZOO.values()} == {saboteurs.__name__, saboteurs_that_speak.__name__}
+    assert all(cls.__doc__ for cls in zoo.ZOO.values())
+    assert {check for cls in zoo.ZOO.values() for check in cls.caught_by} >= set(NAMES)
 
 
 def test_the_table_of_the_docs_is_that_of_the_zoo():
     page = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
-    assert rows == [(name, cls.__doc__, ", ".join(f"`{check}`" for check in cls.caught_by)) for name, cls in saboteurs.ZOO.items()]
+    assert rows == [(name, cls.__doc__, ", ".join(f"`{check}`" for check in cls.caught_by)) for name, cls in zoo.ZOO.items()]
     listed = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|$", page, re.MULTILINE)
     assert listed == [(check.name, check.rule) for check in CHECKS]
 
@@ -126,7 +124,7 @@ def fails(subject):
     ("function", "state", "level"), [(raises, "error", "refused"), (fails, "failed", "refused"), (skips, "skipped", "not tested")]
 )
 def test_what_raised_failed_or_was_skipped_earns_nothing(function, state, level):
-    honest = Subject(saboteurs.Windowed())
+    honest = Subject(zoo.Windowed())
     results = [*run(honest, [check(function)]), *run(honest, [one for one in CHECKS if one.name != "tiling"])]
     assert results[0].state == state
     found = certificate(results, "f")["levels"]
@@ -136,7 +134,7 @@ def test_what_raised_failed_or_was_skipped_earns_nothing(function, state, level)
 
 
 def test_a_check_that_hangs_is_ended_and_proves_nothing_either_way():
-    results = list(run(Subject(saboteurs.Windowed()), [check(hangs), check(passes)], timeout=0.2))
+    results = list(run(Subject(zoo.Windowed()), [check(hangs), check(passes)], timeout=0.2))
     assert [result.state for result in results] == ["timeout", "passed"]
     assert certificate(results, "f")["levels"]["A1"]["state"] == "not tested"
 
@@ -181,8 +179,8 @@ def test_a_certificate_of_other_weights_or_other_checks_or_a_torn_one_is_none(tm
 
 def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells(tmp_path):
     place = folder(tmp_path)
-    shutil.copy(ROOT / "tests" / "toys.py", place)
-    shutil.copy(ROOT / "tests" / "saboteurs.py", place)
+    for file in ("toys.py", "zoo.py", "saboteurs.py"):
+        shutil.copy(ROOT / "tests" / file, place)
     command = ("run", "tiny.yaml", "--model", "saboteurs.py:NatsForBits", "--model", "my_models.py:Good", "--out", "out")
     done = llmbench(*command, cwd=place)
     assert done.returncode == 0, done.stderr
@@ -220,7 +218,7 @@ def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells
 
 OWN = """\
 import sys; sys.path.insert(0, {tests!r})
-from saboteurs import DeafToStops, Windowed
+from saboteurs_that_speak import DeafToStops, Windowed
 from llmbench.conformance import conformance
 
 @conformance({model}, expected_failures={expected!r})
@@ -259,9 +257,9 @@ def test_an_expected_failure_that_does_not_come_is_one(tmp_path):
 
 def test_a_misspelt_check_and_a_failure_without_a_reason_are_errors():
     with pytest.raises(UsageError, match=r"no check 'limit'.*did you mean 'limits'"):
-        conformance.conformance(saboteurs.Windowed, expected_failures={"limit": "why"})
+        conformance.conformance(zoo.Windowed, expected_failures={"limit": "why"})
     with pytest.raises(UsageError, match="needs a reason"):
-        conformance.conformance(saboteurs.Windowed, expected_failures={"limits": " "})
+        conformance.conformance(zoo.Windowed, expected_failures={"limits": " "})
     with pytest.raises(UsageError, match="no check 'til'"):
         named(["til"])
 

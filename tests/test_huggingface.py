@@ -9,45 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import small_checkpoints
 import torch
 from conftest import real
 from safetensors.torch import load_file, save_file
+from small_checkpoints import TEXTS, bert, load, passages, said
 from toys import reference_bits
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 
 from llmbench import body_and_head, loading, registry, scoring
-from llmbench.adapter import Materials, Passage, Request, Window
-from llmbench.errors import CellError, LlmbenchError, ModelError, Unsupported, UsageError
-from llmbench.ledger import END, PSEUDO
-
-TEXTS = (
-    "The kettle said nothing.",
-    "An unbelievable tap, dripping; 7 o'clock! Ünïcödé 😀 and back.\n\nThe new tap came on Tuesday, the day of the kettle, and hummed aloud.",
-    "",
-    "k",
-    "It had said nothing since Tuesday. " * 4,
-)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    place = tmp_path_factory.mktemp("checkpoints")
-    return {name: make(place / name) for name, make in small_checkpoints.MAKERS.items()}
-
-
-@pytest.fixture(scope="module")
-def models(folders):
-    return {name: load(folder) for name, folder in folders.items()}
-
-
-def load(folder, **given):
-    return registry.make(registry.resolve(f"hf:{folder}"), Materials(**given))
-
-
-def passages(texts=TEXTS, **given):
-    return [Passage(text, id=str(i), **given) for i, text in enumerate(texts)]
-
+from llmbench.adapter import Passage, Request, Window
+from llmbench.errors import CellError, LlmbenchError, ModelError, UsageError
+from llmbench.ledger import END
 
 # Causal ----------------------------------------------------------------------------------------------------------------
 
@@ -167,84 +139,6 @@ def test_a_source_is_free_and_read(models):
     assert given.total() != pytest.approx(alone.total(), rel=1e-3)
 
 
-# Generation ------------------------------------------------------------------------------------------------------------
-
-
-def said(model, requests):
-    answers = [""] * len(requests)
-    for chunk in model.generate(requests):
-        answers[chunk.row] += chunk.text
-    return answers
-
-
-PROMPTS = ("The kettle", "It", "An unbelievable kettle, thought the tap, and dripped; dripping", "", "7 o'clock")
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "bart"])
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_answers_do_not_depend_on_the_batch(models, name, temperature):
-    prompts = PROMPTS if name in ("gpt2", "llama") else [prompt or "x" for prompt in PROMPTS]
-    requests = [Request(prompt, max_tokens=45, temperature=temperature, seed=i) for i, prompt in enumerate(prompts)]  # beyond any of their contexts
-    together = said(models[name], requests)
-    assert together == [said(models[name], [request])[0] for request in requests]
-    assert together == said(models[name], requests[::-1])[::-1]
-
-
-def test_an_encoder_decoder_ends_where_its_positions_do_and_reads_the_beginning_of_a_long_source(models):
-    model = models["bart"]
-    answers = list(model.generate([Request("The kettle said nothing. " * 20, max_tokens=200, seed=3, temperature=2.0)]))
-    assert answers[-1].finish in ("stop", "length")
-    assert answers[-1].tokens <= model.context
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_padding_and_cache_were_proven_and_are_used(models, name):
-    model = models[name]
-    assert model.caches
-    assert model.pads
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_greedy_text_is_that_of_transformers_own_generate(models, name):
-    model = models[name]
-    ids = [*model.start, *model.encode("The kettle").ids.tolist()]
-    own = model.model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=0)[0, len(ids) :].tolist()
-    own = own[: own.index(model.ends[0])] if model.ends[0] in own else own
-    assert said(model, [Request("The kettle", max_tokens=12)])[0] == model.decode(own).decode(errors="replace")
-
-
-def test_generation_goes_on_when_the_context_is_full(models):
-    request = Request("The kettle", forced="It had said nothing since Tuesday, which was the day the new tap came. " * 3)
-    assert "".join(chunk.text for chunk in models["gpt2"].generate([request])) == request.forced
-    assert len(said(models["llama"], [Request("The", max_tokens=70)])[0]) > 0
-
-
-def test_a_prompt_longer_than_the_context_is_read_from_its_end(models):
-    model = models["gpt2"]
-    prompt = "It had said nothing since Tuesday. " * 10
-    ids = model.encode(prompt).ids.tolist()[-model.context :]
-    with torch.inference_mode():
-        want = int(model.logits(torch.tensor([ids]))[0, -1].argmax())
-    assert said(model, [Request(prompt, max_tokens=1)])[0] == model.decode([want]).decode(errors="replace")
-
-
-def test_without_padding_prompts_of_one_length_run_together(models, monkeypatch):
-    model = models["gpt2"]
-    requests = [Request(prompt, max_tokens=6) for prompt in PROMPTS]
-    padded = said(model, requests)
-    monkeypatch.setitem(vars(model), "pads", False)
-    assert said(model, requests) == padded
-
-
-def test_without_a_cache_the_text_is_the_same(models, monkeypatch):
-    model = models["gpt2"]
-    requests = [Request(prompt, max_tokens=6) for prompt in PROMPTS if len(prompt) < 15]  # a full context is gone on with in different ways
-    cached = said(model, requests)
-    monkeypatch.setitem(vars(model), "caches", False)
-    monkeypatch.setitem(vars(model), "pads", False)
-    assert said(model, requests) == cached
-
-
 # Body and head ---------------------------------------------------------------------------------------------------------
 
 
@@ -289,93 +183,6 @@ def test_a_model_that_cannot_be_split_is_scored_whole(models, monkeypatch):
     assert said(model, [Request("The", max_tokens=5)])
 
 
-# Masked ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["bert", "roberta"])
-def test_pseudo_bits_are_those_of_masking_each_token_and_the_rest_of_its_word(models, name):
-    model = models[name]
-    text = "the unbelievable kettle"
-    tokens, words = model.encode(text), model.words(text)
-    want = []
-    for t, id in enumerate(tokens.ids):
-        line = [model.mask if u >= t and words[u] == words[t] else int(other) for u, other in enumerate(tokens.ids)]
-        ids = torch.tensor([[*model.before, *line, *model.after]])
-        with torch.inference_mode():
-            logits = model.model(input_ids=ids).logits[0, len(model.before) + t].double()
-        want.append(-torch.log_softmax(logits, 0)[id].item() / math.log(2))
-    ledger = next(iter(model.pseudo_score([Passage(text)])))
-    assert np.allclose(ledger.bits, want, rtol=1e-4)
-    assert set(ledger.kind.tolist()) == {PSEUDO}
-    assert ledger.total() == 0.0
-    assert ledger.charged_bytes == len(text)
-
-
-@pytest.mark.parametrize("name", ["bert", "roberta"])
-def test_pseudo_bits_do_not_change_with_what_else_is_scored(models, name):
-    texts = [text for text in TEXTS if text]
-    together = [ledger.total(PSEUDO) for ledger in models[name].pseudo_score(passages(texts))]
-    assert together == pytest.approx([next(iter(models[name].pseudo_score([Passage(text)]))).total(PSEUDO) for text in texts], rel=1e-4)
-
-
-def test_a_sample_of_positions_is_seeded_and_a_part_of_the_whole(models):
-    model = models["roberta"]
-    every = {(i, at): bits for i, led in enumerate(model.pseudo_score(passages())) for at, bits in zip(led.start, led.bits, strict=True)}
-    some = {(i, at): bits for i, led in enumerate(model.pseudo_score(passages(), 12, seed=3)) for at, bits in zip(led.start, led.bits, strict=True)}
-    assert len(some) == 12
-    assert all(every[key] == pytest.approx(bits, rel=1e-4) for key, bits in some.items())
-    again, other = ([led.total(PSEUDO) for led in model.pseudo_score(passages(), 12, seed=s)] for s in (3, 4))
-    assert again == pytest.approx([led.total(PSEUDO) for led in model.pseudo_score(passages(), 12, seed=3)])
-    assert again != pytest.approx(other)
-
-
-def test_robertas_positions_begin_behind_its_padding(models):
-    assert models["roberta"].context == 24
-    assert models["bert"].context == 24
-
-
-def test_a_masked_model_scores_nothing_and_a_causal_one_fills_no_gaps(models):
-    with pytest.raises(Unsupported, match="does not score"):
-        list(models["bert"].score(passages()))
-    with pytest.raises(Unsupported, match="does not fill gaps"):
-        list(models["gpt2"].pseudo_score(passages()))
-
-
-# Encoder-decoder -------------------------------------------------------------------------------------------------------
-
-PAIRS = (("the new tap", "the kettle"), ("k", "an unbelievable kettle said nothing"), ("the day the new tap came", "no"))
-
-
-@pytest.mark.parametrize("name", ["t5", "bart"])
-def test_conditional_bits_are_those_of_the_models_own_loss(models, name):
-    model = models[name]
-    asked = [Passage(target, given=source, id=source, end=True) for source, target in PAIRS]
-    for passage, ledger in zip(asked, model.score(asked), strict=True):
-        ids = [*model.start[1:], *model.encode(passage.text).ids.tolist(), model.ends[0]]
-        source = torch.tensor([model.encode_source(passage.given)])
-        with torch.inference_mode():
-            logits = model.model(input_ids=source, labels=torch.tensor([ids])).logits[0].double()
-        each = -torch.log_softmax(logits, 1)[torch.arange(len(ids)), torch.tensor(ids)] / math.log(2)
-        want = each[len(model.start) - 1 :]
-        assert np.allclose(ledger.bits, want.numpy(), rtol=1e-4)
-        assert ledger.total() + ledger.total(END) == pytest.approx(want.sum().item(), rel=1e-5)
-
-
-def test_an_encoder_decoder_needs_a_source(models):
-    with pytest.raises(Unsupported, match="needs a source"):
-        list(models["t5"].score(passages()))
-
-
-def test_a_pair_longer_than_the_context_is_said_to_be(models):
-    with pytest.raises(Unsupported, match=r"the source of 'long' has \d+ tokens, and the model reads 40"):
-        list(models["bart"].score([Passage("no", given="dripping was the tap's way of thinking aloud " * 9, id="long", end=True)]))
-
-
-def test_a_target_that_the_tokenizer_loses_is_refused(models):
-    with pytest.raises(Unsupported, match="lossy tokenizer"):
-        list(models["t5"].score([Passage("日本語", given="the tap", end=True)]))
-
-
 # What is wrong with a checkpoint ---------------------------------------------------------------------------------------
 
 
@@ -391,7 +198,7 @@ def change(file, **values):
 
 
 def test_a_tokenizer_of_another_model_is_refused(copy, tmp_path_factory):
-    AutoTokenizer.from_pretrained(small_checkpoints.bert(tmp_path_factory.mktemp("bert"))).save_pretrained(copy)
+    AutoTokenizer.from_pretrained(bert(tmp_path_factory.mktemp("bert"))).save_pretrained(copy)
     with pytest.raises(UsageError, match=r"vocabulary and embedding disagree: the tokenizer has \d+ ids, the model 320"):
         load(copy)
 

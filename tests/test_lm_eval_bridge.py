@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import small_checkpoints
+import yaml
+from conftest import real
 from toys import network
 
 from llmbench.adapter import Passage, Request
@@ -17,7 +19,6 @@ from llmbench.adapters.floors import UniformBytes
 
 pytest.importorskip("lm_eval")
 bridge = pytest.importorskip("llmbench.lm_eval_bridge")
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 SCRIPT = """\
 import json, sys
 import lm_eval, lm_eval.models, lm_eval.tasks
@@ -37,38 +38,24 @@ for name, model, arguments in json.loads(sys.argv[1]):
     }
 print(json.dumps(done, default=str))
 """
-CHOICE = """\
-task: local_choice
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{query}}\\nAnswer:"
-doc_to_target: gold
-doc_to_choice: "{{choices}}"
-metric_list: [{metric: acc}, {metric: acc_norm}]
-"""
-TEXT = """\
-task: local_text
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-output_type: loglikelihood_rolling
-test_split: test
-doc_to_text: ""
-doc_to_target: "{{query}}"
-metric_list: [{metric: bits_per_byte}]
-"""
-ANSWER = """\
-task: local_answer
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-output_type: generate_until
-test_split: test
-doc_to_text: "{{query}}"
-doc_to_target: "{{choices[0]}}"
-generation_kwargs: {until: ["e"], max_gen_toks: 12}
-metric_list: [{metric: exact_match}]
-"""
+TASKS = {
+    "choice": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{query}}\nAnswer:",
+        "doc_to_target": "gold",
+        "doc_to_choice": "{{choices}}",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    },
+    "text": {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{query}}", "metric_list": [{"metric": "bits_per_byte"}]},
+    "answer": {
+        "output_type": "generate_until",
+        "doc_to_text": "{{query}}",
+        "doc_to_target": "{{choices[0]}}",
+        "generation_kwargs": {"until": ["e"], "max_gen_toks": 12},
+        "metric_list": [{"metric": "exact_match"}],
+    },
+}
+DATA = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": "choice.jsonl"}}, "test_split": "test"}
 QUESTIONS = [
     {"query": "The kettle said nothing. Who said nothing?", "choices": ["the kettle", "the tap", "Tuesday"], "gold": 0},
     {"query": "What came on Tuesday?", "choices": ["a tap", "an unbelievable kettle", "7 o'clock"], "gold": 0},
@@ -79,8 +66,8 @@ QUESTIONS = [
 
 def evaluated(place: Path, models, questions, tasks=3):
     (place / "choice.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
-    for name, text in (("choice", CHOICE), ("text", TEXT), ("answer", ANSWER)):
-        (place / f"{name}.yaml").write_text(text)
+    for name, task in TASKS.items():
+        (place / f"{name}.yaml").write_text(yaml.safe_dump({"task": f"local_{name}", **DATA, **task}))
     environment = {**os.environ, "HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-c", SCRIPT, json.dumps(models), str(tasks)]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=170, check=False)
@@ -136,10 +123,9 @@ def test_generation_settings_mean_what_lm_eval_means(settings, want):
     assert request.seed == 3
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/data: ARC-Easy and a real LLaMA")
 def test_the_real_llama_has_the_accuracy_that_lm_eval_finds_on_arc_easy(tmp_path):
-    rows = [json.loads(line) for line in (SHARED / "choice/arc_easy.jsonl").read_text().splitlines()[:250]]
-    place = SHARED / "stories260K-hf"
+    rows = [json.loads(line) for line in real("choice/arc_easy.jsonl").read_text().splitlines()[:250]]
+    place = real("stories260K-hf")
     models = [["hf", "hf", {"pretrained": str(place), "dtype": "float32"}], ["ours", "llmbench", {"spec": f"hf:{place}"}]]
     done = evaluated(tmp_path, models, rows, tasks=1)
     assert done["ours"]["results"]["local_choice"]["acc,none"] == done["hf"]["results"]["local_choice"]["acc,none"]

@@ -230,6 +230,8 @@ def test_each_model_is_measured_in_a_process_of_its_own_and_a_failure_is_a_row(t
     (place / "costs.yaml").write_text(SUITE)
     (place / "my_models.py").write_text((place / "my_models.py").read_text() + HUNGRY)
     models = [part for name in ("Good", "Holds", "Breaks") for part in ("--model", f"my_models.py:{name}")]
+    planned = llmbench("run", "costs.yaml", "--dry-run", cwd=place).stdout
+    assert [line.split("\u2502")[3].strip() for line in planned.splitlines() if "uniform-bytes" in line and "memory" in line] == ["5"]
     done = llmbench("run", "costs.yaml", *models, "--out", "out", cwd=place)
     assert done.returncode == 1, done.stderr
     record = run_json(place / "out")

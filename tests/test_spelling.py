@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toys import network
 
 from llmbench.adapter import Passage
-from llmbench.spelling import END, Speller, escape_probability, spelling_examples
+from llmbench.spelling import END, Speller, SpellReader, escape_probability, spelling_examples
 from llmbench.vocabulary import Vocabulary, split
 from llmbench.witten_bell import WittenBell
 
@@ -165,3 +165,19 @@ def test_a_vocabulary_comes_back_from_json_as_it_was():
     text = "one five \N{SNOWMAN} two"
     assert np.array_equal(made.encode(text).ids, again.encode(text).ids)
     assert np.array_equal(made.encode(text).spelling, again.encode(text).spelling)
+
+
+@pytest.mark.parametrize("piece", [b"x", b"cat", b"cats", b"tap", "h\u00e9".encode(), b"zzzzzzzz"])
+def test_a_piece_read_byte_by_byte_costs_what_it_costs_as_a_whole(piece):
+    speller = Speller([b"cats", b"cab", b"tap", b"taps", b"hum"], [b"cat", b"ca", b"the", b"taps"])
+    reader, bits = SpellReader(speller), 0.0
+    for byte in piece:
+        p = reader.distribution()
+        assert p.sum() == pytest.approx(1)
+        bits -= math.log2(p[byte])
+        reader.take(byte)
+    end = reader.distribution()[END]
+    if piece in speller.known:
+        assert end == 0  # known pieces are never spelled
+    else:
+        assert bits - math.log2(end) == pytest.approx(speller.bits(piece), abs=1e-9)

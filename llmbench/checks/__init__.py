@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +52,8 @@ TORTURE = (
 )
 
 
+LOGITS = 1 << 26  # of one pass: more are not held for a check
+LARGE = 20_000_000  # parameters: such a model is asked about less
 SOURCE = "The tap dripped."  # for models that need one
 
 
@@ -94,12 +96,12 @@ class Subject:
     make: Callable[[], Adapter] | None = None
     seed: int = 0
     thorough: bool = True
+    sent: int = field(default=0, init=False)  # texts that were drawn
 
     @cached_property
     def tokens(self) -> TokenAdapter | None:
-        """The adapter, where its symbols can be looked at. Torch is not loaded for this: without it nobody can have made one."""
-        module = sys.modules.get("llmbench.token_adapter")
-        return self.adapter if module is not None and isinstance(self.adapter, module.TokenAdapter) else None
+        """The adapter, where its symbols can be looked at."""
+        return tokens_of(self.adapter)
 
     @cached_property
     def scores(self) -> bool:
@@ -146,10 +148,20 @@ class Subject:
         return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else 1e-3
 
     @cached_property
-    def parameters(self) -> int:
-        """Numbers in the modules that can be seen: what a model says of its size is not asked here."""
+    def large(self) -> bool:
+        """Whether the modules that can be seen are large: what a model says of its size is not asked here."""
         model = self.tokens
-        return sum(p.numel() for module in model.modules.values() for p in module.parameters()) if model is not None else 0
+        return model is not None and sum(p.numel() for module in model.modules.values() for p in module.parameters()) > LARGE
+
+    @cached_property
+    def symbols(self) -> int:
+        """How many symbols a token model chooses from."""
+        import torch
+
+        model = self.tokens
+        assert model is not None
+        with torch.inference_mode():
+            return int(model.logits(torch.tensor([model.start], device=model.device)).shape[-1])
 
     def beyond(self, text: str) -> bool:
         """Whether an adapter of which only distributions are seen may have read this text in windows, so that it cannot be held to one pass."""
@@ -192,17 +204,27 @@ class Subject:
 
     def fresh(self) -> str:
         """A text that was not sent before: words of the others, in an order drawn anew."""
-        self._sent = getattr(self, "_sent", 0) + 1
+        self.sent += 1
         words = self.texts[-1].split()
-        return " ".join(np.random.default_rng([self.seed, self._sent]).permutation(words).tolist()[:24])
+        return " ".join(np.random.default_rng([self.seed, self.sent]).permutation(words).tolist()[:24])
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
+    def off(self, one: NDArray[np.float64], other: NDArray[np.float64], least: float = 1e-4) -> NDArray[np.int64]:
+        """Where bits differ by more than rounding: 1e-4 relative and `least` absolute; in 16 bits, some steps of large logits."""
+        relative, absolute = (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, least)
+        return np.flatnonzero(~np.isclose(one, other, rtol=relative, atol=absolute))
+
     def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-        """Whether bits are equal but for rounding: 1e-4 relative and absolute; in 16 bits, some steps of large logits."""
-        relative, absolute = (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, 1e-4)
-        return one.shape == other.shape and bool(np.allclose(one, other, rtol=relative, atol=absolute))
+        """Whether two rows of bits are as long as each other, and equal but for rounding."""
+        return one.shape == other.shape and not self.off(one, other).size
+
+
+def tokens_of(adapter: Adapter) -> TokenAdapter | None:
+    """The adapter as a token model, if it is one. Torch is not loaded for this: without it nobody can have made one."""
+    module = sys.modules.get("llmbench.token_adapter")
+    return adapter if module is not None and isinstance(adapter, module.TokenAdapter) else None
 
 
 def show(value: Any, most: int = 80) -> str:

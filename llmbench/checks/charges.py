@@ -234,7 +234,7 @@ def leftover(subject: Subject) -> str:
         with suppress(Unsupported):
             for _ in subject.adapter.generate([Request(before, max_tokens=5)]):
                 pass
-        ways.append(("after speaking", subject.score(text)[0].bits))
+            ways.append(("after speaking", subject.score(text)[0].bits))
     for how, bits in ways:
         if not subject.close(first, bits):
             raise Failed(f"{show(text)}, again {how}", first_difference(first, bits), "a state or a cache is kept from one text to the next")
@@ -257,10 +257,7 @@ def chain_rule(subject: Subject) -> str:
             if not _splits_at(subject, a, b, together):
                 skipped += 1
                 continue
-            try:
-                (rest,) = subject.charge([Passage(b, given=subject.given + a)])
-            except Unsupported as error:
-                raise Skip(str(error)) from None
+            (rest,) = subject.charge([Passage(b, given=a)])
             tried += 1
             if rest.bytes != len(b.encode()):
                 raise Failed(f"{show(b)} after {show(a)}", f"a ledger of {rest.bytes} bytes", "what is given is charged as well")

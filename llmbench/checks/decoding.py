@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show
+from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show, tokens_of
 from llmbench.coding import decode, encode
 from llmbench.errors import Unsupported
 from llmbench.ledger import SPELLING, Ledger
@@ -37,6 +38,13 @@ def decodable(subject: Subject) -> str:
     if other is None or other is subject.adapter:
         raise Skip("there is no second model to decode with, which has not seen the text", refused=True)
     texts = [*subject.texts, TORTURE[0]] if model is not None else [text for text in subject.texts if text.isascii()]
+    try:
+        return _there_and_back(subject, other, texts)
+    finally:
+        other.close()
+
+
+def _there_and_back(subject: Subject, other: Adapter, texts: Sequence[str]) -> str:
     coded, charged, symbols, size = 0, 0.0, 0, 0
     for text in texts:
         part = _code(subject.adapter, text)
@@ -49,7 +57,6 @@ def decodable(subject: Subject) -> str:
             cause = "the symbols do not hold the text, or what is predicted depends on more than what came before"
             raise Failed(show(cut), f"{show(got)} when decoded", cause)
         coded, charged, symbols, size = coded + len(bits), charged + sum(costs), symbols + len(row), size + len(cut.encode())
-    other.close()
     if not size:
         raise Skip("no text could be coded: its symbols are not among those shown, or cannot happen", refused=True)
     return f"{size} bytes in {symbols} symbols: {coded} bits coded, {charged:.1f} predicted and charged, decoded byte for byte by a second model"
@@ -80,9 +87,9 @@ def _by_symbol(ledger: Ledger) -> NDArray[np.float64]:
 
 def _code(adapter: Adapter, text: str) -> Coded | None:
     """The text coded by the adapter's own predictions, up to a symbol that costs more than the coder resolves; None where nothing is left."""
-    if not _has_tokens(adapter):
+    model = tokens_of(adapter)
+    if model is None:
         return _code_shown(adapter, text)
-    model: Any = adapter
     cut, symbols = _symbols(model, text)
     while symbols:
         bits, costs = encode(_Tokens(model), symbols)
@@ -96,10 +103,6 @@ def _code(adapter: Adapter, text: str) -> Coded | None:
             return None
         cut, symbols = _symbols(model, shorter)
     return None
-
-
-def _has_tokens(adapter: Adapter) -> bool:
-    return Subject(adapter).tokens is not None
 
 
 def _grouped(model: TokenAdapter, symbols: list[int], costs: list[float]) -> list[float]:
@@ -118,11 +121,11 @@ def _grouped(model: TokenAdapter, symbols: list[int], costs: list[float]) -> lis
 
 def _decoded(other: Adapter, bits: list[int], count: int) -> bytes:
     """What the bits say to a model that has seen nothing else."""
-    if not _has_tokens(other):
+    model = tokens_of(other)
+    if model is None:
         reader = _Shown(other)
         decode(reader, bits, count)
         return reader.text
-    model: Any = other
     return _text(model, decode(_Tokens(model), bits, count))
 
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmbench.adapter import Adapter
-from llmbench.checks import Check, Failed, Skip, Subject, first_difference, show
+from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, first_difference, show, tokens_of
 
 if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter
 
-MOST = 1 << 26  # logits of one pass
 HEAVY = 2 << 30  # bytes of weights that are not doubled for a check
 
 
@@ -73,7 +72,7 @@ def _another(subject: Subject, model: TokenAdapter, device: str, dtype: str) -> 
         other = None
         with suppress(Exception):  # whatever forbids a copy
             other = copy.deepcopy(model)
-    second = Subject(other).tokens if other is not None else None
+    second = tokens_of(other) if other is not None else None
     if second is None:
         raise Skip("there is no way to a second one")
     try:
@@ -112,11 +111,8 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
     """A row of `context` ids is taken, and what is further back does not change a prediction."""
     import torch
 
-    with torch.inference_mode():
-        symbols = model.logits(torch.tensor([model.start], device=model.device)).shape[-1]
-    if context < 1 or context * symbols > MOST:
+    if context < 1 or context * subject.symbols > LOGITS:
         return f"context {context} (not tried)"
-
     ids = np.resize(np.array(model.encode(subject.texts[-1]).ids), context + 1)
     line = torch.tensor([*model.start, *ids.tolist()], device=model.device)
     longest = model.context or len(line)

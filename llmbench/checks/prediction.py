@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter
 
 SUM = 1e-4  # how far the probabilities of all symbols may be from 1
-LARGE = 20_000_000  # parameters: such a model is asked about fewer texts
 PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")
 
 
@@ -96,7 +95,7 @@ def _goes_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> bool:
 
 def disjoint_sum(subject: Subject) -> str:
     """Texts of which none begins another cannot all happen: their probabilities sum to at most 1."""
-    rng, count = subject.rng(), (700 if subject.thorough else 175) if subject.parameters < LARGE else 60
+    rng, count = subject.rng(), 60 if subject.large else 700 if subject.thorough else 175
     letters = np.array(list(string.ascii_lowercase))
     families = {
         "128 texts of one byte": [chr(c) for c in range(128)],

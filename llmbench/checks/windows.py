@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
-from llmbench.checks import Check, Failed, Skip, Subject, show
-from llmbench.errors import Unsupported
+from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, show
 from llmbench.ledger import END, TOKEN
 
 if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter
 
 LONG = 1500  # symbols of a long text, where a context is shorter
-NUMBERS = 1 << 26  # logits of one reference pass, at most
+ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
 RULES = ("rolling", "half")
 CAUSE = "what is charged there is not what the model predicts from its own window: positions that start anew, context that is lost, or free symbols"
@@ -46,21 +45,14 @@ def borders(subject: Subject) -> str:
 
 
 def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
-    symbols = _symbols(model)
+    symbols = subject.symbols
     context, long = model.context, LONG if subject.thorough else LONG // 4
     if context is None:
-        return [1, 2, min(long, NUMBERS // symbols)]
-    if context * symbols > NUMBERS or (subject.parameters > 20_000_000 and context > 2048):
+        return [1, 2, min(long, LOGITS // symbols)]
+    if context * symbols > LOGITS or (subject.large and context > 2048):
         raise Skip(f"a window of {context} symbols, {symbols} to choose from, is too large to be tried here", refused=True)
-    most = 2 * context + 1 if subject.parameters > 20_000_000 else max(2 * context + 1, long)
+    most = 2 * context + 1 if subject.large else max(2 * context + 1, long)
     return sorted({context - 1, context, context + 1, 2 * context, most} - {0}) if subject.thorough else [most]
-
-
-def _symbols(model: TokenAdapter) -> int:
-    import torch
-
-    with torch.inference_mode():
-        return int(model.logits(torch.tensor([model.start], device=model.device)).shape[-1])
 
 
 def _compare(subject: Subject, model: TokenAdapter, text: str, ids: list[int], window: Window) -> int:
@@ -71,15 +63,11 @@ def _compare(subject: Subject, model: TokenAdapter, text: str, ids: list[int], w
     line = [*model.start, *ids]
     want = _reference(model, line, len(model.start), window)
     known = ~np.isnan(want)
-    off = np.flatnonzero(~np.isclose(bits[known], want[known], rtol=4 * subject.half or 1e-4, atol=_room(subject)))
+    off = subject.off(bits[known], want[known], ROOM)
     if off.size:
         at = int(np.flatnonzero(known)[off[0]])
         raise Failed(f"{len(ids)} symbols, window {window}", f"{bits[at]:.4f} bits for symbol {at}, which its window makes {want[at]:.4f}", CAUSE)
     return int(known.sum())
-
-
-def _room(subject: Subject) -> float:
-    return max(0.25, 128 * subject.half) if subject.half else 1e-3
 
 
 def _reference(model: TokenAdapter, line: list[int], first: int, window: Window) -> NDArray[np.float64]:
@@ -131,7 +119,7 @@ def given(subject: Subject) -> str:
     model = subject.tokens
     if model is None or subject.given:
         raise Skip("its symbols cannot be seen")
-    if model.context is not None and model.context * _symbols(model) > NUMBERS:
+    if model.context is not None and model.context * subject.symbols > LOGITS:
         raise Skip("too large to be tried here", refused=True)
     text, before = subject.texts[0], " ".join(subject.texts[1:])
     tried = []
@@ -147,10 +135,7 @@ def given(subject: Subject) -> str:
         n = len(part.ids)
         if passage.given and (whole.ids[:n].tolist() != part.ids.tolist() or int(whole.end[n - 1]) != len(passage.given.encode())):
             continue  # no token ends where what is given does
-        try:
-            (ledger,) = subject.charge([passage])
-        except Unsupported:
-            continue
+        (ledger,) = subject.charge([passage])
         line = [*(model.start if passage.start else ()), *whole.ids.tolist(), *(model.ends[:1] if passage.end else ())]
         _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
         tried.append(name)
@@ -173,7 +158,7 @@ def _pair(subject: Subject, model: TokenAdapter, name: str, line: list[int], bit
         if line[t] >= rows.shape[1]:
             continue
         want = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
-        if abs(want - bits[i]) > _room(subject) + 1e-4 * want:
+        if subject.off(bits[i : i + 1], np.array([want]), ROOM).size:
             cause = "the wrong end of what is given is read, it is not read at all, or the end is free"
             raise Failed(f"a text with {name}", f"{bits[i]:.4f} bits for its symbol {i}, which what was given makes {want:.4f}", cause)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -14,3 +14,8 @@ class Metric:
     unit: str
     better: Literal["lower", "higher"] | None
     about: str
+
+    def row(self, value: float, n: int, signature: str, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+        """The record's row of a value over `n` items, without model and task."""
+        bounds = {"value": value, "low": low, "high": high}
+        return {"metric": self.name, **bounds, "unit": self.unit, "better": self.better, "n": n, "signature": signature}

@@ -97,20 +97,11 @@ def score_rows(found: Mapping[str, Interval], signature: str, words: str, ledger
     """The record's rows of these metrics; `words` names the word counter."""
     units = {metric.name: metric for metric in METRICS}
     charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
-    return [
-        {
-            "metric": name,
-            "value": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "unit": units[name].unit,
-            "better": units[name].better,
-            "n": interval.n,
-            "signature": f"{signature};words={words}" if name == "word_perplexity" else signature,
-            "charged": charged,
-        }
-        for name, interval in found.items()
-    ]
+    rows = []
+    for name, interval in found.items():
+        mark = f"{signature};words={words}" if name == "word_perplexity" else signature
+        rows.append({**units[name].row(interval.value, interval.n, mark, interval.low, interval.high), "charged": charged})
+    return rows
 
 
 def scored(adapter: Adapter, passages: Sequence[Passage], window: Window) -> Sequence[Ledger]:

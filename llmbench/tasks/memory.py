@@ -9,18 +9,8 @@ from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data import Text
 from llmbench.errors import Unsupported
 from llmbench.memory import Meter
-from llmbench.metrics import Metric
+from llmbench.metrics.memory import METRICS
 from llmbench.tasks import Outcome, Task
-
-METRICS = (
-    Metric("peak_ram", "bytes", "lower", "most memory that the process held, from loading the model on"),
-    Metric("peak_ram_over_idle", "bytes", "lower", "the same, less what it held after its imports"),
-    Metric("peak_gpu_allocated", "bytes", "lower", "most memory of the GPU that tensors took"),
-    Metric("peak_gpu_reserved", "bytes", "lower", "most memory of the GPU that torch's allocator held"),
-    Metric("peak_gpu_process", "bytes", "lower", "memory of the GPU that the driver says the process held"),
-    Metric("gpu_idle", "bytes", None, "memory of the GPU that was in use before"),
-)
-
 
 GPU = {"peak_gpu_allocated": "allocated", "peak_gpu_reserved": "reserved", "peak_gpu_process": "process", "gpu_idle": "idle"}
 
@@ -78,21 +68,9 @@ class Memory(Task):
         for name, key in GPU.items():
             seen = [phase.gpu[key] for phase in meter.phases if key in phase.gpu]
             found[name] = max(seen) if seen else None
-        units = {metric.name: metric for metric in METRICS}
+        values = [(metric, found[metric.name]) for metric in METRICS if metric.name in found]
         return [
-            {
-                "metric": name,
-                "value": value,
-                "low": None,
-                "high": None,
-                "unit": units[name].unit,
-                "better": units[name].better,
-                "n": len(meter.phases),
-                "signature": self.signature,
-                "source": meter.source.name,
-            }
-            for name, value in found.items()
-            if value is not None
+            {**metric.row(value, len(meter.phases), self.signature), "source": meter.source.name} for metric, value in values if value is not None
         ]
 
 
