@@ -10,8 +10,9 @@ from typing import Any
 from llmbench import leaderboard, record, runner
 from llmbench import plan as plans
 from llmbench.record import Record
-from llmbench.renderers import csv, html, markdown, table
+from llmbench.renderers import chart, csv, html, markdown, table
 from llmbench.single import score
+from llmbench.watcher import Watcher
 
 __all__ = ["RENDERERS", "Run", "open_run", "run", "score", "write_boards"]
 
@@ -51,7 +52,7 @@ def run(
     models: Sequence[str] = (),
     *,
     data: Mapping[str, str | Path] | None = None,
-    watcher: runner.Watcher | None = None,
+    watcher: Watcher | None = None,
     **options: Any,
 ) -> Run:
     """Run a suite, with further `models`. `options` are those of the command line: only, out, device, dtype, threads, limit, seed, timeout, offline.
@@ -72,9 +73,12 @@ def run(
 
 
 def write_boards(board: leaderboard.Board, folder: Path) -> None:
-    """leaderboard.md, .csv and .html."""
+    """leaderboard.md, .csv and .html; and the picture, where there is one."""
     for ending in WRITTEN:
         record.write_text(folder / f"leaderboard.{ending}", RENDERERS[ending](board))
+    drawn = chart.svg(board.points)
+    if drawn:
+        record.write_text(folder / "leaderboard.svg", drawn)
 
 
 def open_run(path: str | Path) -> Run:

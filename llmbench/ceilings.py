@@ -1,30 +1,19 @@
-"""What this machine can do at most: bytes a second over working sets, multiplications a second for each number format, the cost of one tiny
-operation, and how far the same work differs from one time to the next. Some 20 seconds, so it is kept for the machine.
-
-Bandwidth: the largest of copy, triad (McCalpin's STREAM) and matrix times vector at each size. Rates: square matrices, 2 n^3 operations.
+"""What this machine can do at most, as data: bandwidth over working sets, multiplications a second for each number format, the cost of one tiny
+operation, and the spread of the same work. stress.py measures it, once; here it is kept for the machine and looked up. No torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+import math
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from llmbench import machine, record
 
 VERSION = 1
-SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-ENOUGH = 0.25  # seconds of one measurement, at least
-REPEATS = 12  # of the probe that grades the noise
 GRADES = ((0.02, "quiet"), (0.08, "usable"), (float("inf"), "noisy"))
 
 
@@ -48,6 +37,17 @@ class Ceilings:
     def grade(self) -> str:
         return next(word for limit, word in GRADES if self.noise <= limit)
 
+    def bytes_per_second(self, working_set: int) -> float:
+        """Bandwidth over a working set: between two measured sizes on a straight line over the logarithm of the size, at the ends the end's."""
+        points = sorted(self.bandwidth)
+        if working_set <= points[0][0]:
+            return points[0][1]
+        for (small, fast), (large, slow) in zip(points, points[1:], strict=False):
+            if working_set <= large:
+                share = math.log(working_set / small) / math.log(large / small)
+                return fast + share * (slow - fast)
+        return points[-1][1]
+
 
 def kept_in(cache: Path, device: str, threads: int) -> Path:
     """Where the ceilings of this machine are kept."""
@@ -68,105 +68,6 @@ def read(path: Path) -> Ceilings | None:
 
 def keep(path: Path, ceilings: Ceilings) -> None:
     record.write_json(path, asdict(ceilings))
-
-
-def measure(device: str, threads: int, progress: Callable[[str, float, str], None] = lambda what, share, remark: None) -> Ceilings:
-    """Measure on this device, now."""
-    skipped: dict[str, str] = {}
-    with torch.inference_mode():
-        bandwidth = []
-        for number, size in enumerate(SIZES):
-            progress("bandwidth", number / len(SIZES), f"{size >> 10} KiB")
-            bandwidth.append((size, max(_bandwidths(device, size).values())))
-        flops = {}
-        for number, dtype in enumerate(DTYPES):
-            progress("multiplications", number / len(DTYPES), dtype)
-            try:
-                flops[dtype] = _flops(device, dtype)
-            except (RuntimeError, MemoryError) as error:  # a format that the device does not multiply
-                skipped[dtype] = " ".join(str(error).split())[:200]
-        progress("noise", 0.0, "")
-        tiny, noise = _tiny(device), _noise(device)
-    return Ceilings(device, threads, bandwidth, flops, tiny, noise, datetime.now(UTC).isoformat(timespec="seconds"), skipped=skipped)
-
-
-def rate(work: Callable[[], object], device: str, enough: float = ENOUGH, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one call: the fastest of the rounds that fill `enough` seconds. The question is what the machine can do, so the fastest counts."""
-    work()
-    best, begun, calls = float("inf"), clock(), 1
-    while True:
-        _wait(device)
-        at = clock()
-        for _ in range(calls):
-            work()
-        _wait(device)
-        took = clock() - at
-        best = min(best, took / calls)
-        if clock() - begun >= enough:
-            return best
-        if took < enough / 20:
-            calls *= 2
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-
-
-def _bandwidths(device: str, size: int) -> dict[str, float]:
-    """Bytes a second of copy, triad and matrix times vector, each over a working set of `size` bytes in all."""
-    two, three = size // 8, size // 12
-    a, b = torch.ones(two, device=device), torch.ones(two, device=device)
-    x, y, z = (torch.ones(three, device=device) for _ in range(3))
-    side = int((size / 4) ** 0.5)
-    matrix, vector = torch.ones(side, side, device=device), torch.ones(side, device=device)
-    works: Mapping[str, tuple[Callable[[], object], float]] = {
-        "copy": (lambda: a.copy_(b), 2 * 4 * two),
-        "triad": (lambda: torch.add(y, z, alpha=3.0, out=x), 3 * 4 * three),
-        "matrix times vector": (lambda: torch.mv(matrix, vector), 4 * side * side),
-    }
-    return {name: moved / rate(work, device) for name, (work, moved) in works.items()}
-
-
-def _flops(device: str, dtype: str) -> float:
-    """2 n^3 / seconds of a square product: the best of a few sizes."""
-    kind = getattr(torch, dtype)
-    best = 0.0
-    for n in (256, 512, 1024) if device == "cpu" else (1024, 4096, 8192):
-        left, right = torch.ones(n, n, dtype=kind, device=device), torch.ones(n, n, dtype=kind, device=device)
-        begun = time.perf_counter()
-        left @ right
-        _wait(device)
-        if time.perf_counter() - begun > 4 * ENOUGH:  # emulated, as 16-bit formats are on many processors
-            return max(best, 2.0 * n**3 / (time.perf_counter() - begun))
-        best = max(best, 2.0 * n**3 / rate(lambda left=left, right=right: left @ right, device))  # type: ignore[misc]  # bound at once
-    return best
-
-
-def _tiny(device: str) -> float:
-    """Seconds of one addition of one number to another: what each operation costs before it does anything."""
-    one = torch.ones(1, device=device)
-    return rate(lambda: one + one, device)
-
-
-def _noise(device: str) -> float:
-    """The spread of a fixed piece of work over some seconds: interquartile range / median."""
-    matrix = torch.ones(512, 512, device=device)
-    times = []
-    for _ in range(REPEATS):
-        _wait(device)
-        begun = time.perf_counter()
-        for _ in range(8):
-            matrix @ matrix
-        _wait(device)
-        times.append(time.perf_counter() - begun)
-    return spread(times)
-
-
-def spread(times: Sequence[float]) -> float:
-    """(third quartile - first quartile) / median."""
-    first, middle, third = np.percentile(np.asarray(times, dtype=np.float64), (25, 50, 75))
-    return float((third - first) / middle)
 
 
 def as_record(ceilings: Ceilings) -> dict[str, Any]:

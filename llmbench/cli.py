@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,17 @@ def _pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     return pairs
 
 
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes of a size: 8GB, 512 MiB, 1e9."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
+    size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ") if found else 0.0
+    if size < 1:
+        raise UsageError(f"{param.opts[0]} {value!r} is no size of memory", hint="as in 8GB or 512MiB")
+    return int(size)
+
+
 _data = click.option("--data", multiple=True, metavar="NAME=PATH", callback=_pairs, help="Use this file as the text NAME.")
 _seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of training, sampling and generation.")
 _device = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
@@ -110,6 +122,8 @@ _threads = click.option("--threads", default=None, type=click.IntRange(1), help=
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds that one cell may take, its model's training included.",
 )
+@click.option("--memory-budget", metavar="SIZE", callback=_size, help="What a fitted batch may hold, as in 8GB (default: most of what is free).")
+@click.option("--price-per-hour", type=click.FloatRange(min=0, min_open=True), help="Of this machine, in any currency: adds the price of tokens.")
 @click.option("--offline", is_flag=True, help="Do not try to fetch anything.")
 @click.option("--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop.")
 def run(suite: str, dry_run: bool, **options: Any) -> int:

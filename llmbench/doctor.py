@@ -24,7 +24,7 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
     """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not, and kept."""
     import torch
 
-    from llmbench import ceilings
+    from llmbench import ceilings, stress
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
@@ -34,7 +34,7 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
     found = None if again else ceilings.read(path)
     fresh = found is None
     if found is None:
-        found = ceilings.measure(chosen, threads, progress)
+        found = stress.measure(chosen, threads, progress)
         ceilings.keep(path, found)
     advice = [*_advice(found, state, facts), f"kept in {path}" if fresh else f"measured {found.measured}; --again measures anew ({path})"]
     return {**facts, "device": chosen, "state": state, "ceilings": ceilings.as_record(found), "advice": advice}

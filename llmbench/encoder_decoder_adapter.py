@@ -45,6 +45,7 @@ class EncoderDecoderAdapter(Adapter):
     pad: int = 0
     opens: bytes = b""
     device: str = "cpu"
+    side_by_side: int = generation.BATCH  # answers made in one batch, at most
 
     @abstractmethod
     def encode(self, text: str) -> Tokens:
@@ -77,7 +78,12 @@ class EncoderDecoderAdapter(Adapter):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         """Targets, streamed; the prompt is the source."""
-        return generation.generate(_Writer(self), requests)
+        return generation.generate(self.token_model, requests)
+
+    @property
+    def token_model(self) -> generation.TokenModel:
+        """What generation drives: prefill and step."""
+        return _Writer(self)
 
     # Optional, for speed: with a cache ---------------------------------------------------------------------------------
 
@@ -151,6 +157,7 @@ class _Writer:
 
     def __init__(self, model: EncoderDecoderAdapter):
         self.model, self.ends, self.device, self.opens = model, model.ends, model.device, model.opens
+        self.side_by_side = model.side_by_side
         self.longest_answer = None if model.context is None else model.context - len(model.start) + 1
 
     def encode(self, text: str) -> Tokens:
@@ -159,6 +166,9 @@ class _Writer:
         if most is not None and len(ids) > most:
             ids = [*ids[: most - 1], ids[-1]]
         return Tokens.of(ids, [b""] * len(ids))
+
+    def encode_answer(self, text: str) -> Tokens:
+        return self.model.encode(text)
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.model.decode(ids)

@@ -7,9 +7,10 @@ from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder, trained_folder
 from llmbench.plan import Plan
-from llmbench.suite import asked_about, is_fresh
+from llmbench.suite import asked_about, process_of
 
 START_UP = 3.0  # seconds: a process, its imports
+ATTEMPTS = 8  # processes until a batch is fitted
 GENERATION = 2.0  # seconds for a few short continuations
 
 
@@ -29,9 +30,12 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
             if card.estimate is not None:
                 about = asked_about(task)
                 megabytes = 0.0 if about is None else made.suite.texts[about].bytes / 1e6
-                seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes and not is_fresh(task) else GENERATION
-                if is_fresh(task) and not first:
-                    seconds += START_UP  # in a process of its own
+                kind = process_of(task)
+                seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes and kind == "shared" else GENERATION
+                if kind == "parked":
+                    seconds += task.blocks * task.block_seconds  # type: ignore[union-attr]  # a parked task has blocks
+                if kind != "shared" and not first:
+                    seconds += START_UP * (ATTEMPTS if kind == "probes" else 1)  # in processes of its own
                 if first:
                     state, cost = _training(made, card)
                     seconds += START_UP + cost

@@ -31,6 +31,7 @@ class TokenModel(Protocol):
     unknown: int | None
     opens: bytes
     longest_answer: int | None
+    side_by_side: int
 
     @property
     def device(self) -> str: ...
@@ -52,7 +53,7 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
     answers = sorted((_Answer(model, row, request) for row, request in enumerate(requests)), key=lambda answer: len(answer.line))
     groups: list[list[_Answer]] = []
     for answer in answers:
-        fits = groups and len(groups[-1]) < BATCH and (model.pads or len(groups[-1][0].line) == len(answer.line))
+        fits = groups and len(groups[-1]) < model.side_by_side and (model.pads or len(groups[-1][0].line) == len(answer.line))
         if fits:
             groups[-1].append(answer)
         else:
@@ -141,7 +142,10 @@ class _Answer:
         self.forced = None if self.request.forced is None else self._continuation(self.request.forced)
 
     def _continuation(self, text: str) -> list[int]:
-        """Ids of a text that follows the prompt, encoded with it where the prompt's ids stay what they are."""
+        """Ids of a text that follows the prompt, encoded with it where the prompt's ids stay what they are, and apart where it is another's text."""
+        apart = getattr(self.model, "encode_answer", None)
+        if apart is not None:
+            return list(apart(text).ids.tolist())
         whole: list[int] = self.model.encode(self.request.prompt + text).ids.tolist()
         prompt = self.line[len(self.line) - self.prompt :]
         alone: list[int] = self.model.encode(text).ids.tolist()

@@ -9,42 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
-from llmbench.record import HEADLINES, Certificate, Failure, ModelRow, Record, Score
+from llmbench.record import BITS, HEADLINES, SPEED, Failure, ModelRow, Record, Score, key_of
 
-STAGES = {
-    0: "Floors",
-    1: "Stage 1: characters, feed-forward",
-    2: "Stage 2: words, feed-forward",
-    3: "Stage 3: recurrent",
-    4: "Stage 4: transformer",
-    5: "Stage 5: pretrained",
-    6: "Stage 6: fine-tuned",
-    None: "Models of one's own",
-}
-COSTS = ("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
+COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
+DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
-NAME_CHARACTERS = 255  # a model's name is a folder's name: none that is real is cut
-
-
-@dataclass(frozen=True)
-class Column:
-    """`numeric`: sorted and set as numbers. `help`: what it is, in a line."""
-
-    key: str
-    title: str
-    help: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, where there is one."""
-
-    text: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it; `scale` is the range that its bars are drawn in."""
+    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the best first; `scale`: the range of its bars."""
 
     task: str
     headline: str
@@ -88,6 +59,18 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known; whether no other is better in both."""
+
+    model: str
+    stage: int | None
+    bits: float
+    rate: float
+    memory: float | None
+    front: bool
+
+
+@dataclass(frozen=True)
 class Board:
     title: str
     facts: list[tuple[str, str]]
@@ -96,47 +79,7 @@ class Board:
     sayings: list[Saying] = field(default_factory=list)
     models: list[ModelRow] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
-
-
-COLUMNS = [
-    Column("rank", "rank", "best and worst rank that the data allow, all pairs tested, Holm-corrected; compressors are not ranked"),
-    Column("model", "model", "name of the model", numeric=False),
-    Column("bits_per_byte", "bits/byte", "bits the model needs for the text / bytes of the text, with its 95 % interval; less is better"),
-    Column(
-        "conditional_bits_per_byte",
-        "bits/byte given source",
-        "bits of the target and its end, given the source / bytes of the target; less is better",
-    ),
-    Column(
-        "pseudo_bits_per_byte",
-        "pseudo-bits/byte",
-        "bits for gaps whose surroundings are shown / their bytes: for models that see both sides, and no others",
-    ),
-    Column("byte_perplexity", "byte ppl", "2^(bits/byte)"),
-    Column("word_perplexity", "word ppl", "2^(bits/words)"),
-    Column("token_perplexity", "token ppl", "perplexity of the model's own symbols: not comparable between rows"),
-    Column("spelling_share", "spelling", "share of the bits that spell what the vocabulary does not hold"),
-    Column("unknown_share", "unknown", "share of the model's symbols outside its vocabulary"),
-    Column("tokenizer", "symbols", "what the model reads", numeric=False),
-    Column("context", "context", "most symbols a prediction can look back on; unlimited where a state is carried"),
-    Column("parameters", "parameters", "numbers that were learnt; of the n-gram, counts"),
-    Column("training_seconds", "training", "seconds of training on the machine of this run"),
-    Column("peak_ram", "peak RAM", "most memory that the model's process held, from loading it on, while it read, spoke and scored"),
-    Column("peak_ram_over_idle", "over idle", "the same, less what the process held before the model was loaded"),
-    Column("peak_gpu_reserved", "peak GPU", "most memory of the GPU that was reserved for the model"),
-    Column(
-        "proven",
-        "proven",
-        "certificates: A1 the ledger is consistent, A2 probabilities are normalised and do not look ahead, A3 decoded from its own bits",
-        numeric=False,
-    ),
-    Column("overlap", "overlap", "share of the test's 50-byte substrings that occur in the training text"),
-]
-
-
-def stage_title(stage: int | None) -> str:
-    """The heading of a stage, of a later llmbench's too."""
-    return STAGES.get(stage, f"Stage {stage}")
+    points: list[Point] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -150,11 +93,12 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if s.metric in HEADLINES)]
+    tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
+    tables.sort(key=lambda table: table.headline == SPEED)  # quality first
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
-    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record))
+    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
 
 
 def _proofs(record: Record) -> list[Proof]:
@@ -189,109 +133,47 @@ def _short_texts(failure: Failure) -> dict[str, str]:
 
 
 def _table(record: Record, task: str, metric: str) -> Table:
-    headline = [score for score in record.scores if score.task == task and score.metric == metric]
+    headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
     for score in record.scores:
         if score.task == task and score.model in by_model:
-            by_model[score.model][score.metric] = score
+            by_model[score.model][key_of(score)] = score
     for score in record.scores:  # what a model costs stands beside what it can do, in every table
-        if score.metric in COSTS and score.model in by_model:
-            by_model[score.model][score.metric] = score
-    lines = [_line(model, by_model[model.name], metric) for model in record.models if model.name in by_model]
-    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value)))
+        if key_of(score) in COSTS and score.model in by_model:
+            by_model[score.model].setdefault(key_of(score), score)
+    models = [model for model in record.models if model.name in by_model]
+    lines = [Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, by_model[model.name], metric)) for model in models]
+    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, metric)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
-    used = [column for column in used if column.key == metric or column.key not in HEADLINES]
+    used = [column for column in used if column.key == metric or column.key not in BITS]
+    if metric != SPEED:
+        used = [column for column in used if column.key not in DETAILS]
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
     return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
 
 
-def _order(value: float | None) -> float:
-    return math.inf if value is None else value
+def _order(value: float | None, metric: str) -> float:
+    return math.inf if value is None else -value if metric == SPEED else value
 
 
-def _line(model: ModelRow, scores: dict[str, Score], metric: str) -> Line:
-    cells = {
-        "rank": _rank(scores.get(metric)),
-        "model": Cell(cut(model.name, NAME_CHARACTERS)),
-        **{name: _with_interval(scores.get(name)) for name in HEADLINES},
-        "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
-        "context": _context(model),
-        "parameters": Cell(_count(model.parameters), model.parameters),
-        "training_seconds": _seconds(model.training.seconds if model.training else None),
-        **{name: _bytes(scores.get(name)) for name in COSTS},
-        "proven": Cell(_proven(model.certificate)),
-        "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
-    }
-    for metric in ("byte_perplexity", "word_perplexity", "token_perplexity"):
-        cells[metric] = _plain(scores.get(metric))
-    for metric in ("spelling_share", "unknown_share"):
-        score = scores.get(metric)
-        cells[metric] = Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
-    return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells)
+def _points(record: Record) -> list[Point]:
+    """The picture: the first table of bits per byte against speed. On the front is a model than which none is both better and faster."""
+    found: dict[str, dict[str, float]] = {}
+    for score in record.scores:
+        if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and math.isfinite(score.value):
+            found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
+    models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
 
+    def beaten(one: dict[str, float]) -> bool:
+        others = [found[model.name] for model in models]
+        return any(o[BITS[0]] <= one[BITS[0]] and o[SPEED] >= one[SPEED] and (o[BITS[0]], o[SPEED]) != (one[BITS[0]], one[SPEED]) for o in others)
 
-def _rank(score: Score | None) -> Cell:
-    if score is None or score.rank is None:
-        return Cell("-")
-    best, worst = score.rank
-    return Cell(str(best) if best == worst else f"{best}-{worst}", best + worst / 1000, best, worst)
-
-
-def _with_interval(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
-    if score.low is None or score.high is None:
-        return Cell(_number(score.value, 4), float(score.value))
-    half = (score.high - score.low) / 2
-    return Cell(f"{_number(score.value, 4)} ± {half:.4f}", float(score.value), float(score.low), float(score.high))
-
-
-def _bytes(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
-    value = float(score.value)
-    return Cell(f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB", value)
-
-
-def _plain(score: Score | None) -> Cell:
-    return Cell("-") if score is None else Cell(_number(score.value, 3), float(score.value))
-
-
-def _number(value: float, digits: int) -> str:
-    """Fixed digits for everyday sizes, four significant ones beyond."""
-    if math.isinf(value):
-        return "inf"
-    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
-
-
-def _context(model: ModelRow) -> Cell:
-    if model.context is None:
-        return Cell("unlimited" if model.fingerprint and model.parameters else "-", math.inf)
-    return Cell(str(model.context), model.context)
-
-
-def _count(value: int | None) -> str:
-    if value is None:
-        return "-"
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size * 0.9995:  # so that 999,999 is 1 M, not 1e+03 k
-            return f"{value / size:.3g} {unit}"
-    return str(value)
-
-
-def _seconds(value: float | None) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value:.0f} s", value)
-
-
-def _proven(certificate: Certificate | None) -> str:
-    """The levels that were earned, or the first that was refused."""
-    if certificate is None:
-        return "-"
-    refused = [level for level, proof in certificate.levels.items() if proof.state == "refused"]
-    if refused:
-        return f"refused {refused[0]}"
-    return " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned") or "-"
+    return [
+        Point(cut(m.name, NAME_CHARACTERS), m.stage, one[BITS[0]], one[SPEED], one.get("peak_gpu_reserved") or one.get("peak_ram"), not beaten(one))
+        for m in models
+        if (one := found[m.name])
+    ]
 
 
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:

@@ -27,6 +27,11 @@ def facts(threads: int) -> dict[str, Any]:
     }
 
 
+def name() -> str:
+    """The processor and the GPUs, in words: what tells one kind of machine from another."""
+    return ", ".join([f"{_cpu()}, {cores()} cores", *(str(gpu["name"]) for gpu in gpus())])
+
+
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -69,6 +74,33 @@ def gpus() -> list[dict[str, Any]]:
         return [{"name": pynvml.nvmlDeviceGetName(h), "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total)} for h in handles]
     finally:
         pynvml.nvmlShutdown()
+
+
+def nvml_device(device: str) -> tuple[Any, Any]:
+    """The driver's library and its handle of a CUDA device as torch names it ("cuda", "cuda:1"), CUDA_VISIBLE_DEVICES heeded. Raises where there
+    is no package, no driver or no such device.
+    """
+    pynvml = importlib.import_module("pynvml")
+    pynvml.nvmlInit()
+    index = int(device.rpartition(":")[2]) if ":" in device else 0
+    visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+    word = visible[index] if index < len(visible) else str(index)
+    return pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(word)
+
+
+def free_memory() -> int:
+    """Bytes that a new process could have: what the system calls available, or what is left of the limit of this group of processes."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        most = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        cached = next(int(line.split()[1]) for line in (group / "memory.stat").read_text(encoding="ascii").splitlines() if line.startswith("file "))
+        return free if most == "max" else min(free, int(most) - used + cached)
+    except (OSError, ValueError, StopIteration):
+        return free
 
 
 def keep_freed_memory() -> bool:

@@ -7,7 +7,6 @@ kernel's peak does not part them. On a GPU torch's allocator counts, and the dri
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -131,14 +130,9 @@ class Gpu:
             found["idle"] = self.idle
         return found
 
-    def _handle(self) -> tuple[Any, Any]:
-        pynvml = importlib.import_module("pynvml")
-        pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(self.device.rpartition(":")[2]) if ":" in self.device else 0)
-
     def _used(self) -> int | None:
         try:
-            pynvml, handle = self._handle()
+            pynvml, handle = machine.nvml_device(self.device)
             return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
         except Exception as error:  # no package, no driver, or a driver that does not say
             self.absent["idle"] = f"NVML: {error}"
@@ -146,7 +140,7 @@ class Gpu:
 
     def _process(self) -> int | None:
         try:
-            pynvml, handle = self._handle()
+            pynvml, handle = machine.nvml_device(self.device)
             own = [p.usedGpuMemory for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
         except Exception as error:  # as above
             self.absent["process"] = f"NVML: {error}"

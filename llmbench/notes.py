@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
-from llmbench.record import ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import SPEED, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
 
@@ -29,6 +30,8 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
 
 def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """The sentences under the table of these scores."""
+    if headline[0].metric == SPEED:
+        return _speed_notes(record, task, headline)
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
@@ -58,6 +61,44 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
     if headline:
         said.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
+    return said
+
+
+def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
+    """What is to be known about a table of speeds: what could not be told apart, what was odd, what is missing, and what measuring took."""
+    found = record.notes.tasks.get(task, TaskNotes())
+    said = [
+        f"Alarm: {score.model} reached {float(score.value):.0%} of what this machine was found able to do ({getattr(score, 'phase', '')}): "
+        "the ceilings or the times are wrong."
+        for score in record.scores
+        if score.task == task and score.metric == "limit_share" and float(score.value) > 1
+    ]
+    again = (found.again or {}).get(SPEED)
+    if found.again and isinstance(again, dict):
+        name, share = str(found.again.get("model")), math.expm1(abs(float(again.get("log_ratio", 0.0))))
+        odd = again.get("verdict") in ("better", "worse")
+        warning = ": do not believe differences of that size" if odd else ""
+        said.append(f"{name} was entered twice: against itself it came out {share:.1%} apart, verdict {again.get('verdict')}{warning}.")
+    if found.smallest_visible is not None:
+        said.append(f"Differences below about {found.smallest_visible:.0%} could not have been proven here (median over pairs).")
+    if found.left_out:
+        said.append(f"Not ranked, because they were not measured in the same session: {_join(found.left_out)}.")
+    drifted = [score.model for score in headline if int(getattr(score, "drifted", 0) or 0) > score.n // 4]
+    if drifted:
+        said.append(f"In more than a quarter of their blocks the machine was not as usual: {_join(drifted)}.")
+    reasons: dict[str, list[str]] = {}
+    for score in headline:
+        for metric, why in (getattr(score, "absent", None) or {}).items():
+            reasons.setdefault(f"{metric}: {why}", []).append(score.model)
+    said += [cut(f"Absent for {_join(models)}: {why}.", LONGEST) for why, models in reasons.items()]
+    if found.cost:
+        cost = {key: float(value) for key, value in found.cost.items()}
+        said.append(
+            f"Measuring took {cost.get('seconds', 0):.0f} s: {cost.get('timed', 0):.0f} s in {cost.get('blocks', 0):.0f} timed blocks, "
+            f"{cost.get('loading', 0):.0f} s loading and warming up, {cost.get('again', 0):.0f} s in blocks that were run again; "
+            f"meanwhile llmbench itself used {cost.get('parent_cpu', 0):.1f} s of a processor."
+        )
+    said.append(f"Intervals: 95 % over {headline[0].n} blocks, all models in turn; they hold for this machine on that day.")
     return said
 
 

@@ -20,7 +20,7 @@ from llmbench.card import Card
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
-from llmbench.suite import LEARNT, Suite, asked_about
+from llmbench.suite import LEARNT, Suite, asked_about, process_of
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files
@@ -43,10 +43,13 @@ class Options:
     timeout: float = DEFAULT_TIMEOUT
     offline: bool = False
     cache: Path | None = None
+    memory_budget: int | None = None
+    price_per_hour: float | None = None
 
     def for_cells(self) -> dict[str, Any]:
         """What can change a number."""
-        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed}
+        budget = {} if self.memory_budget is None else {"memory_budget": self.memory_budget}
+        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed, **budget}
 
     @property
     def device_kind(self) -> str:
@@ -144,6 +147,10 @@ def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
         stages = registry.lineage(card)
         facts += [[s.checkpoint.model_dump(mode="json"), s.recipe.model_dump(mode="json") if s.recipe else None] for s in stages]
         facts.append(pretrained.identity(stages[0].checkpoint))
+    if process_of(task) == "probes":
+        facts.append(options.memory_budget)
+    if process_of(task) != "shared":  # what a machine needs is no other machine's
+        facts.append([options.threads or machine.cores(), machine.name()])
     facts += [options.dtype, options.seed, options.device_kind, registry.task_class(task.task).protocol]
     facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
     about = asked_about(task)

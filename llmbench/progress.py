@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # rich is imported where somebody is watching
     from rich.progress import Progress
 
     from llmbench.plan import Plan
-    from llmbench.runner import Watcher
+    from llmbench.watcher import Watcher
 
 
 class _Lines:
@@ -31,6 +31,11 @@ class _Lines:
     def cell(self, name: str, task: str, outcome: str) -> None:
         self.console.print(f"    {task}: {outcome}", markup=False, highlight=False)
 
+    @contextmanager
+    def measuring(self, task: str) -> Iterator[None]:
+        self.console.print(f"measuring {task}, all models in turn", markup=False, highlight=False)
+        yield
+
 
 class _Bars(_Lines):
     """A bar for the run and one for what the model at work is doing."""
@@ -40,6 +45,7 @@ class _Bars(_Lines):
         self.bars = bars
         self.all = bars.add_task("cells", total=cells)
         self.now = bars.add_task("", total=1.0, visible=False)
+        self.still: Progress | None = None
 
     def model(self, name: str, number: int, count: int) -> None:
         from rich.markup import escape
@@ -51,6 +57,22 @@ class _Bars(_Lines):
 
         said = f"{escape(name)}: {what}" + (f" ({escape(remark)})" if remark else "")
         self.bars.update(self.now, completed=share, description=said)
+        if self.still is not None:
+            self.still.update(self.turns, completed=share, description=said)
+            self.still.refresh()
+
+    @contextmanager
+    def measuring(self, task: str) -> Iterator[None]:
+        """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps the others moving takes part of a core."""
+        self.bars.stop()
+        try:
+            with _bars(self.console, alive=False) as still:
+                self.turns = still.add_task(f"measuring {task}", total=1.0)
+                self.still = still
+                yield
+        finally:
+            self.still = None
+            self.bars.start()
 
     def cell(self, name: str, task: str, outcome: str) -> None:
         self.bars.advance(self.all)
@@ -58,11 +80,11 @@ class _Bars(_Lines):
             super().cell(name, f"{name} {task}", outcome)
 
 
-def _bars(console: Console) -> Progress:
+def _bars(console: Console, alive: bool = True) -> Progress:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(SpinnerColumn(), *columns, console=console, transient=True)
+    return Progress(SpinnerColumn(), *columns, console=console, transient=True, auto_refresh=alive)
 
 
 @contextmanager

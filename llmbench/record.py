@@ -19,12 +19,14 @@ Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "o
 # Infinite bits are the string "inf" in JSON.
 Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.inf if value == "inf" else value)]
 
-HEADLINES = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")  # each in a table of its own, ranked among itself
+BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
+SPEED = "decode_bytes_per_second"
+HEADLINES = (*BITS, SPEED)  # each in a table of its own, ranked among itself
 
 
 def notes_key(task: str, metric: str) -> str:
     """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
-    return task if metric == HEADLINES[0] else f"{task}:{metric}"
+    return task if metric in (BITS[0], SPEED) else f"{task}:{metric}"
 
 
 class Row(BaseModel):
@@ -47,6 +49,13 @@ class Score(Row):
     n: int
     signature: str
     rank: tuple[int, int] | None = None
+
+
+def key_of(score: Score) -> str:
+    """What a score is of: its metric, at the best batch, in a phase."""
+    best = "@best" if int(getattr(score, "batch", 1)) > 1 else ""
+    phase = getattr(score, "phase", "")
+    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "")
 
 
 class Failure(Row):
@@ -117,14 +126,17 @@ class Machine(Row):
 
 
 class TaskNotes(Row):
-    """What the items of a task prove: the smallest visible difference in bits per byte, who is better than whom, and how many items it takes
-    for anything to be proven.
+    """What the items of a task prove: the smallest visible difference in bits per byte (of a rate, as a share), who is better than whom, and how
+    many items it takes for anything to be proven. Of speed also how a model that was entered twice came out against itself (`again`), and
+    what measuring took (`cost`, in seconds).
     """
 
     smallest_visible: Number | None = None
     items_needed: int | None = None
     better_than: dict[str, list[str]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
+    again: dict[str, Any] | None = None
+    cost: dict[str, Number] | None = None
 
 
 class Notes(Row):

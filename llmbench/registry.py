@@ -31,6 +31,8 @@ TASKS = {
     "conditional": "llmbench.tasks.conditional:Conditional",
     "continuation": "llmbench.tasks.continuation:Continuation",
     "memory": "llmbench.tasks.memory:Memory",
+    "speed": "llmbench.tasks.speed:Speed",
+    "batch-fit": "llmbench.tasks.batch_fit:BatchFit",
 }
 ENTRY_POINTS = "llmbench.adapters"
 

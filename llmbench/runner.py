@@ -4,48 +4,27 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import llmbench
-from llmbench import certificates, machine, record, registry
+from llmbench import ceilings, certificates, children, fitting, machine, record, registry, rounds
 from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card
 from llmbench.checkpoints import learnt
+from llmbench.children import Child
 from llmbench.data import Text, overlap_share
 from llmbench.errors import UsageError
-from llmbench.plan import Options, Plan, read_cell
+from llmbench.jobs import job_of, log_of
+from llmbench.metrics import speed as speed_metrics
+from llmbench.plan import Plan, read_cell
 from llmbench.ranking import rank_scores
-from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow
-from llmbench.suite import TaskSpec, asked_about, is_fresh
-from llmbench.worker import text_row
-
-LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
-
-
-class Watcher(Protocol):
-    """What is told about a run as it goes; the command line draws it."""
-
-    def model(self, name: str, number: int, count: int) -> None: ...
-    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
-    def cell(self, name: str, task: str, outcome: str) -> None: ...
-
-
-class Silent:
-    """Nobody is watching."""
-
-    def model(self, name: str, number: int, count: int) -> None: ...
-    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
-    def cell(self, name: str, task: str, outcome: str) -> None: ...
+from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
+from llmbench.suite import TaskSpec, asked_about, process_of
+from llmbench.watcher import Silent, Watcher
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
@@ -63,6 +42,9 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))
                 failures += _run_model(made, card, watcher)
+            for task in made.suite.tasks:
+                if process_of(task) == "parked":
+                    failures += _run_rounds(made, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
         result = _assemble(made, failures, started, before)
@@ -90,52 +72,64 @@ def _before(out: Path) -> Record | None:
 
 
 def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
-    """One worker for the model's missing cells. Whatever happens to it is a row for each cell it leaves open.
+    """The model's missing cells, but those of tasks that all models take turns in. Whatever happens to a worker is a row for each cell that it
+    leaves open.
 
     A model from outside is loaded even if all its cells are there: its weights may have changed, which only its fingerprint tells.
     """
-    known = {task.name: cell["model"]["fingerprint"] for task in made.suite.tasks if (cell := made.cell(card.name, task.name)) is not None}
+    tasks = [task for task in made.suite.tasks if process_of(task) != "parked"]
+    known = _known(made, card)
     if not registry.is_outside(card):
-        for name in known:
-            watcher.cell(card.name, name, "done before")
+        for task in made.suite.tasks:
+            if task.name in known:
+                watcher.cell(card.name, task.name, "done before")
     failures = _unavailable(made, card, watcher)
-    lacking = {failure.task for failure in failures}
-    asked = [task for task in made.suite.tasks if task.name not in lacking and (task.name not in known or registry.is_outside(card))]
-    if not asked:
-        return failures
-    (made.out / "cells" / card.name / "worker.log").unlink(missing_ok=True)
-    shared, fresh = [task for task in asked if not is_fresh(task)], [task for task in asked if is_fresh(task)]
-    batches = [shared] if shared or card.recipe is not None else []  # one without a task trains, so that a fresh process finds what it measures
-    for tasks in (*batches, *([task] for task in fresh)):
-        failures += _run_batch(made, card, tasks, known, watcher)
-    failed = {failure.task for failure in failures}
+    asked = [task for task in tasks if _is_asked(made, card, task, known)]
+    if asked:
+        log_of(made, card).unlink(missing_ok=True)
+    shared = [task for task in asked if process_of(task) == "shared"]
+    alone = [[task] for task in asked if process_of(task) == "fresh"]
+    trains = card.recipe is not None and any(_is_asked(made, card, task, known) for task in made.suite.tasks)
+    for batch in ([shared] if shared or trains else []) + alone:  # one without a task trains, so that other processes find what they measure
+        failures += _run_batch(made, card, batch, known, watcher)
     for task in asked:
-        if task.name not in failed and made.cell(card.name, task.name) is None:
-            lost = "the worker finished this cell, and it cannot be read back"
-            failures.append(Failure(model=card.name, task=task.name, reason="error", message=lost, hint="run again with the same --out"))
-    return failures
+        if process_of(task) == "probes":
+            failures += fitting.run(made, card, task, known, watcher)
+    return failures + _lost(made, card, asked, failures)
+
+
+def _known(made: Plan, card: Card) -> dict[str, str]:
+    """Finished cells of a model: task -> the fingerprint that it was made with."""
+    return {task.name: cell["model"]["fingerprint"] for task in made.suite.tasks if (cell := made.cell(card.name, task.name)) is not None}
+
+
+def _is_asked(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str]) -> bool:
+    return (card.name, task.name) not in made.lacks and (task.name not in known or registry.is_outside(card))
+
+
+def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
+    """A task in which all models take turns."""
+    found = [(card, _known(made, card)) for card in made.cards]
+    asked = [(card, known) for card, known in found if _is_asked(made, card, task, known)]
+    failures = rounds.Rounds(made, task, watcher).run(asked) if asked else []
+    return failures + [row for card, _ in asked for row in _lost(made, card, [task], failures)]
+
+
+def _lost(made: Plan, card: Card, asked: Sequence[TaskSpec], failures: Sequence[Failure]) -> list[Failure]:
+    """Rows of cells that were finished, and cannot be read back."""
+    failed = {failure.task for failure in failures if failure.model == card.name}
+    lost, hint = "the worker finished this cell, and it cannot be read back", "run again with the same --out"
+    names = [task.name for task in asked if task.name not in failed and made.cell(card.name, task.name) is None]
+    return [Failure(model=card.name, task=name, reason="error", message=lost, hint=hint) for name in names]
 
 
 def _run_batch(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
-    job = {
-        "card": card.model_dump(mode="json", by_alias=True),
-        "tasks": [task.model_dump(mode="json") for task in tasks],
-        "known": dict(known),
-        "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
-        "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
-        "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
-        "question": made.question,
-        "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
-        "out": str(made.out),
-    }
-    log = made.out / "cells" / card.name / "worker.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    kills = machine.oom_kills()
-    with log.open("ab") as errors, _worker(errors, made.options) as child:
-        failures, open_tasks, late = _follow(child, job, made.options.timeout, card, watcher)
+    job = job_of(made, card, tasks, known)
+    with children.opened(log_of(made, card), made.options) as child:
+        failures, open_tasks = _follow(child, job, made.options.timeout, card, watcher)
     if open_tasks:
-        reason, message, hint = _ending(child.returncode, late, made.options.timeout, log, kills)
+        reason, message, hint = child.ending(made.options.timeout)
         for name in open_tasks:
             failures.append(Failure(model=card.name, task=name, reason=reason, message=message, hint=hint))
             watcher.cell(card.name, name, reason)
@@ -153,48 +147,12 @@ def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     return failures
 
 
-@contextmanager
-def _worker(errors: Any, options: Options) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a session of its own, so that Ctrl-C reaches the parent alone; it does not outlive this block."""
-    threads = str(options.threads or machine.cores())
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
-    if options.offline:
-        environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "llmbench.worker"],  # -P: nothing in the current folder hides a library
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        yield child
-    finally:
-        with suppress(ProcessLookupError):  # the worker, and whatever its model started
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-
-
-def _follow(
-    child: subprocess.Popen[bytes], job: Mapping[str, Any], timeout: float, card: Card, watcher: Watcher
-) -> tuple[list[Failure], list[str], bool]:
-    """Read events until the worker ends or is late: (failures it reported, tasks it left open, whether it was late)."""
+def _follow(child: Child, job: Mapping[str, Any], timeout: float, card: Card, watcher: Watcher) -> tuple[list[Failure], list[str]]:
+    """Read events until the worker ends or is late: (failures it reported, tasks it left open)."""
     failures: list[Failure] = []
     open_tasks = [task["name"] for task in job["tasks"]]
-    assert child.stdin is not None
-    try:
-        child.stdin.write(json.dumps(job).encode() + b"\n")
-        child.stdin.flush()
-    except BrokenPipeError:
-        pass  # it died at once; the loop below finds its pipe closed
-    for event in _events(child, timeout):
-        if event is None:
-            return failures, open_tasks, True
+    child.send(job)
+    for event in child.events(timeout):
         kind = event["event"]
         if kind == "end":
             break
@@ -208,55 +166,9 @@ def _follow(
             row = {key: event[key] for key in ("task", "reason", "message", "hint")}
             failures.append(Failure(model=card.name, **row))
             watcher.cell(card.name, event["task"], event["reason"])
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=10)
-    return failures, open_tasks, False
-
-
-def _events(child: subprocess.Popen[bytes], timeout: float) -> Iterator[dict[str, Any] | None]:
-    """The worker's events; None, and the end, when a cell took longer than `timeout` seconds."""
-    assert child.stdout is not None
-    descriptor, rest = child.stdout.fileno(), b""
-    deadline = time.monotonic() + timeout
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while True:
-            left = deadline - time.monotonic()
-            if not selector.select(min(max(0.0, left), LONGEST_WAIT)):
-                if left > LONGEST_WAIT:
-                    continue
-                yield None
-                return
-            piece = os.read(descriptor, 1 << 16)
-            if not piece:
-                return
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                event = json.loads(line)
-                if event["event"] in ("cell", "failed"):
-                    deadline = time.monotonic() + timeout
-                yield event
-
-
-def _ending(code: int, late: bool, timeout: float, log: Path, kills: int | None) -> tuple[Any, str, str]:
-    """(reason, message, hint) for a worker that ended with cells open."""
-    if late:
-        return "timeout", f"no result within {timeout:g} s", "give more with --timeout"
-    now = machine.oom_kills()
-    if code == -signal.SIGKILL and kills is not None and now is not None and now > kills:
-        return "out_of_memory", "the system killed the worker for want of memory", "a smaller model, or more memory"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = f": {lines[-1][:300]}" if lines else ""
-    return "crashed", f"the worker ended with {_exit_words(code)}{last}", f"see {log.parent.name}/{log.name} in the run's cells"
-
-
-def _exit_words(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
+    if not child.late:
+        child.wait()
+    return failures, open_tasks
 
 
 def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Record | None) -> Record:
@@ -280,6 +192,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         _add_certificate(made, row)
     refused = [row.name for row in models.values() if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())]
     _add_overlap(made, models, before)
+    scores = _with_prices(scores, made.options.price_per_hour)
     kept = [failure for failure in before.failures if failure.model in models and failure.model not in names] if before else []
     return Record(
         schema=record.SCHEMA,
@@ -289,12 +202,45 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         finished=_now(),
         seed=made.options.seed,
         options={**made.options.for_cells(), "data": sorted(made.options.data), "timeout": made.options.timeout},
-        machine=Machine.model_validate(machine.facts(made.options.threads or machine.cores())),
+        machine=_machine(made),
         models=list(models.values()),
         scores=scores,
         failures=[*kept, *failures],
-        notes=Notes.model_validate({"tasks": rank_scores(scores, made.out, refused), "cells": done}),
+        notes=Notes.model_validate({"tasks": _task_notes(made, scores, refused), "cells": done}),
     )
+
+
+def _task_notes(made: Plan, scores: list[Score], refused: Sequence[str]) -> dict[str, Any]:
+    """Ranks and what they prove; and of tasks in which models took turns, what is known about the measuring itself."""
+    found = rank_scores(scores, made.out, refused)
+    for task in made.suite.tasks:
+        place = made.out / "rounds" / f"{task.name}.json"
+        if process_of(task) == "parked" and place.is_file():
+            with suppress(OSError, ValueError):
+                seen = json.loads(place.read_text(encoding="utf-8"))
+                found[task.name] = {**found.get(task.name, {}), "again": seen["again"], "cost": seen["cost"]}
+    return found
+
+
+def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
+    """The price of a million tokens, from what an hour of this machine costs: at the best batch where one was measured."""
+    if price is None:
+        return scores
+    rates = {score.model: score for score in scores if key_of(score) == "decode_tokens_per_second"}
+    rates |= {score.model: score for score in scores if key_of(score) == "decode_tokens_per_second@best"}
+    for model, rate in rates.items():
+        value, low, high = (None if end is None else price / 3600 / float(end) * 1e6 for end in (rate.value, rate.high, rate.low))
+        facts = {"model": model, "task": rate.task, "batch": getattr(rate, "batch", 1), "low": low, "high": high}
+        row = speed_metrics.BY_NAME["price_per_million_tokens"].row(value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}")
+        scores.append(Score.model_validate({**row, **facts}))
+    return scores
+
+
+def _machine(made: Plan) -> Machine:
+    """The machine, with what it can do at most where that was measured."""
+    threads = made.options.threads or machine.cores()
+    known = ceilings.read(ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads))
+    return Machine.model_validate({**machine.facts(threads), **({"ceilings": ceilings.as_record(known)} if known else {})})
 
 
 def _add_certificate(made: Plan, row: ModelRow) -> None:

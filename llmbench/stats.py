@@ -15,10 +15,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
+TIE_RATE = 0.05  # of a rate or a time, likewise, as a share
+RATE_ALPHA = 0.01  # of calling a rate better or worse: that a process happens to lie well in memory is in all of its blocks
 EXACT_UP_TO = 16  # items: all 2^m sign patterns are tried
 Verdict = Literal["better", "worse", "tie", "unclear", "not comparable"]
 
@@ -50,6 +52,31 @@ def paired_interval(a: ArrayLike, b: ArrayLike, denominators: ArrayLike, level: 
     """Interval of sum(A - B)/sum(n): the difference of two models on the same items."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return ratio_interval(a - b, denominators, level)
+
+
+def block_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
+    """Of a rate or a time measured in blocks: their median, with a t interval over the logarithms of the blocks' values, widened where the
+    median lies outside. Blocks are the items: what was measured inside one is not independent.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    middle = float(np.median(x))
+    if len(x) < 2:
+        return Interval(middle, None, None, len(x))
+    logs = np.log(x)
+    half = _half_width(logs - logs.mean(), len(x), level)
+    return Interval(middle, min(middle, math.exp(logs.mean() - half)), max(middle, math.exp(logs.mean() + half)), len(x))
+
+
+def block_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> tuple[Interval, float]:
+    """Two models measured in the same blocks: the interval of log(A/B), and p of Student's paired t test on it."""
+    d = np.log(np.asarray(a, dtype=np.float64)) - np.log(np.asarray(b, dtype=np.float64))
+    m, mean = len(d), float(np.mean(d))
+    if m < 2:
+        return Interval(mean, None, None, m), 1.0
+    half = _half_width(d - mean, m, level)
+    error = half / float(stdtrit(m - 1, (1 + level) / 2))
+    p = float(2 * stdtr(m - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    return Interval(mean, mean - half, mean + half, m), p
 
 
 def _half_width(residuals: NDArray[np.float64], total: float, level: float) -> float:
@@ -96,6 +123,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def rate_verdict(difference: Interval, p: float, margin: float = TIE_RATE, alpha: float = RATE_ALPHA) -> Verdict:
+    """Of A against B where more is better, from `block_difference`."""
+    found = verdict(difference, p, math.log1p(margin), alpha)
+    return {"better": "worse", "worse": "better"}.get(found, found)  # type: ignore[return-value]  # words of the same set
+
+
 @dataclass(frozen=True)
 class Ranking:
     """`rank`: for each name the best and worst rank that the data allow; `smallest_visible`, `items_needed`: see `rank_sets`."""
@@ -126,14 +159,35 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
         if p <= alpha:
             lead, rest = (a, b) if math.fsum(bits[a]) < math.fsum(bits[b]) else (b, a)
             better[lead].add(rest)
-    count = len(names)
-    rank = {name: (1 + sum(name in better[other] for other in names), count - len(better[name])) for name in names}
+    rank = _ranks(better)
     needed = math.ceil(1 - math.log2(strictest))
     if len(n) < needed:
         return Ranking(rank, better, None, needed)
     widths = [_pair_width(bits[a], bits[b], n, 1 - strictest) for a, b in pairs]
     known = [width for width in widths if width is not None]
     return Ranking(rank, better, float(np.median(known)) if known else None, needed)
+
+
+def rate_rank_sets(blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, margin: float = TIE_RATE) -> Ranking:
+    """The same for rates, higher being better: paired t tests on the blocks' log-ratios, Holm over the pairs. A difference whose whole interval
+    lies inside the margin is a tie, however significant: the next process would shift it by more. `smallest_visible` is a share.
+    """
+    names, better = list(blocks), {name: set[str]() for name in blocks}
+    pairs = list(combinations(names, 2))
+    level = 1 - alpha / max(1, len(pairs))
+    found = [block_difference(blocks[a], blocks[b], level) for a, b in pairs]
+    for (a, b), (difference, _), p in zip(pairs, found, holm([p for _, p in found]), strict=True):
+        said = rate_verdict(difference, p, margin, alpha)
+        if said in ("better", "worse"):
+            lead, rest = (a, b) if said == "better" else (b, a)
+            better[lead].add(rest)
+    widths = [math.expm1((d.high - d.low) / 2) for d, _ in found if d.high is not None and d.low is not None]
+    return Ranking(_ranks(better), better, float(np.median(widths)) if widths else None, 2)
+
+
+def _ranks(better: Mapping[str, set[str]]) -> dict[str, tuple[int, int]]:
+    """1 + (how many are better) to K - (how many are worse)."""
+    return {name: (1 + sum(name in rest for rest in better.values()), len(better) - len(better[name])) for name in better}
 
 
 def _pair_width(a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], level: float) -> float | None:

@@ -19,6 +19,8 @@ from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.strict_yaml import Strict
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
+# shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
+Process = Literal["shared", "fresh", "probes", "parked"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -117,7 +119,7 @@ class ContinuationSpec(Strict):
 class MemorySpec(Strict):
     """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of its own."""
 
-    fresh: ClassVar[bool] = True  # a process that does nothing else
+    process: ClassVar[Process] = "fresh"
     task: Literal["memory"]
     name: Name = "memory"
     text: str = "test"
@@ -125,7 +127,37 @@ class MemorySpec(Strict):
     answer_bytes: Positive = 256
 
 
-TaskSpec = Annotated[LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec | MemorySpec, Field(discriminator="task")]
+class SpeedSpec(Strict):
+    """How fast a model reads and writes, in blocks that are interleaved with those of the other models."""
+
+    process: ClassVar[Process] = "parked"
+    task: Literal["speed"]
+    name: Name = "speed"
+    text: str = "test"
+    prompt_bytes: Positive = 256
+    answer_bytes: Positive = Field(64, description="fed as given text, so that every model writes the same")
+    blocks: int = Field(16, ge=8, le=1000, description="short ones, and many: what a machine does to one model it then does to all")
+    block_seconds: float = Field(0.1, gt=0, le=600, description="a block repeats its work until it takes about so long")
+    batches: list[Positive] = Field([1], description="answers side by side: the best of these is measured beside 1")
+    depths: list[Positive] = Field([], description="bytes of prompts: how the time of a token grows with what stands before it")
+    energy_seconds: float | None = Field(None, ge=5, description="read the machine's energy counter over so long a time of writing")
+
+
+class BatchFitSpec(Strict):
+    """How many answers a model can make side by side within a budget of memory; every attempt in a process of its own."""
+
+    process: ClassVar[Process] = "probes"
+    task: Literal["batch-fit"]
+    name: Name = "batch-fit"
+    text: str = "test"
+    prompt_bytes: Positive = 256
+    answer_bytes: Positive = 64
+    most: Positive = Field(1024, description="the search ends here; a model that fits says so")
+
+
+TaskSpec = Annotated[
+    LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec | MemorySpec | SpeedSpec | BatchFitSpec, Field(discriminator="task")
+]
 
 
 class NetworkChange(Strict):
@@ -308,9 +340,10 @@ def read(spec: str) -> Suite:
     return suite
 
 
-def is_fresh(task: TaskSpec) -> bool:
-    """Whether a task needs a process that does nothing else."""
-    return bool(getattr(task, "fresh", False))
+def process_of(task: TaskSpec) -> Process:
+    """Which process a task needs."""
+    found: Process = getattr(task, "process", "shared")
+    return found
 
 
 def asked_about(task: TaskSpec) -> str | None:

@@ -41,6 +41,7 @@ class TokenAdapter(Adapter):
     escape: float = 0.0
     opens: bytes = b""
     longest_answer: int | None = None  # symbols; a model that goes on for ever sets none
+    side_by_side: int = generation.BATCH  # answers made in one batch, at most
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -128,6 +129,11 @@ class TokenAdapter(Adapter):
             whole, rows = self.logits(ids), self.hidden(ids)
             parts = self.head(rows.reshape(-1, rows.shape[-1])).reshape(whole.shape)
         return bool(torch.allclose(whole.float(), parts.float(), rtol=1e-4, atol=1e-4))
+
+    @property
+    def token_model(self) -> generation.TokenModel:
+        """What generation drives: prefill and step."""
+        return self
 
     @property
     def modules(self) -> dict[str, nn.Module]:

@@ -1,8 +1,7 @@
 """One model, its own process: load, run the tasks, write each finished cell at once, end.
 
-`python -m llmbench.worker` reads a job as one line of JSON on stdin and reports events as lines of JSON on the descriptor that was
-stdout; whatever the model prints goes to stderr. Stdin stays open: when the parent is gone, it ends, and so does the worker.
-`--check` reads a list of cards instead and reports what is wrong with their code, running nothing but its import.
+`python -m llmbench.worker` reads its job and reports by events.py. `--check` reads a list of cards instead and reports what is wrong with
+their code, running nothing but its import.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,52 +17,34 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import certificates, machine, record, registry
+from llmbench import certificates, events, jobs, machine, record, registry
 from llmbench.adapter import Adapter, Materials, ModelInfo, default_cache
 from llmbench.card import Card
-from llmbench.data import Document, Text
+from llmbench.data import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
+from llmbench.events import Emit
 from llmbench.ledger import Ledger
 from llmbench.memory import Gpu, Meter
-from llmbench.suite import TaskSpec, is_fresh
+from llmbench.suite import TaskSpec, process_of
 from llmbench.tasks import Outcome
 
-Emit = Callable[[Mapping[str, Any]], None]
 PROOF_SECONDS = 30.0  # for each check that a run samples
-PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
 def main() -> None:
     """Entry point of the child process."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    job = json.loads(sys.stdin.readline())
     checking = "--check" in sys.argv
-    if not checking:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def emit(event: Mapping[str, Any]) -> None:
-        events.write(json.dumps(event) + "\n")
-        events.flush()
-
+    job, emit, _ = events.connected(stays=not checking)
     if checking:
         check(job, emit)
     else:
         work(job, emit)
-    if not checking:
         emit({"event": "end"})
-    events.close()
-    sys.stderr.flush()
-    os._exit(0)  # nothing is left to be done, and some libraries take seconds to say goodbye
-
-
-def _end_with_parent(stream: TextIO | None = None) -> None:
-    (stream or sys.stdin).read()
-    os._exit(1)
+    events.leave()
 
 
 def check(job: Mapping[str, Any], emit: Emit) -> None:
@@ -96,11 +75,9 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
 def work(job: Mapping[str, Any], emit: Emit) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early."""
     machine.keep_freed_memory()
-    card = Card.model_validate_json(json.dumps(job["card"]))
-    tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
-    texts = {role: read_text(row) for role, row in job["texts"].items()}
-    report = _progress(emit)
-    fresh = any(is_fresh(task) for task in tasks)
+    card, tasks, texts = read_job(job)
+    report = events.progress(emit)
+    fresh = any(process_of(task) == "fresh" for task in tasks)
     meter = Meter() if fresh else None
     try:
         with meter.phase("imports") if meter else nullcontext():
@@ -110,8 +87,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             meter.gpu = Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
             adapter = load(card, texts, job["options"], report, job["missing"])
-        info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
-        row = model_row(info, card)
+        info, row = described(adapter, card)
     except BaseException as error:
         for task in tasks:
             emit(failure(task.name, error))
@@ -128,7 +104,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
                 asked.meter = meter
             outcome = asked.run(adapter, report)
             cell = {"key": job["keys"][task.name], "question": job["question"], "task": task.name, "model": row}
-            _write(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
+            write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))
             if isinstance(error, KeyboardInterrupt):
@@ -138,6 +114,19 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     if not fresh:  # whose process does nothing else
         certify(adapter, info, Path(job["out"]), report)
     adapter.close()
+
+
+def read_job(job: Mapping[str, Any]) -> tuple[Card, list[TaskSpec], dict[str, Text]]:
+    """The model, the tasks and the texts of a job."""
+    card = Card.model_validate_json(json.dumps(job["card"]))
+    tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
+    return card, tasks, {role: jobs.read_text(row) for role, row in job["texts"].items()}
+
+
+def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
+    """What a model is, under its card's name, and the record's row for it."""
+    info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
+    return info, model_row(info, card)
 
 
 def _imports(card: Card) -> None:
@@ -224,19 +213,6 @@ def _device(wanted: str, card: Card) -> str:
     return "cpu"
 
 
-def _progress(emit: Emit) -> Callable[[str, float, str], None]:
-    last = 0.0
-
-    def report(what: str, share: float, remark: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= PROGRESS_EVERY or share >= 1:
-            last = now
-            emit({"event": "progress", "what": what, "share": share, "remark": remark})
-
-    return report
-
-
 def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
     """The record's row for a model; ModelError where `info` holds what a record cannot."""
     published = [figure.model_dump() for figure in card.published]
@@ -274,20 +250,39 @@ def _spot(error: BaseException) -> str:
     return f"{chosen[-1].filename}:{chosen[-1].lineno}: " if chosen else ""
 
 
-def _write(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
+def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
     """Samples and charges first, the cell last: a cell that is there is whole."""
     model, task = cell["model"]["name"], cell["task"]
     record.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
     if outcome.ledgers:
         write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
+    if outcome.events:
+        write_events(out / "events" / model / f"{task}.parquet", outcome.events)
     record.write_json(out / "cells" / model / f"{task}.json", {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores})
+
+
+def write_events(path: Path, answers: Sequence[Mapping[str, Any]]) -> None:
+    """What was timed as Parquet, a row for each piece that arrived: block, what, answer, asked (ns), ns since then, tokens and bytes so far."""
+    import pyarrow as pa
+
+    rows = [(a["block"], a["what"], a["answer"], a["asked"], *event) for a in answers for event in a["events"]]
+    columns = dict(zip(("block", "what", "answer", "asked", "ns", "tokens", "bytes"), zip(*rows, strict=True), strict=True)) if rows else {}
+    _write_table(path, pa.table({name: list(column) for name, column in columns.items()}))
+
+
+def _write_table(path: Path, table: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    record.write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
     """The bit ledger as Parquet: document, start, end, bits, kind; one row a charge."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from llmbench.ledger import KINDS
 
@@ -295,20 +290,7 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
     ids = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes), [ledger.id for ledger in ledgers])
     kinds = pa.DictionaryArray.from_arrays(np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS))
     columns = {name: np.concatenate([getattr(ledger, name) for ledger in ledgers]) for name in ("start", "end", "bits")}
-    table = pa.table({"document": ids, **columns, "kind": kinds})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    record.write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def text_row(text: Text) -> dict[str, Any]:
-    """A text as part of a job."""
-    return {"name": text.name, "sampled": text.sampled, "documents": [[document.id, document.text, document.given] for document in text.documents]}
-
-
-def read_text(row: Mapping[str, Any]) -> Text:
-    """The text of a `text_row`."""
-    return Text(row["name"], tuple(Document(*document) for document in row["documents"]), row["sampled"])
+    _write_table(path, pa.table({"document": ids, **columns, "kind": kinds}))
 
 
 if __name__ == "__main__":

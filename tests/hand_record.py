@@ -9,6 +9,7 @@ from llmbench.record import Record, write_lines
 
 SIGNATURE = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
 PROMPT = "The kettle said"
+ABSENT = {"joules_per_megabyte": "this machine shows no energy counter (RAPL)"}
 SAID = {
     "byte-ngram": " nothing, and the tap the kettle.\nAnd so on.",
     "lstm": " « non\u00a0» to the tap",
@@ -31,6 +32,12 @@ def model(name: str, stage: int | None, **more: Any) -> dict[str, Any]:
 def likelihood(name: str, bits: float, half: float | None, rank: list[int] | None, **more: Any) -> list[dict[str, Any]]:
     """The rows of one model: bits per byte, and 2^ it."""
     return [score(name, "bits_per_byte", bits, half, rank=rank, **more), score(name, "byte_perplexity", round(2**bits, 4), **more)]
+
+
+def speed(name: str, metric: str, value: Any, half: float | None = None, **more: Any) -> dict[str, Any]:
+    """A row of the speed task."""
+    signature = "text=0123456789abcdef;protocol=speed/1;prompt=256;answer=64;blocks=16;seed=7;limit=none;batch=1"
+    return score(name, metric, value, half, **{"task": "speed", "unit": "bytes/s", "better": "higher", "n": 16, "signature": signature, **more})
 
 
 def proven(wrong: str = "") -> dict[str, Any]:
@@ -87,6 +94,13 @@ def data() -> dict[str, Any]:
             *likelihood("lstm", 2.9353, 0.034, [4, 4]),
             score("lstm", "spelling_share", 0.0123, unit="share"),
             score("lstm", "word_perplexity", 35_510.4, unit="perplexity"),
+            speed("lstm", "decode_bytes_per_second", 2450.0, 171.5, rank=[1, 1], batch=1, facts={"cache": "recurrent"}, drifted=5, absent=ABSENT),
+            speed("lstm", "decode_bytes_per_second", 15_100.0, batch=8),
+            speed("lstm", "time_to_first_token", 0.00352, unit="seconds"),
+            speed("lstm", "limit_share", 0.0162, unit="share", phase="decode"),
+            speed("lstm", "limit_share", 1.25, unit="share", phase="prefill"),
+            score("lstm", "peak_ram", 261 << 20, task="memory", unit="bytes"),
+            score("lstm", "max_batch", 64, task="batch-fit", unit="answers", at_least=True),
             score("mine", "bits_per_byte", "inf", rank=None),
             score("mine", "byte_perplexity", "inf"),
         ],
@@ -104,7 +118,15 @@ def data() -> dict[str, Any]:
                         "lstm": ["uniform-bytes"],
                         "uniform-bytes": [],
                     },
-                }
+                },
+                "speed": {
+                    "smallest_visible": 0.21,
+                    "again": {
+                        "model": "lstm",
+                        "decode_bytes_per_second": {"log_ratio": 0.1, "verdict": "better"},
+                    },
+                    "cost": {"seconds": 59.3, "timed": 23.8, "blocks": 96, "loading": 24.7, "again": 4.0, "parent_cpu": 0.1},
+                },
             }
         },
     }

@@ -21,35 +21,42 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 LEVELS = """
 errors
 ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports causal_blocks
-adapter data card memory ranking certificates spelling metrics.likelihood metrics.memory
+events batch_fit watcher
+adapter data card memory ceilings energy ranking certificates spelling metrics.likelihood metrics.memory metrics.speed
+speed limits
 vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
-checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding ceilings
+checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
 checks
 checks.charges checks.prediction checks.windows checks.speaking checks.identity checks.decoding
 models.char_ffn models.word_ffn models.recurrent models.transformer_decoder finetuning
-adapters.floors adapters.ngram adapters.network adapters.huggingface tasks.likelihood tasks.continuation tasks.memory
+adapters.floors adapters.ngram adapters.network adapters.huggingface tasks.likelihood tasks.continuation tasks.memory tasks.speed tasks.batch_fit
 registry tasks.wikitext_lm_eval tasks.conditional
 suite
 plan single
-conformance
-worker proof lm_eval_bridge
+conformance jobs
+worker proof lm_eval_bridge children
+parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
+columns
 leaderboard
 renderers
+renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 api
 cli_catalog
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
-DRAWING = {"leaderboard", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
+DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(
-        "ceilings",
+        "stress",
+        "limits",
+        "dissection",
         "training",
         "muon",
         "snapshots",
@@ -97,11 +104,11 @@ def inside(name, **how):
 
 
 def below(name, seen=None):
-    """Everything a module leads to. The worker's functions run in the child, and the doctor's are its own command's: of these, only what they
-    import at their top counts.
+    """Everything a module leads to. The worker's functions and those of the task of speed run in the child, and the doctor's are its own
+    command's: of these, only what they import at their top counts.
     """
     seen = set() if seen is None else seen
-    for target in inside(name, lazy=name not in ("worker", "doctor")) - seen:
+    for target in inside(name, lazy=name not in ("worker", "doctor", "tasks.speed")) - seen:
         seen.add(target)
         below(target, seen)
     return seen
@@ -118,7 +125,7 @@ def test_imports_run_downward(name):
 
 
 def test_the_imports_are_seen_that_are_there():
-    assert {"record", "suite", "worker", "ranking"} <= inside("runner")
+    assert {"record", "suite", "rounds", "ranking"} <= inside("runner")
     assert "runner" not in inside("cli", lazy=False)
     assert {"runner", "api", "cli_catalog"} <= inside("cli")
     assert "data" not in inside("adapter")  # the type checker alone reads that one
@@ -147,7 +154,7 @@ def test_torch_is_imported_where_networks_are_and_nowhere_else():
         return any(target.split(".")[0] in ("torch", "safetensors", "transformers") for target in imports(name, **how))
 
     assert {name for name in FILES if uses(name, lazy=False)} <= WITH_TORCH
-    lazily = {"memory", "worker", "cli", "lm_eval_bridge", "doctor", *(name for name in FILES if name.startswith("checks"))}
+    lazily = {"memory", "worker", "parked", "attempt", "cli", "lm_eval_bridge", "doctor", *(name for name in FILES if name.startswith("checks"))}
     assert {name for name in FILES if uses(name)} <= WITH_TORCH | lazily
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from llmbench import ceilings, doctor
+from llmbench import ceilings, doctor, stress
 from llmbench.ceilings import Ceilings
 
 
@@ -37,12 +37,12 @@ class Work:
 
 def test_a_rate_is_that_of_the_fastest_round_without_the_first_call():
     work = Work(0.001, 0.3, 0.2, 0.4)
-    assert ceilings.rate(work, "cpu", enough=0.8, clock=work.clock) == pytest.approx(0.2)
+    assert stress.rate(work, "cpu", enough=0.8, clock=work.clock) == pytest.approx(0.2)
 
 
 def test_rounds_too_short_for_the_clock_are_made_longer():
     work = Work(0.001)
-    assert ceilings.rate(work, "cpu", enough=1.0, clock=work.clock) == pytest.approx(0.001)
+    assert stress.rate(work, "cpu", enough=1.0, clock=work.clock) == pytest.approx(0.001)
     assert work.calls > 900
 
 
@@ -52,8 +52,8 @@ def test_noise_is_graded(noise, grade):
 
 
 def test_the_spread_is_that_of_the_quartiles():
-    assert ceilings.spread([1, 2, 3, 4, 5]) == pytest.approx(2 / 3)
-    assert ceilings.spread([7, 7, 7]) == 0
+    assert stress.spread([1, 2, 3, 4, 5]) == pytest.approx(2 / 3)
+    assert stress.spread([7, 7, 7]) == 0
 
 
 def test_what_was_measured_is_kept_and_a_torn_file_or_another_version_is_not_read(tmp_path):
@@ -74,10 +74,10 @@ def test_the_file_is_of_this_machine_device_and_number_of_threads(tmp_path):
 
 
 def test_this_machine_can_be_measured(monkeypatch):
-    monkeypatch.setattr(ceilings, "SIZES", (1 << 18, 1 << 20))
-    monkeypatch.setattr(ceilings, "DTYPES", ("float32", "float64"))
-    monkeypatch.setattr(ceilings, "ENOUGH", 0.01)
-    found = ceilings.measure("cpu", torch.get_num_threads())
+    monkeypatch.setattr(stress, "SIZES", (1 << 18, 1 << 20))
+    monkeypatch.setattr(stress, "DTYPES", ("float32", "float64"))
+    monkeypatch.setattr(stress, "ENOUGH", 0.01)
+    found = stress.measure("cpu", torch.get_num_threads())
     assert [size for size, _ in found.bandwidth] == [1 << 18, 1 << 20]
     assert all(1e8 < rate < 1e13 for _, rate in found.bandwidth)
     assert found.flops.keys() == {"float32", "float64"}
@@ -92,10 +92,10 @@ def test_a_format_that_a_device_does_not_multiply_is_absent_with_its_reason(monk
             raise RuntimeError("not implemented for 'Half'")
         return 1e9
 
-    monkeypatch.setattr(ceilings, "SIZES", (1 << 18,))
-    monkeypatch.setattr(ceilings, "_flops", refuses)
-    monkeypatch.setattr(ceilings, "_bandwidths", lambda device, size: {"copy": 1e9})
-    found = ceilings.measure("cpu", 1)
+    monkeypatch.setattr(stress, "SIZES", (1 << 18,))
+    monkeypatch.setattr(stress, "_flops", refuses)
+    monkeypatch.setattr(stress, "_bandwidths", lambda device, size: {"copy": 1e9})
+    found = stress.measure("cpu", 1)
     assert "float16" not in found.flops
     assert "Half" in found.skipped["float16"]
 
@@ -103,7 +103,7 @@ def test_a_format_that_a_device_does_not_multiply_is_absent_with_its_reason(monk
 def test_the_doctor_measures_once_and_says_what_is_odd(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
     measured = []
-    monkeypatch.setattr(ceilings, "measure", lambda *given: measured.append(given) or made(noise=0.3))
+    monkeypatch.setattr(stress, "measure", lambda *given: measured.append(given) or made(noise=0.3))
     monkeypatch.setattr(doctor, "load_state", lambda: {"load": 3.0, "steal": None, "governor": "powersave", "free_bytes": 1 << 30})
     first = doctor.examine("cpu", 2, False, lambda *what: None)
     again = doctor.examine("cpu", 2, False, lambda *what: None)

@@ -22,7 +22,7 @@ from llmbench.body_and_head import Parts
 from llmbench.byte_spans import ByteTokenizer
 from llmbench.card import Stage
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
-from llmbench.errors import UsageError
+from llmbench.errors import ModelError, UsageError
 from llmbench.finetuning import obtain
 from llmbench.loading import Loaded, load
 from llmbench.masked_adapter import MaskedAdapter
@@ -186,6 +186,13 @@ class CausalLM(Pretrained, TokenAdapter):
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
         return self._advance(state, ids) if self.caches else TokenAdapter.step(self, state, ids)
+
+    def library_generate(self, ids: Tensor, count: int) -> None:
+        """`count` tokens after (1, T) ids by transformers' own `generate`, the loop that most people use."""
+        given: dict[str, Any] = {"min_new_tokens": count, "max_new_tokens": count, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+        made = self.model.generate(ids, pad_token_id=0, **given)
+        if made.shape[1] != ids.shape[1] + count:
+            raise ModelError(f"generate made {made.shape[1] - ids.shape[1]} tokens instead of {count}")
 
     def _fill(self, ids: Tensor, lengths: Sequence[int] | None) -> tuple[Cache, Tensor]:
         from transformers import DynamicCache

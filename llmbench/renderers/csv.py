@@ -6,11 +6,14 @@ import csv
 import io
 
 from llmbench.leaderboard import Board
-from llmbench.record import HEADLINES
+from llmbench.record import BITS, SPEED
 
-METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *HEADLINES[1:])
+METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *BITS[1:])
 FORMULA = tuple("=+-@＝＋－＠")
-PLAIN = ("parameters", "training_seconds", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap")
+PLAIN = (
+    *("parameters", "training_seconds", SPEED, "time_to_first_token", "limit_share:decode", "max_batch"),
+    *("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap"),
+)
 
 
 def render(board: Board) -> str:
@@ -39,7 +42,7 @@ def render(board: Board) -> str:
             cells = line.cells
             rank, headline = cells["rank"], cells[table.headline]  # a rank "1-3" in one field would be a day in March
             row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, cells["bits_per_byte"].value]
-            row += [headline.low, headline.high]  # of the metric that the table goes by: only one of HEADLINES stands in a line
+            row += [headline.low, headline.high]  # of the metric that the table goes by: only one of them has a table's line
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
             writer.writerow([_safe(value) for value in [*row, cells["proven"].text.strip("-"), table.signature]])
     return out.getvalue()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from llmbench.leaderboard import Board, Cell, Column, Table, stage_title
+from llmbench.columns import Cell, Column, stage_title
+from llmbench.leaderboard import Board, Table
+from llmbench.renderers.chart import svg
 
 _environment = Environment(
     loader=PackageLoader("llmbench.renderers", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -18,9 +21,15 @@ KEPT = "\n\t\u200c\u200d"  # joiners, which some scripts need, as some need wide
 def render(board: Board) -> str:
     """The page."""
     page: str = _environment.get_template("board.html.jinja").render(
-        board=board, columns=_columns(board), stage_title=stage_title, bar=bar, sort_key=sort_key, visible=visible
+        board=board, columns=_columns(board), stage_title=stage_title, bar=bar, sort_key=sort_key, visible=visible, picture=picture(board)
     )
     return page
+
+
+def picture(board: Board) -> str:
+    """The picture as an image inside the page, where nothing in it can run; "" where there is none."""
+    drawn = svg(board.points)
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}" if drawn else ""
 
 
 def _columns(board: Board) -> list[Column]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.leaderboard import Board, Table, stage_title
+from llmbench.columns import stage_title
+from llmbench.leaderboard import Board, Table
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
 
@@ -23,6 +24,13 @@ def render(board: Board) -> str:
         parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
         if table.signature:
             parts.append(f"Signature: `{''.join(c if c.isprintable() and c != '`' else ' ' for c in table.signature)}`")
+    if len(board.points) > 1:
+        front = ", ".join(escape(point.model) for point in board.points if point.front)
+        parts += [
+            "## Quality and speed",
+            "![bits per byte against bytes of text a second](leaderboard.svg)",
+            f"None is both better and faster: {front}.",
+        ]
     if not board.tables:
         parts.append("Nothing was measured.")
     if board.failures:

@@ -10,16 +10,21 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from llmbench.leaderboard import Board, Table, stage_title
+from llmbench.columns import stage_title
+from llmbench.leaderboard import Board, Table
 
 SHOWN = (
     *("rank", "model", "bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
-    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "peak_ram", "proven"),
+    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "decode_bytes_per_second"),
+    *("prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency", "decode_bytes_per_second@best", "limit_share:decode", "cache"),
+    *("max_batch", "peak_ram", "proven"),
 )
 
+MODEL_WIDTH = 12  # at least: stage titles stand in this column too
 FOLD = "fold"
 DISPENSABLE = (  # the first goes first
-    *("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "training_seconds", "peak_ram"),
+    *("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "end_to_end_latency", "cache", "training_seconds"),
+    *("max_batch", "decode_bytes_per_second@best", "prefill_bytes_per_second", "time_to_first_token", "limit_share:decode", "peak_ram"),
 )
 
 
@@ -66,7 +71,7 @@ def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
     rich = RichTable(title=_plain(f"{table.task}: {table.signature}"), title_justify="left", show_edge=False, title_style="italic")
     for column in columns:
         names = column.key == "model"
-        whole = min(40, max((len(line.model) for line in table.lines), default=0)) if names and fold else None
+        whole = min(40, max(MODEL_WIDTH, *(len(line.model) for line in table.lines))) if names and fold else None
         rich.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not names, width=whole)
     stage: object = object()
     for line in table.lines:

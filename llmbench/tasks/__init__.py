@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers where bits were charged."""
+    """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers where bits were charged, events where something
+    was timed.
+    """
 
     scores: Sequence[Mapping[str, Any]]
     samples: Sequence[Mapping[str, Any]]
     ledgers: Sequence[Ledger] = field(default=())
+    events: Sequence[Mapping[str, Any]] = field(default=())
 
 
 class Task(ABC):

@@ -1,0 +1,78 @@
+"""One attempt of a batch, in a process of its own: `python -m llmbench.attempt`. The job says the batch and the budget in bytes.
+
+On the processor RLIMIT_DATA keeps the process within the budget and a little more, so that an allocation fails, in words, before the system
+has to kill anybody; on a GPU the allocator of torch has such a limit. What counts is the peak that was measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from llmbench import events, machine, memory, registry, worker
+from llmbench.errors import is_out_of_memory
+from llmbench.events import Emit
+
+SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never touched
+
+
+def main() -> None:
+    """Entry point of the child process."""
+    job, emit, _ = events.connected()
+    work(job, emit)
+    emit({"event": "end"})
+    events.leave()
+
+
+def work(job: Mapping[str, Any], emit: Emit) -> None:
+    """Load, limit, make the answers, report the peak."""
+    machine.keep_freed_memory()
+    card, (spec,), texts = worker.read_job(job)
+    batch, budget = int(job["batch"]), int(job["budget"])
+    found: dict[str, Any] = {"event": "probe", "batch": batch, "peak": None, "rate": None, "refused": ""}
+    try:
+        adapter = worker.load(card, texts, job["options"], events.progress(emit), job["missing"])
+        info, row = worker.described(adapter, card)
+        if job["known"].get(spec.name) == info.fingerprint:
+            emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+            return
+        task = registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+        gpu = memory.Gpu(info.device) if info.device.startswith("cuda") else None
+        source = memory.source()
+        source.begin()
+        if gpu is not None:
+            gpu.begin()
+        limit(info.device, budget)
+        try:
+            found["rate"] = task.attempt(adapter, batch)
+            found["peak"] = gpu.read()["reserved"] if gpu is not None else source.read()[0]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found["refused"] = " ".join(str(error).split())[:300] or type(error).__name__
+        emit({**found, "model": row})
+    except BaseException as error:
+        emit(worker.failure(spec.name, error))
+
+
+def limit(device: str, budget: int) -> None:
+    """Have allocations fail that would go beyond the budget by more than SLACK."""
+    if device.startswith("cuda"):
+        import torch
+
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / whole), device)
+    elif sys.platform == "linux":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):
+            status = dict(line.split(":", 1) for line in memory.STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
+            data, resident = (int(status[key].split()[0]) * 1024 for key in ("VmData", "VmRSS"))
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (data + max(0, budget - resident) + SLACK, hard))
+
+
+if __name__ == "__main__":
+    main()

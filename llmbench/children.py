@@ -1,0 +1,124 @@
+"""Worker processes as the parent sees them: started in a session of their own, sent lines, read for events, and said in words how they ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from llmbench import machine
+from llmbench.plan import Options
+
+LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
+SETTLING = ("cell", "failed", "ready", "block", "probe")  # events after which the time that is allowed begins anew
+GOODBYE = 10.0  # seconds for a worker that said all to end
+
+
+class Child:
+    """One worker. It ends with its parent, since its stdin does; it does not outlive `opened`."""
+
+    def __init__(self, log: Path, options: Options, module: str = "llmbench.worker"):
+        threads = str(options.threads or machine.cores())
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+        if options.offline:
+            environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log, self.late, self._kills = log, False, machine.oom_kills()
+        self._rest, self._waiting = b"", deque[dict[str, Any]]()
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module],  # -P: nothing in the current folder hides a library
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,  # so that Ctrl-C reaches the parent alone
+            )
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """One line of JSON. A child that is dead already is found so by whoever reads its events."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """Its events, until it ends, or is `late`: none of those that settle something came within `timeout` seconds. Can be gone on with."""
+        deadline = time.monotonic() + timeout
+        while (event := self._next(deadline)) is not None:
+            if event["event"] in SETTLING:
+                deadline = time.monotonic() + timeout
+            yield event
+
+    def _next(self, deadline: float) -> dict[str, Any] | None:
+        assert self.process.stdout is not None
+        while not self._waiting:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.process.stdout, selectors.EVENT_READ)
+                left = deadline - time.monotonic()
+                if not selector.select(min(max(0.0, left), LONGEST_WAIT)):
+                    if left > LONGEST_WAIT:
+                        continue
+                    self.late = True
+                    return None
+            piece = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not piece:
+                return None
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            self._waiting.extend(json.loads(line) for line in lines)
+        return self._waiting.popleft()
+
+    def ending(self, timeout: float) -> tuple[Any, str, str]:
+        """(reason, message, hint) for a worker that ended with work left open."""
+        if self.late:
+            return "timeout", f"no result within {timeout:g} s", "give more with --timeout"
+        now = machine.oom_kills()
+        if self.process.returncode == -signal.SIGKILL and self._kills is not None and now is not None and now > self._kills:
+            return "out_of_memory", "the system killed the worker for want of memory", "a smaller model, or more memory"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = f": {lines[-1][:300]}" if lines else ""
+        place = f"see {self.log.parent.name}/{self.log.name} in the run's cells"
+        return "crashed", f"the worker ended with {_exit_words(self.process.returncode)}{last}", place
+
+    def wait(self) -> None:
+        """Let a worker that said all end by itself."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=GOODBYE)
+
+    def kill(self) -> None:
+        """End it, and whatever its model started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+@contextmanager
+def opened(log: Path, options: Options, module: str = "llmbench.worker") -> Iterator[Child]:
+    """A child that does not outlive this block."""
+    child = Child(log, options, module)
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+def _exit_words(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,85 @@
+"""The parent of the attempts that batch_fit.py asks for: a fresh process for each, and the cell from all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from llmbench import machine, registry, worker
+from llmbench.batch_fit import Attempt, search
+from llmbench.card import Card
+from llmbench.children import opened
+from llmbench.errors import CellError, OutOfMemory
+from llmbench.jobs import job_of, log_of
+from llmbench.plan import Plan
+from llmbench.record import Failure
+from llmbench.suite import TaskSpec
+from llmbench.watcher import Watcher
+
+FREE_SHARE = 0.8  # of the free memory, where no budget is given
+
+
+class _Over(Exception):
+    """The search ends without a number: `row` is what stands in its cell, None where it was done before."""
+
+    def __init__(self, row: dict[str, Any] | None):
+        super().__init__()
+        self.row = row
+
+
+def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
+    """Search, and write the cell."""
+    begun, budget = time.perf_counter(), made.options.memory_budget or int(FREE_SHARE * _free(made))
+    job = {**job_of(made, card, [task], known), "budget": budget}
+    seen: dict[str, Any] = {}
+
+    def attempt(batch: int) -> Attempt:
+        watcher.progress(card.name, "fitting batches", min(0.99, len(seen.setdefault("tried", [])) / 8), f"{batch} answers side by side")
+        found, seen["model"] = _attempt(made, card, {**job, "batch": batch}, task.name)
+        seen["tried"].append(batch)
+        return found
+
+    try:
+        fit = search(attempt, budget, task.most)  # type: ignore[union-attr]  # a task of attempts has it
+        words = str(made.options.memory_budget) if made.options.memory_budget else "free memory"
+        outcome = registry.task_class(task.task).from_spec(task, made.suite.texts, job["options"]).outcome(fit, words)
+        cell = {"key": made.keys[card.name, task.name], "question": made.question, "task": task.name, "model": seen["model"]}
+        worker.write_cell(made.out, cell, outcome, time.perf_counter() - begun)
+    except _Over as over:
+        row = over.row
+    except CellError as error:
+        row = {"reason": error.reason, "message": error.what, "hint": error.hint}
+    except OSError as error:
+        row = {
+            "reason": "error",
+            "message": f"the cell could not be written: {error.strerror or error}",
+            "hint": "make room, and run again with the same --out",
+        }
+    else:
+        watcher.cell(card.name, task.name, "done")
+        return []
+    watcher.cell(card.name, task.name, row["reason"] if row else "done before")
+    return [Failure(model=card.name, task=task.name, **row)] if row else []
+
+
+def _attempt(made: Plan, card: Card, job: Mapping[str, Any], task: str) -> tuple[Attempt, dict[str, Any]]:
+    """One child. A batch of more than one whose process is lost did not fit; of one, it is a failure like any other."""
+    with opened(log_of(made, card), made.options, "llmbench.attempt") as child:
+        child.send(job)
+        for event in child.events(made.options.timeout):
+            if event["event"] == "probe":
+                return Attempt(event["batch"], event["peak"], event["rate"], event["refused"]), event["model"]
+            if event["event"] == "failed":
+                if event["reason"] == OutOfMemory.reason and job["batch"] > 1:
+                    return Attempt(job["batch"], None, refused=event["message"]), job.get("model", {})
+                raise _Over({key: event[key] for key in ("reason", "message", "hint")})
+            if event["event"] == "cell":
+                raise _Over(None)
+    reason, message, hint = child.ending(made.options.timeout)
+    raise _Over({"reason": reason, "message": f"with {job['batch']} answers side by side, {message}", "hint": hint})
+
+
+def _free(made: Plan) -> int:
+    gpus = machine.gpus() if made.options.device_kind == "cuda" else []
+    return int(gpus[0]["memory_bytes"]) if gpus else machine.free_memory()

@@ -1,0 +1,151 @@
+"""A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is told to; in between it sleeps on a pipe.
+
+`python -m llmbench.parked`. After the job it reads lines: {"do": "block"} and {"do": "finish"}. Before and after each block a sentinel, a fixed
+piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run again, and where that
+does not help either, it is marked.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmbench import ceilings, events, machine, registry, worker
+from llmbench.adapter import Adapter
+from llmbench.events import Emit
+
+DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
+SIGMAS = 3.0  # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and what is not is measured again
+TRIES = 3  # of one block
+SENTINEL_RUNS = 3  # the fastest of these counts
+FIRST_SENTINELS = 5
+
+
+def main() -> None:
+    """Entry point of the child process."""
+    job, emit, lines = events.connected()
+    serve(job, emit, lines)
+    emit({"event": "end"})
+    events.leave()
+
+
+def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]) -> None:
+    """One model and one task, until it is told to finish. A failure is an event, and the end."""
+    started = time.perf_counter()
+    machine.keep_freed_memory()
+    card, (spec,), texts = worker.read_job(job)
+    report = events.progress(emit)
+    try:
+        adapter = worker.load(card, texts, job["options"], report, job["missing"])
+        info, row = worker.described(adapter, card)
+        if job["known"].get(spec.name) == info.fingerprint:
+            emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+            return
+        task = registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+        known = ceilings.read(Path(job["ceilings"]))
+        task.ceilings = known if known is not None and info.device.startswith(known.device) else None
+        loading = time.perf_counter() - started
+        facts = task.prepare(adapter, report, job.get("facts"))
+        facts.setdefault("load_seconds", loading)
+        sentinel = Sentinel(info.device, facts.get("sentinel", ()))
+        facts["sentinel"] = sentinel.usual
+        gc.collect()
+        gc.freeze()  # so that a collection before a block looks at what blocks left, and not at the libraries
+        emit({"event": "ready", "facts": facts, "held": held(info.device)})
+        for line in lines:
+            if line["do"] == "finish":
+                outcome = task.finish(adapter, facts, line["blocks"])
+                cell = {"key": job["keys"][spec.name], "question": job["question"], "task": spec.name, "model": row}
+                worker.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
+                emit({"event": "cell", "task": spec.name, "outcome": "done"})
+                break
+            emit({"event": "block", **one_block(adapter, task, facts, sentinel)})
+    except BaseException as error:
+        emit(worker.failure(spec.name, error))
+
+
+def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel) -> dict[str, Any]:
+    """A block between two sentinels, again where one of them drifted; what it took and what that cost."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    gc.collect()
+    before = sentinel.look()
+    tries, drifted = 0, True
+    while drifted and tries < TRIES:
+        tries += 1
+        at = time.perf_counter()
+        found = task.block(adapter, facts)
+        timed, after = time.perf_counter() - at, sentinel.look()
+        seen, before = [before, after], after
+        drifted = any(sentinel.drifted(value) for value in seen)
+    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu}
+    return {**found, "sentinel": seen, "drifted": drifted, "tries": tries, "timed_seconds": timed, **whole}
+
+
+class Sentinel:
+    """A fixed piece of work. A worker that is loaded anew is told how long it took in the one before (`usual`)."""
+
+    def __init__(self, device: str, usual: Sequence[float] = ()):
+        self.device = device
+        self._work = self._products if "torch" in sys.modules else self._hash
+        self._work()
+        self._seen = list(usual)
+        while len(self._seen) < FIRST_SENTINELS:
+            self.look()
+
+    def look(self) -> float:
+        """Seconds that it takes now."""
+        self._seen.append(min(self._once() for _ in range(SENTINEL_RUNS)))
+        return self._seen[-1]
+
+    @property
+    def usual(self) -> list[float]:
+        """The first looks, for the next worker of the same model."""
+        return self._seen[:FIRST_SENTINELS]
+
+    def drifted(self, seconds: float) -> bool:
+        """Whether that is unusual: off the median by more than DRIFT, and by more than SIGMAS of the spread (1.4826 x the median deviation)."""
+        middle = statistics.median(self._seen)
+        spread = 1.4826 * statistics.median(abs(value - middle) for value in self._seen)
+        return abs(seconds - middle) > max(DRIFT * middle, SIGMAS * spread)
+
+    def _once(self) -> float:
+        begun = time.perf_counter()
+        self._work()
+        return time.perf_counter() - begun
+
+    def _products(self) -> None:
+        import torch
+
+        side = 1024 if self.device.startswith("cuda") else 256
+        with torch.inference_mode():
+            matrix = torch.ones(side, side, device=self.device)
+            for _ in range(8):
+                matrix = matrix @ matrix / side
+            matrix[0, 0].item()
+
+    @staticmethod
+    def _hash() -> None:
+        hashlib.sha256(bytes(1 << 20)).digest()
+
+
+def held(device: str) -> dict[str, int]:
+    """What this process holds: bytes of memory, and of the GPU where it uses one."""
+    import psutil
+
+    found = {"resident": int(psutil.Process(os.getpid()).memory_info().rss)}
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = int(torch.cuda.memory_reserved(device))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Measuring speed: all models are loaded and parked, and take turns in rounds of random order, so that what the machine does to one it does to
+all. One of them is entered twice: it must come out neither better nor worse than itself.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llmbench import ceilings, machine, record
+from llmbench.adapter import default_cache
+from llmbench.card import Card
+from llmbench.children import Child, opened
+from llmbench.jobs import job_of, log_of
+from llmbench.plan import Plan
+from llmbench.record import Failure
+from llmbench.stats import block_difference, rate_verdict
+from llmbench.suite import TaskSpec
+from llmbench.watcher import Watcher
+
+HALF = 0.5  # of the free memory that parked workers may hold together
+COMPARED = ("decode_bytes_per_second", "prefill_bytes_per_second")
+
+
+@dataclass
+class Contender:
+    """A model in the rounds. `again`: the second entry of one. `parked`: its worker waits between blocks; otherwise it is loaded for each."""
+
+    card: Card
+    log: Path
+    job: dict[str, Any]
+    again: bool = False
+    parked: bool = True
+    child: Child | None = None
+    facts: dict[str, Any] | None = None
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    loading: float = 0.0
+    held: dict[str, int] = field(default_factory=dict)
+    out: bool = False  # of the rounds: failed, or done before
+
+    @property
+    def name(self) -> str:
+        return f"{self.card.name} (again)" if self.again else self.card.name
+
+
+class Rounds:
+    """One speed task over all models that lack it."""
+
+    def __init__(self, made: Plan, task: TaskSpec, watcher: Watcher):
+        self.made, self.task, self.watcher = made, task, watcher
+        self.failures: list[Failure] = []
+        self.session = datetime.now(UTC).isoformat(timespec="seconds")
+        self.ceilings = ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
+        self.begun, self.own = time.perf_counter(), time.process_time()
+
+    def run(self, cards: Sequence[tuple[Card, dict[str, str]]]) -> list[Failure]:
+        """Measure these models. `cards`: with the fingerprints that their finished cells were made with."""
+        contenders = [Contender(card, log_of(self.made, card), self._job(card, known)) for card, known in cards]
+        try:
+            self._measure_ceilings(contenders)
+            free = {"resident": machine.free_memory(), "gpu": sum(int(gpu["memory_bytes"]) for gpu in machine.gpus()[:1])}
+            for number, one in enumerate(contenders, 1):
+                self.watcher.model(one.name, number, len(contenders))
+                self._start(one)
+                held = {kind: sum(other.held.get(kind, 0) for other in contenders if other.child is not None) for kind in free}
+                if one.child is not None and any(held[kind] > HALF * free[kind] for kind in free):
+                    self._close(one)
+                    one.parked = False
+            contenders += self._second(contenders)
+            with self.watcher.measuring(self.task.name):
+                self._take_turns(contenders)
+            self._finish([one for one in contenders if not one.out])
+        finally:
+            for one in contenders:
+                self._close(one)
+        return self.failures
+
+    def _job(self, card: Card, known: dict[str, str]) -> dict[str, Any]:
+        return {**job_of(self.made, card, [self.task], known), "ceilings": str(self.ceilings)}
+
+    def _measure_ceilings(self, contenders: Sequence[Contender]) -> None:
+        """What the machine can do at most, where nobody has measured it yet."""
+        if not contenders or ceilings.read(self.ceilings) is not None:
+            return
+        self.watcher.model("this machine", 1, 1)
+        log = self.made.out / "cells" / "ceilings.log"
+        with opened(log, self.made.options, "llmbench.stress") as child:
+            child.send({"device": self.made.options.device_kind, "path": str(self.ceilings), "threads": self.made.options.threads or machine.cores()})
+            for event in child.events(self.made.options.timeout):
+                if event["event"] == "progress":
+                    self.watcher.progress("this machine", event["what"], event["share"], event["remark"])
+
+    # Workers -----------------------------------------------------------------------------------------------------------
+
+    def _start(self, one: Contender) -> None:
+        """Load and warm up; a model that cannot is out, with its row."""
+        begun = time.perf_counter()
+        one.child = Child(one.log, self.made.options, "llmbench.parked")
+        one.child.send({**one.job, "facts": one.facts})
+        event = self._wait(one, "ready")
+        one.loading += time.perf_counter() - begun
+        if event is not None:
+            one.facts, one.held = event["facts"], event["held"]
+
+    def _wait(self, one: Contender, wanted: str) -> dict[str, Any] | None:
+        """The next event of this kind; None, and the model is out, where it did not come."""
+        assert one.child is not None
+        for event in one.child.events(self.made.options.timeout):
+            kind = event["event"]
+            if kind == wanted:
+                return event
+            if kind == "progress":
+                self.watcher.progress(one.name, event["what"], event["share"], event["remark"])
+            elif kind == "failed":
+                self._lose(one, event["reason"], event["message"], event["hint"])
+                return None
+            elif kind == "cell":  # done before, and found so only now
+                one.out = True
+                self._close(one)
+                self.watcher.cell(one.card.name, self.task.name, event["outcome"])
+                return None
+        if not one.child.late:
+            one.child.wait()
+        child, one.child = one.child, None
+        child.kill()
+        self._lose(one, *child.ending(self.made.options.timeout))
+        return None
+
+    def _lose(self, one: Contender, reason: Any, message: str, hint: str) -> None:
+        one.out = True
+        self._close(one)
+        if not one.again:
+            self.failures.append(Failure(model=one.card.name, task=self.task.name, reason=reason, message=message, hint=hint))
+            self.watcher.cell(one.card.name, self.task.name, reason)
+
+    def _close(self, one: Contender) -> None:
+        if one.child is not None:
+            one.child.kill()
+            one.child = None
+
+    def _second(self, contenders: Sequence[Contender]) -> list[Contender]:
+        """The second entry of the model whose answers take the least time of those with a network, or of all."""
+        ready = [one for one in contenders if not one.out and one.facts is not None]
+        if not ready:
+            return []
+        first = min(ready, key=lambda one: (one.card.adapter == "byte-ngram", one.facts["cold"]["end_to_end_latency"]))  # type: ignore[index]  # ready
+        double = Contender(first.card, first.log, {**first.job, "known": {}}, again=True, parked=first.parked)
+        if double.parked:
+            self._start(double)
+        else:
+            double.facts = first.facts
+        return [] if double.out else [double]
+
+    # Turns -------------------------------------------------------------------------------------------------------------
+
+    def _take_turns(self, contenders: Sequence[Contender]) -> None:
+        order, draw = list(contenders), random.Random(self.made.options.seed)
+        blocks = self.task.blocks  # type: ignore[union-attr]  # a parked task has blocks
+        for number in range(blocks):
+            draw.shuffle(order)
+            for place, one in enumerate(order):
+                if not one.out:
+                    self._block(one, number)
+                    done = (number * len(order) + place + 1) / (blocks * len(order))
+                    self.watcher.progress("all models", "measuring speed", done, f"round {number + 1} of {blocks}, {one.name}")
+
+    def _block(self, one: Contender, number: int) -> None:
+        if one.child is None:
+            self._start(one)
+            if one.out:
+                return
+        assert one.child is not None
+        one.child.send({"do": "block"})
+        event = self._wait(one, "block")
+        if event is not None:
+            one.blocks.append({**event, "block": number, "session": self.session})
+            if not one.parked:
+                self._close(one)
+
+    def _finish(self, left: Sequence[Contender]) -> None:
+        """Have each model's worker write its cell; keep what the second entry showed, and what all this took."""
+        cost = self._cost(left)
+        double = next((one for one in left if one.again), None)
+        again = self._compare(double, left) if double is not None else None
+        for one in left:
+            if one.again:
+                continue
+            if one.child is None:
+                self._start(one)
+            if one.child is not None and not one.out:
+                one.child.send({"do": "finish", "blocks": one.blocks})
+                event = self._wait(one, "cell")
+                if event is not None:
+                    self.watcher.cell(one.card.name, self.task.name, event["outcome"])
+        cost["seconds"] = time.perf_counter() - self.begun
+        record.write_json(self.made.out / "rounds" / f"{self.task.name}.json", {"session": self.session, "again": again, "cost": cost})
+
+    def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, Any] | None:
+        first = next((one for one in left if one.card.name == double.card.name and not one.again), None)
+        if first is None:
+            return None
+        found: dict[str, Any] = {"model": first.card.name}
+        for metric in COMPARED:
+            a, b = ([block["values"].get(metric) for block in one.blocks] for one in (first, double))
+            if None not in a and None not in b and len(a) == len(b) > 1:
+                difference, p = block_difference(a, b)
+                found[metric] = {"log_ratio": difference.value, "low": difference.low, "high": difference.high, "p": p}
+                found[metric]["verdict"] = rate_verdict(difference, p)
+        return found
+
+    def _cost(self, left: Sequence[Contender]) -> dict[str, Any]:
+        """What measuring took, in seconds: timed blocks, blocks run again, loading and warming up, and the parent's own processor time."""
+        blocks = [block for one in left for block in one.blocks]
+        return {
+            "timed": sum(block["timed_seconds"] for block in blocks),
+            "again": sum(block["seconds"] - block["timed_seconds"] for block in blocks if block["tries"] > 1),
+            "second_entry": sum(block["seconds"] for one in left if one.again for block in one.blocks),
+            "loading": sum(one.loading for one in left),
+            "parent_cpu": time.process_time() - self.own,
+            "blocks": len(blocks),
+            "drifted": sum(bool(block["drifted"]) for block in blocks),
+        }
