@@ -98,6 +98,11 @@ def _operations(name: str, args: Sequence[Any], given: Any, result: Any) -> int:
         return 2 * int(x.numel()) * int(weight.shape[0])
     if name in ("matmul", "mm", "bmm", "mv", "dot", "__matmul__", "__rmatmul__"):
         return 2 * int(result.numel()) * int((args[1] if name == "__rmatmul__" else args[0]).shape[-1])
+    if name == "einsum" and isinstance(args[0], str) and "." not in args[0]:
+        tensors = args[1] if isinstance(args[1], list | tuple) else args[1:]
+        letters = args[0].replace(" ", "").partition("->")[0].split(",")
+        sizes = {letter: int(size) for word, tensor in zip(letters, tensors, strict=True) for letter, size in zip(word, tensor.shape, strict=True)}
+        return 2 * math.prod(sizes.values()) if len(letters) == 2 else 0
     if name in ("addmm", "baddbmm", "addmm_", "baddbmm_"):
         return 2 * int(result.numel()) * int(args[1].shape[-1])
     if name in ("conv1d", "conv2d"):

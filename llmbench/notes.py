@@ -96,7 +96,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
         said.append(
             f"Measuring took {cost.get('seconds', 0):.0f} s: {cost.get('timed', 0):.0f} s in {cost.get('blocks', 0):.0f} timed blocks, "
             f"{cost.get('loading', 0):.0f} s loading and warming up, {cost.get('again', 0):.0f} s in blocks that were run again; "
-            f"meanwhile llmbench itself used {cost.get('parent_cpu', 0):.1f} s of a processor."
+            f"meanwhile the parent used {cost.get('parent_cpu', 0):.1f} s of a processor, and waiting workers {cost.get('parked_cpu', 0):.1f} s."
         )
     said.append(f"Intervals: 95 % over {headline[0].n} blocks, all models in turn; they hold for this machine on that day.")
     return said

@@ -59,6 +59,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         gc.collect()
         gc.freeze()  # so that a collection before a block looks at what blocks left, and not at the libraries
         emit({"event": "ready", "facts": facts, "held": held(info.device)})
+        sentinel.slept = time.process_time()
         for line in lines:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
@@ -74,6 +75,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
 def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel) -> dict[str, Any]:
     """A block between two sentinels, again where one of them drifted; what it took and what that cost."""
     begun, cpu = time.perf_counter(), time.process_time()
+    idle = cpu - sentinel.slept
     gc.collect()
     before = sentinel.look()
     tries, drifted = 0, True
@@ -84,7 +86,8 @@ def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: S
         timed, after = time.perf_counter() - at, sentinel.look()
         seen, before = [before, after], after
         drifted = any(sentinel.drifted(value) for value in seen)
-    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu}
+    sentinel.slept = time.process_time()
+    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": sentinel.slept - cpu, "parked_cpu_seconds": idle}
     return {**found, "sentinel": seen, "drifted": drifted, "tries": tries, "timed_seconds": timed, **whole}
 
 
@@ -98,6 +101,7 @@ class Sentinel:
         self._seen = list(usual)
         while len(self._seen) < FIRST_SENTINELS:
             self.look()
+        self.slept = time.process_time()  # of this process when it last went to sleep
 
     def look(self) -> float:
         """Seconds that it takes now."""

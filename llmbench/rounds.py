@@ -214,7 +214,7 @@ class Rounds:
         return found
 
     def _cost(self, left: Sequence[Contender]) -> dict[str, Any]:
-        """What measuring took, in seconds: timed blocks, blocks run again, loading and warming up, and the parent's own processor time."""
+        """What measuring took, in seconds: timed blocks, blocks run again, loading, and processor time of the parent and of parked workers."""
         blocks = [block for one in left for block in one.blocks]
         return {
             "timed": sum(block["timed_seconds"] for block in blocks),
@@ -222,6 +222,7 @@ class Rounds:
             "second_entry": sum(block["seconds"] for one in left if one.again for block in one.blocks),
             "loading": sum(one.loading for one in left),
             "parent_cpu": time.process_time() - self.own,
+            "parked_cpu": sum(block["parked_cpu_seconds"] for block in blocks),
             "blocks": len(blocks),
             "drifted": sum(bool(block["drifted"]) for block in blocks),
         }
