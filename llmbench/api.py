@@ -79,6 +79,8 @@ def write_boards(board: leaderboard.Board, folder: Path) -> None:
     drawn = chart.svg(board.points)
     if drawn:
         record.write_text(folder / "leaderboard.svg", drawn)
+    else:
+        (folder / "leaderboard.svg").unlink(missing_ok=True)
 
 
 def open_run(path: str | Path) -> Run:

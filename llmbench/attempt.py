@@ -62,11 +62,14 @@ def limit(device: str, budget: int) -> None:
     if device.startswith("cuda"):
         import torch
 
-        whole = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / whole), device)
+        index = torch.device(device).index
+        index = torch.cuda.current_device() if index is None else index
+        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / torch.cuda.get_device_properties(index).total_memory), index)
     elif sys.platform == "linux":
         import resource
 
+        if "torch" in sys.modules:
+            sys.modules["torch"].ones(1 << 20).sum()  # its threads are there before their stacks are counted against the budget
         with contextlib.suppress(OSError, ValueError):
             status = dict(line.split(":", 1) for line in memory.STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
             data, resident = (int(status[key].split()[0]) * 1024 for key in ("VmData", "VmRSS"))

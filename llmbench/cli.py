@@ -91,7 +91,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     if value is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
-    size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ") if found else 0.0
+    size = min(float(found[1]), 1e18) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ") if found else 0.0
     if size < 1:
         raise UsageError(f"{param.opts[0]} {value!r} is no size of memory", hint="as in 8GB or 512MiB")
     return int(size)

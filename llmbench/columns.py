@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from llmbench.notes import cut
+from llmbench.notes import cut, mapping
 from llmbench.record import BITS, SPEED, Certificate, ModelRow, Score
 
 STAGES = {
@@ -112,7 +112,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         "training_seconds": _seconds(model.training.seconds if model.training else None),
         **{name: shown(scores.get(name)) for name, shown in MACHINE.items()},
         "decode_bytes_per_second@best": _best(scores.get(f"{SPEED}@best")),
-        "cache": Cell(str((getattr(scores.get(SPEED), "facts", None) or {}).get("cache") or "-")),
+        "cache": Cell(cut(str(mapping(getattr(scores.get(SPEED), "facts", None)).get("cache") or "-"), NAME_CHARACTERS)),
         "proven": Cell(_proven(model.certificate)),
         "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
     }

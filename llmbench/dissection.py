@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,9 @@ def dissect(adapter: Adapter, prompt: str, answer: str, batch: int, measured: Ma
     ids = [*model.start, *model.encode(prompt).ids.tolist()]
     context = model.context or len(ids) + len(answer)
     ids = ids[-context:]
-    depth = max(1, min(context - 1, len(ids) + len(model.encode(answer).ids) // 2))
+    apart = getattr(model, "encode_answer", None)  # of a model that writes into another line than the prompt's
+    half = len((apart or model.encode)(answer).ids) // 2
+    depth = max(1, min(context - 1, half if apart else len(ids) + half))
     try:
         found.cache = limits.kind_of_cache(model, ids)
         found.parts = _parts(adapter, model, prompt, answer, ids)
@@ -67,14 +69,8 @@ def _shares(
     ceilings: Ceilings,
 ) -> str:
     """Fill in the shares; give why some are missing."""
-    prefill, step = limits.passes(model, ids, depth, 1, parameters)
-    works = {"prefill": (prefill, measured.get("time_to_first_token")), "decode": (step, measured.get("time_per_output_token"))}
-    rate = measured.get(f"decode_tokens_per_second@{batch}")
-    if batch > 1 and rate is not None and rate.low and rate.high:
-        many = limits.passes(model, ids, depth, batch, parameters)[1]
-        works["decode, best batch"] = (many, Interval(batch / rate.value, batch / rate.high, batch / rate.low, rate.n))
     why = ""
-    for phase, (work, seconds) in works.items():
+    for phase, work, seconds in _works(model, ids, depth, batch, parameters, measured):
         least = work.seconds(ceilings)
         if not work.agrees:
             why = f"unknown: two counts of its operations differ by more than {limits.ROOM:.0%} ({work.flops:,} and {work.expected:,} in {phase})"
@@ -84,6 +80,19 @@ def _shares(
             low, high = (None if end is None else least / end for end in (seconds.high, seconds.low))
             shares[phase] = Interval(least / seconds.value, low, high, seconds.n)
     return why
+
+
+def _works(
+    model: Any, ids: Sequence[int], depth: int, batch: int, parameters: Sequence[torch.Tensor], measured: Mapping[str, Interval]
+) -> Iterator[tuple[str, limits.Work, Interval | None]]:
+    """(phase, its work, its measured seconds), the largest last, so that what has no memory for it keeps the others."""
+    prefill, step = limits.passes(model, ids, depth, 1, parameters)
+    yield "prefill", prefill, measured.get("time_to_first_token")
+    yield "decode", step, measured.get("time_per_output_token")
+    rate = measured.get(f"decode_tokens_per_second@{batch}")
+    if batch > 1 and rate is not None and rate.low and rate.high:
+        many = limits.passes(model, ids, depth, batch, parameters)[1]
+        yield "decode, best batch", many, Interval(batch / rate.value, batch / rate.high, batch / rate.low, rate.n)
 
 
 def _parts(adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence[int]) -> dict[str, float]:
@@ -106,7 +115,8 @@ def _parts(adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence
         found["step"] = _steps(model, state, symbols)
         own = getattr(adapter, "library_generate", None)  # the loop of the library that the model comes from
         if own is not None:
-            found["library generate, each token"] = _seconds(lambda: own(line, len(symbols))) / len(symbols)
+            count = max(2, len(symbols))  # from the difference, which has no prefill in it
+            found["library generate, each token"] = (_seconds(lambda: own(line, count)) - _seconds(lambda: own(line, 1))) / (count - 1)
     return found
 
 

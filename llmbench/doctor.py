@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmbench import machine
@@ -15,8 +12,6 @@ from llmbench.errors import UsageError
 if TYPE_CHECKING:
     from llmbench import ceilings
 
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-STAT = Path("/proc/stat")
 BUSY = 0.3  # of a core, by others, that a measurement suffers from
 
 
@@ -29,7 +24,7 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    facts, state = machine.facts(threads), load_state()
+    facts, state = machine.facts(threads), machine.load_state()
     path = ceilings.kept_in(default_cache(), chosen, threads)
     found = None if again else ceilings.read(path)
     fresh = found is None
@@ -38,23 +33,6 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
         ceilings.keep(path, found)
     advice = [*_advice(found, state, facts), f"kept in {path}" if fresh else f"measured {found.measured}; --again measures anew ({path})"]
     return {**facts, "device": chosen, "state": state, "ceilings": ceilings.as_record(found), "advice": advice}
-
-
-def load_state() -> dict[str, Any]:
-    """What else the machine does, where that can be read: load, stolen time since it started, frequency governor, free memory."""
-    import psutil
-
-    state: dict[str, Any] = {"load": None, "steal": None, "governor": None, "free_bytes": int(psutil.virtual_memory().available)}
-    if hasattr(os, "getloadavg"):
-        state["load"] = round(os.getloadavg()[0], 2)
-    with suppress(OSError):
-        state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
-    try:
-        numbers = [int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]]
-        state["steal"] = round(numbers[7] / max(1, sum(numbers[:8])), 5)
-    except (OSError, ValueError, IndexError):
-        pass
-    return state
 
 
 def _advice(found: ceilings.Ceilings, state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

@@ -60,10 +60,18 @@ def counter(device: str) -> tuple[Counter | None, str]:
             return Nvml(device), ""
         except Exception as error:  # no package, no driver, or a card that does not count
             return None, f"the GPU's driver gives no energy counter: {error}"
-    zones = sorted(zone for zone in POWERCAP.glob("intel-rapl:*") if zone.name.count(":") == 1)
+    zones = sorted(zone for zone in POWERCAP.glob("intel-rapl:*") if zone.name.count(":") == 1 and _is_package(zone))
     if not zones:
         return None, "this machine shows no energy counter (RAPL)"
     try:
         return Rapl(zones), ""
     except (OSError, ValueError) as error:
         return None, f"the energy counter cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _is_package(zone: Path) -> bool:
+    """Whether a zone is a processor package; others contain these, or are parts of them."""
+    try:
+        return (zone / "name").read_text(encoding="ascii").startswith("package")
+    except OSError:
+        return False

@@ -53,9 +53,13 @@ class OutOfMemory(CellError):
     reason = "out_of_memory"
 
 
+NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't start new thread", "std::bad_alloc")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python or torch, on whichever device, could not allocate. Told by name, so that torch need not be imported."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or any(words in str(error) for words in NO_MEMORY)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -36,7 +36,8 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
 
     def attempt(batch: int) -> Attempt:
         watcher.progress(card.name, "fitting batches", min(0.99, len(seen.setdefault("tried", [])) / 8), f"{batch} answers side by side")
-        found, seen["model"] = _attempt(made, card, {**job, "batch": batch}, task.name)
+        found, model = _attempt(made, card, {**job, "batch": batch})
+        seen["model"] = model or seen.get("model")
         seen["tried"].append(batch)
         return found
 
@@ -44,7 +45,13 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
         fit = search(attempt, budget, task.most)  # type: ignore[union-attr]  # a task of attempts has it
         words = str(made.options.memory_budget) if made.options.memory_budget else "free memory"
         outcome = registry.task_class(task.task).from_spec(task, made.suite.texts, job["options"]).outcome(fit, words)
-        cell = {"key": made.keys[card.name, task.name], "question": made.question, "task": task.name, "model": seen["model"]}
+        cell = {
+            "key": made.keys[card.name, task.name],
+            "question": made.question,
+            "machine": job["machine"],
+            "task": task.name,
+            "model": seen["model"],
+        }
         worker.write_cell(made.out, cell, outcome, time.perf_counter() - begun)
     except _Over as over:
         row = over.row
@@ -63,7 +70,7 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
     return [Failure(model=card.name, task=task.name, **row)] if row else []
 
 
-def _attempt(made: Plan, card: Card, job: Mapping[str, Any], task: str) -> tuple[Attempt, dict[str, Any]]:
+def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, dict[str, Any]]:
     """One child. A batch of more than one whose process is lost did not fit; of one, it is a failure like any other."""
     with opened(log_of(made, card), made.options, "llmbench.attempt") as child:
         child.send(job)
@@ -72,14 +79,16 @@ def _attempt(made: Plan, card: Card, job: Mapping[str, Any], task: str) -> tuple
                 return Attempt(event["batch"], event["peak"], event["rate"], event["refused"]), event["model"]
             if event["event"] == "failed":
                 if event["reason"] == OutOfMemory.reason and job["batch"] > 1:
-                    return Attempt(job["batch"], None, refused=event["message"]), job.get("model", {})
+                    return Attempt(job["batch"], None, refused=event["message"]), {}
                 raise _Over({key: event[key] for key in ("reason", "message", "hint")})
             if event["event"] == "cell":
                 raise _Over(None)
     reason, message, hint = child.ending(made.options.timeout)
+    if job["batch"] > 1 and reason != "timeout":
+        return Attempt(job["batch"], None, refused=message), {}
     raise _Over({"reason": reason, "message": f"with {job['batch']} answers side by side, {message}", "hint": hint})
 
 
 def _free(made: Plan) -> int:
-    gpus = machine.gpus() if made.options.device_kind == "cuda" else []
-    return int(gpus[0]["memory_bytes"]) if gpus else machine.free_memory()
+    free = machine.free_gpu_memory() if made.options.device_kind == "cuda" else None
+    return machine.free_memory() if free is None else free

@@ -65,7 +65,12 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
 def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
     state, logits, position = _prefill(model, answers)
     while True:
-        values = _finite(logits.double().cpu().numpy())
+        if all(answer.forced is not None for answer in answers):  # nothing is drawn: that the numbers are numbers is seen where they are
+            values: Any = [None] * len(answers)
+            if bool((logits.isnan() | logits.isposinf()).any().item()):
+                raise _not_finite()
+        else:
+            values = _finite(logits.double().cpu().numpy())
         chosen = []
         for answer, row in zip(answers, values, strict=True):
             token = answer.choose(row)
@@ -97,8 +102,12 @@ def _prefill(model: TokenModel, answers: Sequence[_Answer]) -> tuple[Any, Tensor
 
 def _finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     if np.isnan(logits).any() or np.isposinf(logits).any():
-        raise ModelError("logits hold NaN or +inf while generating", hint="look at the weights")
+        raise _not_finite()
     return logits
+
+
+def _not_finite() -> ModelError:
+    return ModelError("logits hold NaN or +inf while generating", hint="look at the weights")
 
 
 def sample(logits: NDArray[np.float64], request: Request, rng: np.random.Generator) -> int:
@@ -141,25 +150,30 @@ class _Answer:
         self.made = self.written = 0
         self.forced = None if self.request.forced is None else self._continuation(self.request.forced)
 
-    def _continuation(self, text: str) -> list[int]:
-        """Ids of a text that follows the prompt, encoded with it where the prompt's ids stay what they are, and apart where it is another's text."""
+    def _continuation(self, text: str) -> list[tuple[int, bytes]]:
+        """Ids of a text that follows the prompt, with the bytes that each stands for, those of unknown words included. Encoded with the prompt where
+        the prompt's ids stay what they are, and apart where it is another's text.
+        """
         apart = getattr(self.model, "encode_answer", None)
-        if apart is not None:
-            return list(apart(text).ids.tolist())
-        whole: list[int] = self.model.encode(self.request.prompt + text).ids.tolist()
-        prompt = self.line[len(self.line) - self.prompt :]
-        alone: list[int] = self.model.encode(text).ids.tolist()
-        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
+        raw, tokens, first = text.encode(), None, 0
+        if apart is None:
+            whole, prompt = self.model.encode(self.request.prompt + text), self.line[len(self.line) - self.prompt :]
+            if whole.ids[: len(prompt)].tolist() == prompt:
+                raw, tokens, first = (self.request.prompt + text).encode(), whole, len(prompt)
+        tokens = tokens or (apart or self.model.encode)(text)
+        return [(int(tokens.ids[i]), raw[tokens.start[i] : tokens.end[i]]) for i in range(first, len(tokens.ids))]
 
     def make_room(self, context: int) -> None:
         """Forget the first half of a context that the last symbol no longer fits in."""
         if len(self.line) - self.begin > context:
             self.begin = len(self.line) - max(1, context // 2)
 
-    def choose(self, logits: NDArray[np.float64]) -> int:
+    def choose(self, logits: NDArray[np.float64] | None) -> int:
         """The next id, appended to the line; rows that are done go on silently, to keep the batch whole."""
         if self.forced is not None and not self.finish:
-            token = self.forced[self.made] if self.made < len(self.forced) else self.line[-1]
+            token = self.forced[self.made][0] if self.made < len(self.forced) else self.line[-1]
+        elif logits is None:
+            token = self.line[-1]  # done; its row goes on for the others' sake
         else:
             if self.model.unknown is not None:
                 logits = logits.copy()
@@ -173,8 +187,8 @@ class _Answer:
         request = self.request
         self.made += 1
         ended = token in self.model.ends and self.forced is None
-        data = b"" if ended else self.model.decode([token])
-        if self.made == 1 and not request.prompt:
+        data = b"" if ended else self.model.decode([token]) if self.forced is None else self.forced[self.made - 1][1]
+        if self.made == 1 and not request.prompt and self.forced is None:
             data = data.removeprefix(self.model.opens)
         most = len(self.forced) if self.forced is not None else request.max_tokens or 4 * (request.max_bytes or 0)
         longest = self.model.longest_answer

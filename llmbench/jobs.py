@@ -24,6 +24,7 @@ def job_of(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str
         "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
         "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
         "question": made.question,
+        "machine": made.options.machine,
         "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
         "out": str(made.out),
     }

@@ -135,6 +135,8 @@ def _short_texts(failure: Failure) -> dict[str, str]:
 def _table(record: Record, task: str, metric: str) -> Table:
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
+    if metric == SPEED:  # a model without a rate has times, and a reason
+        by_model |= {score.model: {} for score in record.scores if score.task == task}
     for score in record.scores:
         if score.task == task and score.model in by_model:
             by_model[score.model][key_of(score)] = score
@@ -161,7 +163,7 @@ def _points(record: Record) -> list[Point]:
     """The picture: the first table of bits per byte against speed. On the front is a model than which none is both better and faster."""
     found: dict[str, dict[str, float]] = {}
     for score in record.scores:
-        if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and math.isfinite(score.value):
+        if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and 0 < score.value < math.inf:
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
     models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
 

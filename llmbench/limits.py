@@ -217,7 +217,9 @@ def kind_of_cache(model: Any, ids: Sequence[int]) -> str | None:
 
 
 def passes(model: Any, prompt: Sequence[int], depth: int, batch: int, parameters: Sequence[Tensor]) -> tuple[Work, Work]:
-    """The work of reading `prompt` and of one step after `depth` ids, for `batch` equal rows."""
+    """The work of reading `prompt` and of one step after `depth` ids, for `batch` equal rows. Of a model that writes an answer apart from its
+    prompt, `depth` is of the answer.
+    """
 
     def rows(ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(ids)] * batch, device=model.device)
@@ -226,7 +228,12 @@ def passes(model: Any, prompt: Sequence[int], depth: int, batch: int, parameters
     with torch.inference_mode():
         state, _ = model.prefill(rows(prompt))
         prefill = count(lambda: model.prefill(rows(prompt)), parameters, state_bytes(state))
-        state, _ = model.prefill(filled)
+        if hasattr(model, "encode_answer"):
+            state, logits = model.prefill(rows(prompt))
+            for _ in range(depth):
+                state, logits = model.step(state, logits.argmax(-1))
+        else:
+            state, _ = model.prefill(filled)
         carried = state_bytes(state)
         step = count(lambda: model.step(state, filled[:, -1]), parameters, carried)
     return prefill, step

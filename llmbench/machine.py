@@ -6,10 +6,13 @@ import importlib
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+STAT = Path("/proc/stat")
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "safetensors", "sacrebleu", "rouge-score", "evaluate", "pyarrow")
 
 
@@ -88,6 +91,15 @@ def nvml_device(device: str) -> tuple[Any, Any]:
     return pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(word)
 
 
+def free_gpu_memory(device: str = "cuda") -> int | None:
+    """Bytes of a GPU that nobody holds; None where the driver does not say."""
+    try:
+        pynvml, handle = nvml_device(device)
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
+    except Exception:  # no package, no driver, no device
+        return None
+
+
 def free_memory() -> int:
     """Bytes that a new process could have: what the system calls available, or what is left of the limit of this group of processes."""
     import psutil
@@ -101,6 +113,23 @@ def free_memory() -> int:
         return free if most == "max" else min(free, int(most) - used + cached)
     except (OSError, ValueError, StopIteration):
         return free
+
+
+def load_state() -> dict[str, Any]:
+    """What else the machine does, where that can be read: load, stolen time since it started, frequency governor, free memory."""
+    import psutil
+
+    state: dict[str, Any] = {"cores": cores(), "load": None, "steal": None, "governor": None, "free_bytes": int(psutil.virtual_memory().available)}
+    if hasattr(os, "getloadavg"):
+        state["load"] = round(os.getloadavg()[0], 2)
+    with suppress(OSError):
+        state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
+    try:
+        numbers = [int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]]
+        state["steal"] = round(numbers[7] / max(1, sum(numbers[:8])), 5)
+    except (OSError, ValueError, IndexError):
+        pass
+    return state
 
 
 def keep_freed_memory() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from llmbench.record import SPEED, ModelRow, Record, Score, TaskNotes, notes_key
 
@@ -13,6 +14,11 @@ LONGEST = 2000  # characters of a sentence
 def cut(text: str, most: int) -> str:
     """The text, no longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a record that should be a mapping, and may be anything."""
+    return value if isinstance(value, dict) else {}
 
 
 def _refusals(record: Record, names: Collection[str]) -> list[str]:
@@ -75,20 +81,26 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     ]
     again = (found.again or {}).get(SPEED)
     if found.again and isinstance(again, dict):
-        name, share = str(found.again.get("model")), math.expm1(abs(float(again.get("log_ratio", 0.0))))
+        name, ratio = str(found.again.get("model")), again.get("log_ratio")
+        share = math.expm1(min(10.0, abs(ratio))) if isinstance(ratio, float) else 0.0
         odd = again.get("verdict") in ("better", "worse")
         warning = ": do not believe differences of that size" if odd else ""
         said.append(f"{name} was entered twice: against itself it came out {share:.1%} apart, verdict {again.get('verdict')}{warning}.")
     if found.smallest_visible is not None:
         said.append(f"Differences below about {found.smallest_visible:.0%} could not have been proven here (median over pairs).")
     if found.left_out:
-        said.append(f"Not ranked, because they were not measured in the same session: {_join(found.left_out)}.")
-    drifted = [score.model for score in headline if int(getattr(score, "drifted", 0) or 0) > score.n // 4]
+        said.append(f"Not ranked, because they were not measured in the same session (a new --out measures all): {_join(found.left_out)}.")
+    drifted = [score.model for score in headline if isinstance(many := getattr(score, "drifted", 0), int) and many > score.n // 4]
     if drifted:
         said.append(f"In more than a quarter of their blocks the machine was not as usual: {_join(drifted)}.")
-    reasons: dict[str, list[str]] = {}
     for score in headline:
-        for metric, why in (getattr(score, "absent", None) or {}).items():
+        parts = mapping(mapping(getattr(score, "facts", None)).get("parts"))
+        bare, own = parts.get("step"), parts.get("library generate, each token")
+        if isinstance(bare, float) and isinstance(own, float):
+            said.append(f"{score.model}: a token takes {bare * 1e3:.2f} ms in the bare loop, {own * 1e3:.2f} ms in transformers' own generate.")
+    reasons: dict[str, list[str]] = {}
+    for score in (score for score in record.scores if score.task == task):
+        for metric, why in mapping(getattr(score, "absent", None)).items():
             reasons.setdefault(f"{metric}: {why}", []).append(score.model)
     said += [cut(f"Absent for {_join(models)}: {why}.", LONGEST) for why, models in reasons.items()]
     if found.cost:

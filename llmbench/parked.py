@@ -63,7 +63,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         for line in lines:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
-                cell = {"key": job["keys"][spec.name], "question": job["question"], "task": spec.name, "model": row}
+                cell = {"key": job["keys"][spec.name], "question": job["question"], "machine": job["machine"], "task": spec.name, "model": row}
                 worker.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
                 emit({"event": "cell", "task": spec.name, "outcome": "done"})
                 break

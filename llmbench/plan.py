@@ -48,8 +48,12 @@ class Options:
 
     def for_cells(self) -> dict[str, Any]:
         """What can change a number."""
-        budget = {} if self.memory_budget is None else {"memory_budget": self.memory_budget}
-        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed, **budget}
+        return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed}
+
+    @property
+    def machine(self) -> str:
+        """What times and memory are of: the machine, and how many of its threads."""
+        return f"{machine.name()}, {self.threads or machine.cores()} threads"
 
     @property
     def device_kind(self) -> str:
@@ -150,7 +154,7 @@ def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
     if process_of(task) == "probes":
         facts.append(options.memory_budget)
     if process_of(task) != "shared":  # what a machine needs is no other machine's
-        facts.append([options.threads or machine.cores(), machine.name()])
+        facts.append(options.machine)
     facts += [options.dtype, options.seed, options.device_kind, registry.task_class(task.task).protocol]
     facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
     about = asked_about(task)

@@ -53,8 +53,8 @@ class Score(Row):
 
 def key_of(score: Score) -> str:
     """What a score is of: its metric, at the best batch, in a phase."""
-    best = "@best" if int(getattr(score, "batch", 1)) > 1 else ""
-    phase = getattr(score, "phase", "")
+    batch, phase = getattr(score, "batch", 1), getattr(score, "phase", "")
+    best = "@best" if isinstance(batch, int) and batch > 1 else ""
     return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "")
 
 
@@ -128,7 +128,7 @@ class Machine(Row):
 class TaskNotes(Row):
     """What the items of a task prove: the smallest visible difference in bits per byte (of a rate, as a share), who is better than whom, and how
     many items it takes for anything to be proven. Of speed also how a model that was entered twice came out against itself (`again`), and
-    what measuring took (`cost`, in seconds).
+    what measuring took (`cost`, in seconds), and what else the machine did before and after (`state`).
     """
 
     smallest_visible: Number | None = None
@@ -137,6 +137,7 @@ class TaskNotes(Row):
     left_out: list[str] = Field(default_factory=list)
     again: dict[str, Any] | None = None
     cost: dict[str, Number] | None = None
+    state: dict[str, Any] | None = None
 
 
 class Notes(Row):

@@ -56,25 +56,24 @@ class Rounds:
         self.failures: list[Failure] = []
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
         self.ceilings = ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
-        self.begun, self.own = time.perf_counter(), time.process_time()
+        self.begun, self.own, self.state = time.perf_counter(), time.process_time(), machine.load_state()
 
     def run(self, cards: Sequence[tuple[Card, dict[str, str]]]) -> list[Failure]:
         """Measure these models. `cards`: with the fingerprints that their finished cells were made with."""
-        contenders = [Contender(card, log_of(self.made, card), self._job(card, known)) for card, known in cards]
+        contenders = [Contender(card, log_of(self.made, card).with_name(f"{self.task.name}.log"), self._job(card, known)) for card, known in cards]
+        for one in contenders:
+            one.log.unlink(missing_ok=True)
         try:
             self._measure_ceilings(contenders)
-            free = {"resident": machine.free_memory(), "gpu": sum(int(gpu["memory_bytes"]) for gpu in machine.gpus()[:1])}
+            free = {"resident": machine.free_memory(), "gpu": machine.free_gpu_memory() or 0}
             for number, one in enumerate(contenders, 1):
                 self.watcher.model(one.name, number, len(contenders))
                 self._start(one)
-                held = {kind: sum(other.held.get(kind, 0) for other in contenders if other.child is not None) for kind in free}
-                if one.child is not None and any(held[kind] > HALF * free[kind] for kind in free):
-                    self._close(one)
-                    one.parked = False
-            contenders += self._second(contenders)
+                self._park(one, contenders, free)
+            self._add_second(contenders, free)
             with self.watcher.measuring(self.task.name):
                 self._take_turns(contenders)
-            self._finish([one for one in contenders if not one.out])
+                self._finish([one for one in contenders if not one.out])
         finally:
             for one in contenders:
                 self._close(one)
@@ -143,18 +142,29 @@ class Rounds:
             one.child.kill()
             one.child = None
 
-    def _second(self, contenders: Sequence[Contender]) -> list[Contender]:
+    def _park(self, one: Contender, all_of_them: Sequence[Contender], free: dict[str, int]) -> None:
+        """Let a worker wait if there is room for it beside the others; otherwise it is loaded again for each block."""
+        held = {kind: sum(other.held.get(kind, 0) for other in all_of_them if other.child is not None) for kind in free}
+        if one.child is not None and any(held[kind] > HALF * free[kind] for kind in free):
+            self._close(one)
+            one.parked = False
+
+    def _add_second(self, contenders: list[Contender], free: dict[str, int]) -> None:
         """The second entry of the model whose answers take the least time of those with a network, or of all."""
         ready = [one for one in contenders if not one.out and one.facts is not None]
         if not ready:
-            return []
+            return
         first = min(ready, key=lambda one: (one.card.adapter == "byte-ngram", one.facts["cold"]["end_to_end_latency"]))  # type: ignore[index]  # ready
-        double = Contender(first.card, first.log, {**first.job, "known": {}}, again=True, parked=first.parked)
+        double = Contender(
+            first.card, first.log.with_name(f"{self.task.name}-again.log"), {**first.job, "known": {}}, again=True, parked=first.parked
+        )
+        contenders.append(double)
+        double.log.unlink(missing_ok=True)
         if double.parked:
             self._start(double)
+            self._park(double, contenders, free)
         else:
             double.facts = first.facts
-        return [] if double.out else [double]
 
     # Turns -------------------------------------------------------------------------------------------------------------
 
@@ -198,7 +208,11 @@ class Rounds:
                 if event is not None:
                     self.watcher.cell(one.card.name, self.task.name, event["outcome"])
         cost["seconds"] = time.perf_counter() - self.begun
-        record.write_json(self.made.out / "rounds" / f"{self.task.name}.json", {"session": self.session, "again": again, "cost": cost})
+        if not cost["blocks"]:
+            return
+        state = {"before": self.state, "after": machine.load_state()}
+        facts = {"session": self.session, "again": again, "cost": cost, "state": state}
+        record.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
 
     def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, Any] | None:
         first = next((one for one in left if one.card.name == double.card.name and not one.again), None)

@@ -181,7 +181,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
     for name in [*others, *names]:
         for task in made.suite.tasks:
             cell = made.cell(name, task.name) if name in names else read_cell(made.cell_path(name, task.name))
-            if cell is None or (name not in names and cell["question"] != made.question):  # of this run's models the key has told
+            if cell is None or (name not in names and not _same_question(made, cell, task)):  # of this run's models the key has told
                 continue
             models.setdefault(name, ModelRow.model_validate(cell["model"]))
             scores += [Score.model_validate({"model": name, "task": task.name, **row}) for row in cell["scores"]]
@@ -201,7 +201,13 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         started=started,
         finished=_now(),
         seed=made.options.seed,
-        options={**made.options.for_cells(), "data": sorted(made.options.data), "timeout": made.options.timeout},
+        options={
+            **made.options.for_cells(),
+            "data": sorted(made.options.data),
+            "timeout": made.options.timeout,
+            "memory_budget": made.options.memory_budget,
+            "price_per_hour": made.options.price_per_hour,
+        },
         machine=_machine(made),
         models=list(models.values()),
         scores=scores,
@@ -210,15 +216,20 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
     )
 
 
+def _same_question(made: Plan, cell: Mapping[str, Any], task: TaskSpec) -> bool:
+    """Whether an earlier run's cell belongs on this board; times and memory of another machine, or of fewer threads, do not."""
+    return cell["question"] == made.question and (process_of(task) == "shared" or cell.get("machine") == made.options.machine)
+
+
 def _task_notes(made: Plan, scores: list[Score], refused: Sequence[str]) -> dict[str, Any]:
     """Ranks and what they prove; and of tasks in which models took turns, what is known about the measuring itself."""
     found = rank_scores(scores, made.out, refused)
     for task in made.suite.tasks:
         place = made.out / "rounds" / f"{task.name}.json"
         if process_of(task) == "parked" and place.is_file():
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 seen = json.loads(place.read_text(encoding="utf-8"))
-                found[task.name] = {**found.get(task.name, {}), "again": seen["again"], "cost": seen["cost"]}
+                found[task.name] = {**found.get(task.name, {}), **{key: seen[key] for key in ("again", "cost", "state", "session")}}
     return found
 
 
@@ -226,9 +237,9 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
     """The price of a million tokens, from what an hour of this machine costs: at the best batch where one was measured."""
     if price is None:
         return scores
-    rates = {score.model: score for score in scores if key_of(score) == "decode_tokens_per_second"}
-    rates |= {score.model: score for score in scores if key_of(score) == "decode_tokens_per_second@best"}
-    for model, rate in rates.items():
+    rates = {(score.model, score.task): score for score in scores if key_of(score) == "decode_tokens_per_second"}
+    rates |= {(score.model, score.task): score for score in scores if key_of(score) == "decode_tokens_per_second@best"}
+    for (model, _), rate in rates.items():
         value, low, high = (None if end is None else price / 3600 / float(end) * 1e6 for end in (rate.value, rate.high, rate.low))
         facts = {"model": model, "task": rate.task, "batch": getattr(rate, "batch", 1), "low": low, "high": high}
         row = speed_metrics.BY_NAME["price_per_million_tokens"].row(value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}")

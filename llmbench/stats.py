@@ -181,7 +181,8 @@ def rate_rank_sets(blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, m
         if said in ("better", "worse"):
             lead, rest = (a, b) if said == "better" else (b, a)
             better[lead].add(rest)
-    widths = [math.expm1((d.high - d.low) / 2) for d, _ in found if d.high is not None and d.low is not None]
+    halves = [(d.high - d.low) / 2 for d, _ in found if d.high is not None and d.low is not None]
+    widths = [math.expm1(max(half, math.log1p(margin) - half)) for half in halves]  # beyond the interval, and no tie
     return Ranking(_ranks(better), better, float(np.median(widths)) if widths else None, 2)
 
 

@@ -103,7 +103,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             if meter:
                 asked.meter = meter
             outcome = asked.run(adapter, report)
-            cell = {"key": job["keys"][task.name], "question": job["question"], "task": task.name, "model": row}
+            cell = {"key": job["keys"][task.name], "question": job["question"], "machine": job["machine"], "task": task.name, "model": row}
             write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))

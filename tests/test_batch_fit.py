@@ -153,6 +153,16 @@ class Breaks(Hoarder):
         raise ValueError("a bad day")
 
 
+class Bounded(Hoarder):
+    """Dies with more than six answers in the making, however much memory there is."""
+
+    def generate(self, requests):
+        if len(requests) > 6:
+            import os
+            os.kill(os.getpid(), 11)
+        yield from super().generate(requests)
+
+
 class Dies(Hoarder):
     def generate(self, requests):
         import os
@@ -172,7 +182,7 @@ def test_in_processes_of_their_own_it_is_exact_to_one_and_none_is_killed(tmp_pat
     (place / "fit.yaml").write_text(SUITE)
     (place / "hoarder.py").write_text(HOARDER)
     kills = oom_kills()
-    models = [word for name in ("Hoarder", "Breaks", "Dies") for word in ("--model", f"hoarder.py:{name}")]
+    models = [word for name in ("Hoarder", "Breaks", "Dies", "Bounded") for word in ("--model", f"hoarder.py:{name}")]
     done = llmbench("run", "fit.yaml", "--out", "out", "--memory-budget", "600MiB", *models, cwd=place)
     assert done.returncode == 1, done.stderr
     record = run_json(place / "out")
@@ -188,6 +198,8 @@ def test_in_processes_of_their_own_it_is_exact_to_one_and_none_is_killed(tmp_pat
     reasons = {failure["model"]: failure["reason"] for failure in record["failures"]}
     assert reasons == {"uniform-bytes": "unsupported", "Breaks": "error", "Dies": "crashed"}
     assert oom_kills() == kills
+    bounded = next(score for score in record["scores"] if (score["model"], score["metric"]) == ("Bounded", "max_batch"))
+    assert bounded["value"] == 6
     assert "a bad day" in next(failure["message"] for failure in record["failures"] if failure["model"] == "Breaks")
     attempts = [json.loads(text) for text in (place / "out/samples/Hoarder/batch-fit.jsonl").read_text().splitlines()]
     assert [row["batch"] for row in attempts[:3]] == [1, 2, 4]

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from llmbench import ceilings, doctor, stress
+from llmbench import ceilings, doctor, machine, stress
 from llmbench.ceilings import Ceilings
 
 
@@ -104,7 +104,7 @@ def test_the_doctor_measures_once_and_says_what_is_odd(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
     measured = []
     monkeypatch.setattr(stress, "measure", lambda *given: measured.append(given) or made(noise=0.3))
-    monkeypatch.setattr(doctor, "load_state", lambda: {"load": 3.0, "steal": None, "governor": "powersave", "free_bytes": 1 << 30})
+    monkeypatch.setattr(machine, "load_state", lambda: {"load": 3.0, "steal": None, "governor": "powersave", "free_bytes": 1 << 30})
     first = doctor.examine("cpu", 2, False, lambda *what: None)
     again = doctor.examine("cpu", 2, False, lambda *what: None)
     assert len(measured) == 1

@@ -41,6 +41,13 @@ def test_it_is_drawn_here_and_a_name_is_only_a_name():
     assert not re.search(r"(href|src)=|url\((?!#)", drawn)
 
 
+@pytest.mark.parametrize("name", ["a\x00b", "a\x1bb", "a\uffffb", "a\ud800b", "a\u202eb", "]]>", "a\nb"])
+def test_a_name_that_no_file_can_hold_is_drawn_with_a_mark(name):
+    drawn = svg([*POINTS, Point(name, None, 2.0, 50.0, None, False)])
+    ElementTree.fromstring(drawn)
+    drawn.encode()
+
+
 def test_one_model_is_no_picture():
     assert svg(POINTS[:1]) == ""
     assert svg([]) == ""

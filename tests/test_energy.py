@@ -65,13 +65,14 @@ def zones(place, monkeypatch, **micro):
     for name, value in micro.items():
         zone = place / name.replace("_", ":")
         zone.mkdir(parents=True, exist_ok=True)
+        (zone / "name").write_text("core\n" if name.count("_") > 1 else "psys\n" if name.endswith("9") else f"package-{name[-1]}\n")
         (zone / "energy_uj").write_text(f"{value}\n")
         (zone / "max_energy_range_uj").write_text("1000000\n")
     monkeypatch.setattr(energy, "POWERCAP", place)
 
 
 def test_the_counters_of_the_packages_are_added_and_each_may_begin_anew(tmp_path, monkeypatch):
-    names = {"intel-rapl_0": 400_000, "intel-rapl_1": 900_000, "intel-rapl_0_0": 5}
+    names = {"intel-rapl_0": 400_000, "intel-rapl_1": 900_000, "intel-rapl_0_0": 5, "intel-rapl_9": 7}
     zones(tmp_path, monkeypatch, **names)
     counter, _ = energy.counter("cpu")
     assert counter.read() == 0
@@ -84,6 +85,7 @@ def test_where_there_is_no_counter_or_none_that_may_be_read_the_reason_is_given(
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
     assert energy.counter("cpu") == (None, "this machine shows no energy counter (RAPL)")
     (tmp_path / "intel-rapl:0").mkdir()
+    (tmp_path / "intel-rapl:0/name").write_text("package-0")
     counter, why = energy.counter("cpu")
     assert counter is None
     assert "cannot be read" in why

@@ -91,7 +91,15 @@ def test_ranks_of_rates_are_sets_and_the_faster_is_first():
     found = rate_rank_sets({"slow": slow, "fast": fast, "same": same})
     assert found.rank == {"slow": (3, 3), "fast": (1, 2), "same": (1, 2)}
     assert found.better_than["fast"] == {"slow"}
-    assert 0 < found.smallest_visible < 1
+    assert TIE_RATE / 2 < found.smallest_visible < 1
+
+
+def test_what_could_have_been_proven_lies_beyond_the_margin_of_a_tie():
+    rng = np.random.default_rng(6)
+    quiet = {name: 1000 * (1 + 0.03 * i) * np.exp(rng.normal(0, 0.003, BLOCKS)) for i, name in enumerate("ab")}
+    found = rate_rank_sets(quiet)
+    assert found.rank == {"a": (1, 2), "b": (1, 2)}
+    assert 0.04 < found.smallest_visible < TIE_RATE
 
 
 class Sequence:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmbench.adapter import Adapter, Chunk, ModelInfo
+from llmbench.adapter import Adapter, Chunk, ModelInfo, Request
 from llmbench.data import Document, Text, passage
-from llmbench.errors import ModelError, Unsupported
+from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.speed import Event, Timeline, listen, percentiles, throughput
 from llmbench.suite import SpeedSpec
 from llmbench.tasks.speed import MOST_REPEATS, Speed, _settled, prompt_read
@@ -255,6 +255,49 @@ def test_every_model_is_given_the_same_bytes_and_another_seed_gives_others():
     assert (prompt + answer) in whole
     assert len({passage(TEXT, seed, 40)[0] for seed in range(20)}) == 4  # it begins where a document begins
     assert passage(Text("t", (Document("a", "äöü"),)), 0, 3, 9) == ("ä", "öü")  # never inside a character
+
+
+def test_an_adapter_that_does_not_heed_what_it_is_fed_is_wrong():
+    class Deaf(Typist):
+        def generate(self, requests):
+            for row, _ in enumerate(requests):
+                yield Chunk(row, "ha", 2, "stop")
+
+    with pytest.raises(ModelError, match="fed an answer of 20 bytes and gave 2"):
+        task(Clock()).run(Deaf(Clock()), lambda *what: None)
+
+
+def test_a_text_shorter_than_what_is_asked_for_is_refused():
+    with pytest.raises(UsageError, match="are asked for"):
+        task(Clock(), prompt_bytes=5000)
+    with pytest.raises(UsageError, match="are asked for"):
+        task(Clock(), depths=[5000])
+
+
+@pytest.mark.parametrize("name", ["char-ffn", "word-ffn", "rnn", "lstm", "transformer-decoder"])
+def test_a_fed_answer_arrives_to_the_byte_unknown_words_included(name):
+    import toys
+
+    model = toys.network(name)
+    prompt, answer = toys.TEXT[:60], " the kettle hümmed zebras, and «so on»."
+    for rows in (1, 3):
+        lines = listen(model, [Request(prompt, forced=answer)] * rows)
+        assert [line.events[-1].bytes for line in lines] == [len(answer.encode())] * rows
+        said = [""] * rows
+        for chunk in model.generate([Request(prompt, forced=answer)] * rows):
+            said[chunk.row] += chunk.text
+        assert said == [answer] * rows
+
+
+def test_of_a_source_longer_than_a_model_reads_the_beginning_was_read():
+    class Reader:
+        source_context = 4
+
+        def encode_source(self, text):
+            return list(range(len(text)))
+
+    assert prompt_read(Reader(), "abcdefgh") == (4, 4)
+    assert prompt_read(Reader(), "ab") == (2, 2)
 
 
 def test_of_a_prompt_longer_than_the_context_only_the_end_was_read():

@@ -18,7 +18,12 @@ METRICS = (
         "higher",
         "max(bytes read / bandwidth, operations / peak) / measured time: how much of what the machine could do was used",
     ),
-    Metric("joules_per_megabyte", "joules/MB", "lower", "energy by a counter of the machine / megabytes of text written"),
+    Metric(
+        "joules_per_megabyte",
+        "joules/MB",
+        "lower",
+        "energy of reading prompts and writing answers, by the machine's counter / megabytes written",
+    ),
     Metric("price_per_million_tokens", "price", None, "the stated price of an hour / tokens in an hour, x 10^6"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from llmbench.columns import stage_title
 from llmbench.leaderboard import Point
 
 WIDTH, HEIGHT = 640, 360
+NO_CHARACTERS = "\ufffe\uffff"  # which a program that writes XML may not write
 
 
 def chart(points: Sequence[Point]) -> dict[str, Any]:
     """The Vega-Lite specification. Up is better, right is faster: the best corner is the upper right."""
     import altair as alt
 
-    order = sorted(points, key=lambda point: 99 if point.stage is None else point.stage)
+    order = sorted((point for point in points if point.rate > 0), key=lambda point: 99 if point.stage is None else point.stage)
     rows = [
         {
-            "model": point.model,
+            "model": plain(point.model),
             "stage": stage_title(point.stage),
             "bits per byte": point.bits,
             "bytes per second": point.rate,
@@ -44,10 +46,18 @@ def chart(points: Sequence[Point]) -> dict[str, Any]:
     return dict(json.loads(made.to_json()))
 
 
-def svg(points: Sequence[Point]) -> str:
-    """The picture as a file that needs nothing else; "" with fewer than two models."""
-    if len(points) < 2:
-        return ""
+def plain(text: str) -> str:
+    """Text that XML can hold: control characters, lone surrogates and what is no character become a mark."""
+    return "".join(c if c.isprintable() and c not in NO_CHARACTERS else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+@lru_cache(maxsize=4)
+def _drawn(points: tuple[Point, ...]) -> str:
     import vl_convert
 
     return str(vl_convert.vegalite_to_svg(chart(points)))
+
+
+def svg(points: Sequence[Point]) -> str:
+    """The picture as a file that needs nothing else; "" with fewer than two models."""
+    return _drawn(tuple(points)) if len(points) > 1 else ""

@@ -13,6 +13,7 @@ from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
 from llmbench.speed import listen, throughput
 from llmbench.tasks import Outcome, Task
+from llmbench.tasks.speed import long_enough
 
 MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 
@@ -24,6 +25,7 @@ class BatchFit(Task):
 
     def __init__(self, text: Text, spec: Any, seed: int = 0):
         self.text, self.spec, self.seed = text, spec, seed
+        long_enough(text, spec.prompt_bytes + spec.answer_bytes)
         self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
 
     @classmethod
@@ -42,6 +44,7 @@ class BatchFit(Task):
         """Make so many answers; give bytes of text a second."""
         if hasattr(adapter, "side_by_side"):
             adapter.side_by_side = batch
+        listen(adapter, [Request(self.prompt, forced=self.answer[:2])])  # what the first call makes ready is no part of the rate
         lines = listen(adapter, [Request(self.prompt, forced=self.answer)] * batch)
         if len(lines) != batch or len({line.events[-1].bytes for line in lines if line.events}) != 1 or not all(line.events for line in lines):
             raise ModelError("answers to the same request, fed with the same text, are not of the same length")

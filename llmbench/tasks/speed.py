@@ -41,10 +41,7 @@ class Speed(Task):
         self.ceilings: Ceilings | None = None
         self.batches = sorted({1, *spec.batches})
         self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
-        if not self.answer:
-            raise UsageError(
-                f"the text {text.name!r} has no {spec.prompt_bytes + spec.answer_bytes} bytes", hint="a longer text, or a shorter prompt"
-            )
+        long_enough(text, spec.prompt_bytes + spec.answer_bytes, *(depth + DEPTH_BYTES for depth in spec.depths))
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Speed:
@@ -72,9 +69,10 @@ class Speed(Task):
         cold = listen(adapter, [self._request()], self.clock)[0]
         if cold.end_to_end_latency is None:
             raise ModelError("the model gave no answer, not even an empty one")
+        self._whole(cold)
         took: list[float] = []
         while not _settled(took, (self.clock() - begun) / 1e9):
-            progress("warming up", min(1.0, len(took) / (2 * WARM_RUNS)), "")
+            progress("warming up", min(0.99, len(took) / (2 * WARM_RUNS)), "")
             took.append(listen(adapter, [self._request()], self.clock)[0].end_to_end_latency or 0.0)
         if known is not None:
             self._throughput(adapter, known["batch"])
@@ -90,6 +88,13 @@ class Speed(Task):
             "refused": refused,
             "warm_up_seconds": (self.clock() - begun) / 1e9,
         }
+
+    def _whole(self, line: Timeline) -> None:
+        """ModelError where an answer is not the text that was fed: its time would be that of other work."""
+        said, wanted = line.events[-1].bytes, len(self.answer.encode())
+        if said != wanted:
+            hint = "an adapter heeds Request.forced; a model whose answers end by themselves needs shorter ones"
+            raise ModelError(f"the model was fed an answer of {wanted} bytes and gave {said}", hint=hint)
 
     def _scan(self, adapter: Adapter, progress: Progress) -> tuple[dict[int, float], dict[str, str]]:
         """Bytes a second of each batch that was asked for, seen once after a warm-up; and why some could not run."""
@@ -226,6 +231,13 @@ class Speed(Task):
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
 
 
+def long_enough(text: Text, *sizes: int) -> None:
+    """UsageError where a text is shorter than the longest of these bytes; borders of characters may cost a few."""
+    have = text.bytes + 2 * (len(text.documents) - 1)
+    if have < max(sizes):
+        raise UsageError(f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for", hint="a longer text, or shorter prompts")
+
+
 def _settled(took: Sequence[float], seconds: float) -> bool:
     """Whether runs that took so long, over so many seconds in all, have stopped to become faster."""
     if seconds >= WARM_SECONDS and took:
@@ -248,8 +260,9 @@ def prompt_read(adapter: Any, prompt: str) -> tuple[int, int | None]:
     if encode is None:
         return size, None
     tokens, context = encode(prompt), getattr(adapter, "context", None)
-    if isinstance(tokens, list):  # of a source
-        return size, len(tokens)
+    if isinstance(tokens, list):  # of a source, of which the beginning is read
+        most = getattr(adapter, "source_context", None) or len(tokens)
+        return round(size * min(1.0, most / max(1, len(tokens)))), min(len(tokens), most)
     kept = len(tokens.ids) if context is None else min(len(tokens.ids), context)
     return (int(tokens.end[-1] - tokens.start[-kept]), kept) if kept else (0, 0)
 
