@@ -68,6 +68,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
                 emit({"event": "cell", "task": spec.name, "outcome": "done"})
                 break
             emit({"event": "block", **one_block(adapter, task, facts, sentinel)})
+            sentinel.slept = time.process_time()
     except BaseException as error:
         emit(worker.failure(spec.name, error))
 
@@ -86,8 +87,7 @@ def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: S
         timed, after = time.perf_counter() - at, sentinel.look()
         seen, before = [before, after], after
         drifted = any(sentinel.drifted(value) for value in seen)
-    sentinel.slept = time.process_time()
-    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": sentinel.slept - cpu, "parked_cpu_seconds": idle}
+    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu, "parked_cpu_seconds": idle}
     return {**found, "sentinel": seen, "drifted": drifted, "tries": tries, "timed_seconds": timed, **whole}
 
 
