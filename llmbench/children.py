@@ -19,7 +19,7 @@ from llmbench import machine
 from llmbench.plan import Options
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
-SETTLING = ("cell", "failed", "ready", "block", "probe")  # events after which the time that is allowed begins anew
+SETTLING = ("cell", "failed", "loaded", "ready", "block", "probe")  # events after which the time that is allowed begins anew
 GOODBYE = 10.0  # seconds for a worker that said all to end
 
 

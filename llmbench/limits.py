@@ -56,7 +56,7 @@ class Work:
 def count(work: Callable[[], object], parameters: Sequence[Tensor], state_bytes: int = 0) -> Work:
     """Run `work` once and count. `parameters`: the model's tensors. `state_bytes`: of the state that is read or written."""
     above, below = _Calls(), _Dispatched(parameters)
-    with _taken_apart(), torch.inference_mode(), below, above:
+    with _taken_apart(), torch.no_grad(), below, above:  # and not inference_mode, in which torch leaves products whole
         work()
     floats = [tensor.dtype for tensor in parameters if tensor.is_floating_point()]
     dtype = str(max(set(floats), key=floats.count)).removeprefix("torch.") if floats else "float32"
@@ -225,7 +225,7 @@ def passes(model: Any, prompt: Sequence[int], depth: int, batch: int, parameters
         return torch.tensor([list(ids)] * batch, device=model.device)
 
     filled = rows((list(prompt) * math.ceil(depth / len(prompt)))[:depth])
-    with torch.inference_mode():
+    with torch.no_grad():
         state, _ = model.prefill(rows(prompt))
         prefill = count(lambda: model.prefill(rows(prompt)), parameters, state_bytes(state))
         if hasattr(model, "encode_answer"):

@@ -1,6 +1,6 @@
 """A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is told to; in between it sleeps on a pipe.
 
-`python -m llmbench.parked`. After the job it reads lines: {"do": "block"} and {"do": "finish"}. Before and after each block a sentinel, a fixed
+`python -m llmbench.parked`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each block a sentinel, a fixed
 piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run again, and where that
 does not help either, it is marked.
 """
@@ -51,14 +51,14 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         task = registry.task_class(spec.task).from_spec(spec, texts, job["options"])
         known = ceilings.read(Path(job["ceilings"]))
         task.ceilings = known if known is not None and info.device.startswith(known.device) else None
-        loading = time.perf_counter() - started
+        emit({"event": "loaded", "held": held(info.device)})
+        next(lines)  # others may be loading: nothing is timed before the parent says that they are not
         facts = task.prepare(adapter, report, job.get("facts"))
-        facts.setdefault("load_seconds", loading)
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()
         gc.freeze()  # so that a collection before a block looks at what blocks left, and not at the libraries
-        emit({"event": "ready", "facts": facts, "held": held(info.device)})
+        emit({"event": "ready", "facts": facts, "held": held(info.device)})  # warm, it may hold more
         sentinel.slept = time.process_time()
         for line in lines:
             if line["do"] == "finish":

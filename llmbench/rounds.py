@@ -23,6 +23,7 @@ from llmbench.stats import block_difference, rate_verdict
 from llmbench.suite import TaskSpec
 from llmbench.watcher import Watcher
 
+TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
 COMPARED = ("decode_bytes_per_second", "prefill_bytes_per_second")
 
@@ -39,7 +40,6 @@ class Contender:
     child: Child | None = None
     facts: dict[str, Any] | None = None
     blocks: list[dict[str, Any]] = field(default_factory=list)
-    loading: float = 0.0
     held: dict[str, int] = field(default_factory=dict)
     out: bool = False  # of the rounds: failed, or done before
 
@@ -54,6 +54,7 @@ class Rounds:
     def __init__(self, made: Plan, task: TaskSpec, watcher: Watcher):
         self.made, self.task, self.watcher = made, task, watcher
         self.failures: list[Failure] = []
+        self.loading = 0.0
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
         self.ceilings = ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
         self.begun, self.own, self.state = time.perf_counter(), time.process_time(), machine.load_state()
@@ -66,10 +67,10 @@ class Rounds:
         try:
             self._measure_ceilings(contenders)
             free = {"resident": machine.free_memory(), "gpu": machine.free_gpu_memory() or 0}
+            self._load_all(contenders, free)
             for number, one in enumerate(contenders, 1):
                 self.watcher.model(one.name, number, len(contenders))
-                self._start(one)
-                self._park(one, contenders, free)
+                self._make_ready(one)
             self._add_second(contenders, free)
             with self.watcher.measuring(self.task.name):
                 self._take_turns(contenders)
@@ -96,15 +97,51 @@ class Rounds:
 
     # Workers -----------------------------------------------------------------------------------------------------------
 
-    def _start(self, one: Contender) -> None:
-        """Load and warm up; a model that cannot is out, with its row."""
+    def _load_all(self, contenders: Sequence[Contender], free: dict[str, int]) -> None:
+        """Two at a time, where there is room: importing takes one core, and nothing is timed yet."""
+        waiting = list(contenders)
+        while waiting:
+            group = waiting[: TOGETHER if machine.free_memory() > HALF * free["resident"] else 1]
+            self._load(group)
+            for one in group:
+                self._park(one, contenders, free)
+            waiting = waiting[len(group) :]
+
+    def _load(self, group: Sequence[Contender]) -> None:
+        """Have workers load; a model that cannot be loaded is out, with its row."""
         begun = time.perf_counter()
-        one.child = Child(one.log, self.made.options, "llmbench.parked")
-        one.child.send({**one.job, "facts": one.facts})
-        event = self._wait(one, "ready")
-        one.loading += time.perf_counter() - begun
-        if event is not None:
-            one.facts, one.held = event["facts"], event["held"]
+        for one in group:
+            one.child = Child(one.log, self.made.options, "llmbench.parked")
+            one.child.send({**one.job, "facts": one.facts})
+        for one in group:
+            event = self._wait(one, "loaded")
+            one.held = event["held"] if event is not None else {}
+        self.loading += time.perf_counter() - begun
+
+    def _warm(self, one: Contender) -> None:
+        """Have a worker that loaded its model warm up, alone."""
+        if one.child is not None and not one.out:
+            begun = time.perf_counter()
+            one.child.send({"do": "prepare"})
+            event = self._wait(one, "ready")
+            if event is not None:
+                one.facts, one.held = event["facts"], event["held"]
+            self.loading += time.perf_counter() - begun
+
+    def _make_ready(self, one: Contender) -> None:
+        """Warm up, for the first time; a worker that does not stay is loaded for it once more."""
+        if one.out:
+            return
+        if one.child is None:
+            self._load([one])
+        self._warm(one)
+        if not one.parked:
+            self._close(one)
+
+    def _load_again(self, one: Contender) -> None:
+        if not one.out and one.child is None:
+            self._load([one])
+            self._warm(one)
 
     def _wait(self, one: Contender, wanted: str) -> dict[str, Any] | None:
         """The next event of this kind; None, and the model is out, where it did not come."""
@@ -160,11 +197,9 @@ class Rounds:
         )
         contenders.append(double)
         double.log.unlink(missing_ok=True)
-        if double.parked:
-            self._start(double)
-            self._park(double, contenders, free)
-        else:
-            double.facts = first.facts
+        self._load([double])
+        self._park(double, contenders, free)
+        self._make_ready(double)
 
     # Turns -------------------------------------------------------------------------------------------------------------
 
@@ -180,11 +215,9 @@ class Rounds:
                     self.watcher.progress("all models", "measuring speed", done, f"round {number + 1} of {blocks}, {one.name}")
 
     def _block(self, one: Contender, number: int) -> None:
+        self._load_again(one)
         if one.child is None:
-            self._start(one)
-            if one.out:
-                return
-        assert one.child is not None
+            return
         one.child.send({"do": "block"})
         event = self._wait(one, "block")
         if event is not None:
@@ -200,8 +233,7 @@ class Rounds:
         for one in left:
             if one.again:
                 continue
-            if one.child is None:
-                self._start(one)
+            self._load_again(one)
             if one.child is not None and not one.out:
                 one.child.send({"do": "finish", "blocks": one.blocks})
                 event = self._wait(one, "cell")
@@ -234,7 +266,7 @@ class Rounds:
             "timed": sum(block["timed_seconds"] for block in blocks),
             "again": sum(block["seconds"] - block["timed_seconds"] for block in blocks if block["tries"] > 1),
             "second_entry": sum(block["seconds"] for one in left if one.again for block in one.blocks),
-            "loading": sum(one.loading for one in left),
+            "loading": self.loading,
             "parent_cpu": time.process_time() - self.own,
             "parked_cpu": sum(block["parked_cpu_seconds"] for block in blocks),
             "blocks": len(blocks),
