@@ -1,8 +1,8 @@
 """A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is told to; in between it sleeps on a pipe.
 
-`python -m llmbench.parked`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each block a sentinel, a fixed
-piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run again, and where that
-does not help either, it is marked.
+`python -m llmbench.parked`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each
+block a sentinel, a fixed piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run
+again, and where that does not help either, it is marked.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from llmbench.adapter import Adapter, Request
+from llmbench.data import Text
+from llmbench.errors import UsageError
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning
 SAMPLES_NEEDED = {90: 29, 95: 59, 99: 299}  # fewer say nothing about a tail: below n, P(the largest of n lies under it) is above 5 %
@@ -120,3 +122,10 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
         return {}
     wanted = [50, *(q for q, needed in SAMPLES_NEEDED.items() if len(values) >= needed)]
     return {f"p{q}": float(np.percentile(np.asarray(values, dtype=np.float64), q)) for q in wanted}
+
+
+def long_enough(text: Text, *sizes: int) -> None:
+    """UsageError where a text is shorter than the longest of these bytes; borders of characters may cost a few."""
+    have = text.bytes + 2 * (len(text.documents) - 1)
+    if have < max(sizes):
+        raise UsageError(f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for", hint="a longer text, or shorter prompts")

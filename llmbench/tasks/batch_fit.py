@@ -11,9 +11,8 @@ from llmbench.batch_fit import Fit
 from llmbench.data import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
-from llmbench.speed import listen, throughput
+from llmbench.speed import listen, long_enough, throughput
 from llmbench.tasks import Outcome, Task
-from llmbench.tasks.speed import long_enough
 
 MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 

@@ -17,9 +17,9 @@ from typing import Any
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.ceilings import Ceilings
 from llmbench.data import Text, passage
-from llmbench.errors import ModelError, UsageError, is_out_of_memory
+from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.metrics.speed import BY_NAME
-from llmbench.speed import Clock, Event, Throughput, Timeline, listen, percentiles, throughput
+from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, throughput
 from llmbench.stats import Interval, block_interval
 from llmbench.tasks import Outcome, Task
 
@@ -229,13 +229,6 @@ class Speed(Task):
         signature = f"{self.signature};batch={self._batch_words('best' if facts['batch'] > 1 else '')};seconds={self.spec.energy_seconds:g}"
         row = BY_NAME["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
-
-
-def long_enough(text: Text, *sizes: int) -> None:
-    """UsageError where a text is shorter than the longest of these bytes; borders of characters may cost a few."""
-    have = text.bytes + 2 * (len(text.documents) - 1)
-    if have < max(sizes):
-        raise UsageError(f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for", hint="a longer text, or shorter prompts")
 
 
 def _settled(took: Sequence[float], seconds: float) -> bool:
