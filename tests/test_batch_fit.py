@@ -183,7 +183,7 @@ def test_in_processes_of_their_own_it_is_exact_to_one_and_none_is_killed(tmp_pat
     (place / "hoarder.py").write_text(HOARDER)
     kills = oom_kills()
     models = [word for name in ("Hoarder", "Breaks", "Dies", "Bounded") for word in ("--model", f"hoarder.py:{name}")]
-    done = llmbench("run", "fit.yaml", "--out", "out", "--memory-budget", "600MiB", *models, cwd=place)
+    done = llmbench("run", "fit.yaml", "--out", "out", "--memory-budget", "600MiB", "--device", "cpu", *models, cwd=place)
     assert done.returncode == 1, done.stderr
     record = run_json(place / "out")
     row = next(score for score in record["scores"] if score["metric"] == "max_batch")
