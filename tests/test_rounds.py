@@ -184,11 +184,16 @@ class Raises(Fast):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        yield _measured(tmp_path_factory, patch)
+
+
+def _measured(tmp_path_factory, patch):
     place = folder(tmp_path_factory.mktemp("turns"))
     (place / "turns.yaml").write_text(SUITE)
     (place / "turns.py").write_text(MODELS)
-    cache = place / "cache"
-    ceilings(cache)
+    patch.setenv("LLMBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))  # that of every test
+    ceilings()
     models = [word for name in ("Fast", "Slow", "DiesLater", "Raises") for word in ("--model", f"turns.py:{name}")]
     command = ["run", "turns.yaml", "--out", "out", "--price-per-hour", "3.6", "--device", "cpu", *models]
     done = llmbench(*command, cwd=place)
@@ -196,7 +201,7 @@ def measured(tmp_path_factory):
     return place, command, done
 
 
-def ceilings(cache):
+def ceilings():
     """Those of this machine, by hand: measuring them takes twenty seconds."""
     from llmbench import ceilings as module
     from llmbench import machine
@@ -301,7 +306,7 @@ def test_a_second_run_measures_only_what_is_missing(measured):
 @pytest.mark.slow
 def test_a_known_sleep_for_each_token_and_call_is_measured_within_three_percent(tmp_path):
     place = folder(tmp_path)
-    ceilings(None)
+    ceilings()
     (place / "turns.yaml").write_text(SUITE.replace("answer_bytes: 10", "answer_bytes: 40").replace("[uniform-bytes]", "[]"))
     (place / "sleeps.py").write_text(
         MODELS
