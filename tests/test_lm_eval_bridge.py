@@ -123,6 +123,7 @@ def test_generation_settings_mean_what_lm_eval_means(settings, want):
     assert request.seed == 3
 
 
+@pytest.mark.slow
 def test_the_real_llama_has_the_accuracy_that_lm_eval_finds_on_arc_easy(tmp_path):
     rows = [json.loads(line) for line in real("choice/arc_easy.jsonl").read_text().splitlines()[:250]]
     place = real("stories260K-hf")
