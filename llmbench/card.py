@@ -39,9 +39,9 @@ class NetworkSpec(Strict):
 
 
 class VocabularySpec(Strict):
-    """How text becomes symbols: every character of the training text, or its `size` most frequent words."""
+    """How text becomes symbols: every character of the training text, its `size` most frequent words, or a byte-level BPE of `size` ids."""
 
-    splitter: Literal["characters", "words"] = "characters"
+    splitter: Literal["characters", "words", "bpe"] = "characters"
     size: Positive | None = None
 
 

@@ -39,7 +39,9 @@ FINETUNING_SOURCES = (
 )
 
 
-def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials) -> Path:
+def checkpoint_folder(
+    network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials, more_sources: Sequence[str] = ()
+) -> Path:
     """Where the checkpoint of a trained network is kept: named by a hash of everything that decides its weights on one machine."""
     assert materials.train is not None
     package, valid = Path(__file__).parent, materials.valid
@@ -55,7 +57,7 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
         machine.version("torch"),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for file in (*(package / name for name in TRAINER_SOURCES), *source_files(network.cls)):
+    for file in (*(package / name for name in (*TRAINER_SOURCES, *more_sources)), *source_files(network.cls)):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return materials.cache / "networks" / digest.hexdigest()[:32]
 

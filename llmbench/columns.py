@@ -46,6 +46,7 @@ COLUMNS = [
     Column("rank", "rank", "best and worst rank that the data allow, all pairs tested, Holm-corrected; compressors are not ranked"),
     Column("model", "model", "name of the model", numeric=False),
     Column("bits_per_byte", "bits/byte", "bits the model needs for the text / bytes of the text, with its 95 % interval; less is better"),
+    Column("excess_bits_per_byte", "over the truth", "bits/byte more than the source itself needs for its text, which is known; 0 is perfect"),
     Column(
         "conditional_bits_per_byte",
         "bits/byte given source",
@@ -105,7 +106,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
     found = {
         "rank": _rank(scores.get(metric)),
         "model": Cell(cut(model.name, NAME_CHARACTERS)),
-        **{name: _with_interval(scores.get(name)) for name in BITS},
+        **{name: _with_interval(scores.get(name)) for name in (*BITS, "excess_bits_per_byte")},
         "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": Cell(_count(model.parameters), model.parameters),

@@ -16,20 +16,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmbench import storyworld
 from llmbench.errors import UsageError, did_you_mean
 
 BUILT_IN = {"fables": ("fables.jsonl", "a0cf577a3c01626724432bfdf5f2a0fedaa64d268c7f31b8bfd7200ee0433657")}
+STORYWORLD = "storyworld"  # generated: see storyworld.py
+STORIES = {"train": 800, "valid": 60, "test": 120}  # stories of each split
+SOURCES = (*BUILT_IN, STORYWORLD)
 OVERLAP_BYTES = 50
 LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its own context, after `given` where it is a pair. `id` is unique within its Text."""
+    """One text with its own context, after `given` where it is a pair. `id` is unique within its Text. `choices`: of a question with candidates
+    all of them, the right one, which is the text, included. `truth`: the bits that the source itself needs for the text, where they are known.
+    """
 
     id: str
     text: str
     given: str = ""
+    choices: tuple[str, ...] = ()
+    truth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,12 @@ class Text:
 
     @cached_property
     def sha256(self) -> str:
-        if len(self.documents) == 1 and not self.documents[0].given:
+        if len(self.documents) == 1 and not self.documents[0].given and not self.documents[0].choices:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
         for document in self.documents:
-            for data in (document.text.encode(), *([document.given.encode()] if document.given else [])):
+            more = [document.given] if document.given else []
+            for data in (part.encode() for part in (document.text, *more, *document.choices)):
                 digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
 
@@ -102,7 +111,9 @@ def load(
     `join`: the documents are the pieces of a single one, with nothing between them; they are joined before the text is cut.
     Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left.
     """
-    if str(source) in BUILT_IN:
+    if str(source) == STORYWORLD:
+        where, documents = STORYWORLD, _stories(**(select or {}))
+    elif str(source) in BUILT_IN:
         where, raw = str(source), _built_in(str(source))
         documents = list(_json_lines(raw, where, select))
     else:
@@ -122,6 +133,23 @@ def load(
     if not documents:
         raise UsageError("the text is empty", where=where, hint=f"it was to be the text {name!r}")
     return Text(name, tuple(documents))
+
+
+def _stories(part: str = "stories", split: str = "test", **more: str) -> list[Document]:
+    """The stories of a split, questions about them, or their translations as pairs. No story of one split stands in another."""
+    if more or part not in ("stories", "questions", "pairs") or split not in STORIES:
+        asked = ", ".join(f"{key}={value}" for key, value in {"part": part, "split": split, **more}.items())
+        raise UsageError(f"there is no {asked}", where=STORYWORLD, hint=f"part: stories, questions or pairs; split: {', '.join(STORIES)}")
+    told: list[storyworld.Story] = []
+    for number, (name, count) in enumerate(STORIES.items()):
+        new = storyworld.make(count, number, frozenset(story.text for story in told))
+        if name == split:
+            break
+        told += new
+    if part == "stories":
+        return [Document(f"{split}-{i:04d}", story.text, truth=story.bits) for i, story in enumerate(new)]
+    rows = (storyworld.question_rows if part == "questions" else storyworld.pair_rows)(new)
+    return [Document(f"{split}-{row['id']}", row["text"], row["given"]) for row in rows]
 
 
 def _read(path: Path) -> bytes:
@@ -154,7 +182,7 @@ def _decode(raw: bytes, where: str) -> str:
 
 def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields: Mapping[Any, str] | None = None) -> Iterator[Document]:
     seen: set[str] = set()
-    text_field, given_field = (fields or {}).get("text", "text"), (fields or {}).get("given", "given")
+    text_field, given_field, choices_field, gold_field = ((fields or {}).get(name, name) for name in ("text", "given", "choices", "gold"))
     for number, line in enumerate(_decode(raw, where).split("\n"), 1):
         if not line.strip():
             continue
@@ -164,7 +192,9 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
             raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
         except (ValueError, RecursionError) as error:
             raise UsageError(f"not JSON that can be read: {error}", where=f"{where}:{number}:1") from None
+        choices = _choices(row, choices_field, gold_field, f"{where}:{number}:1")
         text, given = (row.get(text_field), row.get(given_field, "")) if isinstance(row, dict) else ("", None)
+        text = choices[0] if choices else text
         for field, value in ((text_field, text), (given_field, given)):
             if not isinstance(value, str) or not isinstance(row, dict):
                 raise UsageError(f"a line must be an object with a string in the field `{field}`", where=f"{where}:{number}:1")
@@ -181,7 +211,19 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
         seen.add(identity)
-        yield Document(identity, str(text), str(given))
+        yield Document(identity, str(text), str(given), choices[1:])
+
+
+def _choices(row: Any, field: str, gold_field: str, where: str) -> tuple[str, ...]:
+    """The right candidate, and then all of them in their order; () where the line has none."""
+    if not isinstance(row, dict) or field not in row:
+        return ()
+    found, gold = row[field], row.get(gold_field)
+    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(choice, str) and choice for choice in found):
+        raise UsageError(f"the field `{field}` must be a list of two or more strings", where=where)
+    if type(gold) is not int or not 0 <= gold < len(found):
+        raise UsageError(f"the field `{gold_field}` must be the number of the right one, 0 to {len(found) - 1}", where=where)
+    return (found[gold], *found)
 
 
 def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:

@@ -7,7 +7,7 @@ from llmbench.adapter import Materials, default_cache
 from llmbench.card import Card, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder, trained_folder
 from llmbench.plan import Plan
-from llmbench.suite import asked_about, process_of
+from llmbench.task_specs import asked_about, process_of
 
 START_UP = 3.0  # seconds: a process, its imports
 ATTEMPTS = 8  # processes until a batch is fitted

@@ -14,7 +14,7 @@ from llmbench.errors import CellError, OutOfMemory
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure
-from llmbench.suite import TaskSpec
+from llmbench.task_specs import TaskSpec
 from llmbench.watcher import Watcher
 
 FREE_SHARE = 0.8  # of the free memory, where no budget is given

@@ -11,7 +11,7 @@ from llmbench.data import Document, Text
 if TYPE_CHECKING:
     from llmbench.card import Card
     from llmbench.plan import Plan
-    from llmbench.suite import TaskSpec
+    from llmbench.task_specs import TaskSpec
 
 
 def job_of(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str]) -> dict[str, Any]:
@@ -37,9 +37,11 @@ def log_of(made: Plan, card: Card) -> Path:
 
 def text_row(text: Text) -> dict[str, Any]:
     """A text as part of a job."""
-    return {"name": text.name, "sampled": text.sampled, "documents": [[document.id, document.text, document.given] for document in text.documents]}
+    documents = [[document.id, document.text, document.given, list(document.choices), document.truth] for document in text.documents]
+    return {"name": text.name, "sampled": text.sampled, "documents": documents}
 
 
 def read_text(row: Mapping[str, Any]) -> Text:
     """The text of a `text_row`."""
-    return Text(row["name"], tuple(Document(*document) for document in row["documents"]), row["sampled"])
+    documents = tuple(Document(id, text, given, tuple(choices), truth) for id, text, given, choices, truth in row["documents"])
+    return Text(row["name"], documents, row["sampled"])

@@ -20,7 +20,8 @@ from llmbench.card import Card
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
-from llmbench.suite import LEARNT, Suite, asked_about, process_of
+from llmbench.suite import LEARNT, Suite
+from llmbench.task_specs import asked_about, process_of
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files

@@ -21,8 +21,10 @@ from llmbench.imports import load_object
 ADAPTERS = {
     "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
     "compressor": "llmbench.adapters.floors:Compressor",
+    "oracle": "llmbench.adapters.oracle:Oracle",
     "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
     "network": "llmbench.adapters.network:NetworkAdapter",
+    "seq2seq": "llmbench.adapters.seq2seq:Seq2SeqNetwork",
     "huggingface": "llmbench.adapters.huggingface:Pretrained",
 }
 TASKS = {
@@ -30,6 +32,10 @@ TASKS = {
     "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
     "conditional": "llmbench.tasks.conditional:Conditional",
     "continuation": "llmbench.tasks.continuation:Continuation",
+    "translation": "llmbench.tasks.translation:Translation",
+    "answer": "llmbench.tasks.answer:Answer",
+    "choice": "llmbench.tasks.choice:Choice",
+    "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.memory:Memory",
     "speed": "llmbench.tasks.speed:Speed",
     "batch-fit": "llmbench.tasks.batch_fit:BatchFit",

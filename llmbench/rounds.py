@@ -20,7 +20,7 @@ from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure
 from llmbench.stats import block_difference, rate_verdict
-from llmbench.suite import TaskSpec
+from llmbench.task_specs import TaskSpec
 from llmbench.watcher import Watcher
 
 TOGETHER = 2  # workers that load at the same time

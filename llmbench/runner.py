@@ -23,7 +23,7 @@ from llmbench.metrics import speed as speed_metrics
 from llmbench.plan import Plan, read_cell
 from llmbench.ranking import rank_scores
 from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
-from llmbench.suite import TaskSpec, asked_about, process_of
+from llmbench.task_specs import TaskSpec, asked_about, process_of
 from llmbench.watcher import Silent, Watcher
 
 

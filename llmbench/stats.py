@@ -2,7 +2,7 @@
 
 Sources: ratio estimator (Cochran, Sampling Techniques, 3rd ed., ch. 6); sign-flip permutation test (Fisher 1935; with
 the observed arrangement counted: Phipson & Smyth 2010); Holm 1979; sets of ranks: Mogstad, Romano, Shaikh & Wilhelm 2024, reduced to
-counting significant pairs.
+counting significant pairs; interval of a share: Wilson 1927.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
@@ -52,6 +52,18 @@ def paired_interval(a: ArrayLike, b: ArrayLike, denominators: ArrayLike, level: 
     """Interval of sum(A - B)/sum(n): the difference of two models on the same items."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return ratio_interval(a - b, denominators, level)
+
+
+def wilson_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
+    """Of the share `hits` / `n` (Wilson 1927): all shares p whose normal test at `hits` does not reject. Never outside [0, 1], and wide where all
+    or none are hits. Raises ValueError unless 0 <= hits <= n and n > 0.
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"{hits} of {n} is no share")
+    square = float(ndtri((1 + level) / 2)) ** 2
+    middle = (hits + square / 2) / (n + square)
+    half = math.sqrt(square * (hits * (n - hits) / n + square / 4)) / (n + square)
+    return Interval(hits / n, middle - half if hits else 0.0, middle + half if hits < n else 1.0, n)
 
 
 def block_interval(values: ArrayLike, level: float = LEVEL) -> Interval:

@@ -7,21 +7,18 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from llmbench import data, hub, registry, strict_yaml
-from llmbench.adapter import Window
 from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.strict_yaml import Strict
+from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
-# shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
-Process = Literal["shared", "fresh", "probes", "parked"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Split(Strict):
@@ -51,7 +48,7 @@ class HubSpec(Strict):
 
 
 class Origin(Strict):
-    """Where a text comes from: `fables`, a file, or hub:ID, a data set on the hub (or its folder; paths are relative to the suite)."""
+    """Where a text comes from: `fables`, `storyworld`, a file, or hub:ID, a data set on the hub (or its folder; paths are relative to the suite)."""
 
     source: str | None = None
     hub: HubSpec | None = None
@@ -75,89 +72,7 @@ class TextSpec(Origin):
     source: str
     split: Split | None = None
     select: dict[str, str] = {}
-    fields: dict[Literal["text", "given"], str] = Field({}, description="what these fields are called in a .jsonl file")
-
-
-class LikelihoodSpec(Strict):
-    """Bits of a text."""
-
-    task: Literal["likelihood"]
-    name: Name = "likelihood"
-    text: str = "test"
-    window: Literal["half", "rolling"] | Positive = "half"
-    pseudo_positions: Positive | None = Field(None, description="of models that see both sides: a seeded sample of so many tokens; all by default")
-
-
-class WikitextLmEvalSpec(Strict):
-    """Bits of a detokenised text over the bytes and words of the original, as lm-eval's task `wikitext` has them."""
-
-    task: Literal["wikitext-lm-eval"]
-    name: Name = "wikitext-lm-eval"
-    text: str = "test"
-
-
-class ConditionalSpec(Strict):
-    """Bits of targets given their sources: a text of pairs."""
-
-    task: Literal["conditional"]
-    name: Name = "conditional"
-    text: str = "test"
-
-
-class ContinuationSpec(Strict):
-    """What a model says after fixed prompts."""
-
-    task: Literal["continuation"]
-    name: Name = "continuation"
-    prompts: list[str] = Field(min_length=1)
-    max_bytes: Positive = 200
-    temperature: float = Field(0.8, ge=0)
-    top_k: Positive | None = None
-    top_p: float | None = Field(None, gt=0, le=1)
-
-
-class MemorySpec(Strict):
-    """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of its own."""
-
-    process: ClassVar[Process] = "fresh"
-    task: Literal["memory"]
-    name: Name = "memory"
-    text: str = "test"
-    prompt_bytes: Positive = 1024
-    answer_bytes: Positive = 256
-
-
-class SpeedSpec(Strict):
-    """How fast a model reads and writes, in blocks that are interleaved with those of the other models."""
-
-    process: ClassVar[Process] = "parked"
-    task: Literal["speed"]
-    name: Name = "speed"
-    text: str = "test"
-    prompt_bytes: Positive = 256
-    answer_bytes: Positive = Field(64, description="fed as given text, so that every model writes the same")
-    blocks: int = Field(16, ge=8, le=1000, description="short ones, and many: what a machine does to one model it then does to all")
-    block_seconds: float = Field(0.1, gt=0, le=600, description="a block repeats its work until it takes about so long")
-    batches: list[Positive] = Field([1], description="answers side by side: the best of these is measured beside 1")
-    depths: list[Positive] = Field([], description="bytes of prompts: how the time of a token grows with what stands before it")
-    energy_seconds: float | None = Field(None, ge=5, description="read the machine's energy counter over so long a time of writing")
-
-
-class BatchFitSpec(Strict):
-    """How many answers a model can make side by side within a budget of memory; every attempt in a process of its own."""
-
-    process: ClassVar[Process] = "probes"
-    task: Literal["batch-fit"]
-    name: Name = "batch-fit"
-    text: str = "test"
-    prompt_bytes: Positive = 256
-    answer_bytes: Positive = 64
-    most: Positive = Field(1024, description="the search ends here; a model that fits says so")
-
-
-TaskSpec = Annotated[
-    LikelihoodSpec | WikitextLmEvalSpec | ConditionalSpec | ContinuationSpec | MemorySpec | SpeedSpec | BatchFitSpec, Field(discriminator="task")
-]
+    fields: dict[Literal["text", "given", "choices", "gold"], str] = Field({}, description="what these fields are called in a .jsonl file")
 
 
 class NetworkChange(Strict):
@@ -229,11 +144,20 @@ class Suite:
                 continue
             self.texts[role] = text.sample(limit, seed) if role in asked and role not in LEARNT else text
         for i, task in enumerate(self.tasks):
-            pairs = self.texts.get(task.text) if isinstance(task, ConditionalSpec) else None
-            bare = next((document.id for document in pairs.documents if not document.given), None) if pairs else None
-            if bare is not None:
-                what = f"{bare!r} of the text {pairs.name!r} has no source" if pairs else ""
-                raise UsageError(what, where=self.where("tasks", i), hint="pairs stand in a .jsonl file, in the fields `given` and `text`")
+            self._check_documents(task, self.where("tasks", i))
+
+    def _check_documents(self, task: TaskSpec, where: str) -> None:
+        """UsageError where a task asks for what a document of its text does not have."""
+        text = self.texts.get(asked_about(task) or "")
+        if text is None:
+            return
+        for document in text.documents:
+            if isinstance(task, ConditionalSpec | Written) and not document.given:
+                hint = "pairs stand in a .jsonl file, in the fields `given` and `text`"
+                raise UsageError(f"{document.id!r} of the text {text.name!r} has no source", where=where, hint=hint)
+            if isinstance(task, ChoiceSpec) and not document.choices:
+                hint = "questions stand in a .jsonl file, in the fields `given`, `choices` and `gold`"
+                raise UsageError(f"{document.id!r} of the text {text.name!r} has no candidates", where=where, hint=hint)
 
     def _load(self, role: str, spec: TextSpec, given: Mapping[str, str], rows: Callable[[hub.Rows], Path]) -> Text:
         if role in given:
@@ -247,14 +171,14 @@ class Suite:
             if origin.source is None:
                 raise UsageError(f"the suite needs a text: {origin.about}", where=self.where(*at), hint=f"give it with --data {source}=PATH")
             source, chosen = origin.source, origin.hub
-        if source in data.BUILT_IN:
+        if source in data.SOURCES:
             return data.load(role, source, split, spec.select)
         if source.startswith("hub:"):
             chosen = chosen or HubSpec()
             return data.load(role, self._fetched(source, chosen, at, rows), split, spec.select, join=chosen.join == "lines")
         path = self.path.parent / source
         if not path.is_file():
-            hint = did_you_mean(source, [*data.BUILT_IN, *self.file.sources])
+            hint = did_you_mean(source, [*data.SOURCES, *self.file.sources])
             raise UsageError(f"there is no text {source!r}", where=self.where(*at, "source"), hint=hint)
         return data.load(role, path, split, spec.select, fields=spec.fields)
 
@@ -334,26 +258,11 @@ def read(spec: str) -> Suite:
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
             raise UsageError(f"two tasks are called {task.name!r}", where=suite.where("tasks", i), hint="give one another `name`")
-        text = asked_about(task)
-        if text is not None and text not in file.texts:
-            raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, "text"), hint=did_you_mean(text, file.texts))
+        for key in ("text", "shots_from" if getattr(task, "shots", 0) else ""):
+            text = getattr(task, key, None) if key else None
+            if text is not None and text not in file.texts:
+                raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, key), hint=did_you_mean(text, file.texts))
     return suite
-
-
-def process_of(task: TaskSpec) -> Process:
-    """Which process a task needs."""
-    found: Process = getattr(task, "process", "shared")
-    return found
-
-
-def asked_about(task: TaskSpec) -> str | None:
-    """The role of the text that a task asks about, if it does."""
-    return getattr(task, "text", None)
-
-
-def window_of(task: LikelihoodSpec) -> Window:
-    """The window rule of a likelihood task."""
-    return Window(task.window)
 
 
 def schema() -> dict[str, Any]:

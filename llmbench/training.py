@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,15 +40,29 @@ class Course:
     snapshots: Snapshots | None = None
 
 
+class Lessons(Protocol):
+    """What a network learns from, and what it is told. `batches`: without end, from the recipe and the seed alone. `loss`: in nats a symbol, and
+    the state that the next batch begins with.
+    """
+
+    def batches(self, recipe: Recipe, seed: int) -> Iterator[Any]: ...
+    def loss(self, batch: Any, state: State) -> tuple[Tensor, State]: ...
+
+
 def train(network: Network, documents: Sequence[NDArray[np.int64]], course: Course) -> TrainingLog:
-    """Train `network` in place on documents of ids and leave it in its best state.
+    """Train a causal network in place on documents of ids: `teach` with what follows each id."""
+    return teach(network, _Next(network, documents), course)
+
+
+def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
+    """Train `network` in place and leave it in its best state.
 
     The state kept is the best of `recipe.evaluations` evenly spaced ones. With snapshots, a training that was interrupted goes on where the last
     one was taken, and ends as it would have. Raises ModelError when the loss is no longer a number.
     """
     recipe = course.recipe
     torch.manual_seed(course.seed)
-    batches, work = _batches(network, documents, recipe, course.seed), Work(network, _optimizers(network, recipe))
+    batches, work = lessons.batches(recipe, course.seed), Work(network, _optimizers(network, recipe))
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in work.optimizers]
     log = TrainingLog(steps=recipe.steps)
     done = course.snapshots.load(work, log) if course.snapshots else 0
@@ -58,9 +73,10 @@ def train(network: Network, documents: Sequence[NDArray[np.int64]], course: Cour
     begun = kept = time.perf_counter()
     for step in range(done + 1, recipe.steps + 1):
         _set_rates(work.optimizers, rates, _schedule(step - 1, recipe))
-        loss, work.state = _step(network, next(batches), work.state, work.optimizers, recipe.clip)
+        loss, work.state = lessons.loss(next(batches), work.state)
+        _learn(network, loss, work.optimizers, recipe.clip)
         if step % 10 == 0 or step in due:
-            value = float(loss) / math.log(2)
+            value = float(loss.detach()) / math.log(2)
             if not math.isfinite(value):
                 raise ModelError(f"the training loss became {value} at step {step}", hint="lower the learning rate")
             elapsed = log.seconds + time.perf_counter() - begun
@@ -96,23 +112,37 @@ def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:
     work.network.train()
 
 
-def _step(network: Network, batch: Batch, state: State, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> tuple[Tensor, State]:
-    device = next(network.parameters()).device
-    ids, targets, begin = (None if part is None else part.to(device) for part in batch)
-    assert ids is not None
-    assert targets is not None
-    if network.carries:
-        state = _reset(state, begin)
-    rows, state = network.hidden(ids, state if network.carries else begin)
-    charged = (targets != IGNORE).flatten()
-    loss = F.cross_entropy(network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged])
+class _Next:
+    """The next id after each."""
+
+    def __init__(self, network: Network, documents: Sequence[NDArray[np.int64]]):
+        self.network, self.documents = network, documents
+
+    def batches(self, recipe: Recipe, seed: int) -> Iterator[Batch]:
+        return _batches(self.network, self.documents, recipe, seed)
+
+    def loss(self, batch: Batch, state: State) -> tuple[Tensor, State]:
+        network = self.network
+        device = next(network.parameters()).device
+        ids, targets, begin = (None if part is None else part.to(device) for part in batch)
+        assert ids is not None
+        assert targets is not None
+        if network.carries:
+            state = _reset(state, begin)
+        rows, state = network.hidden(ids, state if network.carries else begin)
+        charged = (targets != IGNORE).flatten()
+        loss = F.cross_entropy(network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged])
+        return loss, _detach(state) if network.carries else None
+
+
+def _learn(network: nn.Module, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> None:
+    """One step down."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     nn.utils.clip_grad_norm_(network.parameters(), clip)
     for optimizer in optimizers:
         optimizer.step()
-    return loss.detach(), _detach(state) if network.carries else None
 
 
 def _detach(state: State) -> State:
@@ -141,7 +171,7 @@ def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Sequ
             group["lr"] = rate * share
 
 
-def _optimizers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW for all; where the recipe asks for it, Muon (Jordan et al. 2024) for the matrices of linear and recurrent layers but the last."""
     matrices: list[nn.Parameter] = []
     if recipe.matrix_learning_rate is not None:

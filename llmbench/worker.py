@@ -29,7 +29,7 @@ from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, U
 from llmbench.events import Emit
 from llmbench.ledger import Ledger
 from llmbench.memory import Gpu, Meter
-from llmbench.suite import TaskSpec, process_of
+from llmbench.task_specs import TaskSpec, process_of
 from llmbench.tasks import Outcome
 
 PROOF_SECONDS = 30.0  # for each check that a run samples
@@ -202,7 +202,7 @@ def _guarded(materials: Materials, missing: Mapping[str, Sequence[str]]) -> Mate
 
 
 def _device(wanted: str, card: Card) -> str:
-    if card.adapter in ("uniform-bytes", "compressor", "byte-ngram"):
+    if card.adapter in ("uniform-bytes", "compressor", "byte-ngram", "oracle"):
         return "cpu"  # these use no torch device, and need not wait for torch
     import torch
 

@@ -12,7 +12,7 @@ from llmbench.batch_fit import Attempt, guessed, line, search
 from llmbench.cli import _size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.machine import oom_kills
-from llmbench.suite import BatchFitSpec
+from llmbench.task_specs import BatchFitSpec
 from llmbench.tasks.batch_fit import BatchFit
 
 MIB = 1 << 20

@@ -9,7 +9,7 @@ import pytest
 from test_speed import MS, TEXT, Clock, Typist
 
 from llmbench import energy, machine
-from llmbench.suite import SpeedSpec
+from llmbench.task_specs import SpeedSpec
 from llmbench.tasks.speed import Speed
 
 

@@ -10,7 +10,7 @@ from llmbench.adapter import Adapter, Chunk, ModelInfo, Request
 from llmbench.data import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.speed import Event, Timeline, listen, percentiles, throughput
-from llmbench.suite import SpeedSpec
+from llmbench.task_specs import SpeedSpec
 from llmbench.tasks.speed import MOST_REPEATS, Speed, _settled, prompt_read
 
 MS = 1_000_000  # ns

@@ -8,7 +8,7 @@ import pytest
 
 from llmbench import card, registry, suite
 from llmbench.errors import UsageError
-from llmbench.suite import LikelihoodSpec
+from llmbench.task_specs import LikelihoodSpec
 
 GOOD = """\
 name: mine

@@ -124,6 +124,8 @@ def _train(arguments: Mapping[str, Any], materials: Materials, partial: Path) ->
     if valid is None:
         text, valid = text.hold_out(recipe.hold_out)
     materials.progress("vocabulary", 0.0, "")
+    if vocabulary_spec.splitter == "bpe":
+        raise UsageError("this network reads characters or words", hint="vocabulary: {splitter: characters}")
     vocabulary = Vocabulary.learn((document.text for document in text.documents), vocabulary_spec.splitter, vocabulary_spec.size)
     adapter = NetworkAdapter(_build(spec, vocabulary, materials.seed), vocabulary, source=_source(spec))
     adapter.to(materials.device)

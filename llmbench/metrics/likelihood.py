@@ -18,6 +18,12 @@ METRICS = (
         "lower",
         "bits that a model that sees both sides pays for gaps / their bytes; PLL-word-l2r, never beside bits_per_byte",
     ),
+    Metric(
+        "excess_bits_per_byte",
+        "bits/byte",
+        "lower",
+        "bits of the text less those that its source needs, which are known, / its bytes; 0 is perfect",
+    ),
     Metric("byte_perplexity", "perplexity", "lower", "2^bits_per_byte"),
     Metric("word_perplexity", "perplexity", "lower", f"2^(bits/words), words counted as maximal runs of non-{WORD_COUNTER}"),
     Metric("token_perplexity", "perplexity", None, "2^(token bits/tokens); of the model's own symbols, never compared across tokenisers"),

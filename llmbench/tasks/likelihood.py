@@ -40,7 +40,13 @@ class Likelihood(Task):
         ledgers = charge(adapter, passages, self.window, progress)
         items = items_of(ledgers, passages)
         totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
-        scores = score_rows(intervals(items, totals), self.signature, WORD_COUNTER, ledgers)
+        found = intervals(items, totals)
+        truths = [document.truth for document in self.text.documents if document.truth is not None]
+        if len(truths) == len(items) == len(passages):
+            found["excess_bits_per_byte"] = ratio_interval(
+                [item.bits - truth for item, truth in zip(items, truths, strict=True)], [item.bytes for item in items]
+            )
+        scores = score_rows(found, self.signature, WORD_COUNTER, ledgers)
         return Outcome(scores, [sample_row(item) for item in items], ledgers)
 
     def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:

@@ -1,0 +1,54 @@
+"""Short answers: accuracy to the letter, and as for SQuAD (Rajpurkar et al. 2016) exact match and the overlap of words, without case, punctuation
+and articles.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+from llmbench.metrics import Metric
+from llmbench.metrics.text import Mean, Share
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised(text: str) -> list[str]:
+    """The words that count."""
+    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
+class Accuracy(Share):
+    """For answers out of a few: right or wrong to the letter, white space around them apart. Nothing said is wrong unless nothing was right."""
+
+    metric = Metric("accuracy", "share", "higher", "share of answers that are the reference to the letter, white space around them apart")
+    signature = "normalised:strip"
+
+    def _statistics(self, output: str, reference: str) -> list[float]:
+        return [float(output.strip() == reference.strip()), 1.0]
+
+
+class ExactMatch(Share):
+    """An answer of which normalising leaves nothing is right where it leaves nothing of the reference either, as in SQuAD's program."""
+
+    metric = Metric("exact_match", "share", "higher", "share of answers that are the reference, both normalised as for SQuAD")
+    signature = "normalised:squad"
+
+    def _statistics(self, output: str, reference: str) -> list[float]:
+        return [float(normalised(output) == normalised(reference)), 1.0]
+
+
+class F1(Mean):
+    """2 * words shared / (words said + words wanted), each word as often as it stands there; 0 to 1, and where either has none as exact match."""
+
+    metric = Metric("f1", "share", "higher", "mean harmonic mean of precision and recall of the answer's words, normalised as for SQuAD")
+    signature = "normalised:squad"
+
+    def _statistics(self, output: str, reference: str) -> list[float]:
+        said, wanted = normalised(output), normalised(reference)
+        if not said or not wanted:
+            return [float(said == wanted), 1.0]
+        shared = sum((Counter(said) & Counter(wanted)).values())
+        return [2 * shared / (len(said) + len(wanted)), 1.0]

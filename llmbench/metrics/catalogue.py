@@ -1,0 +1,51 @@
+"""The metrics of text by name: the one place that knows them all. A metric's library is imported when the metric is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmbench.data import Text
+from llmbench.errors import UsageError, did_you_mean
+from llmbench.metrics.answers import F1, Accuracy, ExactMatch
+from llmbench.metrics.copying import LongCopyShare, LongestCopy
+from llmbench.metrics.diversity import Distinct2, Repetition4
+from llmbench.metrics.ngram_distance import NgramDistance
+from llmbench.metrics.plugged import PREFIX, Plugged
+from llmbench.metrics.rouge import Rouge
+from llmbench.metrics.text import TextMetric
+from llmbench.metrics.translation import Bleu, Chrf, Ter
+
+OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
+    "bleu": Bleu,
+    "chrf": Chrf,
+    "ter": Ter,
+    "exact_match": ExactMatch,
+    "f1": F1,
+    "accuracy": Accuracy,
+    "rouge1": lambda: Rouge("rouge1"),
+    "rouge2": lambda: Rouge("rouge2"),
+    "rougeL": lambda: Rouge("rougeL"),
+}
+OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {"distinct_2": Distinct2, "repetition_4": Repetition4}
+BESIDE_TRAINING: dict[str, Callable[[Text], TextMetric]] = {"longest_copy_bytes": LongestCopy, "long_copy_share": LongCopyShare}
+BESIDE_HELD_OUT: dict[str, Callable[[Text], TextMetric]] = {"ngram_distance": NgramDistance}
+NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
+
+
+def named(name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None) -> TextMetric:
+    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the library `evaluate`.
+
+    `train`: the text that the model learnt from, which the metrics of copying need. `held_out`: human text that it did not, which
+    ngram_distance needs. `key`: which of its numbers a metric of `evaluate` is to give. What a metric does not need is ignored, so that
+    all that is known may be given for every name. Raises UsageError for an unknown name, and where the text that a metric needs is not given.
+    """
+    if name.startswith(PREFIX):
+        return Plugged(name.removeprefix(PREFIX), key)
+    for table, text, role in ((BESIDE_TRAINING, train, "train"), (BESIDE_HELD_OUT, held_out, "held_out")):
+        if name in table:
+            if text is None:
+                raise UsageError(f"the metric {name} compares with a text, and none is given as `{role}`", hint="it is for tasks that have one")
+            return table[name](text)
+    if name not in NAMES:
+        raise UsageError(f"no metric of text is called {name!r}", hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")))
+    return (OF_PAIRS | OF_OUTPUTS)[name]()

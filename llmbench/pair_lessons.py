@@ -1,0 +1,49 @@
+"""Lessons of a network that reads a source and writes a target: each target id, and its end, given the source and the target before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from llmbench.card import Recipe
+from llmbench.encoder_decoder_adapter import padded
+from llmbench.models.network import State
+from llmbench.models.transformer_seq2seq import TransformerSeq2Seq
+
+POOL = 50  # batches that are drawn together and sorted by length, so that rows of a batch are of like length
+SMOOTHING = 0.1  # of the targets (Szegedy et al. 2016; Vaswani et al. 2017)
+Ids = Sequence[int]
+
+
+class Pairs:
+    """`pairs`: ids of source and target, without special ones."""
+
+    def __init__(self, network: TransformerSeq2Seq, pairs: Sequence[tuple[Ids, Ids]]):
+        self.network = network
+        most = network.context - 1
+        self.pairs = [(list(source[:most]), list(target[:most])) for source, target in pairs]
+
+    def batches(self, recipe: Recipe, seed: int) -> Iterator[list[int]]:
+        """Numbers of pairs; every pair once before any comes again."""
+        rng = np.random.default_rng(seed)
+        while True:
+            order = rng.permutation(len(self.pairs))
+            for first in range(0, len(order), recipe.batch * POOL):
+                pool = sorted(order[first : first + recipe.batch * POOL], key=lambda i: len(self.pairs[i][0]) + len(self.pairs[i][1]))
+                groups = [pool[i : i + recipe.batch] for i in range(0, len(pool), recipe.batch)]
+                for number in rng.permutation(len(groups)):
+                    yield [int(i) for i in groups[number]]
+
+    def loss(self, batch: Sequence[int], state: State) -> tuple[Tensor, State]:
+        network = self.network
+        device = str(next(network.parameters()).device)
+        source, attention = padded([[*self.pairs[i][0], network.end] for i in batch], network.end, device)
+        inputs, mask = padded([[network.start, *self.pairs[i][1]] for i in batch], network.end, device)
+        targets, _ = padded([[*self.pairs[i][1], network.end] for i in batch], network.end, device)
+        rows = network.decode(inputs, *network.encode(source, attention))[0]
+        charged = mask.bool().flatten()
+        logits = network.head(rows.flatten(0, 1)[charged])
+        return F.cross_entropy(logits, targets.flatten()[charged], label_smoothing=SMOOTHING if network.training else 0.0), None

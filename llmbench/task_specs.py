@@ -1,0 +1,180 @@
+"""The settings of each task, as a suite's YAML has them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from llmbench.adapter import Window
+from llmbench.card import Positive
+from llmbench.strict_yaml import Strict
+
+# shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
+Process = Literal["shared", "fresh", "probes", "parked"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class LikelihoodSpec(Strict):
+    """Bits of a text."""
+
+    task: Literal["likelihood"]
+    name: Name = "likelihood"
+    text: str = "test"
+    window: Literal["half", "rolling"] | Positive = "half"
+    pseudo_positions: Positive | None = Field(None, description="of models that see both sides: a seeded sample of so many tokens; all by default")
+
+
+class WikitextLmEvalSpec(Strict):
+    """Bits of a detokenised text over the bytes and words of the original, as lm-eval's task `wikitext` has them."""
+
+    task: Literal["wikitext-lm-eval"]
+    name: Name = "wikitext-lm-eval"
+    text: str = "test"
+
+
+class ConditionalSpec(Strict):
+    """Bits of targets given their sources: a text of pairs."""
+
+    task: Literal["conditional"]
+    name: Name = "conditional"
+    text: str = "test"
+
+
+class ContinuationSpec(Strict):
+    """What a model says after fixed prompts."""
+
+    task: Literal["continuation"]
+    name: Name = "continuation"
+    prompts: list[str] = Field(min_length=1)
+    max_bytes: Positive = 200
+    temperature: float = Field(0.8, ge=0)
+    top_k: Positive | None = None
+    top_p: float | None = Field(None, gt=0, le=1)
+
+
+class Asked(Strict):
+    """How the documents of a text become prompts."""
+
+    text: str = "test"
+    template: str = Field("{given}", description="the prompt of a model that goes on with a text; {given} is the document's own")
+    join: str = Field("", description="between a prompt and its answer")
+    between: str = Field("\n\n", description="between two examples")
+    shots: int = Field(0, ge=0, description="examples before the question, drawn by the seed, never the one that is asked")
+    shots_from: str = Field("train", description="the text that examples come from")
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Asked:
+        if "{given}" not in self.template:
+            raise ValueError("the template has no {given}")
+        return self
+
+
+class Written(Asked):
+    """How far a model writes, and by which metrics that is judged."""
+
+    stop: list[str] = ["\n"]
+    max_bytes: Positive = 300
+    metrics: list[str] | None = Field(None, min_length=1, description="instead of the task's own; evaluate:NAME is one of Hugging Face's")
+
+
+class TranslationSpec(Written):
+    """A source in, a target out: BLEU, chrF, TER."""
+
+    task: Literal["translation"]
+    name: Name = "translation"
+
+
+class AnswerSpec(Written):
+    """A question in, a short answer out: exact match, F1."""
+
+    task: Literal["answer"]
+    name: Name = "answer"
+    max_bytes: Positive = 60
+
+
+class ChoiceSpec(Asked):
+    """Questions with candidates: accuracy of the one that needs the fewest bits."""
+
+    task: Literal["choice"]
+    name: Name = "choice"
+    join: str = " "
+
+
+class LastWordSpec(Strict):
+    """Whether a model says the last word of a text, and what it costs."""
+
+    task: Literal["last-word"]
+    name: Name = "last-word"
+    text: str = "test"
+
+
+class MemorySpec(Strict):
+    """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of its own."""
+
+    process: ClassVar[Process] = "fresh"
+    task: Literal["memory"]
+    name: Name = "memory"
+    text: str = "test"
+    prompt_bytes: Positive = 1024
+    answer_bytes: Positive = 256
+
+
+class SpeedSpec(Strict):
+    """How fast a model reads and writes, in blocks that are interleaved with those of the other models."""
+
+    process: ClassVar[Process] = "parked"
+    task: Literal["speed"]
+    name: Name = "speed"
+    text: str = "test"
+    prompt_bytes: Positive = 256
+    answer_bytes: Positive = Field(64, description="fed as given text, so that every model writes the same")
+    blocks: int = Field(16, ge=8, le=1000, description="short ones, and many: what a machine does to one model it then does to all")
+    block_seconds: float = Field(0.1, gt=0, le=600, description="a block repeats its work until it takes about so long")
+    batches: list[Positive] = Field([1], description="answers side by side: the best of these is measured beside 1")
+    depths: list[Positive] = Field([], description="bytes of prompts: how the time of a token grows with what stands before it")
+    energy_seconds: float | None = Field(None, ge=5, description="read the machine's energy counter over so long a time of writing")
+
+
+class BatchFitSpec(Strict):
+    """How many answers a model can make side by side within a budget of memory; every attempt in a process of its own."""
+
+    process: ClassVar[Process] = "probes"
+    task: Literal["batch-fit"]
+    name: Name = "batch-fit"
+    text: str = "test"
+    prompt_bytes: Positive = 256
+    answer_bytes: Positive = 64
+    most: Positive = Field(1024, description="the search ends here; a model that fits says so")
+
+
+TaskSpec = Annotated[
+    LikelihoodSpec
+    | WikitextLmEvalSpec
+    | ConditionalSpec
+    | ContinuationSpec
+    | TranslationSpec
+    | AnswerSpec
+    | ChoiceSpec
+    | LastWordSpec
+    | MemorySpec
+    | SpeedSpec
+    | BatchFitSpec,
+    Field(discriminator="task"),
+]
+
+
+def process_of(task: TaskSpec) -> Process:
+    """Which process a task needs."""
+    found: Process = getattr(task, "process", "shared")
+    return found
+
+
+def asked_about(task: TaskSpec) -> str | None:
+    """The role of the text that a task asks about, if it does."""
+    return getattr(task, "text", None)
+
+
+def window_of(task: LikelihoodSpec) -> Window:
+    """The window rule of a likelihood task."""
+    return Window(task.window)

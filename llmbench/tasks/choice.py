@@ -1,0 +1,73 @@
+"""Questions with candidates: the one that a model needs the fewest bits for is its choice, by all its bits and by bits per byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from llmbench.adapter import Adapter, Passage, Progress, Window
+from llmbench.data import Document, Text
+from llmbench.errors import UsageError
+from llmbench.ledger import Ledger
+from llmbench.metrics.catalogue import named
+from llmbench.tasks import Outcome, Task
+from llmbench.tasks.asking import Asking
+from llmbench.tasks.likelihood import charge
+
+
+class Choice(Task):
+    """Each candidate is charged after the prompt, which is free. Of equal ones the first is the choice, and they are counted."""
+
+    protocol = "choice/1"
+
+    def __init__(self, text: Text, asking: Asking):
+        self.text, self.asking = text, asking
+        bare = next((document.id for document in text.documents if len(document.choices) < 2), None)
+        if bare is not None:
+            raise UsageError(f"{bare!r} of the text {text.name!r} has no candidates", hint="they stand in the fields `choices` and `gold`")
+
+    @classmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Choice:
+        return cls(texts[spec.text], Asking.from_spec(spec, texts, int(options.get("seed", 0))))
+
+    @property
+    def signature(self) -> str:
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};{self.asking.signature};limit={self.text.sampled}"
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        documents = self.text.documents
+        ledgers = charge(adapter, self._passages(adapter), Window("half"), progress)
+        edges = [0]
+        for document in documents:
+            edges.append(edges[-1] + len(document.choices))
+        samples = [_sample(document, ledgers[a:b]) for document, (a, b) in zip(documents, pairwise(edges), strict=True)]
+        accuracy, scores = named("accuracy"), []
+        for how in ("none", "byte"):
+            found = accuracy.value([sample["statistics"]["accuracy" if how == "none" else "accuracy:byte"] for sample in samples])
+            assert found is not None
+            row = accuracy.metric.row(found.value, found.n, f"{self.signature};norm={how}", found.low, found.high)
+            tied = sum(sample["tied"] for sample in samples)
+            scores.append({**row, "norm": how, "tied": tied, "chance": sum(1 / len(d.choices) for d in documents) / len(documents)})
+        return Outcome(scores, samples)
+
+    def _passages(self, adapter: Adapter) -> list[Passage]:
+        return [
+            Passage(self.asking.join + choice, given=self.asking.for_model(adapter, document), id=f"{document.id} {number}")
+            for document in self.text.documents
+            for number, choice in enumerate(document.choices)
+        ]
+
+
+def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
+    """A question's line: what each candidate costs, which was chosen, which is right."""
+    bits = [ledger.total() for ledger in ledgers]
+    rates = [value / max(1, ledger.bytes) for value, ledger in zip(bits, ledgers, strict=True)]
+    gold = document.choices.index(document.text)
+    chosen, by_rate = (values.index(min(values)) for values in (bits, rates))
+    statistics = {"accuracy": [float(chosen == gold), 1.0], "accuracy:byte": [float(by_rate == gold), 1.0]}
+    facts = {"bits": bits, "chosen": chosen, "gold": gold, "tied": bits.count(min(bits)) > 1}
+    return {
+        **{"id": document.id, "bytes": sum(ledger.bytes for ledger in ledgers), "input": document.given},
+        **{"output": document.choices[chosen], "reference": document.text, "statistics": statistics, **facts},
+    }

@@ -1,0 +1,80 @@
+"""The last word of a text, which only who has followed it can know (Paperno et al. 2016, LAMBADA): whether a model says it, and what it costs."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from llmbench.adapter import Adapter, Passage, Progress, Request, Window
+from llmbench.data import Document, Text
+from llmbench.errors import UsageError
+from llmbench.ledger import two_to
+from llmbench.metrics import Metric
+from llmbench.metrics.catalogue import named
+from llmbench.stats import ratio_interval
+from llmbench.tasks import Outcome, Task
+from llmbench.tasks.likelihood import charge
+from llmbench.tasks.writing import written
+
+ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
+PERPLEXITY = Metric("word_perplexity", "perplexity", "lower", "2^(bits of the last words / their number)")
+
+
+class LastWord(Task):
+    """A document is everything before its last word, and that word with the space before it. Said is what a greedy model goes on with, up to
+    the next space; punctuation around it does not count.
+    """
+
+    protocol = "last-word/1"
+
+    def __init__(self, text: Text):
+        self.text = text
+        for document in text.documents:
+            if not parted(document)[0]:
+                raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
+
+    @classmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> LastWord:
+        return cls(texts[spec.text])
+
+    @property
+    def signature(self) -> str:
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        pairs = [parted(document) for document in self.text.documents]
+        passages = [Passage(word, given=before, id=document.id) for document, (before, word) in zip(self.text.documents, pairs, strict=True)]
+        ledgers = charge(adapter, passages, Window("half"), progress)
+        said = written(adapter, [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs], progress)
+        samples: list[dict[str, Any]] = []
+        for document, (before, word), ledger, text in zip(self.text.documents, pairs, ledgers, said, strict=True):
+            right = float(bare(text) == bare(word))
+            numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
+            row = {"id": document.id, "bytes": ledger.bytes, "input": before, "output": text, "reference": word}
+            samples.append({**row, "statistics": numbers})
+        accuracy = named("accuracy")
+        found = accuracy.value([sample["statistics"]["accuracy"] for sample in samples])
+        assert found is not None
+        bits = ratio_interval([ledger.total() for ledger in ledgers], [1] * len(ledgers))
+        low, high = (None if end is None else two_to(end) for end in (bits.low, bits.high))
+        rows = [
+            accuracy.metric.row(found.value, found.n, self.signature, found.low, found.high),
+            PERPLEXITY.row(two_to(bits.value), bits.n, self.signature, low, high),
+        ]
+        return Outcome(rows, samples)
+
+
+def parted(document: Document) -> tuple[str, str]:
+    """(everything before the last word, the last word with the white space before it)."""
+    whole = document.text.rstrip()
+    word = whole.split()[-1] if whole.split() else ""
+    before = whole[: len(whole) - len(word)]
+    kept = before.rstrip()
+    return kept, whole[len(kept) :]
+
+
+def bare(text: str) -> str:
+    """The first word, without punctuation around it."""
+    words = text.split()
+    return words[0].strip(string.punctuation + "«»“”‘’") if words else ""

@@ -1,0 +1,71 @@
+"""Tasks in which a model writes, and what it wrote is held against a reference: translation, and answers to questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from llmbench.adapter import Adapter, Progress, Request
+from llmbench.data import Text
+from llmbench.errors import Unsupported
+from llmbench.metrics.catalogue import named
+from llmbench.tasks import Outcome, Task
+from llmbench.tasks.asking import Asking
+
+SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
+
+
+class Writing(Task):
+    """Each document is a pair: `given` is asked, `text` is the reference. Greedy, and up to a stop."""
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    def __init__(self, text: Text, asking: Asking, stop: Sequence[str], max_bytes: int, metrics: Sequence[str] | None = None):
+        self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
+        self.scorers = [named(name) for name in metrics or self.metrics]
+
+    @classmethod
+    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Writing:
+        asking = Asking.from_spec(spec, texts, int(options.get("seed", 0)))
+        return cls(texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics)
+
+    @property
+    def signature(self) -> str:
+        ends = f"stop={list(self.stop)!r};max_bytes={self.max_bytes}"
+        return f"text={self.text.sha256[:16]};protocol={self.protocol};{self.asking.signature};{ends};limit={self.text.sampled}"
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        said = written(adapter, self._requests(adapter), progress)
+        outputs = [text.strip() for text in said]
+        samples: list[dict[str, Any]] = []
+        for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
+            numbers = {scorer.metric.name: scorer.statistics(output, document.text) for scorer in self.scorers}
+            row = {"id": document.id, "bytes": len(raw.encode(errors="replace")), "input": document.given}
+            samples.append({**row, "output": output, "reference": document.text, "statistics": numbers})
+        empty = sum(not output for output in outputs)
+        broken = sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs)
+        scores = []
+        for scorer in self.scorers:
+            found = scorer.value([sample["statistics"][scorer.metric.name] for sample in samples])
+            if found is not None:
+                row = scorer.metric.row(found.value, found.n, f"{self.signature};{scorer.signature}", found.low, found.high)
+                scores.append({**row, "empty": empty, "broken": broken})
+        return Outcome(scores, samples)
+
+    def _requests(self, adapter: Adapter) -> list[Request]:
+        prompts = [self.asking.for_model(adapter, document) for document in self.text.documents]
+        return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
+
+
+def written(adapter: Adapter, requests: Sequence[Request], progress: Progress) -> list[str]:
+    """What a model says to each request, in order."""
+    said = [""] * len(requests)
+    for first in range(0, len(requests), SIDE_BY_SIDE):
+        some = requests[first : first + SIDE_BY_SIDE]
+        for chunk in adapter.generate(some):
+            said[first + chunk.row] += chunk.text
+        done = first + len(some)
+        progress("writing", done / len(requests), f"{done} of {len(requests)}")
+    if not requests:
+        raise Unsupported("there is nothing to write")
+    return said
