@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmbench.byte_spans import byte_alphabet
 from llmbench.vocabulary import Tokens
@@ -42,6 +43,10 @@ class Bpe:
         ids = np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
         end = np.cumsum(self._sizes[ids]) if len(ids) else ids
         return Tokens(ids, end - self._sizes[ids] if len(ids) else ids, end, np.zeros(len(ids)), loss="")
+
+    def words(self, text: str) -> NDArray[np.int64]:
+        """For each id of `encode(text)` the number of the word that it is a part of."""
+        return np.array([0 if word is None else word for word in self._tokenizer.encode(text).word_ids], dtype=np.int64)
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """Bytes; ids beyond the vocabulary, as start and end symbols have, stand for none."""

@@ -19,6 +19,8 @@ STAGES = {
     6: "Stage 6: fine-tuned",
     None: "Models of one's own",
 }
+ROUGES = ("rouge1", "rouge2", "rougeL")
+SHARES = ("accuracy", "accuracy:byte", "exact_match", "f1", *ROUGES)
 NAME_CHARACTERS = 255  # a model's name is a folder's name: none that is real is cut
 
 
@@ -57,6 +59,14 @@ COLUMNS = [
         "pseudo-bits/byte",
         "bits for gaps whose surroundings are shown / their bytes: for models that see both sides, and no others",
     ),
+    Column("accuracy", "accuracy", "share of the questions that were answered rightly, with Wilson's 95 % interval; more is better"),
+    Column("accuracy:byte", "by bits/byte", "the same, where the choice is what needs the fewest bits a byte"),
+    Column("exact_match", "exact match", "share of answers that are the reference, without case, punctuation and articles; more is better"),
+    Column("f1", "F1", "mean overlap of the words of answer and reference; more is better"),
+    Column("bleu", "BLEU", "n-gram precision against the reference, sacrebleu's, 0 to 100; more is better"),
+    Column("chrf", "chrF", "F-score of character n-grams, sacrebleu's, 0 to 100; more is better"),
+    Column("ter", "TER", "edits to make the output the reference, in percent of its words, sacrebleu's; less is better"),
+    *(Column(name, name.upper(), f"{name}: F-measure against the reference, rouge-score's; more is better") for name in ROUGES),
     Column("byte_perplexity", "byte ppl", "2^(bits/byte)"),
     Column("word_perplexity", "word ppl", "2^(bits/words)"),
     Column("token_perplexity", "token ppl", "perplexity of the model's own symbols: not comparable between rows"),
@@ -119,6 +129,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
     }
     for name in ("byte_perplexity", "word_perplexity", "token_perplexity"):
         found[name] = _plain(scores.get(name))
+    found |= {name: _percent(scores.get(name)) for name in SHARES} | {name: _points(scores.get(name)) for name in ("bleu", "chrf", "ter")}
     for name in ("joules_per_megabyte", "price_per_million_tokens"):
         found[name] = _plain(scores.get(name) or scores.get(f"{name}@best"))
     for name in ("spelling_share", "unknown_share"):
@@ -151,6 +162,26 @@ def _bytes(score: Score | None) -> Cell:
 
 def _share(score: Score | None) -> Cell:
     return Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
+
+
+def _percent(score: Score | None) -> Cell:
+    """A share with its interval, in percent."""
+    if score is None:
+        return Cell("-")
+    if score.low is None or score.high is None:
+        return Cell(f"{float(score.value):.1%}", float(score.value))
+    text = f"{100 * float(score.value):.1f} % [{100 * float(score.low):.1f}, {100 * float(score.high):.1f}]"
+    return Cell(text, float(score.value), float(score.low), float(score.high))
+
+
+def _points(score: Score | None) -> Cell:
+    """A score from 0 to 100 with its interval."""
+    if score is None:
+        return Cell("-")
+    if score.low is None or score.high is None:
+        return Cell(f"{float(score.value):.1f}", float(score.value))
+    text = f"{float(score.value):.1f} [{float(score.low):.1f}, {float(score.high):.1f}]"
+    return Cell(text, float(score.value), float(score.low), float(score.high))
 
 
 def _rate(score: Score | None) -> Cell:

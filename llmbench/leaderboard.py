@@ -11,7 +11,7 @@ from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
-from llmbench.record import BITS, HEADLINES, SPEED, Failure, ModelRow, Record, Score, key_of
+from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, ModelRow, Record, Score, key_of
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
@@ -156,7 +156,7 @@ def _table(record: Record, task: str, metric: str) -> Table:
 
 
 def _order(value: float | None, metric: str) -> float:
-    return math.inf if value is None else -value if metric == SPEED else value
+    return math.inf if value is None else -value if metric in (*QUALITY, SPEED) else value
 
 
 def _points(record: Record) -> list[Point]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.record import SPEED, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import QUALITY, SPEED, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
 
@@ -38,6 +38,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """The sentences under the table of these scores."""
     if headline[0].metric == SPEED:
         return _speed_notes(record, task, headline)
+    if headline[0].metric in QUALITY:
+        return _quality_notes(record, task, headline)
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
@@ -67,6 +69,23 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
     if headline:
         said.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
+    return said
+
+
+def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
+    """What is to be known about a table of answers: what chance would give, what was empty or broken, and that nobody is ranked."""
+    said = []
+    chance = getattr(headline[0], "chance", None)
+    if isinstance(chance, float):
+        said.append(f"Chance alone would give {chance:.1%}.")
+        near = [s.model for s in headline if s.low is not None and s.high is not None and float(s.low) <= chance <= float(s.high)]
+        if near:
+            said.append(f"Not told apart from chance: {_join(near)}.")
+    for key, words in (("empty", "empty"), ("broken", "of broken bytes"), ("tied", "tied, and the first of the equal ones was taken")):
+        counts = [f"{s.model} {n}" for s in headline if isinstance(n := getattr(s, key, 0), int) and n > 0]
+        if counts:
+            said.append(f"Answers that were {words}: {_join(counts)}.")
+    said.append(f"Intervals: 95 % over {headline[0].n} items. Models are not ranked here.")
     return said
 
 

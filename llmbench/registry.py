@@ -24,6 +24,7 @@ ADAPTERS = {
     "oracle": "llmbench.adapters.oracle:Oracle",
     "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
     "network": "llmbench.adapters.network:NetworkAdapter",
+    "encoder": "llmbench.adapters.encoder:EncoderNetwork",
     "seq2seq": "llmbench.adapters.seq2seq:Seq2SeqNetwork",
     "huggingface": "llmbench.adapters.huggingface:Pretrained",
 }

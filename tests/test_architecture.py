@@ -35,9 +35,10 @@ bpe
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
 checks
 checks.charges checks.prediction checks.windows checks.speaking checks.identity checks.decoding
-models.char_ffn models.word_ffn models.recurrent models.transformer_decoder models.transformer_seq2seq finetuning
-pair_lessons
-adapters.floors adapters.ngram adapters.oracle adapters.network adapters.seq2seq adapters.huggingface
+models.char_ffn models.word_ffn models.recurrent models.transformer_decoder models.attention finetuning kept_networks
+models.transformer_seq2seq models.transformer_encoder
+pair_lessons gap_lessons
+adapters.floors adapters.ngram adapters.oracle adapters.network adapters.encoder adapters.seq2seq adapters.huggingface
 tasks.likelihood tasks.continuation tasks.memory tasks.speed tasks.batch_fit tasks.asking
 tasks.writing tasks.choice
 tasks.translation tasks.answer tasks.last_word
@@ -68,6 +69,9 @@ WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
         "limits",
         "dissection",
         "pair_lessons",
+        "gap_lessons",
+        "kept_networks",
+        "adapters.encoder",
         "adapters.seq2seq",
         "training",
         "muon",

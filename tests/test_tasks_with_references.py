@@ -201,6 +201,9 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
     assert uniform["value"] == pytest.approx(1 / 3)  # the shortest candidate, always
     assert 0 < uniform["low"] < uniform["value"] < uniform["high"] < 1
     assert math.isclose(uniform["chance"], 1 / 3)
+    board = (place / "out/leaderboard.md").read_text()
+    for words in ("Chance alone would give 33.3%", "Not told apart from chance", "BLEU", "exact match", "accuracy"):
+        assert words in board
 
 
 @pytest.mark.parametrize(

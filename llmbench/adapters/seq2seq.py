@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmbench.adapter import Materials, ModelInfo, Passage
 from llmbench.bpe import Bpe
 from llmbench.card import NetworkSpec, VocabularySpec
-from llmbench.checkpoints import checkpoint_folder, placed
+from llmbench.checkpoints import checkpoint_folder
 from llmbench.data import Text
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.errors import UsageError
 from llmbench.imports import load_object, source_files
+from llmbench.kept_networks import keep, kept
 from llmbench.ledger import END
 from llmbench.models.transformer_seq2seq import TransformerSeq2Seq
 from llmbench.pair_lessons import Pairs
@@ -31,7 +28,7 @@ from llmbench.token_adapter import fingerprint
 from llmbench.training import Course, teach
 from llmbench.vocabulary import Tokens
 
-SOURCES = ("bpe.py", "pair_lessons.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py")
+SOURCES = ("bpe.py", "pair_lessons.py", "models/attention.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py")
 SIZE = 4096  # ids of the BPE, where the card says nothing
 
 
@@ -55,7 +52,7 @@ class Seq2SeqNetwork(EncoderDecoderAdapter):
         if adapter is None:
             adapter = _train(spec, vocabulary, recipe, materials, folder.with_suffix(".partial"))
             with suppress(OSError):  # a full or read-only disk costs the cache, not the training
-                _save(adapter, folder)
+                keep(folder, adapter.network, {"bpe": adapter.bpe.to_json(), "training": adapter.training})
         return adapter
 
     @property
@@ -151,29 +148,13 @@ def _source(spec: NetworkSpec) -> bytes:
     return b"".join(file.read_bytes() for file in source_files(spec.cls)) + Path(__file__).read_bytes()
 
 
-def _save(adapter: Seq2SeqNetwork, folder: Path) -> None:
-    with placed(folder) as beside:
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in adapter.network.state_dict().items()}, beside / "model.safetensors"
-        )
-        facts = {
-            "bpe": adapter.bpe.to_json(),
-            "training": adapter.training,
-            "weights_sha256": hashlib.sha256((beside / "model.safetensors").read_bytes()).hexdigest(),
-        }
-        (beside / "config.json").write_text(json.dumps(facts), encoding="utf-8")
-
-
 def _load(folder: Path, spec: NetworkSpec) -> Seq2SeqNetwork | None:
-    """The checkpoint in `folder`; None where there is none, or where it is damaged."""
-    try:
-        facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = folder / "model.safetensors"
-        if hashlib.sha256(weights.read_bytes()).hexdigest() != facts["weights_sha256"]:
-            return None
-        bpe = Bpe(facts["bpe"])
-        network = _build(spec, bpe.symbols, seed=0)
-        network.load_state_dict(load_file(weights))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError):
+    """The model in `folder`; None where there is none, or where it is damaged."""
+    found = kept(folder)
+    if found is None:
         return None
+    facts, weights = found
+    bpe = Bpe(facts["bpe"])
+    network = _build(spec, bpe.symbols, seed=0)
+    network.load_state_dict(weights)
     return Seq2SeqNetwork(network, bpe, facts["training"], _source(spec))

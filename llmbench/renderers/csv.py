@@ -11,6 +11,7 @@ from llmbench.record import BITS, SPEED
 METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *BITS[1:])
 FORMULA = tuple("=+-@＝＋－＠")
 PLAIN = (
+    *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter"),
     *("parameters", "training_seconds", SPEED, "time_to_first_token", "limit_share:decode", "max_batch"),
     *("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap"),
 )

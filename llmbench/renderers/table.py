@@ -14,6 +14,7 @@ from llmbench.columns import stage_title
 from llmbench.leaderboard import Board, Table
 
 SHOWN = (
+    *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"),
     *("rank", "model", "bits_per_byte", "excess_bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
     *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "decode_bytes_per_second"),
     *("prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency", "decode_bytes_per_second@best", "limit_share:decode", "cache"),
