@@ -1,6 +1,6 @@
 """What the harness costs, as ratios measured in one run. Left out of the ordinary tests:
 
-pytest tests/benchmarks --benchmark-only -m "slow or not slow"
+pytest tests/benchmarks --benchmark-only -n 0 -m "slow or not slow"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether the measured rate of a checkpoint is the one that a user's own loop has, in another process, at the same time.
 
-pytest tests/benchmarks/test_speed_agrees.py --benchmark-only -m "slow or not slow" -s
+pytest tests/benchmarks/test_speed_agrees.py --benchmark-only -n 0 -m "slow or not slow" -s
 """
 
 from __future__ import annotations
