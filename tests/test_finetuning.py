@@ -116,7 +116,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
     recipe = RECIPE.model_copy(update={"matrix_learning_rate": muon})
     stage = Stage("small", NEW.checkpoint.model_copy(update={"new": NewCheckpoint(vocabulary=300, config={**SHAPE, "resid_pdrop": 0.3})}), recipe)
     whole, facts = finetuning.obtain([stage], Materials(train=TRAIN, cache=tmp_path / "whole"))
-    real, steps = training._step, []
+    real, steps = training._learn, []
 
     def step(*arguments):
         if len(steps) == 9:
@@ -125,12 +125,12 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_step", step)
+        patch.setattr(training, "_learn", step)
         with pytest.raises(Interrupted):
             obtain(tmp_path, stage)
     assert list((tmp_path / "cache" / "checkpoints").glob("*.partial"))
     steps = [1] * 20  # count the rest from here
-    monkeypatch.setattr(training, "_step", lambda *arguments: steps.append(1) or real(*arguments))
+    monkeypatch.setattr(training, "_learn", lambda *arguments: steps.append(1) or real(*arguments))
     again, resumed = obtain(tmp_path, stage)
     assert len(steps) == 20 + 12 - 8  # the last snapshot was taken after the eighth step
     assert resumed["curve"] == facts["curve"]
