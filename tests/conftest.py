@@ -10,6 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models of tests are tiny: t
 import pytest  # torch reads that when it is loaded
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+LONG = ("test_runner", "test_resume", "test_package", "test_checkpoint_runs", "test_rounds", "test_memory", "test_docs", "test_lm_eval_bridge")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that two workers end at about the same time."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(autouse=True)

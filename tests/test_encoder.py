@@ -149,6 +149,7 @@ models:
 """
 
 
+@pytest.mark.slow
 def test_a_run_gives_it_pseudo_bits_in_a_table_of_their_own(tmp_path):
     place = folder(tmp_path)
     (place / "gaps.yaml").write_text(SUITE)

@@ -200,6 +200,7 @@ models: [storyworld-oracle, byte-ngram]
 """
 
 
+@pytest.mark.slow
 def test_a_suite_trains_it_on_pairs_and_scores_what_it_writes(tmp_path):
     place = folder(tmp_path)
     (place / "pairs.yaml").write_text(SUITE)
