@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import events, machine, memory, registry, worker
+from llmbench import events, machine, memory, worker
 from llmbench.errors import is_out_of_memory
 from llmbench.events import Emit
 
@@ -29,16 +29,13 @@ def main() -> None:
 def work(job: Mapping[str, Any], emit: Emit) -> None:
     """Load, limit, make the answers, report the peak."""
     machine.keep_freed_memory()
-    card, (spec,), texts = worker.read_job(job)
     batch, budget = int(job["batch"]), int(job["budget"])
     found: dict[str, Any] = {"event": "probe", "batch": batch, "peak": None, "rate": None, "refused": ""}
     try:
-        adapter = worker.load(card, texts, job["options"], events.progress(emit), job["missing"])
-        info, row = worker.described(adapter, card)
-        if job["known"].get(spec.name) == info.fingerprint:
-            emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+        seen = worker.opened(job, emit)
+        if seen is None:
             return
-        task = registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+        adapter, info, row, task = seen
         gpu = memory.Gpu(info.device) if info.device.startswith("cuda") else None
         source = memory.source()
         source.begin()
@@ -54,7 +51,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             found["refused"] = " ".join(str(error).split())[:300] or type(error).__name__
         emit({**found, "model": row})
     except BaseException as error:
-        emit(worker.failure(spec.name, error))
+        emit(worker.failure(job["tasks"][0]["name"], error))
 
 
 def limit(device: str, budget: int) -> None:

@@ -15,7 +15,18 @@ from llmbench.record import Certificate
 LEVELS = ("A1", "A2", "A3")
 SOURCES = (
     *("scoring.py", "generation.py", "token_adapter.py", "encoder_decoder_adapter.py", "masked_adapter.py", "causal_blocks.py", "body_and_head.py"),
-    *("loading.py", "byte_spans.py", "vocabulary.py", "spelling.py", "witten_bell.py", "coding.py", "checks", "adapters"),
+    *(
+        "loading.py",
+        "byte_spans.py",
+        "vocabulary.py",
+        "spelling.py",
+        "witten_bell.py",
+        "coding.py",
+        "bpe.py",
+        "trained_networks.py",
+        "checks",
+        "adapters",
+    ),
 )
 WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
 

@@ -21,7 +21,7 @@ from llmbench.imports import source_files
 # What, besides recipe and data, decides the weights.
 TRAINER_SOURCES = (
     *("training.py", "muon.py", "snapshots.py", "scoring.py", "causal_blocks.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
-    *("models/network.py", "adapters/network.py"),
+    *("models/network.py", "trained_networks.py"),
 )
 
 
@@ -39,9 +39,20 @@ FINETUNING_SOURCES = (
 )
 
 
-def checkpoint_folder(
-    network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials, more_sources: Sequence[str] = ()
-) -> Path:
+_PAIRED = ("bpe.py", "models/attention.py")
+ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
+    "network": ("adapters/network.py",),
+    "encoder": (*_PAIRED, "gap_lessons.py", "masked_adapter.py", "adapters/encoder.py"),
+    "seq2seq": (*_PAIRED, "pair_lessons.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py"),
+}
+
+
+def usual_vocabulary(adapter: str) -> VocabularySpec:
+    """What a network of this adapter reads, where its card does not say."""
+    return VocabularySpec() if adapter == "network" else VocabularySpec(splitter="bpe")
+
+
+def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials, adapter: str = "network") -> Path:
     """Where the checkpoint of a trained network is kept: named by a hash of everything that decides its weights on one machine."""
     assert materials.train is not None
     package, valid = Path(__file__).parent, materials.valid
@@ -57,7 +68,7 @@ def checkpoint_folder(
         machine.version("torch"),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for file in (*(package / name for name in (*TRAINER_SOURCES, *more_sources)), *source_files(network.cls)):
+    for file in (*(package / name for name in (*TRAINER_SOURCES, *ADAPTER_SOURCES.get(adapter, ()))), *source_files(network.cls)):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return materials.cache / "networks" / digest.hexdigest()[:32]
 

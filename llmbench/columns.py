@@ -129,7 +129,9 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
     }
     for name in ("byte_perplexity", "word_perplexity", "token_perplexity"):
         found[name] = _plain(scores.get(name))
-    found |= {name: _percent(scores.get(name)) for name in SHARES} | {name: _points(scores.get(name)) for name in ("bleu", "chrf", "ter")}
+    found |= {name: _bracketed(scores.get(name), 100, " %") for name in SHARES} | {
+        name: _bracketed(scores.get(name)) for name in ("bleu", "chrf", "ter")
+    }
     for name in ("joules_per_megabyte", "price_per_million_tokens"):
         found[name] = _plain(scores.get(name) or scores.get(f"{name}@best"))
     for name in ("spelling_share", "unknown_share"):
@@ -164,24 +166,15 @@ def _share(score: Score | None) -> Cell:
     return Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
 
 
-def _percent(score: Score | None) -> Cell:
-    """A share with its interval, in percent."""
+def _bracketed(score: Score | None, scale: float = 1.0, unit: str = "") -> Cell:
+    """A value with its interval in brackets, which need not lie evenly around it."""
     if score is None:
         return Cell("-")
+    text = f"{scale * float(score.value):.1f}{unit}"
     if score.low is None or score.high is None:
-        return Cell(f"{float(score.value):.1%}", float(score.value))
-    text = f"{100 * float(score.value):.1f} % [{100 * float(score.low):.1f}, {100 * float(score.high):.1f}]"
-    return Cell(text, float(score.value), float(score.low), float(score.high))
-
-
-def _points(score: Score | None) -> Cell:
-    """A score from 0 to 100 with its interval."""
-    if score is None:
-        return Cell("-")
-    if score.low is None or score.high is None:
-        return Cell(f"{float(score.value):.1f}", float(score.value))
-    text = f"{float(score.value):.1f} [{float(score.low):.1f}, {float(score.high):.1f}]"
-    return Cell(text, float(score.value), float(score.low), float(score.high))
+        return Cell(text, float(score.value))
+    low, high = float(score.low), float(score.high)
+    return Cell(f"{text} [{scale * low:.1f}, {scale * high:.1f}]", float(score.value), low, high)
 
 
 def _rate(score: Score | None) -> Cell:

@@ -83,11 +83,12 @@ class Text:
         return Text(self.name, self.documents[:first]), Text(self.name, self.documents[first:])
 
 
-def passage(text: Text, seed: int, *sizes: int) -> tuple[str, ...]:
-    """Pieces of so many bytes that follow one another in a text, from the beginning of a document that the seed draws; after the last document
-    comes the first. Borders move to those of characters. A text that is too short gives shorter pieces, the last ones empty.
+def passage(text: Text, seed: int | None, *sizes: int) -> tuple[str, ...]:
+    """Pieces of so many bytes that follow one another in a text, from the beginning of a document that the seed draws (of the first, without a
+    seed); after the last document comes the first. Borders move to those of characters. A text that is too short gives shorter pieces, the last
+    ones empty.
     """
-    first = random.Random(seed).randrange(len(text.documents))
+    first = 0 if seed is None else random.Random(seed).randrange(len(text.documents))
     documents = [document.text for document in (*text.documents[first:], *text.documents[:first])]
     raw, found, at = "\n\n".join(documents).encode(), [], 0
     for size in sizes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmbench import registry
 from llmbench.adapter import Materials, default_cache
-from llmbench.card import Card, VocabularySpec
-from llmbench.checkpoints import checkpoint_folder, trained_folder
+from llmbench.card import Card
+from llmbench.checkpoints import trained_folder
 from llmbench.plan import Plan
 from llmbench.task_specs import asked_about, process_of
 
@@ -62,8 +62,7 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
         cache=made.options.cache or default_cache(),
     )
     if card.network is not None:
-        folder = checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials)
-        return ("trained", 0.0) if folder.is_dir() else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
+        return ("trained", 0.0) if registry.kept_in(card, materials).is_dir() else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
     stages, steps = registry.lineage(card), 0
     for count in range(len(stages), 0, -1):  # from the last: a stage that is there needs none before it
         recipe = stages[count - 1].recipe

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench import ceilings, events, machine, registry, worker
+from llmbench import ceilings, events, machine, worker
 from llmbench.adapter import Adapter
 from llmbench.events import Emit
 
@@ -40,20 +40,17 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
     """One model and one task, until it is told to finish. A failure is an event, and the end."""
     started = time.perf_counter()
     machine.keep_freed_memory()
-    card, (spec,), texts = worker.read_job(job)
-    report = events.progress(emit)
+    name = job["tasks"][0]["name"]
     try:
-        adapter = worker.load(card, texts, job["options"], report, job["missing"])
-        info, row = worker.described(adapter, card)
-        if job["known"].get(spec.name) == info.fingerprint:
-            emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+        found = worker.opened(job, emit)
+        if found is None:
             return
-        task = registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+        adapter, info, row, task = found
         known = ceilings.read(Path(job["ceilings"]))
         task.ceilings = known if known is not None and info.device.startswith(known.device) else None
         emit({"event": "loaded", "held": held(info.device)})
         next(lines)  # others may be loading: nothing is timed before the parent says that they are not
-        facts = task.prepare(adapter, report, job.get("facts"))
+        facts = task.prepare(adapter, events.progress(emit), job.get("facts"))
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()
@@ -63,14 +60,14 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         for line in lines:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
-                cell = {"key": job["keys"][spec.name], "question": job["question"], "machine": job["machine"], "task": spec.name, "model": row}
+                cell = {"key": job["keys"][name], "question": job["question"], "machine": job["machine"], "task": name, "model": row}
                 worker.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
-                emit({"event": "cell", "task": spec.name, "outcome": "done"})
+                emit({"event": "cell", "task": name, "outcome": "done"})
                 break
             emit({"event": "block", **one_block(adapter, task, facts, sentinel)})
             sentinel.slept = time.process_time()
     except BaseException as error:
-        emit(worker.failure(spec.name, error))
+        emit(worker.failure(name, error))
 
 
 def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from llmbench import hub, machine, pretrained, registry
 from llmbench import suite as suites
 from llmbench.card import Card
+from llmbench.checkpoints import ADAPTER_SOURCES
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
@@ -194,15 +195,15 @@ def _check_card(card: Card, suite: Suite) -> None:
     known = registry.adapters()
     if card.adapter not in known and ":" not in card.adapter:
         raise UsageError(f"unknown adapter {card.adapter!r}", where=card.name, hint=did_you_mean(card.adapter, known))
-    if card.adapter == "network":
+    if card.adapter in ADAPTER_SOURCES:
         for part in ("network", "recipe"):
             if getattr(card, part) is None:
-                raise UsageError(f"the card has no {part!r}, which the adapter 'network' needs", where=card.name)
+                raise UsageError(f"the card has no {part!r}, which the adapter {card.adapter!r} needs", where=card.name)
     if card.adapter == "huggingface" and card.checkpoint is None:
         raise UsageError("the card has no 'checkpoint', which the adapter 'huggingface' needs", where=card.name)
     if card.checkpoint is not None and card.checkpoint.new is not None and card.recipe is None:
         raise UsageError("the card has a new checkpoint and no 'recipe' to train it by", where=card.name)
-    if card.adapter in ("network", "byte-ngram") and not {"train"} & {*suite.texts, *suite.missing}:
+    if card.adapter in (*ADAPTER_SOURCES, "byte-ngram") and not {"train"} & {*suite.texts, *suite.missing}:
         raise UsageError("this model learns from a training text, and the suite has none", where=card.name, hint="add a text `train` to the suite")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from llmbench import card as cards
 from llmbench import checkpoints, pretrained
 from llmbench.adapter import Adapter, Materials
-from llmbench.card import Card, Stage, VocabularySpec
+from llmbench.card import Card, Stage
 from llmbench.errors import ModelError, UsageError, did_you_mean
 from llmbench.imports import load_object
 
@@ -129,7 +129,9 @@ def kept_in(card: Card, materials: Materials) -> Path:
     """The folder of the checkpoint that a card's training leaves."""
     assert card.recipe is not None
     if card.network is not None:
-        return checkpoints.checkpoint_folder(card.network, card.vocabulary or VocabularySpec(), card.recipe, materials)
+        return checkpoints.checkpoint_folder(
+            card.network, card.vocabulary or checkpoints.usual_vocabulary(card.adapter), card.recipe, materials, card.adapter
+        )
     return checkpoints.trained_folder(lineage(card), materials)
 
 

@@ -65,7 +65,7 @@ class Rounds:
         for one in contenders:
             one.log.unlink(missing_ok=True)
         try:
-            self._measure_ceilings(contenders)
+            self._measure_ceilings()
             free = {"resident": machine.free_memory(), "gpu": machine.free_gpu_memory() or 0}
             self._load_all(contenders, free)
             for number, one in enumerate(contenders, 1):
@@ -83,9 +83,9 @@ class Rounds:
     def _job(self, card: Card, known: dict[str, str]) -> dict[str, Any]:
         return {**job_of(self.made, card, [self.task], known), "ceilings": str(self.ceilings)}
 
-    def _measure_ceilings(self, contenders: Sequence[Contender]) -> None:
+    def _measure_ceilings(self) -> None:
         """What the machine can do at most, where nobody has measured it yet."""
-        if not contenders or ceilings.read(self.ceilings) is not None:
+        if ceilings.read(self.ceilings) is not None:
             return
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"

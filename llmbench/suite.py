@@ -15,6 +15,7 @@ from llmbench import data, hub, registry, strict_yaml
 from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
+from llmbench.metrics import catalogue
 from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
 
@@ -258,6 +259,11 @@ def read(spec: str) -> Suite:
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
             raise UsageError(f"two tasks are called {task.name!r}", where=suite.where("tasks", i), hint="give one another `name`")
+        for name in (getattr(task, "metrics", None) or ()) if isinstance(task, Written) else ():
+            try:
+                catalogue.check(name, "train" in file.texts)
+            except UsageError as error:
+                raise UsageError(error.what, where=suite.where("tasks", i, "metrics"), hint=error.hint) from None
         for key in ("text", "shots_from" if getattr(task, "shots", 0) else ""):
             text = getattr(task, key, None) if key else None
             if text is not None and text not in file.texts:

@@ -51,7 +51,7 @@ class Lessons(Protocol):
 
 def train(network: Network, documents: Sequence[NDArray[np.int64]], course: Course) -> TrainingLog:
     """Train a causal network in place on documents of ids: `teach` with what follows each id."""
-    return teach(network, _Next(network, documents), course)
+    return teach(network, NextSymbols(network, documents), course)
 
 
 def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
@@ -112,8 +112,8 @@ def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:
     work.network.train()
 
 
-class _Next:
-    """The next id after each."""
+class NextSymbols:
+    """Lessons of a causal network: the next id after each."""
 
     def __init__(self, network: Network, documents: Sequence[NDArray[np.int64]]):
         self.network, self.documents = network, documents

@@ -27,6 +27,7 @@ from llmbench.card import Card
 from llmbench.data import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.events import Emit
+from llmbench.imports import load_object
 from llmbench.ledger import Ledger
 from llmbench.memory import Gpu, Meter
 from llmbench.task_specs import TaskSpec, process_of
@@ -54,9 +55,10 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
         try:
             cls = registry.adapter_class(card.adapter)
             if card.network:
-                from llmbench.adapters.network import network_class
+                from llmbench.trained_networks import class_of
 
-                _fits(network_class(card.network.cls), card.network.arguments, card.network.cls, 50)
+                kind = getattr(cls, "network_kind", object)  # of an adapter from outside, which makes what it likes of a card's network
+                _fits(class_of(card.network.cls, kind), card.network.arguments, card.network.cls, 50)
             elif cls.build.__func__ is Adapter.build.__func__:  # type: ignore[attr-defined]  # a classmethod has its function there
                 _fits(cls, card.arguments, card.adapter)
         except LlmbenchError as error:
@@ -129,13 +131,22 @@ def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
     return info, model_row(info, card)
 
 
+def opened(job: Mapping[str, Any], emit: Emit) -> tuple[Adapter, ModelInfo, dict[str, Any], Any] | None:
+    """Of a job with one task: the model, what it is, its row, and the task; None, and that is said, where its cell is of these very weights."""
+    card, (spec,), texts = read_job(job)
+    adapter = load(card, texts, job["options"], events.progress(emit), job["missing"])
+    info, row = described(adapter, card)
+    if job["known"].get(spec.name) == info.fingerprint:
+        emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+        return None
+    return adapter, info, row, registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+
+
 def _imports(card: Card) -> None:
     """What a model of this kind imports before it is loaded: the baseline of its memory."""
     registry.adapter_class(card.adapter)
     if card.network:
-        from llmbench.adapters.network import network_class
-
-        network_class(card.network.cls)
+        load_object(card.network.cls)
     if card.checkpoint is not None:
         importlib.import_module("llmbench.loading")
         importlib.import_module("transformers")

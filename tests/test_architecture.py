@@ -35,7 +35,7 @@ bpe
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
 checks
 checks.charges checks.prediction checks.windows checks.speaking checks.identity checks.decoding
-models.char_ffn models.word_ffn models.recurrent models.transformer_decoder models.attention finetuning kept_networks
+models.char_ffn models.word_ffn models.recurrent models.transformer_decoder models.attention finetuning trained_networks
 models.transformer_seq2seq models.transformer_encoder
 pair_lessons gap_lessons
 adapters.floors adapters.ngram adapters.oracle adapters.network adapters.encoder adapters.seq2seq adapters.huggingface
@@ -70,7 +70,7 @@ WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
         "dissection",
         "pair_lessons",
         "gap_lessons",
-        "kept_networks",
+        "trained_networks",
         "adapters.encoder",
         "adapters.seq2seq",
         "training",

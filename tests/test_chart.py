@@ -43,9 +43,10 @@ def test_it_is_drawn_here_and_a_name_is_only_a_name():
 
 @pytest.mark.parametrize("name", ["a\x00b", "a\x1bb", "a\uffffb", "a\ud800b", "a\u202eb", "]]>", "a\nb"])
 def test_a_name_that_no_file_can_hold_is_drawn_with_a_mark(name):
-    drawn = svg([*POINTS, Point(name, None, 2.0, 50.0, None, False)])
-    ElementTree.fromstring(drawn)
-    drawn.encode()
+    tree = ElementTree.fromstring(svg([*POINTS, Point(name, None, 2.0, 50.0, None, False)]))
+    written = {element.text for element in tree.iter() if element.text}
+    assert "".join(c if c.isprintable() and c != "\uffff" else "\N{REPLACEMENT CHARACTER}" for c in name) in written
+    assert tree.tag.endswith("svg")
 
 
 def test_one_model_is_no_picture():

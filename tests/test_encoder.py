@@ -8,7 +8,7 @@ import torch
 from run_helpers import folder, llmbench, run_json
 from toys import TEXT
 
-from llmbench import conformance
+from llmbench import conformance, trained_networks
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters.encoder import EncoderNetwork
 from llmbench.bpe import Bpe
@@ -132,6 +132,7 @@ def test_it_learns_and_is_the_same_from_the_cache(tmp_path):
     assert adapter.training["steps"] == 80
 
 
+RECIPE = Recipe(steps=4, batch=4, length=20, evaluations=1)
 SUITE = """
 name: gaps
 version: 1
@@ -139,7 +140,9 @@ texts:
   train: {source: train.txt}
   valid: {source: valid.txt}
   test: {source: test.jsonl}
-tasks: [{task: likelihood, text: test}]
+tasks:
+  - {task: likelihood, text: test}
+  - {task: memory, text: test, prompt_bytes: 60, answer_bytes: 20}
 models:
   - byte-ngram
   - model: transformer-encoder
@@ -159,3 +162,32 @@ def test_a_run_gives_it_pseudo_bits_in_a_table_of_their_own(tmp_path):
     assert ("transformer-encoder", "pseudo_bits_per_byte") in found
     assert ("transformer-encoder", "bits_per_byte") not in found
     assert ("byte-ngram", "bits_per_byte") in found
+    failures = {(failure["model"], failure["task"], failure["reason"]) for failure in run_json(place / "out")["failures"]}
+    assert failures == {("transformer-encoder", "memory", "unsupported")}  # it neither goes on with a text nor charges one
+
+
+def test_a_damaged_checkpoint_is_made_anew_and_kept(tmp_path):
+    stuff = Materials(train=Text("train", (Document("a", TEXT), Document("b", TEXT[::-1]))), cache=tmp_path)
+    first = EncoderNetwork.build({**ARGUMENTS, "recipe": RECIPE}, stuff).info.fingerprint
+    weights = next((tmp_path / "networks").glob("*/model.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-8])
+    assert EncoderNetwork.build({**ARGUMENTS, "recipe": RECIPE}, stuff).info.fingerprint == first
+    assert weights.read_bytes() == whole
+
+
+def test_a_full_disk_costs_the_cache_and_says_so(tmp_path, monkeypatch):
+    stuff = Materials(train=Text("train", (Document("a", TEXT), Document("b", TEXT[::-1]))), cache=tmp_path)
+
+    def full(*what):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trained_networks, "save_file", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        assert EncoderNetwork.build({**ARGUMENTS, "recipe": RECIPE}, stuff).training["steps"] == 4
+
+
+def test_a_vocabulary_of_words_is_refused(tmp_path):
+    stuff = Materials(train=Text("train", (Document("a", TEXT),)), cache=tmp_path)
+    with pytest.raises(UsageError, match="byte-level BPE"):
+        EncoderNetwork.build({**ARGUMENTS, "vocabulary": VocabularySpec(splitter="words", size=9)}, stuff)

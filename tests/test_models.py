@@ -117,16 +117,15 @@ def test_next_distribution_is_what_scoring_charges(name):
 
 def test_every_card_of_a_network_builds_its_network():
     from llmbench import registry
-    from llmbench.adapters.network import network_class
-    from llmbench.imports import load_object
+    from llmbench.trained_networks import class_of
 
     found = 0
     for name in registry.names("baselines"):
         card = registry.resolve(name)
         assert card.name == name
         if card.network:
-            cls = network_class(card.network.cls) if card.adapter == "network" else load_object(card.network.cls)
-            net = cls(50, **card.network.arguments)
+            kind = registry.adapter_class(card.adapter).network_kind
+            net = class_of(card.network.cls, kind)(50, **card.network.arguments)
             assert net.symbols == 50
             found += 1
     assert found == len(SMALL) + 2  # and the encoder and the encoder-decoder of stage 4

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from run_helpers import folder, llmbench, run_json
 
+from llmbench import rounds, runner
 from llmbench.parked import DRIFT, FIRST_SENTINELS, Sentinel
-from llmbench.stats import RATE_ALPHA, TIE_RATE, block_difference, block_interval, rate_rank_sets, rate_verdict
+from llmbench.plan import Options, plan
+from llmbench.stats import RATE_ALPHA, TIE_RATE, Interval, block_difference, block_interval, rate_rank_sets, rate_verdict
 
 BLOCKS = 16
 
@@ -259,7 +261,10 @@ def test_one_model_was_entered_twice_and_what_measuring_took_is_said(measured):
     place = measured[0]
     notes = run_json(place / "out")["notes"]["tasks"]["speed"]
     assert notes["again"]["model"] == "Fast"
-    assert notes["again"]["decode_bytes_per_second"]["verdict"] in ("tie", "unclear", "better", "worse")
+    found = notes["again"]["decode_bytes_per_second"]
+    interval = Interval(found["log_ratio"], found["low"], found["high"], 8)
+    assert found["low"] < found["log_ratio"] < found["high"]
+    assert found["verdict"] == rate_verdict(interval, found["p"])
     cost = notes["cost"]
     assert cost["blocks"] == 3 * 8
     assert 0 < cost["timed"] < cost["seconds"]
@@ -301,6 +306,27 @@ def test_a_second_run_measures_only_what_is_missing(measured):
     ranks = {score["model"]: score["rank"] for score in record["scores"] if score["metric"] == "decode_bytes_per_second"}
     assert ranks["DiesLater"] is None  # it was alone: what another session measured is no pair
     assert record["notes"]["tasks"]["speed"]["left_out"] == ["DiesLater"]
+
+
+def test_models_that_have_no_room_together_are_loaded_again_for_each_block(measured, monkeypatch, tmp_path):
+    place = measured[0]
+    started, real = [], rounds.Child
+
+    class Counted(real):
+        def __init__(self, log, *rest):
+            started.append(log.name)
+            super().__init__(log, *rest)
+
+    monkeypatch.setattr(rounds, "Child", Counted)
+    monkeypatch.setattr(rounds, "HALF", 0.0)
+    monkeypatch.chdir(place)
+    made = plan("turns.yaml", Options(models=("turns.py:Fast",), only=("Fast",), out=tmp_path / "out", device="cpu"))
+    result, _ = runner.run(made)
+    assert not result.failures
+    assert len(started) == 2 * (2 + 8) + 1  # each entry to be looked at, to be warmed up, and for each block; and once to finish
+    again = result.notes.tasks["speed"].again
+    assert again["model"] == "Fast"
+    assert {score.metric for score in result.scores} >= {"decode_bytes_per_second", "time_to_first_token"}
 
 
 @pytest.mark.slow

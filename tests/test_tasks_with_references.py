@@ -213,14 +213,37 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
         ("{task: choice, text: quiz}", "{task: choice, text: pairs}", "has no candidates"),
         ("shots_from: examples", "shots_from: nowhere", "unknown text"),
         ('"Q: {given} A:"', '"Q: A:"', "no {given}"),
+        ("text: pairs}", "text: pairs, metrics: [blue]}", "did you mean 'bleu'"),
     ],
 )
 def test_what_a_text_cannot_give_is_said_before_anything_runs(tmp_path, old, new, what):
     place = written(tmp_path)
     (place / "asked.yaml").write_text(SUITE.replace(old, new))
-    with pytest.raises(UsageError, match=what) as error:
+    with pytest.raises(UsageError) as error:
         read(str(place / "asked.yaml")).load_texts({})
+    assert what in str(error.value)
     assert "asked.yaml:" in error.value.where
+
+
+def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp_path):
+    place = written(tmp_path)
+    asked = SUITE.replace("text: pairs}", "text: pairs, metrics: [longest_copy_bytes, chrf]}")
+    (place / "asked.yaml").write_text(asked.replace("  train: {source: train.txt}\n", ""))
+    with pytest.raises(UsageError, match="compares with a text"):
+        read(str(place / "asked.yaml"))
+    (place / "asked.yaml").write_text(asked)
+    suite = read(str(place / "asked.yaml"))
+    suite.load_texts({})
+    task = Translation.from_spec(suite.tasks[0], suite.texts, {})
+    outcome = task.run(Known({d.given: "the kettle counted" for d in suite.texts["pairs"].documents}), quiet)
+    assert values(outcome)["longest_copy_bytes"] == len("the kettle counted")
+
+
+def test_every_metric_of_text_is_listed_with_what_it_is():
+    from llmbench.metrics import catalogue
+
+    assert {metric.name for metric in catalogue.described()} == set(catalogue.NAMES)
+    assert all(metric.about for metric in catalogue.described())
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from toys import NETWORKS, SMALL, TEXT
 
-from llmbench import training
+from llmbench import trained_networks, training
 from llmbench.adapter import Materials, Passage
-from llmbench.adapters import network as network_adapter
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
@@ -57,7 +56,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(name, tmp
 
 def test_a_trained_network_comes_from_the_cache_the_second_time(tmp_path, monkeypatch):
     first = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
-    monkeypatch.setattr(network_adapter, "train", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(trained_networks, "teach", lambda *a: pytest.fail("trained again"))
     second = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
     assert first.info == second.info
 
@@ -109,7 +108,7 @@ def _train_and_die(folder):
     def die(path, *args):
         os._exit(9)
 
-    network_adapter.save_file = die  # killed in the moment of writing
+    trained_networks.save_file = die  # killed in the moment of writing
     NetworkAdapter.build(arguments("rnn"), materials(folder))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llmbench.data import Text
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.metrics import Metric
 from llmbench.metrics.answers import F1, Accuracy, ExactMatch
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
 from llmbench.metrics.diversity import Distinct2, Repetition4
@@ -27,9 +28,23 @@ OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "rougeL": lambda: Rouge("rougeL"),
 }
 OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {"distinct_2": Distinct2, "repetition_4": Repetition4}
-BESIDE_TRAINING: dict[str, Callable[[Text], TextMetric]] = {"longest_copy_bytes": LongestCopy, "long_copy_share": LongCopyShare}
-BESIDE_HELD_OUT: dict[str, Callable[[Text], TextMetric]] = {"ngram_distance": NgramDistance}
+BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {"longest_copy_bytes": LongestCopy, "long_copy_share": LongCopyShare}
+BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
+
+
+def check(name: str, has_train: bool) -> None:
+    """UsageError where `named` would not know a name, or would lack the training text; evaluate's own are looked for when they are asked for."""
+    if name in BESIDE_TRAINING and not has_train:
+        raise UsageError(f"the metric {name} compares with a text `train`, and there is none")
+    if name not in NAMES and not name.startswith(PREFIX):
+        raise UsageError(f"no metric of text is called {name!r}", hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")))
+
+
+def described() -> list[Metric]:
+    """What each of NAMES is, for a list."""
+    classes = (*BESIDE_TRAINING.values(), *BESIDE_HELD_OUT.values())
+    return [*(make().metric for make in (OF_PAIRS | OF_OUTPUTS).values()), *(cls.metric for cls in classes)]
 
 
 def named(name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None) -> TextMetric:
@@ -46,6 +61,5 @@ def named(name: str, *, train: Text | None = None, held_out: Text | None = None,
             if text is None:
                 raise UsageError(f"the metric {name} compares with a text, and none is given as `{role}`", hint="it is for tasks that have one")
             return table[name](text)
-    if name not in NAMES:
-        raise UsageError(f"no metric of text is called {name!r}", hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")))
+    check(name, train is not None)
     return (OF_PAIRS | OF_OUTPUTS)[name]()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
-from llmbench.data import Text
+from llmbench.data import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.memory import Meter
 from llmbench.metrics.memory import METRICS
@@ -56,10 +56,8 @@ class Memory(Task):
 
     def passages(self) -> tuple[str, str]:
         """The prompt and what follows it in the text, from the beginning of its documents, each of so many bytes or as many as there are."""
-        raw = "\n\n".join(document.text for document in self.text.documents).encode()
-        prompt = raw[: self.prompt_bytes].decode(errors="ignore")
-        start = len(prompt.encode())
-        return prompt, raw[start : start + self.answer_bytes].decode(errors="ignore")
+        prompt, answer = passage(self.text, None, self.prompt_bytes, self.answer_bytes)
+        return prompt, answer
 
     def _scores(self, meter: Meter) -> list[dict[str, Any]]:
         found: dict[str, int | None] = {"peak_ram": meter.peak}

@@ -32,7 +32,7 @@ Facts = dict[str, Any]
 
 
 class Speed(Task):
-    """`spec`: SpeedSpec in suite.py. `ceilings`: what the machine can do, where that is known."""
+    """`spec`: SpeedSpec in task_specs.py. `ceilings`: what the machine can do, where that is known."""
 
     protocol = "speed/1"
 
@@ -119,7 +119,7 @@ class Speed(Task):
         if depth is None:
             return Request(self.prompt, forced=self.answer)
         prompt, answer = passage(self.text, self.seed, depth, DEPTH_BYTES)
-        return Request(prompt, forced=answer or self.answer)
+        return Request(prompt, forced=answer)
 
     def _throughput(self, adapter: Adapter, batch: int) -> tuple[Throughput | None, list[Timeline]]:
         if hasattr(adapter, "side_by_side"):

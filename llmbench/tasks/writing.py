@@ -20,14 +20,16 @@ class Writing(Task):
 
     metrics: ClassVar[tuple[str, ...]]
 
-    def __init__(self, text: Text, asking: Asking, stop: Sequence[str], max_bytes: int, metrics: Sequence[str] | None = None):
+    def __init__(
+        self, text: Text, asking: Asking, stop: Sequence[str], max_bytes: int, metrics: Sequence[str] | None = None, train: Text | None = None
+    ):
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
-        self.scorers = [named(name) for name in metrics or self.metrics]
+        self.scorers = [named(name, train=train, held_out=text) for name in metrics or self.metrics]
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Writing:
         asking = Asking.from_spec(spec, texts, int(options.get("seed", 0)))
-        return cls(texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics)
+        return cls(texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics, texts.get("train"))
 
     @property
     def signature(self) -> str:

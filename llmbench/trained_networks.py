@@ -1,0 +1,167 @@
+"""Networks that are trained here: made from a card, taught, and kept as files, weights as safetensors and beside them what else it takes to have
+the model again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from llmbench.adapter import Materials, ModelInfo
+from llmbench.bpe import Bpe
+from llmbench.card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.checkpoints import placed
+from llmbench.data import Text
+from llmbench.errors import UsageError
+from llmbench.imports import load_object
+from llmbench.snapshots import Snapshots
+from llmbench.token_adapter import fingerprint
+from llmbench.training import Course, Lessons, teach
+from llmbench.vocabulary import Tokens
+
+WEIGHTS, FACTS = "model.safetensors", "config.json"
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class Keepable(Protocol):
+    """A model of one network; `facts` is what, besides its weights, it is made from again."""
+
+    @property
+    def network(self) -> nn.Module: ...
+    def facts(self) -> Mapping[str, Any]: ...
+
+
+Model = TypeVar("Model", bound=Keepable)
+
+
+def class_of(spec: str, kind: type[Net]) -> type[Net]:
+    """The network class named `module:Class` or `file.py:Class`."""
+    cls = load_object(spec)
+    if not (isinstance(cls, type) and issubclass(cls, kind)):
+        where, _, name = spec.rpartition(":")
+        raise UsageError(f"{name!r} is not a {kind.__name__}", where=where, hint=f"subclass {kind.__module__}.{kind.__name__}")
+    return cls
+
+
+def made(spec: NetworkSpec, kind: type[Net], symbols: int, seed: int) -> Net:
+    """The network of a card, its weights drawn from the seed."""
+    torch.manual_seed(seed)
+    cls: Callable[..., Net] = class_of(spec.cls, kind)
+    try:
+        return cls(symbols, **spec.arguments)
+    except TypeError as error:
+        raise UsageError(f"cannot make the network: {error}", where=spec.cls) from None
+
+
+def texts_of(materials: Materials, recipe: Recipe) -> tuple[Text, Text]:
+    """(what is learnt from, what tells the best state): the end of the training text where there is no validation text."""
+    if materials.train is None:
+        raise UsageError("this model is trained by llmbench and needs a training text", hint="give one with --data train=PATH")
+    return (materials.train, materials.valid) if materials.valid is not None else materials.train.hold_out(recipe.hold_out)
+
+
+def taught(
+    network: nn.Module, lessons: Lessons, evaluate: Callable[[], float], recipe: Recipe, materials: Materials, partial: Path
+) -> dict[str, Any]:
+    """Teach, and say how it went. `partial`: the file in which an interrupted training left its state."""
+    snapshots = Snapshots(partial)
+    log = teach(network, lessons, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
+    snapshots.discard()
+    return log.facts()
+
+
+def obtained(folder: Path, load: Callable[[Mapping[str, Any], dict[str, Tensor]], Model], train: Callable[[Path], Model]) -> Model:
+    """The model that is kept in `folder`, or, where there is none or it is damaged, one that is trained now and kept there."""
+    found = _kept(folder)
+    if found is not None:
+        try:
+            return load(*found)
+        except (ValueError, KeyError, TypeError, RuntimeError):
+            shutil.rmtree(folder, ignore_errors=True)
+    model = train(folder.with_suffix(".partial"))
+    try:
+        _keep(folder, model.network, model.facts())
+    except OSError as error:  # a full or read-only disk costs the cache, not the training
+        warnings.warn(f"could not keep the trained network: {error}", stacklevel=2)
+    return model
+
+
+def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
+    with placed(folder) as beside:
+        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+        save_file(weights, beside / WEIGHTS)
+        mark = hashlib.sha256((beside / WEIGHTS).read_bytes()).hexdigest()
+        (beside / FACTS).write_text(json.dumps({**facts, "weights_sha256": mark}), encoding="utf-8")
+
+
+def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Facts and weights; None where there are none, or where they are not what was written (they are then removed, to be made again)."""
+    if not folder.is_dir():
+        return None
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() == facts["weights_sha256"]:
+            return facts, load_file(folder / WEIGHTS)
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError, SafetensorError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+class BpeNetwork:
+    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so that no piece is unknown."""
+
+    network: Any
+    device: str
+    context: int | None
+
+    def __init__(self, network: nn.Module, bpe: Bpe, training: Mapping[str, Any] | None = None, source: bytes = b""):
+        self.network, self.bpe, self.training, self._source = network.eval(), bpe, training, source
+
+    @property
+    def info(self) -> ModelInfo:
+        unique = list({id(p): p for p in self.network.parameters()}.values())
+        return ModelInfo(
+            name=type(self).__name__,
+            family="transformer",
+            tokenizer="byte-level BPE",
+            parameters=sum(p.numel() for p in unique),
+            context=self.context,
+            dtype=str(unique[0].dtype).removeprefix("torch."),
+            device=self.device,
+            fingerprint=fingerprint(self.network.state_dict(), self._source + self.bpe.to_json().encode()),
+            weights_bytes=sum(p.numel() * p.element_size() for p in unique),
+            training=self.training,
+        )
+
+    def to(self, device: str, dtype: str = "float32") -> Any:
+        """Move the network, in evaluation mode."""
+        self.network.to(device=device, dtype=getattr(torch, dtype)).eval()
+        self.device = device
+        return self
+
+    def encode(self, text: str) -> Tokens:
+        return self.bpe.encode(text)
+
+    def facts(self) -> dict[str, Any]:
+        """What, besides its weights, it is made from again."""
+        return {"bpe": self.bpe.to_json(), "training": self.training}
+
+
+def bpe_size(vocabulary: VocabularySpec, usual: int) -> int:
+    """How many ids a card asks for."""
+    if vocabulary.splitter != "bpe":
+        raise UsageError("this network reads a byte-level BPE", hint="vocabulary: {splitter: bpe}")
+    return vocabulary.size or usual
