@@ -6,6 +6,7 @@ Each request has its own random numbers, so an answer does not depend on what el
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -67,7 +68,7 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
     while True:
         if all(answer.forced is not None for answer in answers):  # nothing is drawn: that the numbers are numbers is seen where they are
             values: Any = [None] * len(answers)
-            if bool((logits.isnan() | logits.isposinf()).any().item()):
+            if not logits.max().item() < math.inf:  # NaN is the largest number there is, and smaller than none
                 raise _not_finite()
         else:
             values = _finite(logits.double().cpu().numpy())

@@ -312,3 +312,21 @@ def test_of_a_prompt_longer_than_the_context_only_the_end_was_read():
     assert prompt_read(Short(), "abcdef") == (4, 4)
     assert prompt_read(Short(), "äb") == (3, 2)
     assert prompt_read(object(), "äb") == (3, None)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_fed_answer_over_logits_that_are_no_numbers_is_wrong(wrong):
+    import toys
+
+    class Wrong(toys.Uniform):
+        def logits(self, ids):
+            logits = super().logits(ids)
+            logits[..., 7] = wrong
+            return logits
+
+        def prefill(self, ids):
+            return ids, self.logits(ids)[:, -1]
+
+    with pytest.raises(ModelError, match="NaN or"):
+        list(Wrong().generate([Request("a", forced="bc")]))
+    assert [chunk.text for chunk in toys.Uniform().generate([Request("a", forced="bc")])] == ["b", "c"]

@@ -31,11 +31,14 @@ for line in sys.stdin:
     print(json.dumps(sorted(took)[len(took) // 2]), flush=True)
 """
 OURS = """
-import json, sys
-from llmbench import registry
+import gc, json, sys
+from llmbench import machine, registry
 from llmbench.adapter import Materials, Request
 from llmbench.speed import listen
+machine.keep_freed_memory()  # as the worker that is timed does
 adapter = registry.make(registry.resolve("hf:" + sys.argv[1]), Materials())
+gc.collect()
+gc.freeze()
 prompt, answer = json.loads(sys.argv[2])
 for line in sys.stdin:
     took = [listen(adapter, [Request(prompt, forced=answer)])[0].time_per_output_token for _ in range(int(line))]
