@@ -29,7 +29,7 @@ data card memory ceilings energy ranking certificates spelling metrics.likelihoo
 metrics.answers metrics.copying metrics.diversity metrics.ngram_distance metrics.plugged metrics.rouge metrics.translation
 metrics.catalogue
 speed limits
-vocabulary tasks hub
+vocabulary tasks hub packing
 pretrained byte_spans models.network scoring generation
 bpe
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
@@ -63,7 +63,7 @@ LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name
 DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
-    *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
+    *("packing", "scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(
         "stress",
         "limits",
