@@ -16,6 +16,7 @@ from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, Vocabulary
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import catalogue
+from llmbench.questions import Fields, Part
 from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
 
@@ -73,7 +74,10 @@ class TextSpec(Origin):
     source: str
     split: Split | None = None
     select: dict[str, str] = {}
-    fields: dict[Literal["text", "given", "choices", "gold"], str] = Field({}, description="what these fields are called in a .jsonl file")
+    fields: dict[Part, str | list[str]] = Field(
+        {},
+        description="what these are called in a file or a data set; a.b is a field in a field; of several names the first that is there counts",
+    )
 
 
 class NetworkChange(Strict):
@@ -176,19 +180,23 @@ class Suite:
             return data.load(role, source, split, spec.select)
         if source.startswith("hub:"):
             chosen = chosen or HubSpec()
-            return data.load(role, self._fetched(source, chosen, at, rows), split, spec.select, join=chosen.join == "lines")
+            fields: Fields = spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
+            columns = _columns(fields, spec.select) if spec.fields or spec.select else ()
+            file = self._fetched(source, chosen, at, rows, columns)
+            return data.load(role, file, split, spec.select, join=chosen.join == "lines", fields=fields if columns else None)
         path = self.path.parent / source
         if not path.is_file():
             hint = did_you_mean(source, [*data.SOURCES, *self.file.sources])
             raise UsageError(f"there is no text {source!r}", where=self.where(*at, "source"), hint=hint)
         return data.load(role, path, split, spec.select, fields=spec.fields)
 
-    def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path]) -> Path:
+    def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path], columns: tuple[str, ...]) -> Path:
         """The file with the rows of a data set on the hub, or of a folder beside the suite."""
         id = source.removeprefix("hub:")
         folder = self.path.parent / id
         try:
-            return rows(hub.Rows(str(folder.resolve()) if id and folder.is_dir() else id, chosen.config, chosen.split, chosen.field))
+            place = str(folder.resolve()) if id and folder.is_dir() else id
+            return rows(hub.Rows(place, chosen.config, chosen.split, chosen.field, columns))
         except UsageError as error:
             raise UsageError(f"{source}: {error.what}", where=self.where(*at, "hub"), hint=error.hint) from None
         except Unavailable as error:
@@ -239,6 +247,12 @@ class Suite:
         """The part of a card with changes; a wrong one is reported at its own line."""
         places = {path[len(at) :]: spot for path, spot in self._places.items() if path[: len(at)] == at}
         return strict_yaml.check(kind, {**old.model_dump(), **changes}, places, self.path)
+
+
+def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a data set that hold the parts of a pair or a question, and those that choose its rows."""
+    names = [name for found in fields.values() for name in ([found] if isinstance(found, str) else found)]
+    return tuple(sorted({name.partition(".")[0] for name in names} | set(select)))
 
 
 def _beside(spec: str, folder: Path) -> str:

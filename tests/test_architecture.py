@@ -24,7 +24,7 @@ ledger stats machine record witten_bell imports strict_yaml metrics models adapt
 storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
-adapter storyworld
+adapter storyworld questions
 data card memory ceilings energy ranking certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
 metrics.answers metrics.copying metrics.diversity metrics.ngram_distance metrics.plugged metrics.rouge metrics.translation
 metrics.catalogue
