@@ -25,9 +25,11 @@ storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
 adapter storyworld
-data card memory ceilings energy ranking certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
+data card memory ceilings energy certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
 metrics.answers metrics.copying metrics.diversity metrics.ngram_distance metrics.plugged metrics.rouge metrics.translation
-metrics.catalogue
+metrics.catalogue items
+paired
+ranking
 speed limits
 vocabulary tasks hub
 pretrained byte_spans models.network scoring generation
@@ -61,7 +63,7 @@ cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
-NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
+NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(
