@@ -228,7 +228,12 @@ def _no_number(word: str) -> NoReturn:
 
 def write_json(path: Path, data: Any) -> None:
     """JSON, written to a file beside it, flushed to disk and renamed: a reader sees the old file or the new one, never half of one."""
-    write_text(path, json.dumps(_json(data), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    write_text(path, as_json(data) + "\n")
+
+
+def as_json(data: Any) -> str:
+    """JSON as the record has it."""
+    return json.dumps(_json(data), ensure_ascii=False, allow_nan=False, indent=1)
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
