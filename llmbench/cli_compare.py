@@ -1,4 +1,4 @@
-"""The commands that hold runs against each other: compare; they read records and samples, and no model."""
+"""The commands that hold runs against each other: compare, gate, record promote; they read records and samples, and no model."""
 
 from __future__ import annotations
 
@@ -51,6 +51,50 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
     return 0
 
 
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--against", "record", required=True, metavar="RECORD", type=click.Path(path_type=Path), help="A reviewed record, or another run.")
+@click.option("--allow", multiple=True, metavar="NAME=LOSS", help="How much worse a metric may be: 0.01 in its unit, or 10%.")
+@_format
+def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
+    """Exit 1 where a score of RUN is worse than RECORD's by more than is allowed and by more than chance, or missing.
+
+    Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is allowed. Speed and memory are looked at only where
+    --allow or the suite names them, and only if the machine is the same.
+    """
+    from llmbench import allowance
+    from llmbench import gate as gates
+    from llmbench.items import opened
+    from llmbench.renderers import gating
+
+    chosen = {}
+    for word in allow:
+        name, equals, loss = word.rpartition("=")
+        if not (name and equals and loss):
+            raise UsageError(f"--allow {word!r} is not NAME=LOSS", hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%")
+        chosen[name] = allowance.parse(loss, f"--allow {name}")
+    found = gates.gate(opened(run), opened(record), chosen)
+    _print(form, {"passed": found.passed, **asdict(found)}, gating.sections(found))
+    return 0 if found.passed else 1
+
+
+@click.group()
+def record() -> None:
+    """Reviewed records: what `llmbench gate` compares with."""
+
+
+@record.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Default: baselines/records/<suite>@<machine>.json.")
+def promote(run: Path, out: Path | None) -> int:
+    """Make RUN a reviewed record: all of its cells are done, and all in the checkout is committed."""
+    from llmbench import promotion
+    from llmbench.items import opened
+
+    click.echo(promotion.promote(opened(run), out))
+    return 0
+
+
 def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None:
     """To stdout, in the form that was asked for."""
     from rich.console import Console
@@ -64,4 +108,4 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
         click.echo(record.as_json(data) if form == "json" else markdown(sections), nl=form == "json")
 
 
-COMMANDS = (compare,)
+COMMANDS = (compare, gate, record)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.matching import Met, Pair, Wanted, meet, same_machine
-from llmbench.paired import UNITS, Difference, difference, items_needed, judged
+from llmbench.paired import UNITS, Difference, alpha_of, difference, items_needed, judged
 from llmbench.record import Score, key_of
 from llmbench.stats import Verdict, holm
 
@@ -19,7 +19,7 @@ RELATIVE = ("bytes", "bytes/s", "tokens/s", "seconds")  # units in which a diffe
 @dataclass(frozen=True)
 class Row:
     """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
-    all rows; None where there is no such number. `reason`: why a verdict is unclear or not comparable.
+    all rows; None where there is no such number. `proven`: whether p is low enough for this test. `reason`: why a verdict is unclear or not comparable.
     """
 
     model_a: str
@@ -38,6 +38,7 @@ class Row:
     relative: bool = False
     n: int = 0
     p: float | None = None
+    proven: bool = False
     test: str = ""
 
 
@@ -179,7 +180,9 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     reason = f"{seen.n} items are too few to prove anything in {tests} tests" if said == "unclear" and few else ""
     value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
     unit = UNITS.get(score.metric, score.unit)
-    return Row(*_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, found.test)
+    return Row(
+        *_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric), found.test
+    )
 
 
 def _moved(met: Met) -> list[Moved]:

@@ -21,6 +21,7 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 LEVELS = """
 errors
 ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports causal_blocks
+allowance
 storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
@@ -54,11 +55,13 @@ runner
 estimate progress notes scaffold doctor
 columns
 leaderboard compare
+gate promotion
 renderers
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 renderers.sections
 renderers.comparison
+renderers.gating
 api
 cli_catalog
 cli_compare
@@ -66,8 +69,8 @@ cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
-COMPARING = {"items", "paired", "matching", "compare"}
-FORMULAS = {"metrics", "metrics.text", "metrics.translation"}  # of corpus metrics, which a comparison computes anew
+COMPARING = {"items", "paired", "matching", "compare", "allowance", "gate", "promotion"}
+FORMULAS = {"metrics", "metrics.text", "metrics.translation", "metrics.speed", "metrics.memory"}  # names, and what a comparison computes anew
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
