@@ -19,7 +19,7 @@ RELATIVE = ("bytes", "bytes/s", "tokens/s", "seconds")  # units in which a diffe
 @dataclass(frozen=True)
 class Row:
     """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
-    all rows; None where there is no such number. `proven`: whether p is low enough for this test. `reason`: why a verdict is unclear or not comparable.
+    all rows; None where there is no such number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
     """
 
     model_a: str
@@ -176,8 +176,8 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     score, seen = met.score, found.interval
     relative = score.unit in RELATIVE
     said = judged(score.metric, score.better, found, p)
-    few = met.kind != "rate" and seen.n < items_needed(tests)
-    reason = f"{seen.n} items are too few to prove anything in {tests} tests" if said == "unclear" and few else ""
+    needed = 2 if met.kind == "rate" else items_needed(tests)
+    reason = f"{seen.n} items are too few to prove anything: {needed} would be needed" if said == "unclear" and seen.n < needed else ""
     value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
     unit = UNITS.get(score.metric, score.unit)
     return Row(

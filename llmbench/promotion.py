@@ -19,7 +19,7 @@ from llmbench.paired import RULES, total_of
 from llmbench.record import Machine, Score, as_json, digest, write_text
 
 RECORDS = Path("baselines/records")
-LINE = 1000  # characters of a part of the file that stands on one line
+LINE = 400  # characters of a part of the file that stands on one line
 
 
 def promote(run: Opened, out: Path | None = None) -> Path:
@@ -53,8 +53,8 @@ def _check_whole(run: Opened) -> None:
     record = run.record
     bad = [failure for failure in record.failures if failure.reason not in ("unavailable", "unsupported")]
     if bad:
-        what = f"{bad[0].model} on {bad[0].task} failed ({bad[0].reason}: {bad[0].message})"
-        raise UsageError(f"{what}, and {len(bad)} cells did in all", where=str(run.path), hint="run again with the same --out, then promote")
+        what = f"{len(bad)} failed cells, {bad[0].model} on {bad[0].task} the first ({bad[0].reason})"
+        raise UsageError(what, where=str(run.path), hint="run again with the same --out, then promote")
     tasks = dict.fromkeys(task for done in record.notes.cells.values() for task in done)
     failed = {(failure.model, failure.task) for failure in record.failures}
     for model in record.models:
@@ -113,8 +113,10 @@ def clean_commit(place: Path) -> str | None:
     apart = [RECORDS.as_posix()] + ([inside] if (inside := _inside(place, Path(top))) else [])
     dirty = (_git(folder, "status", "--porcelain", "--", ":(top)", *(f":(top,exclude,literal){path}" for path in apart)) or "").splitlines()
     if dirty:
-        what = f"{len(dirty)} files of the checkout are not committed, {dirty[0][3:]} among them"
-        raise UsageError(what, where=top, hint="commit them and run again: a record is of a state that can be had again")
+        more = f" and {len(dirty) - 1} more" if len(dirty) > 1 else ""
+        raise UsageError(
+            f"not committed: {dirty[0][3:]}{more}", where=top, hint="commit them and run again: a record is of a state that can be had again"
+        )
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     return commit or None
 

@@ -77,7 +77,7 @@ def test_answers_that_flipped_are_shown_with_what_was_said(tmp_path):
 def test_few_items_are_unclear_and_the_row_says_why(tmp_path):
     one = row(of_one_run(Hand(tmp_path).add("a", BITS, bits(1.0, 1.1)).add("b", BITS, bits(7.0, 7.5))), "bits_per_byte")
     assert one.verdict == "unclear"
-    assert one.reason == "2 items are too few to prove anything in 1 tests"
+    assert one.reason == "2 items are too few to prove anything: 6 would be needed"
 
 
 def test_accuracy_by_another_measure_is_read_from_its_own_statistics(tmp_path):
