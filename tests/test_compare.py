@@ -186,7 +186,7 @@ def test_an_id_that_comes_twice_is_two_items(tmp_path):
         rows = [{"id": "same", "statistics": {"bits_per_byte": [value, 100]}} for value in (200.0, 300.0)]
         records.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
     one = row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte")
-    assert (one.n, one.difference) == (2, 0.0)
+    assert (one.n, one.difference, one.test) == (2, 0.0, "sign flips")
 
 
 def test_a_score_that_one_model_lacks_is_a_row_with_the_reason(tmp_path):
@@ -276,6 +276,13 @@ def test_what_cannot_be_compared_is_one_clear_line(tmp_path, arguments, said):
     with pytest.raises(UsageError, match=said) as caught:
         printed(*(str(tmp_path) if word == "RUN" else word for word in arguments))
     assert "\n" not in str(caught.value)
+
+
+def test_a_line_that_quotes_a_record_does_not_speak_to_the_terminal(tmp_path):
+    Hand(tmp_path).add("\x1b[2J\u202ename", BITS, bits(*RATES)).write()
+    with pytest.raises(UsageError) as caught:
+        printed(tmp_path, "a", "b")
+    assert str(caught.value).endswith("this run has no model 'a' (known: [2J name)")
 
 
 def test_runs_without_a_model_in_common_are_refused(tmp_path):

@@ -109,6 +109,7 @@ def test_bits_that_became_infinite_fail_and_ones_that_were_pass(tmp_path):
     found = held(tmp_path, run, record)
     assert states(found) == [("lstm", "bits_per_byte", "failed"), ("rnn", "bits_per_byte", "passed")]
     assert found.rows[0].why == "infinite: no test can be run"
+    assert [one.loss for one in found.rows] == [math.inf, None]
 
 
 def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):

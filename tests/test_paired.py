@@ -341,3 +341,29 @@ def test_on_drawn_rates_intervals_of_differences_cover_and_false_alarms_stay_rar
         apart += apart_difference(*alone).p <= 0.01
     kept(covered, alarms, 0.01)
     kept(covered, apart, 0.01)
+
+
+@pytest.mark.slow
+def test_on_drawn_translations_intervals_of_bleu_differences_cover_and_false_alarms_stay_rare():
+    """Statistics as BLEU has them, of sentences of uneven length and difficulty; the truth is that of very many."""
+    rng, total, rounds, covered, alarms = np.random.default_rng(14), Bleu().total, 400, 0, 0
+
+    def translations(sizes, hard, skill):
+        counts = np.maximum(sizes[:, None] - np.arange(4), 1)
+        right = rng.binomial(counts, np.clip(skill - hard[:, None], 0.02, 1) ** (1 + 0.6 * np.arange(4)))
+        return np.column_stack([sizes, sizes, right, counts]).astype(float)
+
+    def texts(n):
+        return rng.integers(8, 25, n), rng.uniform(0, 0.4, n)
+
+    many = texts(200_000)
+    truth = total(translations(*many, 0.8).sum(axis=0)) - total(translations(*many, 0.75).sum(axis=0))
+    for _ in range(rounds):
+        asked = texts(100)
+        a, b, other = translations(*asked, 0.8), translations(*asked, 0.75), translations(*asked, 0.8)
+        found = corpus_difference(a, b, total, trials=1).interval
+        covered += found.low <= truth <= found.high
+        alarms += randomisation_p(a, other, total, trials=300) <= 0.05
+    error = math.sqrt(0.05 * 0.95 / rounds)
+    assert 0.95 - 3 * error <= covered / rounds <= 0.95 + 3 * error
+    assert alarms / rounds <= 0.05 + 3 * error
