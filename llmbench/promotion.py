@@ -34,7 +34,7 @@ def promote(run: Opened, out: Path | None = None) -> Path:
     _check_whole(run)
     place = out or RECORDS / f"{record.suite.name}@{machine_name(record.machine)}.json"
     items = _items(run)
-    review = {"promoted": datetime.now(UTC).isoformat(timespec="seconds"), "commit": clean_commit(place)}
+    review = {"promoted": datetime.now(UTC).isoformat(timespec="seconds"), "commit": clean_commit(place, run.folder)}
     whole = record.model_dump(by_alias=True, exclude={"items", "review"})
     data = json.loads(as_json({**whole, "items": items, "review": review}))
     data["review"]["sha256"] = digest(data)
@@ -102,15 +102,15 @@ def _group(asked: Sequence[tuple[str, str]], models: dict[str, Any]) -> dict[str
     return {"ids": [key for key, _ in asked], **sessions, "models": models}
 
 
-def clean_commit(place: Path) -> str | None:
-    """The commit of the git checkout that a file would stand in; None outside of one. UsageError where something in it is not committed, other
-    records and the file itself apart.
+def clean_commit(place: Path, *others: Path) -> str | None:
+    """The commit of the git checkout that a file would stand in; None outside of one. UsageError where something in it is not committed, but for
+    records, the file itself, and `others`.
     """
     folder = next(parent for parent in place.absolute().parents if parent.is_dir())
     top = _git(folder, "rev-parse", "--show-toplevel")
     if top is None:
         return None
-    apart = [RECORDS.as_posix()] + ([inside] if (inside := _inside(place, Path(top))) else [])
+    apart = [RECORDS.as_posix(), *(inside for path in (place, *others) if (inside := _inside(path, Path(top))))]
     dirty = (_git(folder, "status", "--porcelain", "--", ":(top)", *(f":(top,exclude,literal){path}" for path in apart)) or "").splitlines()
     if dirty:
         more = f" and {len(dirty) - 1} more" if len(dirty) > 1 else ""
@@ -121,9 +121,10 @@ def clean_commit(place: Path) -> str | None:
     return commit or None
 
 
-def _inside(place: Path, top: Path) -> str:
-    absolute = place.absolute()
-    return absolute.relative_to(top).as_posix() if absolute.is_relative_to(top) else ""
+def _inside(path: Path, top: Path) -> str:
+    """Where a path is in a checkout; "" where it is not in it, or the whole of it."""
+    whole, root = path.resolve(), top.resolve()
+    return whole.relative_to(root).as_posix() if root in whole.parents else ""
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -146,6 +146,16 @@ def test_uncommitted_changes_are_refused_and_other_records_are_not(checkout):
         promotion.promote(run, place)
 
 
+def test_the_run_itself_may_lie_in_the_checkout(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    run = opened(hand(checkout / "run").write())
+    assert records.load(promotion.promote(run)).review.commit
+    (checkout / "runs").mkdir()
+    (checkout / "runs" / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="not committed: runs/"):
+        promotion.promote(run)
+
+
 def test_a_checkout_without_a_commit_has_none(outside):
     if shutil.which("git") is None:
         pytest.skip("git is not here")
