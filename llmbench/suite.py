@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import data, hub, registry, strict_yaml
+from llmbench import allowance, data, hub, registry, strict_yaml
 from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.metrics import catalogue
+from llmbench.metrics import catalogue, likelihood, memory, speed
+from llmbench.metrics.plugged import PREFIX
 from llmbench.questions import Fields, Part
 from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
@@ -112,6 +113,7 @@ class SuiteFile(Strict):
     texts: dict[Name, TextSpec] = Field(description="by role; `train` and `valid` are what networks learn from")
     tasks: list[TaskSpec] = Field(min_length=1)
     models: list[str | ModelEntry] = []
+    gate: dict[str, float | str] = Field({}, description="metric -> the loss that `llmbench gate` allows, as in 0.01, or in 10% of what it was")
 
 
 class Suite:
@@ -269,6 +271,8 @@ def read(spec: str) -> Suite:
         raise UsageError("the file is empty", where=str(path))
     file = strict_yaml.check(SuiteFile, raw, places, path)
     suite = Suite(path, file, places)
+    for name, loss in file.gate.items():
+        _check_gate(name, loss, suite.where("gate", name))
     names = [task.name for task in file.tasks]
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
@@ -283,6 +287,14 @@ def read(spec: str) -> Suite:
             if text is not None and text not in file.texts:
                 raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, key), hint=did_you_mean(text, file.texts))
     return suite
+
+
+def _check_gate(name: str, loss: float | str, where: str) -> None:
+    """UsageError where a gate names no metric, or no loss."""
+    allowance.parse(loss, where)
+    known = [*catalogue.NAMES, *(metric.name for metric in (*likelihood.METRICS, *speed.METRICS, *memory.METRICS))]
+    if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
+        raise UsageError(f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known))
 
 
 def schema() -> dict[str, Any]:
