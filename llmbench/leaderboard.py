@@ -11,7 +11,7 @@ from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
-from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, ModelRow, Record, Score, key_of
+from llmbench.record import BITS, HEADLINES, SPEED, Failure, ModelRow, Record, Score, key_of
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
@@ -93,12 +93,20 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
+    tables = [_table(record, *found) for found in _headlines(record)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
     return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
+
+
+def _headlines(record: Record) -> list[tuple[str, str]]:
+    """(task, what its table goes by): where a task that lets models write has none of the usual metrics, the first that it has."""
+    found = dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)
+    tasks = {task for task, _ in found}
+    others = {s.task: key_of(s) for s in reversed(record.scores) if s.task not in tasks and hasattr(s, "empty")}
+    return [*found, *reversed(others.items())]
 
 
 def _proofs(record: Record) -> list[Proof]:
@@ -135,7 +143,7 @@ def _short_texts(failure: Failure) -> dict[str, str]:
 def _table(record: Record, task: str, metric: str) -> Table:
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED:  # a model without a rate has times, and a reason
+    if metric == SPEED or hasattr(headline[0], "empty"):  # one without a rate has times, and a reason; one that says too little says something
         by_model |= {score.model: {} for score in record.scores if score.task == task}
     for score in record.scores:
         if score.task == task and score.model in by_model:
@@ -145,7 +153,8 @@ def _table(record: Record, task: str, metric: str) -> Table:
             by_model[score.model].setdefault(key_of(score), score)
     models = [model for model in record.models if model.name in by_model]
     lines = [Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, by_model[model.name], metric)) for model in models]
-    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, metric)))
+    better = headline[0].better
+    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, better)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
     used = [column for column in used if column.key == metric or column.key not in BITS]
     if metric != SPEED:
@@ -155,8 +164,8 @@ def _table(record: Record, task: str, metric: str) -> Table:
     return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
 
 
-def _order(value: float | None, metric: str) -> float:
-    return math.inf if value is None else -value if metric in (*QUALITY, SPEED) else value
+def _order(value: float | None, better: str | None) -> float:
+    return math.inf if value is None else -value if better == "higher" else value
 
 
 def _points(record: Record) -> list[Point]:

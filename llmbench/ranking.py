@@ -9,7 +9,7 @@ from typing import Any
 
 from llmbench.items import sampled
 from llmbench.paired import Rows, quality_rank_sets
-from llmbench.record import HEADLINES, QUALITY, SPEED, Score, key_of, notes_key
+from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
@@ -22,7 +22,7 @@ def rank_scores(scores: Sequence[Score], out: Path, refused: Collection[str] = (
     not ranked: it is no model of the next byte; neither is a model that was `refused` a certificate, whose bits prove nothing about the others.
     """
     notes: dict[str, Any] = {}
-    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in HEADLINES}):
+    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in HEADLINES and score.metric != WRITING}):
         rows = [score for score in scores if score.task == task and key_of(score) == metric and _is_model(score)]
         rows = [score for score in rows if metric == SPEED or score.model not in refused]
         items = {score.model: _items(out, score) for score in rows}

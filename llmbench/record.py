@@ -23,12 +23,13 @@ Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.i
 BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
 SPEED = "decode_bytes_per_second"
 QUALITY = ("bleu", "exact_match", "accuracy")  # more is better
-HEADLINES = (*BITS, *QUALITY, SPEED)  # each in a table of its own, ranked among itself
+WRITING = "ngram_distance"  # less is better; not ranked
+HEADLINES = (*BITS, *QUALITY, WRITING, SPEED)  # each in a table of its own, ranked among itself
 
 
 def notes_key(task: str, metric: str) -> str:
     """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
-    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY) else task
+    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY, WRITING) else task
 
 
 class Row(BaseModel):
@@ -57,8 +58,8 @@ def key_of(score: Score) -> str:
     """What a score is of: its metric, at the best batch, in a phase, by another measure than the usual one."""
     batch, phase = getattr(score, "batch", 1), getattr(score, "phase", "")
     best = "@best" if isinstance(batch, int) and batch > 1 else ""
-    norm = getattr(score, "norm", "none")
-    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "")
+    norm, variant = getattr(score, "norm", "none"), str(getattr(score, "variant", ""))
+    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "") + variant
 
 
 class Failure(Row):

@@ -42,8 +42,9 @@ models.char_ffn models.word_ffn models.recurrent models.transformer_decoder mode
 models.transformer_seq2seq models.transformer_encoder
 pair_lessons gap_lessons
 adapters.floors adapters.ngram adapters.oracle adapters.network adapters.encoder adapters.seq2seq adapters.huggingface
-tasks.likelihood tasks.continuation tasks.memory tasks.speed tasks.batch_fit tasks.asking
+tasks.likelihood tasks.memory tasks.speed tasks.batch_fit tasks.asking
 tasks.writing tasks.choice
+tasks.continuation
 tasks.translation tasks.answer tasks.last_word
 registry tasks.wikitext_lm_eval tasks.conditional task_specs
 suite
