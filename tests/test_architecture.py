@@ -50,9 +50,11 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
-columns
+run_folder columns
+passages provenance
 leaderboard
 renderers
+renderers.labels
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 api
@@ -60,7 +62,16 @@ cli_catalog
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
-DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
+DRAWING = {
+    "leaderboard",
+    "columns",
+    "notes",
+    "passages",
+    "provenance",
+    "run_folder",
+    "renderers",
+    *(name for name in FILES if name.startswith("renderers.")),
+}
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
