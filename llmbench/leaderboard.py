@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
 from llmbench.passages import Passage, passages
@@ -114,8 +115,9 @@ def build(record: Record, folder: Path | None = None) -> Board:
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
-    drawn = {"points": _points(record), "curves": _curves(record), "passages": passages(record, folder), "provenance": provenance(record)}
-    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), **drawn)
+    said, proofs = _sayings(record, folder), _proofs(record)
+    pictures, made = (_points(record), _curves(record), passages(record, folder)), provenance(record)
+    return Board(title, facts, tables, failures, said, record.models, proofs, *pictures, made)
 
 
 def _proofs(record: Record) -> list[Proof]:

@@ -59,14 +59,15 @@ class Page:
             self._rest += more
         raw, _, self._rest = self._rest.partition(b"\0")
         said = json.loads(raw)
-        details = said.get("params", {})
-        if said.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-            self.complaints.append(json.dumps(details))
-        elif said.get("method") == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning"):
-            self.complaints.append(json.dumps(details))
-        elif said.get("method") == "Network.requestWillBeSent":
-            self.requests.append(details["request"]["url"])
+        self._note(said.get("method"), said.get("params", {}))
         return dict(said)
+
+    def _note(self, method: str | None, details: dict[str, Any]) -> None:
+        spoken = method == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning")
+        if spoken or method in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            self.complaints.append(json.dumps(details))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(details["request"]["url"])
 
 
 @contextmanager

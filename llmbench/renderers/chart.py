@@ -18,7 +18,7 @@ from llmbench.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
 Axis = Literal["speed", "memory"]
 
 NO_CHARACTERS = "\ufffe\uffff"  # which a program that writes XML may not write
-TITLES = {"speed": "bytes of text a second (more is better)", "memory": "peak memory in MiB (less is better, and further right)"}
+TITLES = {"speed": "bytes of text a second (more is better)", "memory": "peak memory, MiB (less is better)"}
 UP = "bits per byte (less is better, and higher up)"
 
 
@@ -50,7 +50,8 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
     known = [point for point in points if _cost(point, axis) > 0]
     order = sorted(known, key=lambda point: 99 if point.stage is None else point.stage)
     stages = {stage_title(point.stage): _colour(point.stage, look) for point in order}
-    beside = sides([(_cost(point, axis), point.bits) for point in order], [point.model for point in order], (look.width, look.height), axis == "memory")
+    places = [(_cost(point, axis), point.bits) for point in order]
+    beside = sides(places, [point.model for point in order], (look.width, look.height), axis == "memory")
     rows = [{**_row(point, axis), "side": side} for point, side in zip(order, beside, strict=True)]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
     field = "bytes per second:Q" if axis == "speed" else "peak memory (MiB):Q"
@@ -58,7 +59,8 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
     x = alt.X(field, scale=alt.Scale(type="log", nice=False, padding=PADDING[0], reverse=axis == "memory"), title=TITLES[axis], axis=ticks)
     y = alt.Y("bits per byte:Q", scale=alt.Scale(zero=False, nice=False, reverse=True, padding=PADDING[1]), title=UP, axis=alt.Axis(tickCount=6))
     step: Literal["step-before", "step-after"] = "step-before" if axis == "speed" else "step-after"  # around what is beaten
-    front = alt.Chart(data).transform_filter("datum.front").mark_line(interpolate=step, strokeDash=[4, 4], color=look.soft, aria=False).encode(x=x, y=y)
+    front = alt.Chart(data).encode(x=x, y=y).transform_filter("datum.front")
+    line = front.mark_line(interpolate=step, strokeDash=[4, 4], color=look.soft, aria=False)
     size = _size(alt, axis, points, look)
     colour = alt.Color("stage:N", title=None, scale=alt.Scale(domain=list(stages), range=list(stages.values())), legend=_legend(alt, look))
     tips = ["model:N", "bits per byte:Q", "bytes per second:Q", "peak memory (MiB):Q"]
@@ -70,7 +72,7 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
         )
         for side, (align, dx, dy) in SIDES.items()
     ]
-    made = alt.layer(front, bubbles, *names).properties(width=look.width, height=look.height)
+    made = alt.layer(line, bubbles, *names).properties(width=look.width, height=look.height)
     return {**json.loads(made.to_json()), "config": _config(look)}
 
 
@@ -117,7 +119,13 @@ def _config(look: Look) -> dict[str, Any]:
         **{"gridColor": look.grid, "domainColor": look.grid, "tickColor": look.grid, "labelColor": look.soft, "titleColor": look.soft},
         **{"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10},
     }
-    return {"axis": axis, "view": {"stroke": None}, "font": font, "legend": {"labelColor": look.ink, "titleColor": look.soft}, "background": look.paper}
+    return {
+        "axis": axis,
+        "view": {"stroke": None},
+        "font": font,
+        "legend": {"labelColor": look.ink, "titleColor": look.soft},
+        "background": look.paper,
+    }
 
 
 def plain(text: str) -> str:
