@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -74,10 +75,17 @@ class Page:
 def opened(file: Path, profile: Path) -> Iterator[Page]:
     """The page at `file`, in a browser with a fresh profile."""
     to_browser, from_browser = os.pipe(), os.pipe()
-    shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'  # where a browser with a pipe listens and speaks
-    command = ["sh", "-c", shell, "sh", str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(command, pass_fds=(to_browser[0], from_browser[1]), start_new_session=True, **quiet)
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]  # out of the way of 3 and 4
+
+    def put_in_place() -> None:
+        os.dup2(ends[0], 3)  # where a browser with a pipe listens
+        os.dup2(ends[1], 4)  # and speaks
+
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    child = subprocess.Popen(command, pass_fds=(3, 4), preexec_fn=put_in_place, **quiet)
+    for end in ends:
+        os.close(end)
     os.close(to_browser[0])
     os.close(from_browser[1])
     try:
