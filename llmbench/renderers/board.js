@@ -135,13 +135,15 @@
       if (step === undefined || !rows.length) return;
       event.preventDefault();
       let [row, at] = now && rows.includes(now[0]) ? now : [rows[0], -1];
-      const span = spanAt(cells(row), at);
-      if (event.key === "ArrowRight") at = span ? place(span) + span.textContent.length : 0;
-      else if (event.key === "ArrowLeft") at = span ? place(span) - 1 : 0;
+      const span = at < 0 ? null : spanAt(cells(row), at);
+      if (!span) at = 0;
+      else if (event.key === "ArrowRight") at = place(span) + span.textContent.length;
+      else if (event.key === "ArrowLeft") at = place(span) - 1;
       else row = rows[Math.max(0, Math.min(rows.length - 1, rows.indexOf(row) + (event.key === "ArrowUp" ? -1 : 1)))];
       const size = cells(row).textContent.length;
-      if (at >= size && rows.indexOf(row) < rows.length - 1) [row, at] = [rows[rows.indexOf(row) + rows.filter((other) => other.parentNode === row.parentNode).length] || row, 0];
-      at = Math.max(0, Math.min(size - 1, at));
+      const below = rows[rows.indexOf(row) + rows.filter((other) => other.parentNode === row.parentNode).length]; // the same model's next line
+      if (at >= size && below) [row, at] = [below, 0];
+      at = Math.max(0, Math.min(cells(row).textContent.length - 1, at));
       now = [row, at];
       const found = spanAt(cells(row), at);
       found.scrollIntoView({ block: "nearest", inline: "nearest" });
