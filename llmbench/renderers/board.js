@@ -80,16 +80,16 @@
 
   // The tip: what a bubble is, and what a place of a text cost every model.
   const tip = document.getElementById("tip");
-  const put = (x, y, ...inside) => {
+  const put = (x, above, below, ...inside) => { // below what it is about, or above where there is no room
     tip.replaceChildren(...inside);
     tip.hidden = false;
     const box = tip.getBoundingClientRect();
-    tip.style.left = Math.max(4, Math.min(x + 14, innerWidth - box.width - 4)) + "px";
-    tip.style.top = (y + 18 + box.height > innerHeight ? Math.max(4, y - box.height - 12) : y + 18) + "px";
+    tip.style.left = Math.max(4, Math.min(x, innerWidth - box.width - 4)) + "px";
+    tip.style.top = (below + 8 + box.height > innerHeight ? Math.max(4, above - box.height - 8) : below + 8) + "px";
   };
   const hide = () => { tip.hidden = true; all(".here").forEach((part) => part.classList.remove("here")); };
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  addEventListener("scroll", hide, { passive: true });
+  for (const moved of ["wheel", "touchmove"]) addEventListener(moved, hide, { passive: true }); // not scroll: arrow keys scroll too
 
   const bubbles = all(".vega .mark-symbol path[aria-label]");
   bubbles.forEach((bubble) => {
@@ -100,7 +100,7 @@
     bubble.setAttribute("role", "img");
     const show = () => {
       const box = bubble.getBoundingClientRect();
-      put(box.right - 8, box.bottom - 12, make("b", "", name), ...said.slice(at).map((part) => make("div", "", part)));
+      put(box.right, box.top, box.bottom, make("b", "", name), ...said.slice(at).map((part) => make("div", "", part)));
     };
     bubble.addEventListener("pointerenter", show);
     bubble.addEventListener("focus", show);
@@ -117,13 +117,12 @@
       const found = spanAt(row.lastChild, at);
       if (!found) return "";
       found.classList.add("here");
-      return make("tr", "", make("td", "", row.firstChild.textContent), make("td", "", found.dataset.said || found.title));
+      return make("tr", "", make("td", "", row.firstChild.textContent), make("td", "", found.title));
     });
     const box = span.getBoundingClientRect(), line = span.closest("tbody").getBoundingClientRect(), list = make("table", "", ...rows);
-    put(box.left, line.bottom - 8, list);
+    put(box.left, line.top, line.bottom - 12, list);
   }
   all("table.bits").forEach((table) => {
-    const cells = (row) => row.lastChild;
     table.addEventListener("pointerover", (event) => {
       if (event.target.tagName !== "I" || event.target.closest("th")) return hide();
       explain(event.target, place(event.target));
@@ -131,21 +130,20 @@
     table.addEventListener("pointerleave", hide);
     let now = null; // the row, and the characters before the place, that the arrows stand at
     table.parentElement.addEventListener("keydown", (event) => {
-      const rows = all("tr", table).filter((row) => !row.hidden), step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 0, ArrowDown: 0 }[event.key];
-      if (step === undefined || !rows.length) return;
+      const rows = all("tr[data-model]", table).filter((row) => !row.hidden);
+      if (!event.key.startsWith("Arrow") || !rows.length) return;
       event.preventDefault();
       let [row, at] = now && rows.includes(now[0]) ? now : [rows[0], -1];
-      const span = at < 0 ? null : spanAt(cells(row), at);
+      const span = at < 0 ? null : spanAt(row.lastChild, at);
       if (!span) at = 0;
       else if (event.key === "ArrowRight") at = place(span) + span.textContent.length;
       else if (event.key === "ArrowLeft") at = place(span) - 1;
       else row = rows[Math.max(0, Math.min(rows.length - 1, rows.indexOf(row) + (event.key === "ArrowUp" ? -1 : 1)))];
-      const size = cells(row).textContent.length;
-      const below = rows[rows.indexOf(row) + rows.filter((other) => other.parentNode === row.parentNode).length]; // the same model's next line
-      if (at >= size && below) [row, at] = [below, 0];
-      at = Math.max(0, Math.min(cells(row).textContent.length - 1, at));
+      const below = rows.slice(rows.indexOf(row) + 1).find((other) => other.dataset.model === row.dataset.model);
+      if (at >= row.lastChild.textContent.length && below) [row, at] = [below, 0];
+      at = Math.max(0, Math.min(row.lastChild.textContent.length - 1, at));
       now = [row, at];
-      const found = spanAt(cells(row), at);
+      const found = spanAt(row.lastChild, at);
       found.scrollIntoView({ block: "nearest", inline: "nearest" });
       explain(found, at);
     });
