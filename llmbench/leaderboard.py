@@ -17,6 +17,7 @@ from llmbench.run_folder import samples
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
 LONGEST_CURVE = 1000  # points
+MOST_SAYINGS = 20  # prompts of a task
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 
@@ -222,7 +223,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
-    """Prompts and continuations from the run's samples, in the order of the models."""
+    """The first prompts of each task, and the continuations from the run's samples, in the order of the models."""
     if folder is None:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
@@ -231,4 +232,5 @@ def _sayings(record: Record, folder: Path | None) -> list[Saying]:
             if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
                 answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
                 found.setdefault((task, str(row.get("id")), row["input"]), []).append(answer)
-    return [Saying(cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
+    shown = [key for task in dict.fromkeys(key[0] for key in found) for key in [key for key in found if key[0] == task][:MOST_SAYINGS]]
+    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key]) for key in shown]

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 
 from llmbench import leaderboard
 from llmbench.api import RENDERERS
-from llmbench.record import Record
+from llmbench.record import Record, write_lines
 from llmbench.renderers import csv as csv_renderer
 from llmbench.renderers import html, markdown, table
 
@@ -133,6 +133,22 @@ def test_a_stage_of_a_later_llmbench_and_samples_that_are_nonsense_still_draw(tm
 def test_what_models_said_is_whole_though_it_holds_odd_line_ends(board):
     assert [(s.prompt, [name for name, _ in s.answers]) for s in board.sayings] == [(PROMPT, ["byte-ngram", "transformer-decoder", "lstm"])]
     assert "\u2028Tuesday" in dict(board.sayings[0].answers)["transformer-decoder"]
+
+
+def test_of_a_task_with_many_prompts_the_first_are_shown(tmp_path):
+    rows = [{"id": str(number), "input": f"p{number}", "output": "x"} for number in range(300)]
+    write_lines(tmp_path / "samples" / "lstm" / "a.jsonl", rows)
+    write_lines(tmp_path / "samples" / "lstm" / "b.jsonl", rows[50:51])
+    shown = [saying.prompt for saying in leaderboard.build(record(), tmp_path).sayings]
+    assert shown == [*(f"p{number}" for number in range(leaderboard.MOST_SAYINGS)), "p50"]
+
+
+def test_a_page_of_many_long_curves_stays_small(tmp_path):
+    curve = [[step, 9.0 - step / 1000] for step in range(5000)]
+    models = [model(f"m{number}", 3, training={"seconds": 1.0, "curve": curve}) for number in range(40)]
+    page = html.render(leaderboard.build(record(models=models, scores=[], failures=[])))
+    assert page.count("<figure data-model=") == 40
+    assert len(page) < 1_500_000
 
 
 @pytest.mark.parametrize("name", ["../secret", "/secret", "..", ".", "", "a\0b", "x" * 300, "\U0001f600" * 90, "\ud800"])

@@ -30,6 +30,7 @@ MORE = (  # what a page with a script shows when it is asked to
     *("decode_tokens_per_second", "end_to_end_latency", "peak_ram_over_idle", "overlap", "max_batch", "accuracy:byte"),
 )
 SAID = {"speed": "The size of a bubble is the peak of memory.", "memory": "Peak memory, of the GPU where there is one."}
+MOST_DOTS = 60  # a curve of more points has none of them marked
 PLOT = (0.0, 240.0, 8.0, 88.0)  # left, right, top and bottom of a curve's picture
 
 
@@ -149,7 +150,8 @@ def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
         step, best = min(curve.points, key=lambda point: point[1])
         said = f"best {best:.3f} bits/byte at step {step:g} of {max(x for x, _ in curve.points):g}"
         line = " ".join(f"{x:g},{y:g}" for x, y, _ in dots)
-        drawn.append(DrawnCurve(curve.model, curve.stage, line, dots, f"{high:.2f}", f"{low:.2f}", said))
+        shown = dots if len(dots) <= MOST_DOTS else []
+        drawn.append(DrawnCurve(curve.model, curve.stage, line, shown, f"{high:.2f}", f"{low:.2f}", said))
     return drawn
 
 
