@@ -80,8 +80,8 @@ def passages(record: Record, folder: Path | None) -> list[Passage]:
             if _is_opening(row):
                 found.setdefault((task, str(row.get("id")), row["input"]), []).append((model.name, model.stage))
     order = list(dict.fromkeys(score.task for score in record.scores))
-    inner = sorted(found.items(), key=lambda item: order.index(item[0][0]) if item[0][0] in order else len(order))
-    made = [_passage(folder, key, models) for key, models in _short_enough(dict(inner))]
+    as_scored = sorted(found, key=lambda key: order.index(key[0]) if key[0] in order else len(order))
+    made = [_passage(folder, key, models) for key, models in _short_enough({key: found[key] for key in as_scored})]
     return [passage for passage in made if passage.rows]
 
 
@@ -143,9 +143,9 @@ def _charges(file: Path, document: str, begin: int, end: int) -> list[tuple[int,
     try:
         table = pq.read_table(file, columns=["start", "end", "bits", "kind"], filters=kept, use_threads=False)
         columns = [table.column(name).to_pylist() for name in ("start", "end", "bits", "kind")]
-    except (OSError, ValueError, KeyError, NotImplementedError):  # torn, or not a file of charges
+        return [(int(a), int(b), float(bits), str(kind)) for a, b, bits, kind in zip(*columns, strict=True)]
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError):  # torn, or not a file of charges
         return []
-    return [(int(a), int(b), float(bits), str(kind)) for a, b, bits, kind in zip(*columns, strict=True) if a is not None and b is not None]
 
 
 def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:
@@ -153,7 +153,7 @@ def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[P
     pieces: list[Piece] = []
     waiting = 0.0
     for start, end, bits, kind in charges:
-        if kind not in ("token", "spelling", "code") or not bits >= 0:
+        if kind not in ("token", "spelling", "code") or not bits >= 0 or end < start:
             return []
         if end == start:
             waiting += bits if start >= begin else 0.0

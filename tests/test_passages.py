@@ -161,3 +161,26 @@ def test_what_an_empty_charge_cost_goes_to_the_next_bytes(tmp_path):
     write_charges(tmp_path / "charges" / "lstm" / "likelihood.parquet", [ledger])
     (one,) = found(tmp_path, "lstm")
     assert one.rows[0].pieces == [Piece(0, 3, 1.5), Piece(3, 7, 24.0, True)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"document": ["d0"], "start": ["0"], "end": [12], "bits": [1.0], "kind": ["token"]},
+        {"document": [0], "start": [0], "end": [12], "bits": [1.0], "kind": ["token"]},
+        {"document": ["d0"], "start": [0], "end": [12]},
+        {"document": ["d0"] * 2, "start": [0, 6], "end": [6, 12], "bits": [1.0, None], "kind": ["token"] * 2},
+        {"document": ["d0"] * 2, "start": [0, 6], "end": [6, 12], "bits": [1.0, math.nan], "kind": ["token"] * 2},
+        {"document": ["d0"] * 2, "start": [0, 6], "end": [6, 12], "bits": [1.0, -2.0], "kind": ["token"] * 2},
+        {"document": ["d0"] * 3, "start": [0, 9, 6], "end": [9, 6, 12], "bits": [1.0, 2.0, 3.0], "kind": ["token"] * 3},
+        {"document": ["d0"] * 2, "start": [0, 7], "end": [6, 12], "bits": [1.0, 2.0], "kind": ["token"] * 2},
+        {"document": ["d0"] * 2, "start": [0, 6], "end": [6, 12], "bits": [1.0, 2.0], "kind": ["pseudo"] * 2},
+    ],
+)
+def test_charges_that_are_none_are_not_drawn(tmp_path, columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    passage(tmp_path)
+    pq.write_table(pa.table(columns), tmp_path / "charges" / "lstm" / "likelihood.parquet")
+    assert [row.model for row in found(tmp_path)[0].rows] == ["byte-ngram"]

@@ -117,7 +117,7 @@
       const found = spanAt(row.lastChild, at);
       if (!found) return "";
       found.classList.add("here");
-      return make("tr", "", make("td", "", row.firstChild.textContent), make("td", "", found.title));
+      return make("tr", "", make("td", "", row.firstChild.textContent), make("td", "", found.dataset.said || found.title));
     });
     const box = span.getBoundingClientRect(), line = span.closest("tbody").getBoundingClientRect(), list = make("table", "", ...rows);
     put(box.left, line.top, line.bottom - 12, list);
@@ -125,6 +125,10 @@
   all("table.bits").forEach((table) => {
     table.addEventListener("pointerover", (event) => {
       if (event.target.tagName !== "I" || event.target.closest("th")) return hide();
+      if (event.target.title) { // one tip is enough
+        event.target.dataset.said = event.target.title;
+        event.target.removeAttribute("title");
+      }
       explain(event.target, place(event.target));
     });
     table.addEventListener("pointerleave", hide);

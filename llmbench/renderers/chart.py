@@ -24,7 +24,7 @@ UP = "bits per byte (less is better, and higher up)"
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture is drawn: its size in pixels, its colours, whether it brings its own legend, and the models' names beside all bubbles."""
+    """How a picture is drawn: its size in pixels, its colours, and whether it brings its own legend."""
 
     width: int = 640
     height: int = 360
