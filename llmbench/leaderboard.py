@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
+from llmbench.passages import Passage, passages
+from llmbench.provenance import Provenance, provenance
 from llmbench.record import BITS, HEADLINES, SPEED, Failure, ModelRow, Record, Score, key_of
+from llmbench.run_folder import samples
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
+LONGEST_CURVE = 1000  # points
+MOST_SAYINGS = 20  # prompts of a task
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 
@@ -60,7 +63,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Point:
-    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known; whether no other is better in both."""
+    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known. `front`: no other is better in both
+    bits and speed; `lean`: none is in both bits and memory.
+    """
 
     model: str
     stage: int | None
@@ -68,6 +73,16 @@ class Point:
     rate: float
     memory: float | None
     front: bool
+    lean: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a model's training went: (step, bits per byte of the validation text), by step."""
+
+    model: str
+    stage: int | None
+    points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,9 @@ class Board:
     models: list[ModelRow] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    provenance: Provenance | None = None
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -98,7 +116,9 @@ def build(record: Record, folder: Path | None = None) -> Board:
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
-    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
+    said, proofs = _sayings(record, folder), _proofs(record)
+    pictures, made = (_points(record), _curves(record), passages(record, folder)), provenance(record)
+    return Board(title, facts, tables, failures, said, record.models, proofs, *pictures, made)
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
@@ -169,53 +189,57 @@ def _order(value: float | None, better: str | None) -> float:
 
 
 def _points(record: Record) -> list[Point]:
-    """The picture: the first table of bits per byte against speed. On the front is a model than which none is both better and faster."""
+    """The picture: the first table of bits per byte against speed and memory, and which models none beats in both."""
     found: dict[str, dict[str, float]] = {}
     for score in record.scores:
         if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and 0 < score.value < math.inf:
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
     models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
-
-    def beaten(one: dict[str, float]) -> bool:
-        others = [found[model.name] for model in models]
-        return any(o[BITS[0]] <= one[BITS[0]] and o[SPEED] >= one[SPEED] and (o[BITS[0]], o[SPEED]) != (one[BITS[0]], one[SPEED]) for o in others)
-
+    bits = {model.name: found[model.name][BITS[0]] for model in models}
+    slowness = {model.name: -found[model.name][SPEED] for model in models}
+    memory = {name: held for name in bits if (held := found[name].get("peak_gpu_reserved") or found[name].get("peak_ram"))}
+    front, lean = _unbeaten(bits, slowness), _unbeaten(bits, memory)
     return [
-        Point(cut(m.name, NAME_CHARACTERS), m.stage, one[BITS[0]], one[SPEED], one.get("peak_gpu_reserved") or one.get("peak_ram"), not beaten(one))
+        Point(cut(m.name, NAME_CHARACTERS), m.stage, bits[m.name], -slowness[m.name], memory.get(m.name), m.name in front, m.name in lean)
         for m in models
-        if (one := found[m.name])
     ]
 
 
+def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]:
+    """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more bits."""
+
+    def beats(one: str, other: str) -> bool:
+        at_most = bits[one] <= bits[other] and costs[one] <= costs[other]
+        return at_most and (bits[one], costs[one]) != (bits[other], costs[other])
+
+    return {name for name in costs if not any(beats(other, name) for other in costs)}
+
+
+def _curves(record: Record) -> list[Curve]:
+    """Curves of at least two points; what is no point of numbers is left out."""
+    found = []
+    for model in record.models:
+        rows = getattr(model.training, "curve", None) if model.training else None
+        pairs = [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
+        points = sorted((float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y))[:LONGEST_CURVE]
+        if len({x for x, _ in points}) > 1:
+            found.append(Curve(cut(model.name, NAME_CHARACTERS), model.stage, points))
+    return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e30
+
+
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
-    """Prompts and continuations from the run's samples, in the order of the models."""
+    """The first prompts of each task, and the continuations from the run's samples, in the order of the models."""
     if folder is None:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for model in record.models:
-        for file in _sample_files(folder, model.name):
-            if record.notes.cells and file.stem not in record.notes.cells.get(model.name, []):
-                continue  # left by another run in this folder
-            for row in _rows(file):
-                if isinstance(row, dict) and isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
-                    answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
-                    found.setdefault((file.stem, str(row.get("id")), row["input"]), []).append(answer)
-    return [Saying(cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
-
-
-def _sample_files(folder: Path, model: str) -> list[Path]:
-    """Where a model's samples are. A record from elsewhere does not choose which other files are shown."""
-    if Path(model).name != model or model == "..":
-        return []
-    try:
-        return sorted((folder / "samples" / model).glob("*.jsonl"))
-    except (OSError, ValueError):  # no name that a folder can have
-        return []
-
-
-def _rows(file: Path) -> list[Any]:
-    """Lines end at \\n alone: what a model says may hold other signs that part lines."""
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError):
-        return []
+    for model, task, rows in samples(record, folder):
+        for row in rows:
+            if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
+                answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
+                found.setdefault((task, str(row.get("id")), row["input"]), []).append(answer)
+    shown = [key for task in dict.fromkeys(key[0] for key in found) for key in [key for key in found if key[0] == task][:MOST_SAYINGS]]
+    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key]) for key in shown]

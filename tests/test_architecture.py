@@ -54,10 +54,12 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
-columns
+run_folder columns
+passages provenance
 leaderboard compare
 gate promotion
 renderers
+renderers.labels
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 renderers.sections
@@ -69,7 +71,16 @@ cli_compare
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
-DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
+DRAWING = {
+    "leaderboard",
+    "columns",
+    "notes",
+    "passages",
+    "provenance",
+    "run_folder",
+    "renderers",
+    *(name for name in FILES if name.startswith("renderers.")),
+}
 COMPARING = {"items", "paired", "matching", "compare", "allowance", "gate", "promotion"}
 FORMULAS = {"metrics", "metrics.text", "metrics.translation", "metrics.speed", "metrics.memory"}  # names, and what a comparison computes anew
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
