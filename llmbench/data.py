@@ -39,6 +39,11 @@ class Document:
     choices: tuple[str, ...] = ()
     truth: float | None = None
 
+    @property
+    def whole(self) -> str:
+        """What a model that goes on with a text learns from: the text, of a pair after its source, with nothing between them."""
+        return self.given + self.text
+
 
 @dataclass(frozen=True)
 class Text:

@@ -95,7 +95,7 @@ def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) ->
     materials.progress("vocabulary", 0.0, "")
     quiet()
     transformers = importlib.import_module("transformers")
-    tokenizer = learn_bpe([document.text for document in text.documents], spec.vocabulary)
+    tokenizer = learn_bpe([document.whole for document in text.documents], spec.vocabulary)
     torch.manual_seed(materials.seed)
     try:
         config = transformers.GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **spec.config)
@@ -208,7 +208,7 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
         return math.fsum(ledger.total() for ledger in scoring.score(_Scored(learner), passages, Window("half"))) / size
 
     ends = np.asarray(begin.ends[:1], dtype=np.int64)
-    documents = [np.concatenate([learner._text.encode(document.text).ids, ends]) for document in text.documents]
+    documents = [np.concatenate([learner._text.encode(document.whole).ids, ends]) for document in text.documents]
     snapshots = Snapshots(folder.with_suffix(".partial"))
     goes_on = stage.checkpoint.id is not None
     before = [(0, evaluate())] if goes_on else []  # the curve's point at step 0: the checkpoint before it was fine-tuned

@@ -94,9 +94,14 @@ def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
 
 
 def valid_passages(valid: Text) -> list[Passage]:
-    """A validation text to be scored again and again: a long document in blocks, each from a fresh context, so that they run side by side."""
+    """A validation text to be scored again and again: a long document in blocks, each from a fresh context, so that they run side by side; of pairs
+    what stands after the source.
+    """
     passages: list[Passage] = []
     for document in valid.documents:
+        if document.given:
+            passages.append(Passage(document.text, given=document.given))
+            continue
         raw = document.text.encode()
         edges = block_edges(document.text) if len(raw) >= LONG else [0, len(raw)]
         passages += [Passage(raw[a:b].decode()) for a, b in zip(edges, edges[1:], strict=False)]

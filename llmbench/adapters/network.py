@@ -56,7 +56,7 @@ class NetworkAdapter(TokenAdapter):
 
         def train(partial: Path) -> NetworkAdapter:
             materials.progress("vocabulary", 0.0, "")
-            vocabulary = Vocabulary.learn((document.text for document in text.documents), splitter, chosen.size)
+            vocabulary = Vocabulary.learn((document.whole for document in text.documents), splitter, chosen.size)
             network = made(spec, Network, vocabulary.symbols, materials.seed)  # type: ignore[type-abstract]  # likewise
             adapter = cls(network, vocabulary, source=_source(spec))
             adapter.to(materials.device)
@@ -65,7 +65,7 @@ class NetworkAdapter(TokenAdapter):
             def evaluate() -> float:
                 return sum(ledger.total() for ledger in adapter.score(passages, Window("half"))) / max(1, valid.bytes)
 
-            lessons = NextSymbols(adapter.network, [vocabulary.encode(document.text).ids for document in text.documents])
+            lessons = NextSymbols(adapter.network, [vocabulary.encode(document.whole).ids for document in text.documents])
             adapter.training = taught(adapter.network, lessons, evaluate, recipe, materials, partial)
             return adapter
 

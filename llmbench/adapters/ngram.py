@@ -36,7 +36,7 @@ class ByteNgram(TokenAdapter):
     def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
         if materials.train is None:
             raise UsageError("byte-ngram needs a training text", hint="give one with --data train=PATH")
-        return cls([document.text for document in materials.train.documents], **arguments)
+        return cls([document.whole for document in materials.train.documents], **arguments)
 
     @property
     def info(self) -> ModelInfo:

@@ -1,0 +1,163 @@
+"""Prompts cut from a text, answered greedily and by chance, and what is made of the answers."""
+
+from __future__ import annotations
+
+import pytest
+import toys
+from run_helpers import folder, llmbench, run_json
+from test_tasks_with_references import Known, quiet
+
+from llmbench import leaderboard
+from llmbench.adapter import Chunk
+from llmbench.data import Document, Text, load
+from llmbench.errors import UsageError
+from llmbench.metrics.catalogue import named
+from llmbench.record import load as load_record
+from llmbench.strict_yaml import check
+from llmbench.task_specs import ContinuationSpec
+from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
+
+LINE = "The tap dripped; the kettle c\N{LATIN SMALL LETTER O WITH DIAERESIS}unted. "
+STORIES = Text("test", tuple(Document(str(i), f"Story {i}. " + LINE * 20) for i in range(5)))
+
+
+def spec(**given):
+    return check(ContinuationSpec, {"task": "continuation", **given}, {}, "suite.yaml")
+
+
+def test_prompts_are_whole_words_of_the_text_and_the_human_goes_on_where_they_end():
+    prompts = cut_prompts(STORIES, 12, 40, 60, seed=3)
+    assert len(prompts) == 12
+    wholes = [document.text for document in STORIES.documents]
+    for prompt in prompts:
+        assert any(prompt.text + prompt.human in whole for whole in wholes)
+        assert 20 <= len(prompt.text.encode()) <= 40
+        assert prompt.text == prompt.text.strip()
+        assert prompt.human[0] == " "
+        assert 56 <= len(prompt.human.encode()) <= 60
+    assert cut_prompts(STORIES, 12, 40, 60, seed=3) == prompts
+    assert cut_prompts(STORIES, 12, 40, 60, seed=4) != prompts
+
+
+def test_documents_have_their_turns_and_short_ones_none():
+    with_short = Text("test", (*STORIES.documents[:3], Document("short", "Too short.")))
+    begun = [prompt.text + prompt.human for prompt in cut_prompts(with_short, 6, 100, 500, seed=0)]
+    owners = [next(d.id for d in with_short.documents if whole in d.text) for whole in begun]
+    assert "short" not in owners
+    with pytest.raises(UsageError, match="no document of the text 'test' has 5,000 bytes"):
+        cut_prompts(STORIES, 3, 1000, 4000, seed=0)
+
+
+def test_a_text_without_a_space_is_cut_between_characters():
+    solid = Text("test", (Document("a", "\N{LATIN SMALL LETTER O WITH DIAERESIS}" * 400),))
+    for prompt in cut_prompts(solid, 5, 21, 31, seed=1):
+        assert prompt.text.strip("\N{LATIN SMALL LETTER O WITH DIAERESIS}") == ""
+        assert len(prompt.text.encode()) in (20, 21, 22)
+
+
+def test_every_prompt_is_asked_once_greedily_and_once_for_each_seed():
+    model = Known({"The tap": " dripped"})
+    task = Continuation([Prompt("The tap"), Prompt("The jug")], Decoding(50, (0.0, 1.0), seeds=2), [named("answer_bytes")], seed=7)
+    outcome = task.run(model, quiet)
+    assert [(r.prompt, r.temperature, r.seed, r.max_bytes) for r in model.asked] == [
+        ("The tap", 0.0, 7, 50),
+        ("The tap", 1.0, 7, 50),
+        ("The tap", 1.0, 1007, 50),
+        ("The jug", 0.0, 8, 50),
+        ("The jug", 1.0, 8, 50),
+        ("The jug", 1.0, 1008, 50),
+    ]
+    assert [sample["id"] for sample in outcome.samples] == ["0 greedy", "0 sampled 1", "0 sampled 2", "1 greedy", "1 sampled 1", "1 sampled 2"]
+    rows = {row["variant"]: row for row in outcome.scores}
+    assert (rows[":greedy"]["value"], rows[":greedy"]["n"], rows[":greedy"]["empty"]) == (4.0, 2, 1)
+    assert (rows[""]["value"], rows[""]["n"], rows[""]["empty"]) == (4.0, 4, 2)
+    assert outcome.samples[0]["statistics"] == {"answer_bytes:greedy": [8.0, 1.0]}
+    assert outcome.samples[1]["statistics"] == {"answer_bytes": [8.0, 1.0]}
+
+
+def test_one_way_of_answering_alone_has_the_metrics_plain_names():
+    for temperature in (0.0, 0.8):
+        outcome = Continuation([Prompt("a")], Decoding(50, (temperature,)), [named("answer_bytes")]).run(Known({"a": "bc"}), quiet)
+        assert outcome.samples[0]["id"] == "0"
+        assert outcome.samples[0]["statistics"] == {"answer_bytes": [2.0, 1.0]}
+        assert outcome.scores[0]["variant"] == ""
+
+
+def test_what_the_human_wrote_stands_beside_each_metric():
+    prompts = [Prompt("The tap", " dripped and dripped again and dripped and dripped again"), Prompt("A jug", " a b c d e f g")]
+    outcome = Continuation(prompts, Decoding(60, (1.0,)), [named("repetition_4"), named("answer_bytes")]).run(Known(), quiet)
+    (row,) = [row for row in outcome.scores if row["metric"] == "answer_bytes"]
+    assert row["human"] == sum(len(prompt.human) for prompt in prompts) / 2
+    assert not [row for row in outcome.scores if row["metric"] == "repetition_4"]  # nothing was said that could repeat
+
+
+def test_empty_blank_and_broken_answers_and_prompts_beyond_the_context_are_counted():
+    class Short(toys.Uniform):
+        context = 4
+
+        def generate(self, requests):
+            for row, request in enumerate(requests):
+                yield Chunk(row, {"one": "", "two": " \n", "a long prompt": "\N{REPLACEMENT CHARACTER}"}[request.prompt], 1, "stop")
+
+    prompts = [Prompt("one"), Prompt("two"), Prompt("a long prompt")]
+    (row,) = Continuation(prompts, Decoding(10, (0.0,)), [named("answer_bytes")]).run(Short(4), quiet).scores
+    assert (row["empty"], row["broken"], row["cut"]) == (2, 1, 1)
+
+
+def test_bytes_of_a_byte_model_that_are_no_utf8_are_shown_as_such_and_counted():
+    class Bad(toys.Uniform):
+        def logits(self, ids):
+            logits = super().logits(ids)
+            logits[..., 0xFF] = 99.0  # a byte of no UTF-8 text
+            return logits
+
+    outcome = Continuation([Prompt("a")], Decoding(3, (0.0,)), [named("answer_bytes"), named("repetition_4")]).run(Bad(), quiet)
+    assert "\N{REPLACEMENT CHARACTER}" in outcome.samples[0]["output"]
+    assert outcome.scores[0]["broken"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({}, "neither `prompts` nor a `text`"),
+        ({"prompts": ["a"], "temperature": [0.5, 1]}, "greedy answers and sampled ones"),
+        ({"prompts": ["a"], "temperature": []}, "greedy answers and sampled ones"),
+        ({"prompts": ["a"], "temperature": -1}, "greater than or equal to 0"),
+        ({"prompts": ["a"], "seeds": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given, what):
+    with pytest.raises(UsageError, match=what):
+        spec(**given)
+
+
+def test_a_metric_that_needs_a_reference_is_refused_for_given_prompts():
+    with pytest.raises(UsageError, match="bleu compares with a reference, and prompts that are given have none"):
+        Continuation.from_spec(spec(prompts=["a"], metrics=["bleu"]), {}, {})
+
+
+def test_prompts_of_a_text_are_judged_by_all_metrics_and_given_ones_by_none():
+    train, held = (load(name, "fables", select={"part": "tales", "split": name}) for name in ("train", "test"))
+    task = Continuation.from_spec(spec(text="test", count=3), {"train": train, "test": held}, {})
+    names = [scorer.metric.name for scorer in task.scorers]
+    assert names == ["distinct_2", "repetition_4", "answer_bytes", "longest_copy_bytes", "long_copy_share", "ngram_distance"]
+    assert Continuation.from_spec(spec(prompts=["a"]), {"train": train}, {}).scorers == []
+    assert task.signature != Continuation.from_spec(spec(text="test", count=3), {"train": train, "test": held}, {"seed": 1}).signature
+
+
+def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
+    place = folder(tmp_path)
+    suite = (place / "tiny.yaml").read_text()
+    asked = "{task: continuation, text: test, count: 10, prompt_bytes: 12, max_bytes: 30, temperature: [0, 1]}"
+    (place / "tiny.yaml").write_text(suite.replace('{task: continuation, prompts: ["The "], max_bytes: 20}', asked))
+    done = llmbench("run", "tiny.yaml", "--only", "byte-ngram", "--out", "out", cwd=place)
+    assert done.returncode == 0, done.stderr
+    found = {(row["metric"], row["variant"]): row for row in run_json(place / "out")["scores"] if row["task"] == "continuation"}
+    assert {("answer_bytes", ""), ("answer_bytes", ":greedy"), ("longest_copy_bytes", "")} <= found.keys()
+    board = leaderboard.build(load_record(place / "out"), place / "out")
+    (table,) = [table for table in board.tables if table.task == "continuation"]
+    (line,) = table.lines
+    assert line.cells["answer_bytes:greedy"].value == found["answer_bytes", ":greedy"]["value"]
+    assert any("What humans wrote there" in note and "longest_copy_bytes" in note for note in table.notes)
+    said = (place / "out/leaderboard.md").read_text()
+    assert "answer, greedy" in said
