@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
-from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, ModelRow, Record, Score, key_of
+from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
@@ -20,11 +20,15 @@ SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 @dataclass(frozen=True)
 class Line:
-    """A model's row of a table."""
+    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run` are where it was measured."""
 
     model: str
     stage: int | None
     cells: dict[str, Cell]
+    n: int | None = None
+    unit: str = ""
+    machine: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,25 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tables = [_table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
+    tables = [table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
+    return compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
+
+
+def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], record: Record, folder: Path | None = None) -> Board:
+    """The board with these tables, and with what else the record knows: failures, models, proofs, the picture."""
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
-    title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
-    return Board(title, facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
+    return Board(cut(title, NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
+
+
+def machine_words(machine: Machine, gpus: bool = True) -> str:
+    """What tells one machine from another where times and memory are concerned. `gpus`: whether they were to be used."""
+    found = [str(gpu.get("name", "GPU")) for gpu in machine.gpus] if gpus else []
+    counted = [f"{found.count(name)} × {name}" if found.count(name) > 1 else name for name in dict.fromkeys(found)]
+    cores, threads = ("?" if count is None else count for count in (machine.cores, getattr(machine, "threads", None)))
+    system = [str(word) for word in (getattr(machine, "os", None),) if word]
+    return cut(", ".join([machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), *system]), NAME_CHARACTERS)
 
 
 def _proofs(record: Record) -> list[Proof]:
@@ -132,7 +149,8 @@ def _short_texts(failure: Failure) -> dict[str, str]:
     }
 
 
-def _table(record: Record, task: str, metric: str) -> Table:
+def table(record: Record, task: str, metric: str) -> Table:
+    """The table of a task that goes by this metric. ValueError where no score of the record is of both."""
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
     if metric == SPEED:  # a model without a rate has times, and a reason
@@ -144,7 +162,8 @@ def _table(record: Record, task: str, metric: str) -> Table:
         if key_of(score) in COSTS and score.model in by_model:
             by_model[score.model].setdefault(key_of(score), score)
     models = [model for model in record.models if model.name in by_model]
-    lines = [Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, by_model[model.name], metric)) for model in models]
+    machine = machine_words(record.machine)
+    lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, metric)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
     used = [column for column in used if column.key == metric or column.key not in BITS]
@@ -153,6 +172,12 @@ def _table(record: Record, task: str, metric: str) -> Table:
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
     return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
+
+
+def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
+    score = scores.get(metric)
+    n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
+    return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, scores, metric), n, unit, machine)
 
 
 def _order(value: float | None, metric: str) -> float:
@@ -166,15 +191,16 @@ def _points(record: Record) -> list[Point]:
         if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and 0 < score.value < math.inf:
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
     models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
-
-    def beaten(one: dict[str, float]) -> bool:
-        others = [found[model.name] for model in models]
-        return any(o[BITS[0]] <= one[BITS[0]] and o[SPEED] >= one[SPEED] and (o[BITS[0]], o[SPEED]) != (one[BITS[0]], one[SPEED]) for o in others)
-
+    places = {model.name: (found[model.name][BITS[0]], found[model.name][SPEED]) for model in models}
+    front, fastest = set(), 0.0
+    for bits, rate in sorted(places.values(), key=lambda place: (place[0], -place[1])):
+        if rate > fastest:
+            front.add((bits, rate))
+            fastest = rate
     return [
-        Point(cut(m.name, NAME_CHARACTERS), m.stage, one[BITS[0]], one[SPEED], one.get("peak_gpu_reserved") or one.get("peak_ram"), not beaten(one))
+        Point(cut(m.name, NAME_CHARACTERS), m.stage, *places[m.name], memory, places[m.name] in front)
         for m in models
-        if (one := found[m.name])
+        for memory in (found[m.name].get("peak_gpu_reserved") or found[m.name].get("peak_ram"),)
     ]
 
 

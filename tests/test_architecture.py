@@ -20,7 +20,8 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 # has a lazy front door to `api`; it is looked at apart.
 LEVELS = """
 errors
-ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports causal_blocks
+ledger stats machine record signatures witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports
+causal_blocks
 storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
@@ -52,16 +53,18 @@ runner
 estimate progress notes scaffold doctor
 columns
 leaderboard
+many_runs
+merging
 renderers
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 api
-cli_catalog
+cli_catalog cli_boards
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
-DRAWING = {"leaderboard", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
-NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking"}  # levels 1 and 2 of the house
+DRAWING = {"leaderboard", "merging", "many_runs", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
+NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking", "signatures"}  # levels 1 and 2
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(
