@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
+from llmbench.published import Figure, apart, sentences
 from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
@@ -84,6 +85,7 @@ class Board:
     models: list[ModelRow] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    published: list[Figure] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -99,7 +101,25 @@ def build(record: Record, folder: Path | None = None) -> Board:
     ]
     tables = [table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
-    return compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
+    board = compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
+    scores: dict[str, list[Score]] = {}
+    for score in record.scores:
+        scores.setdefault(score.model, []).append(score)
+    return replace(board, published=elsewhere(record.models, scores))
+
+
+def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
+    """What others published of these models by protocols that no score has: to be listed apart from the tables."""
+    return [
+        replace(
+            figure,
+            model=cut(figure.model, NAME_CHARACTERS),
+            metric=cut(figure.metric, NAME_CHARACTERS),
+            protocol=cut(figure.protocol, SAMPLE_CHARACTERS),
+            source=cut(figure.source, SAMPLE_CHARACTERS),
+        )
+        for figure in apart(models, scores)
+    ]
 
 
 def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], record: Record, folder: Path | None = None) -> Board:
@@ -171,7 +191,8 @@ def table(record: Record, task: str, metric: str) -> Table:
         used = [column for column in used if column.key not in DETAILS]
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
-    return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
+    said = [*notes(record, task, headline), *sentences(models, by_model)]
+    return Table(title, metric, used, lines, said, signature, (0.0, top))
 
 
 def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:

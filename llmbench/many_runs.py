@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from llmbench import record as records
 from llmbench.columns import NAME_CHARACTERS
@@ -115,7 +116,7 @@ class Models:
         newest = next((row for run, row in self._seen[name] if machine in (None, run.machine)), everywhere[0])
         published = {json.dumps(figure, sort_keys=True): figure for row in everywhere for figure in row.published}
         overlaps = [row.overlap for row in everywhere if row.overlap is not None]
-        changes = {
+        changes: dict[str, Any] = {
             "name": name,
             "certificate": _certificate(everywhere),
             "overlap": max(overlaps, default=None),
@@ -181,7 +182,8 @@ def places(cell: Measured) -> Iterator[Place]:
 def failures(runs: Sequence[Run], models: Models, cells: Sequence[Measured]) -> tuple[list[Failure], int]:
     """What no run could do, each once; and how many cells failed in one run and are filled by another."""
     filled = {(cell.model, cell.task) for cell in cells} | {(score.model, score.task) for run in runs for score in run.record.scores}
-    open_, elsewhere = {}, set()
+    missing: dict[tuple[str, ...], Failure] = {}
+    elsewhere = set()
     for run in runs:
         for failure in run.record.failures:
             name = models.name(run, failure.model)
@@ -189,8 +191,8 @@ def failures(runs: Sequence[Run], models: Models, cells: Sequence[Measured]) -> 
                 elsewhere.add((name, failure.task))
             else:
                 row = failure.model_copy(update={"model": name})
-                open_.setdefault((name, row.task, row.reason, row.message, row.hint), row)
-    return list(open_.values()), len(elsewhere)
+                missing.setdefault((name, row.task, row.reason, row.message, row.hint), row)
+    return list(missing.values()), len(elsewhere)
 
 
 def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:

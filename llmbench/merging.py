@@ -58,7 +58,15 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
     whole = runs[0].record.model_copy(update={"models": models.all(one is not None), "scores": scores, "failures": rows, "notes": Notes()})
-    return leaderboard.compose(f"llmbench: {len(runs)} runs", known, tables, whole), warnings
+    board = leaderboard.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
+    return replace(board, published=leaderboard.elsewhere(whole.models, _by_model(cells))), warnings
+
+
+def _by_model(cells: Sequence[Measured]) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
+    for cell in cells:
+        found.setdefault(cell.model, []).extend(cell.scores.values())
+    return found
 
 
 def _task(rows: Mapping[str, Sequence[Measured]]) -> str:

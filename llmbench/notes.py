@@ -56,7 +56,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
-    said += [note for name in trained if (note := _transfer(trained[name], headline, beaten))]
+    values = {score.model: float(score.value) for score in headline}
+    said += [note for model in trained.values() if (note := _transfer(model, values, beaten))]
     winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
         said.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
@@ -136,11 +137,10 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     return said
 
 
-def _transfer(model: ModelRow, headline: Sequence[Score], beaten: Mapping[str, Sequence[str]]) -> str:
+def _transfer(model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]) -> str:
     """What it brought a fine-tuned model to go on learning, where the one that it began with stands in the same table."""
-    values = {score.model: score.value for score in headline}
     before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[2]  # of a hub id the last part is the card's name
-    before = _found(before, values)
+    before = _found(before, values) if before else ""
     if model.name not in values or before not in values:
         return ""
     proof = next((word for one, other, word in ((model.name, before, "better"), (before, model.name, "worse")) if other in beaten.get(one, [])), "")

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -170,8 +170,25 @@ class Record(Row):
         return path
 
 
+def _before_notes(data: dict[str, Any]) -> None:
+    """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be empty."""
+    data.setdefault("notes", {})
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {0: _before_notes}  # schema -> what makes a record's data of it those of the next
+
+
+def upgrade(data: dict[str, Any]) -> None:
+    """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing: that schema never was."""
+    while data["schema"] < SCHEMA:
+        UPGRADES[data["schema"]](data)
+        data["schema"] += 1
+
+
 def load(path: Path) -> Record:
-    """The record at run.json, or in a run's folder. UsageError, with path and reason, where it is missing, torn or edited into nonsense."""
+    """The record at run.json, or in a run's folder, of this or an older schema. UsageError, with path and reason, where it is missing, torn or edited
+    into nonsense.
+    """
     file = path / "run.json" if path.is_dir() else path
     try:
         data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -184,11 +201,29 @@ def load(path: Path) -> Record:
     if data["schema"] > SCHEMA:
         raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
     try:
-        return Record.model_validate(data)
+        upgrade(data)
+    except KeyError:
+        raise UsageError(f"there is no schema {data['schema']}", where=str(file)) from None
+    try:
+        found = Record.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         spot = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
+    _check_names(found, file)
+    return found
+
+
+def _check_names(record: Record, file: Path) -> None:
+    """UsageError where two models have one name, or a score is of a model that there is not."""
+    names: set[str] = set()
+    for number, model in enumerate(record.models):
+        if model.name in names:
+            raise UsageError(f"the record is wrong at models.{number}.name: two models have this name", where=str(file))
+        names.add(model.name)
+    for number, score in enumerate(record.scores):
+        if score.model not in names:
+            raise UsageError(f"the record is wrong at scores.{number}.model: there is no such model", where=str(file))
 
 
 def _no_number(word: str) -> NoReturn:

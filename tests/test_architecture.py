@@ -51,6 +51,7 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
+published
 columns
 leaderboard
 many_runs
@@ -63,7 +64,16 @@ cli_catalog cli_boards
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
-DRAWING = {"leaderboard", "merging", "many_runs", "columns", "notes", "renderers", *(name for name in FILES if name.startswith("renderers."))}
+DRAWING = {
+    "leaderboard",
+    "merging",
+    "many_runs",
+    "columns",
+    "notes",
+    "published",
+    "renderers",
+    *(name for name in FILES if name.startswith("renderers.")),
+}
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking", "signatures"}  # levels 1 and 2
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),

@@ -58,7 +58,7 @@ def test_infinite_bits_are_the_string_inf(tmp_path):
 
 def test_a_model_may_be_called_inf(tmp_path):
     whole = data()
-    whole["models"][0]["name"] = whole["scores"][0]["model"] = whole["scores"][0]["task"] = "inf"
+    whole["models"][0]["name"] = whole["scores"][0]["model"] = whole["scores"][1]["model"] = whole["scores"][0]["task"] = "inf"
     path = records.Record.model_validate(whole).write(tmp_path)
     assert records.load(path).models[0].name == "inf"
 

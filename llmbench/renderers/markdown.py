@@ -33,6 +33,13 @@ def render(board: Board) -> str:
         ]
     if not board.tables:
         parts.append("Nothing was measured.")
+    if board.published:
+        rows = [[figure.model, figure.metric, figure.printed, figure.protocol, figure.source] for figure in board.published]
+        parts += [
+            "## Published by other protocols",
+            "Not measured here, and not comparable with the tables above.",
+            _rows(["model", "metric", "figure", "protocol", "source"], rows),
+        ]
     if board.failures:
         parts += [
             "## Not measured",
