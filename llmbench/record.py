@@ -54,9 +54,10 @@ class Score(Row):
 
 def key_of(score: Score) -> str:
     """What a score is of: its metric, at the best batch, in a phase, by another measure than the usual one."""
-    batch, phase = getattr(score, "batch", 1), getattr(score, "phase", "")
+    more = score.model_extra or {}  # asked for ten times as fast as attributes that are not there
+    batch, phase = more.get("batch", 1), more.get("phase", "")
     best = "@best" if isinstance(batch, int) and batch > 1 else ""
-    norm = getattr(score, "norm", "none")
+    norm = more.get("norm", "none")
     return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "")
 
 
