@@ -16,6 +16,7 @@ from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, Machine, M
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
+MACHINE_CHARACTERS = 80  # of a part of a machine's name
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 
@@ -131,11 +132,11 @@ def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], r
 
 def machine_words(machine: Machine, gpus: bool = True) -> str:
     """What tells one machine from another where times and memory are concerned. `gpus`: whether they were to be used."""
-    found = [str(gpu.get("name", "GPU")) for gpu in machine.gpus] if gpus else []
+    found = [cut(str(gpu.get("name", "GPU")), MACHINE_CHARACTERS) for gpu in machine.gpus[:16]] if gpus else []
     counted = [f"{found.count(name)} × {name}" if found.count(name) > 1 else name for name in dict.fromkeys(found)]
     cores, threads = ("?" if count is None else count for count in (machine.cores, getattr(machine, "threads", None)))
-    system = [str(word) for word in (getattr(machine, "os", None),) if word]
-    return cut(", ".join([machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), *system]), NAME_CHARACTERS)
+    parts = [machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), str(getattr(machine, "os", None) or "")]
+    return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
 
 
 def _proofs(record: Record) -> list[Proof]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hand_record import data, record
 
-from llmbench import ranking
+from llmbench import leaderboard, ranking
 from llmbench import record as records
+from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 
 
@@ -132,6 +134,8 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
         ('{"schema": true}', "not a record: no schema number"),
         ('{"schema": 99}', r"schema 99 is newer than this llmbench knows \(1\) \(update llmbench\)"),
         ('{"schema": 1}', "the record is wrong at llmbench: Field required"),
+        ('{"schema": 0}', "the record is wrong at llmbench: Field required"),
+        ('{"schema": -1}', "there is no schema -1"),
     ],
 )
 def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, content, want):
@@ -154,6 +158,8 @@ def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, co
         (("scores", 3), 5, "scores.3"),
         (("failures", 0, "reason"), "laziness", "failures.0.reason"),
         (("models", 1, "name"), None, "models.1.name"),
+        (("models", 1, "name"), "zlib", "models.2.name: two models have this name"),
+        (("scores", 1, "model"), "nobody", "scores.1.model: there is no such model"),
         (("models", 3, "training"), {"seconds": "long"}, "models.3.training.seconds"),
         (("machine", "gpus"), 3, "machine.gpus"),
         (("machine",), "a big one", "machine"),
@@ -172,6 +178,39 @@ def test_a_record_edited_into_nonsense_is_refused_with_the_place(tmp_path, at, v
         records.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_the_record_of_every_schema_loads_forever():
+    first = records.load(GOLDEN / "schema-1.json")
+    assert first == record()
+    assert all(draw(leaderboard.build(first)) for draw in RENDERERS.values())
+    before = records.load(GOLDEN / "schema-0.json")  # before there were notes: ranks, and nothing on what they rest on
+    assert before.schema_ == records.SCHEMA
+    assert before == record(notes={}, failures=[{**row, "hint": ""} for row in data()["failures"]])
+
+
+def test_an_older_record_is_brought_up_a_step_a_number(tmp_path, monkeypatch):
+    def second(found):
+        found["seed"] = found.pop("luck")
+
+    def third(found):
+        found["seed"] += 1
+
+    monkeypatch.setattr(records, "SCHEMA", 3)
+    monkeypatch.setattr(records, "UPGRADES", {1: second, 2: third})
+    whole = data()
+    whole["luck"] = whole.pop("seed")
+    loaded = records.load(stored(tmp_path, json.dumps(whole)))
+    assert (loaded.schema_, loaded.seed) == (3, 8)
+    with pytest.raises(UsageError, match="there is no schema 0"):
+        records.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
+
+
+def test_there_is_a_step_from_every_older_schema():
+    assert records.UPGRADES.keys() == set(range(records.SCHEMA))
 
 
 def test_a_missing_record_is_named(tmp_path):

@@ -36,8 +36,8 @@ def render(board: Board) -> str:
     if board.published:
         rows = [[figure.model, figure.metric, figure.printed, figure.protocol, figure.source] for figure in board.published]
         parts += [
-            "## Published by other protocols",
-            "Not measured here, and not comparable with the tables above.",
+            "## Published, not measured here",
+            "By other protocols, or of what was not asked here: not comparable with the tables above.",
             _rows(["model", "metric", "figure", "protocol", "source"], rows),
         ]
     if board.failures:

@@ -38,7 +38,7 @@ def print_to(console: Console, board: Board) -> None:
     if not board.tables:
         console.print("nothing was measured")
     if board.published:
-        listed = RichTable(title="published by other protocols, not measured here", title_justify="left", show_edge=False)
+        listed = RichTable(title="published, not measured here, not comparable", title_justify="left", show_edge=False)
         for title in ("model", "metric", "figure", "protocol"):
             listed.add_column(title, overflow="fold")
         for figure in board.published:
