@@ -18,6 +18,7 @@ from llmbench.ranking import RANKED, Item, is_ranked, rank_scores, read_items
 from llmbench.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
+BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
 ROUNDING = 1e-5  # of a value: machines and libraries add in different orders
 
 
@@ -115,7 +116,7 @@ def _beside(found: Mapping[Place, Mapping[str, Sequence[Measured]]], machine: st
     beside: dict[str, list[Score]] = {}
     for (name, key), score in costs.items():
         if len(seen[key]) == 1:
-            beside.setdefault(name, []).append(score)
+            beside.setdefault(name, []).append(score.model_copy(update={"model": name, "task": BESIDE}))
     return beside
 
 
@@ -150,7 +151,7 @@ def _title(task: str, place: Place, alike: Sequence[str]) -> str:
     short = [tuple(signatures.value(signature, part) for part in parts) for signature in alike]
     values = {part: signatures.value(place.signature, part) if len({*short}) == len(short) else own.get(part, signatures.ABSENT) for part in parts}
     marks = f" ({', '.join(f'{part}={value}' for part, value in values.items())})" if parts else ""
-    return f"{cut(task + marks, NAME_CHARACTERS // 2)}{f' on {place.machine}' if place.machine else ''}"
+    return f"{cut(task + marks, NAME_CHARACTERS // 2) or '?'}{f' on {place.machine}' if place.machine else ''}"
 
 
 def _disagreement(name: str, metric: str, cells: Sequence[Measured]) -> str:
@@ -177,7 +178,7 @@ def _table(group: Group, models: Models, beside: Mapping[str, Sequence[Score]], 
     scores = []
     for name, own in zip(names, kept, strict=True):
         scores += [score.model_copy(update={"model": name, "task": group.title, "rank": None}) for score in own]
-        scores += [score.model_copy(update={"model": name, "task": f"{group.title}, beside"}) for score in beside.get(name, ())]
+        scores += beside.get(name, ())
     rows = models.rows(names, place.machine or None, timed or bool(place.machine))
     metric = place.metric if any(place.metric in cell.scores for cell in group.cells) else FIRST_TEXT
     headline = [score for score in scores if score.task == group.title and key_of(score) == metric]
@@ -281,6 +282,6 @@ def _picture(groups: Sequence[Group], beside: Mapping[str, Mapping[str, Sequence
     scores = []
     for key, cells in ((BITS[0], one.cells), (SPEED, other.cells)):
         scores += [cell.scores[key].model_copy(update={"model": cell.model}) for cell in cells if key in cell.scores]
-    for name, costs in beside[machine].items():
-        scores += [score.model_copy(update={"model": name}) for score in costs if key_of(score).startswith("peak_")]
+    for costs in beside[machine].values():
+        scores += [score for score in costs if key_of(score).startswith("peak_")]
     return scores, machine

@@ -16,6 +16,7 @@ PLAIN = (
     *("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap"),
 )
 ADDED = ("metric", "value", "unit", "n", "machine", "run", "published")  # `metric`: what the table goes by; `low`, `high` and `n` are its
+ADDED_METRICS = ("excess_bits_per_byte", "rouge1", "rouge2", "rougeL")
 
 
 def render(board: Board) -> str:
@@ -38,6 +39,7 @@ def render(board: Board) -> str:
             "proven",
             "signature",
             *ADDED,
+            *ADDED_METRICS,
         ]
     )
     for table in board.tables:
@@ -49,6 +51,7 @@ def render(board: Board) -> str:
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
             row += [cells["proven"].text.strip("-"), table.signature]
             row += [table.headline, headline.value, line.unit, line.n, line.machine, line.run, cells["published"].text.strip("-")]
+            row += [cells[key].value for key in ADDED_METRICS]
             writer.writerow([_safe(value) for value in row])
     return out.getvalue()
 
