@@ -21,6 +21,7 @@ LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
 TIE_RATE = 0.05  # of a rate or a time, likewise, as a share
 RATE_ALPHA = 0.01  # of calling a rate better or worse: that a process happens to lie well in memory is in all of its blocks
+PORTION = 1_000_000  # numbers that are held at a time while signs are flipped
 EXACT_UP_TO = 16  # items: all 2^m sign patterns are tried
 Verdict = Literal["better", "worse", "tie", "unclear", "not comparable"]
 
@@ -132,7 +133,7 @@ def sign_flip_ps(differences: NDArray[np.float64], flips: int = 10_000, seed: in
 def _reached(signs: NDArray[np.int8], d: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each row of `d`, how many patterns have a sum at least so far from 0; a portion of the patterns at a time, which bounds the memory."""
     count = np.zeros(len(d), dtype=np.int64)
-    step = max(1, 1_000_000 // max(d.shape))
+    step = max(1, PORTION // max(d.shape))
     for begin in range(0, len(signs), step):
         count += np.count_nonzero(np.abs(signs[begin : begin + step].astype(np.float64) @ d.T) >= least, axis=0)
     return count
