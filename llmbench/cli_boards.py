@@ -27,6 +27,9 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     board, warnings = merging.merge(runs, strict)
     for line in warnings:
         click.echo(f"warning: {''.join(c if c.isprintable() else ' ' for c in line)}", err=True)
+    if not form:
+        for key, value in board.facts:
+            click.echo(f"{key}: {''.join(c if c.isprintable() else ' ' for c in value)}", err=True)
     if out is not None:
         api.write_boards(board, out)
         click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)

@@ -24,7 +24,8 @@ class LlmbenchError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return " ".join((f"{text} ({self.hint})" if self.hint else text).split())
+        whole = f"{text} ({self.hint})" if self.hint else text
+        return " ".join("".join(c if c.isprintable() else " " for c in whole).split())  # what it quotes may speak to terminals
 
 
 class UsageError(LlmbenchError):

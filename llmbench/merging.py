@@ -217,7 +217,8 @@ def _ranks(group: Group, headline: Sequence[Score], refused: Sequence[str], mode
     if len(runs) == 1:
         (run,) = runs.values()
         own = {models.name(run, score.model): score for score in run.record.scores if key_of(score) == metric and score.task == group.cells[0].task}
-        if own.keys() == {score.model for score in headline} and not _newly_refused(own, refused, models, run):
+        newly_refused = metric != SPEED and any(own[name].rank for name in refused if name in own)  # by another run
+        if own.keys() == {score.model for score in headline} and not newly_refused:
             for score in headline:
                 score.rank = own[score.model].rank
             return _renamed(run.record.notes.tasks.get(notes_key(group.cells[0].task, metric), TaskNotes()), run, models), []
@@ -235,11 +236,6 @@ def _ranks(group: Group, headline: Sequence[Score], refused: Sequence[str], mode
     if not found:
         return TaskNotes(), ["Not ranked: no two of them were measured on the same items in one session."]
     return TaskNotes.model_validate(next(iter(found.values()))), []
-
-
-def _newly_refused(own: Mapping[str, Score], refused: Sequence[str], models: Models, run: Run) -> bool:
-    """Whether a model that this run ranked was refused a certificate in another."""
-    return any(own[name].rank is not None and name in refused for name in own) and own[next(iter(own))].metric != SPEED
 
 
 def _renamed(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:

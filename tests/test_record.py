@@ -213,6 +213,14 @@ def test_there_is_a_step_from_every_older_schema():
     assert records.UPGRADES.keys() == set(range(records.SCHEMA))
 
 
+def test_what_is_wrong_is_said_in_one_line_whatever_the_record_calls_it(tmp_path):
+    whole = data()
+    whole["notes"]["tasks"] = {"\x1b[31mred\n\u202e": {"better_than": 3}}
+    with pytest.raises(UsageError) as caught:
+        records.load(stored(tmp_path, json.dumps(whole)))
+    assert str(caught.value).endswith("the record is wrong at notes.tasks. [31mred .better_than: Input should be a valid dictionary")
+
+
 def test_a_missing_record_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"run\.json: cannot read the record: No such file"):
         records.load(tmp_path)
