@@ -18,6 +18,8 @@ from llmbench.notes import LONGEST, cut
 from llmbench.record import ModelRow, Score, key_of
 from llmbench.signatures import ABSENT, parts
 
+LARGEST = 1e300  # what is beyond is nonsense, and more than arithmetic can do with
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -60,7 +62,7 @@ def figures(model: ModelRow) -> list[Figure]:
 def _figure(model: str, row: Mapping[str, Any]) -> Figure | None:
     metric, value, protocol, source = (row.get(key) for key in ("metric", "value", "protocol", "source"))
     words = isinstance(metric, str) and isinstance(protocol, str) and isinstance(source, str)
-    if not words or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not words or isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
         return None
     return Figure(model, str(metric), float(value), str(protocol), str(source))
 

@@ -16,8 +16,18 @@ from llmbench.errors import UsageError
 
 SCHEMA = 1
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
-# Infinite bits are the string "inf" in JSON.
-Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.inf if value == "inf" else value)]
+
+
+def _number(value: Any) -> Any:
+    """Infinite bits are the string "inf" in JSON. Less than nothing is never infinite, and what no float can hold is no measurement."""
+    if value == "inf":
+        return math.inf
+    if isinstance(value, int | float) and (value == -math.inf or (isinstance(value, int) and value.bit_length() > 1000)):
+        raise ValueError("beyond all that can be measured")
+    return value
+
+
+Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
 
 BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
 SPEED = "decode_bytes_per_second"

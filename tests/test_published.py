@@ -95,7 +95,19 @@ def test_figures_of_another_metric_model_or_protocol_stand_beside_nothing():
     assert apart([ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))], {}) == []  # of a model that was not measured
 
 
-@pytest.mark.parametrize("wrong", [{"value": "37"}, {"value": True}, {"value": float("inf")}, {"metric": 3}, {"protocol": None}, {"source": []}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"value": "37"},
+        {"value": True},
+        {"value": float("inf")},
+        {"value": 10**400},
+        {"value": float("nan")},
+        {"metric": 3},
+        {"protocol": None},
+        {"source": []},
+    ],
+)
 def test_a_figure_that_is_nonsense_is_left_out(wrong):
     assert of({**FIGURE, **wrong}, measured("word_perplexity", 37.3698)) == []
 

@@ -136,6 +136,7 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
         ('{"schema": 1}', "the record is wrong at llmbench: Field required"),
         ('{"schema": 0}', "the record is wrong at llmbench: Field required"),
         ('{"schema": -1}', "there is no schema -1"),
+        (json.dumps(data()).replace("2.1807", "-1e999", 1), r"the record is wrong at scores.2.value.*beyond all that can be measured"),
     ],
 )
 def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, content, want):
@@ -153,6 +154,8 @@ def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, co
         (("scores", 0, "value"), "lots", "scores.0.value"),
         (("scores", 0, "value"), None, "scores.0.value"),
         (("scores", 0, "value"), "-inf", "scores.0.value"),
+        (("scores", 0, "value"), 10**400, "scores.0.value"),
+        (("scores", 0, "low"), -(10**400), "scores.0.low"),
         (("scores", 0, "better"), "bigger", "scores.0.better"),
         (("scores", 0, "rank"), [1], "scores.0.rank"),
         (("scores", 3), 5, "scores.3"),
