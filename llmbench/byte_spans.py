@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +31,18 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in kept} | {chr(256 + place): byte for place, byte in enumerate(moved)}
 
 
+class _Pieces(dict[int, bytes]):
+    """Bytes by id, spelled when they are first asked for."""
+
+    def __init__(self, spell: Callable[[int], bytes]):
+        super().__init__()
+        self._spell = spell
+
+    def __missing__(self, id: int) -> bytes:
+        found = self[id] = self._spell(id)
+        return found
+
+
 class ByteTokenizer:
     """A `transformers` tokenizer as the text's bytes see it. `opens`: bytes that it adds before a text and that stand for nothing."""
 
@@ -44,7 +56,7 @@ class ByteTokenizer:
         self.added = {int(i) for i in tokenizer.added_tokens_decoder}
         self.alphabet = _alphabet(tokenizer, self.backend)
         self._bytes = byte_alphabet() if self.alphabet == "bytes" else {}
-        self._pieces: dict[int, bytes] = {}
+        self._pieces = _Pieces(self._spell)
         self.opens = b""
         if self.alphabet == "sentencepiece":
             first = self.piece(self._encode("a")[0][0])
@@ -57,10 +69,7 @@ class ByteTokenizer:
 
     def piece(self, id: int) -> bytes:
         """The bytes that an id stands for; a special one for none."""
-        found = self._pieces.get(id)
-        if found is None:
-            found = self._pieces[id] = self._spell(id)
-        return found
+        return self._pieces[id]
 
     def _spell(self, id: int) -> bytes:
         token = self.tokenizer.convert_ids_to_tokens(id)
@@ -79,13 +88,13 @@ class ByteTokenizer:
         return str(token).encode()
 
     def decode(self, ids: Iterable[int]) -> bytes:
-        return b"".join([self.piece(i) for i in ids])
+        return b"".join(map(self._pieces.__getitem__, ids))
 
     def encode(self, text: str) -> Tokens:
         """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes back, else what is wrong."""
         raw = text.encode()
         ids, offsets, _ = self._encode(text)
-        pieces = [self.piece(i) for i in ids]
+        pieces = list(map(self._pieces.__getitem__, ids))
         ends = _exact(pieces, raw)
         loss = LITERAL if ends is not None and SPACE in text and b"".join(pieces) not in (raw, b" " + raw) else ""
         if ends is None:
@@ -138,7 +147,7 @@ def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64]
     a loss, with a space where the text says ▁. None where they are not.
     """
     joined = b"".join(pieces)
-    sizes = np.fromiter((len(piece) for piece in pieces), dtype=np.int64, count=len(pieces))
+    sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
     if joined == raw:
         return np.cumsum(sizes)
     if joined == b" " + raw:

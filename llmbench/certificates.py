@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from pydantic import ValidationError
 from llmbench.record import Certificate
 
 LEVELS = ("A1", "A2", "A3")
+SAMPLED = ("A1", "A2")  # what a run proves by itself
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 SOURCES = (
+    "packing.py",
     *("scoring.py", "generation.py", "token_adapter.py", "encoder_decoder_adapter.py", "masked_adapter.py", "causal_blocks.py", "body_and_head.py"),
     *(
         "loading.py",
@@ -33,11 +37,12 @@ WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
 
 @lru_cache
 def version() -> str:
-    """Of the checks and of what they run through: with other sources a certificate is earned anew."""
+    """Of the checks and of what they run through: with other sources or libraries a certificate is earned anew."""
     digest, package = hashlib.sha256(), Path(__file__).parent
     for name in SOURCES:
         for file in sorted((package / name).glob("*.py")) if not name.endswith(".py") else [package / name]:
             digest.update(file.read_bytes())
+    digest.update(" ".join(metadata.version(library) for library in LIBRARIES).encode())
     return digest.hexdigest()[:16]
 
 
@@ -47,7 +52,7 @@ def of_run(out: Path, model: str) -> Path:
 
 
 def of_weights(cache: Path, fingerprint: str) -> Path:
-    """Where the certificate that `llmbench check` earned for these weights is kept."""
+    """Where what was proven of these weights, in any run or by `llmbench check`, is kept."""
     return cache / "certificates" / f"{hashlib.sha256(fingerprint.encode()).hexdigest()}.json"
 
 
@@ -58,6 +63,14 @@ def read(path: Path, fingerprint: str) -> dict[str, Any] | None:
     except (OSError, ValidationError):
         return None
     return found if (found["version"], found["fingerprint"]) == (version(), fingerprint) else None
+
+
+def earned(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
+    """The certificate in a file, where it proves on this device all that a run proves. Without a fingerprint nobody knows whose it is."""
+    found = read(path, fingerprint) if fingerprint else None
+    if found is None or found.get("device") != device:
+        return None
+    return found if {found["levels"][level]["state"] for level in SAMPLED if level in found["levels"]} == {"earned"} else None
 
 
 def merge(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:

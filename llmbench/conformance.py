@@ -123,7 +123,7 @@ def _limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def certificate(results: Sequence[Result], fingerprint: str) -> dict[str, Any]:
+def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu") -> dict[str, Any]:
     """What the results prove, as the record has it: for each level its state, why, what was tried and how long that took.
 
     earned: the checks that it needs passed, and so did those of the levels below; none that bars it failed, or was refused an answer. refused: a
@@ -152,12 +152,13 @@ def certificate(results: Sequence[Result], fingerprint: str) -> dict[str, Any]:
         tried = [f"{result.name}: {result.tried}" for result in asked if result.state == "passed"]
         levels[level] = {"state": state, "why": why[:500], "tried": tried, "seconds": round(sum(result.seconds for result in asked), 3)}
         below = state
-    return {"version": version(), "fingerprint": fingerprint, "levels": levels}
+    return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": levels}
 
 
-def report(results: Sequence[Result], fingerprint: str, model: str) -> dict[str, Any]:
+def report(results: Sequence[Result], fingerprint: str, model: str, device: str = "cpu") -> dict[str, Any]:
     """What `llmbench check --json` prints."""
-    return {"model": model, "fingerprint": fingerprint, "checks": [asdict(r) for r in results], "certificate": certificate(results, fingerprint)}
+    proven = certificate(results, fingerprint, device)
+    return {"model": model, "fingerprint": fingerprint, "checks": [asdict(r) for r in results], "certificate": proven}
 
 
 def conformance(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench import storyworld
+from llmbench import questions, storyworld
 from llmbench.errors import UsageError, did_you_mean
 
 BUILT_IN = {"fables": ("fables.jsonl", "a0cf577a3c01626724432bfdf5f2a0fedaa64d268c7f31b8bfd7200ee0433657")}
@@ -104,11 +104,11 @@ def load(
     split: Mapping[str, Any] | None = None,
     select: Mapping[str, str] | None = None,
     join: bool = False,
-    fields: Mapping[Any, str] | None = None,
+    fields: questions.Fields | None = None,
 ) -> Text:
     """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to the lines whose fields match `select`.
 
-    `fields`: what the fields `text` and `given` (the source of a pair) are called in the file.
+    `fields`: what the fields of a pair or a question are called in the file: see questions.py.
     `join`: the documents are the pieces of a single one, with nothing between them; they are joined before the text is cut.
     Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left.
     """
@@ -181,9 +181,8 @@ def _decode(raw: bytes, where: str) -> str:
         ) from None
 
 
-def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields: Mapping[Any, str] | None = None) -> Iterator[Document]:
+def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields: questions.Fields | None = None) -> Iterator[Document]:
     seen: set[str] = set()
-    text_field, given_field, choices_field, gold_field = ((fields or {}).get(name, name) for name in ("text", "given", "choices", "gold"))
     for number, line in enumerate(_decode(raw, where).split("\n"), 1):
         if not line.strip():
             continue
@@ -193,9 +192,10 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
             raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
         except (ValueError, RecursionError) as error:
             raise UsageError(f"not JSON that can be read: {error}", where=f"{where}:{number}:1") from None
-        choices = _choices(row, choices_field, gold_field, f"{where}:{number}:1")
-        text, given = (row.get(text_field), row.get(given_field, "")) if isinstance(row, dict) else ("", None)
-        text = choices[0] if choices else text
+        asked = questions.fields_of(row, fields or {})
+        choices = questions.choices(asked, f"{where}:{number}:1")
+        (text_field, text), (given_field, given) = asked["text"], asked["given"]
+        text, given = choices[0] if choices else text, "" if given is None else given
         for field, value in ((text_field, text), (given_field, given)):
             if not isinstance(value, str) or not isinstance(row, dict):
                 raise UsageError(f"a line must be an object with a string in the field `{field}`", where=f"{where}:{number}:1")
@@ -206,25 +206,13 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
         for key in select or {}:
             if key not in row:
                 raise UsageError(f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row))
-        if select and any(row[key] != value for key, value in select.items()):
+        if select and any(str(row[key]) != value for key, value in select.items()):
             continue
         identity = str(row["id"]) if "id" in row else f"line-{number}"
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
         seen.add(identity)
         yield Document(identity, str(text), str(given), choices[1:])
-
-
-def _choices(row: Any, field: str, gold_field: str, where: str) -> tuple[str, ...]:
-    """The right candidate, and then all of them in their order; () where the line has none."""
-    if not isinstance(row, dict) or field not in row:
-        return ()
-    found, gold = row[field], row.get(gold_field)
-    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(choice, str) and choice for choice in found):
-        raise UsageError(f"the field `{field}` must be a list of two or more strings", where=where)
-    if type(gold) is not int or not 0 <= gold < len(found):
-        raise UsageError(f"the field `{gold_field}` must be the number of the right one, 0 to {len(found) - 1}", where=where)
-    return (found[gold], *found)
 
 
 def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:

@@ -25,7 +25,7 @@ class LlmbenchError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         whole = f"{text} ({self.hint})" if self.hint else text
-        return " ".join("".join(c if c.isprintable() else " " for c in whole).split())  # what it quotes may speak to terminals
+        return " ".join("".join(c if c.isprintable() else " " for c in whole).split())  # it may quote a file: nothing speaks to the terminal
 
 
 class UsageError(LlmbenchError):

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -88,19 +88,23 @@ def _datasets_cache() -> Path:
 
 @dataclass(frozen=True)
 class Rows:
-    """The strings in a field of a data set's split. `id`: owner/name on the hub, or the absolute path of a folder with data files."""
+    """The strings in a field of a data set's split, or, with `columns`, these fields as they are. `id`: owner/name on the hub, or the absolute path
+    of a folder with data files.
+    """
 
     id: str
     config: str | None = None
     split: str = "test"
     field: str = "text"
+    columns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.id} ({self.config})" if self.config else self.id
 
 
 def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path:
-    """A JSONL file of the rows, {"id", "text"} each, the strings as they are: from our cache, else made there. `fetch`: the hub may be asked.
+    """A JSONL file of the rows, {"id", "text"} or {"id", column, ...} each, all as it is: from our cache, else made there. `fetch`: the hub may be
+    asked.
 
     Raises UsageError where folder, configuration, split or field do not exist; Unavailable, with the command that brings
     the data set to where it is then found without a network, where it is not on this machine and the hub does not give it.
@@ -194,7 +198,7 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     said = {"kind": "done"}
     try:
-        _write(Rows(**job["rows"]), job["sources"], Path(job["file"]))
+        _write(Rows(**{**job["rows"], "columns": tuple(job["rows"]["columns"])}), job["sources"], Path(job["file"]))
     except UsageError as error:
         said = {"kind": "usage", "what": error.what, "hint": error.hint}
     except Exception as error:
@@ -216,19 +220,32 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
         raise UsageError(f"there is no split {rows.split!r}", hint=f"there are: {', '.join(splits)}")
     table = builder.as_dataset(split=rows.split)
     fields = {name: str(getattr(kind, "dtype", "nested")) for name, kind in table.features.items()}
-    if rows.field not in fields:
-        raise UsageError(f"there is no field {rows.field!r}", hint=f"there are: {', '.join(fields)}")
-    if fields[rows.field] not in ("string", "large_string"):
-        raise UsageError(f"the field {rows.field!r} holds {fields[rows.field]}, not text", hint=f"there are: {', '.join(fields)}")
-    lines = [{"id": str(i), "text": row[rows.field]} for i, row in enumerate(table.select_columns([rows.field]))]
-    empty = [line["id"] for line in lines if line["text"] is None]
-    if empty:
-        raise UsageError(f"row {empty[0]} has nothing in the field {rows.field!r}")
+    lines = _columns(table, fields, rows.columns) if rows.columns else _strings(table, fields, rows.field)
     commit = next((name for name in (str(builder.hash), Path(source).name) if re.fullmatch("[0-9a-f]{40}", name)), None)
     note = {**asdict(rows), "config": builder.config.name, "rows": len(lines), "commit": commit, "fingerprint": table._fingerprint}
     note |= {"datasets": datasets.__version__, "read": datetime.now(UTC).isoformat(timespec="seconds")}
     record.write_json(file.with_suffix(".json"), note)
     record.write_lines(file, lines)
+
+
+def _columns(table: Any, fields: Mapping[str, str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of the columns that the data set has: a part may be called one thing or another."""
+    found = [name for name in columns if name in fields]
+    if not found:
+        raise UsageError(f"there is none of the fields {', '.join(columns)}", hint=f"there are: {', '.join(fields)}")
+    return [{**row, "id": str(i)} for i, row in enumerate(table.select_columns(found))]
+
+
+def _strings(table: Any, fields: Mapping[str, str], field: str) -> list[dict[str, Any]]:
+    if field not in fields:
+        raise UsageError(f"there is no field {field!r}", hint=f"there are: {', '.join(fields)}")
+    if fields[field] not in ("string", "large_string"):
+        raise UsageError(f"the field {field!r} holds {fields[field]}, not text", hint=f"there are: {', '.join(fields)}")
+    lines = [{"id": str(i), "text": row[field]} for i, row in enumerate(table.select_columns([field]))]
+    empty = [line["id"] for line in lines if line["text"] is None]
+    if empty:
+        raise UsageError(f"row {empty[0]} has nothing in the field {field!r}")
+    return lines
 
 
 def _first(rows: Rows, sources: Sequence[str]) -> tuple[Any, str]:

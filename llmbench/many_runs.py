@@ -24,11 +24,11 @@ Identity = tuple[str, str, str]  # name, fingerprint, dtype
 
 @dataclass(frozen=True)
 class Run:
-    """A run by its short name. `folder` is where its samples are, None where the record stands alone."""
+    """A run by its short name. `path` is its record's."""
 
     name: str
     record: Record
-    folder: Path | None
+    path: Path
     machine: str
 
 
@@ -59,7 +59,7 @@ def opened(paths: Sequence[Path]) -> list[Run]:
     for file, name in zip(files, names, strict=True):
         found = records.load(file)
         words = machine_words(found.machine, gpus=found.options.get("device") != "cpu")
-        runs.append(Run(name, found, file.parent if file.name == "run.json" else None, words))
+        runs.append(Run(name, found, file, words))
     return sorted(runs, key=lambda run: _when(run.record), reverse=True)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from llmbench import leaderboard, signatures
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.errors import UsageError
+from llmbench.items import Opened
 from llmbench.leaderboard import COSTS, Board, Table
 from llmbench.many_runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
 from llmbench.notes import cut
-from llmbench.ranking import RANKED, Item, is_ranked, rank_scores, read_items
-from llmbench.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.ranking import Item, is_ranked, rank_scores, with_statistics
+from llmbench.record import BITS, HEADLINES, SPEED, Notes, Score, TaskNotes, key_of, notes_key
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
 BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
@@ -222,7 +223,7 @@ def _ranks(group: Group, headline: Sequence[Score], refused: Sequence[str], mode
             for score in headline:
                 score.rank = own[score.model].rank
             return _renamed(run.record.notes.tasks.get(notes_key(group.cells[0].task, metric), TaskNotes()), run, models), []
-    ranked = [score for score in headline if is_ranked(score, refused)] if metric in RANKED else []
+    ranked = [score for score in headline if is_ranked(score, refused)] if metric in HEADLINES else []
     if len(ranked) < 2:
         return TaskNotes(), []
     if len(ranked) > RANKED_AT_MOST:
@@ -254,14 +255,16 @@ def _renamed(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:
 
 
 def _items(cell: Measured, metric: str) -> list[Item]:
-    """The items that a score was made of; none where they are not to be had, or are not those of this score."""
+    """The items that a score was made of, beside the record or, of a reviewed one, in it; none where they are not to be had, or are not those of this
+    score.
+    """
     score = cell.scores[metric]
-    found = read_items(cell.run.folder, score) if cell.run.folder else []
+    found = with_statistics(Opened(cell.run.record, cell.run.path).items(score.model, score.task, texts=False), metric)
     if len(found) != score.n or not found:
         return []
     if metric in BITS:
-        size = sum(n for _, _, n in found)
-        if size <= 0 or not _is_same(math.fsum(bits for _, bits, _ in found) / size, float(score.value)):
+        size = math.fsum(values[1] for _, values in found)
+        if size <= 0 or not _is_same(math.fsum(values[0] for _, values in found) / size, float(score.value)):
             return []
     return found
 

@@ -65,9 +65,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
     if found.smallest_visible is not None:
         said.append(f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been proven here (median over pairs).")
-    items = headline[0].n if headline else 0
-    if found.items_needed is not None and items < found.items_needed:
-        said.append(f"{items} items are too few to prove any difference between so many models: {found.items_needed} would be needed.")
+    said += _too_few(found, headline[0].n)
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         said.append(f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}.")
@@ -77,8 +75,9 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
 
 
 def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """What is to be known about a table of answers: what chance would give, what was empty or broken, and that nobody is ranked."""
-    said = []
+    """What is to be known about a table of answers: what chance would give, what was empty or broken, and what is proven of whom."""
+    found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
+    said = _refusals(record, {score.model for score in headline})
     chance = getattr(headline[0], "chance", None)
     if isinstance(chance, float):
         said.append(f"Chance alone would give {chance:.1%}.")
@@ -89,8 +88,21 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
         counts = [f"{s.model} {n}" for s in headline if isinstance(n := getattr(s, key, 0), int) and n > 0]
         if counts:
             said.append(f"Answers that were {words}: {_join(counts)}.")
-    said.append(f"Intervals: 95 % over {headline[0].n} items. Models are not ranked here.")
+    if found.left_out:
+        said.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
+    if found.smallest_visible is not None:
+        said.append(f"Differences below about {found.smallest_visible:.1%} could not have been proven here (median over pairs).")
+    said += _too_few(found, headline[0].n)
+    ranked = any(score.rank for score in headline)
+    said.append(f"Intervals: 95 % over {headline[0].n} items{', not over training seeds' if ranked else '. Models are not ranked here'}.")
     return said
+
+
+def _too_few(found: TaskNotes, items: int) -> list[str]:
+    """A sentence where no number of models could have been told apart."""
+    if found.items_needed is None or items >= found.items_needed:
+        return []
+    return [f"{items} items are too few to prove any difference between so many models: {found.items_needed} would be needed."]
 
 
 def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:

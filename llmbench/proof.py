@@ -27,7 +27,7 @@ def prove(
 
     results: list[conformance.Result] = []
     with single.model_errors(card.name):
-        fingerprint = adapter.info.fingerprint
+        fingerprint, device = adapter.info.fingerprint, adapter.info.device
     rounds = conformance.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
     for check in checks:
         progress("checking", len(results) / len(checks), check.name)
@@ -36,7 +36,7 @@ def prove(
         alarm.start()
         results.append(next(rounds))
         alarm.cancel()
-    found = conformance.report(results, fingerprint, card.name)
+    found = conformance.report(results, fingerprint, card.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
     if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
         record.write_json(certificates.of_weights(stuff.cache, fingerprint), found["certificate"])

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import BITS, SPEED, Score, key_of, notes_key
+from llmbench.items import Item as Asked
+from llmbench.items import sampled
+from llmbench.paired import Rows, quality_rank_sets
+from llmbench.record import HEADLINES, QUALITY, SPEED, Score, key_of, notes_key
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
-Item = tuple[str, float, int]  # id, numerator, denominator
+Item = tuple[str, list[float]]  # id, statistics
 Source = Callable[[Score], list[Item]]
-RANKED = (*BITS, SPEED)
 
 
 def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection[str] = ()) -> dict[str, Any]:
-    """Set `rank` on the scores of the ranked metric, and give for each task the smallest visible difference and who beats whom.
+    """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest visible difference and who beats whom.
 
-    Models are compared on the same items, read from the samples of the run in `out`, or had from a function: documents, or blocks of one session
-    of measuring. See `is_ranked` for who takes part.
+    Models are compared on the same items, read from the samples of the run in `out`, or had from a function: documents, answers, or blocks of one
+    session of measuring. See `is_ranked` for who takes part.
     """
     notes: dict[str, Any] = {}
-    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED}):
+    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in HEADLINES}):
         rows = [score for score in scores if score.task == task and key_of(score) == metric and is_ranked(score, refused)]
-        items = {score.model: read_items(out, score) if isinstance(out, Path) else out(score) for score in rows}
-        shapes = [tuple((key, n) for key, _, n in found) for found in items.values() if found]
+        items = {score.model: _sampled(out, score) if isinstance(out, Path) else out(score) for score in rows}
+        shapes = [_shape(metric, found) for found in items.values() if found]
         if not shapes:
             continue
         usual = max(sorted(set(shapes)), key=shapes.count)
-        ranked = {score.model: score for score in rows if tuple((key, n) for key, _, n in items[score.model]) == usual}
+        ranked = {score.model: score for score in rows if _shape(metric, items[score.model]) == usual}
         if len(ranked) < 2:
             continue
-        result = _ranking(metric, {name: items[name] for name in ranked})
+        result = _ranking(metric, {name: [values for _, values in items[name]] for name in ranked})
         for name, score in ranked.items():
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
@@ -45,9 +46,16 @@ def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection
     return notes
 
 
-def _ranking(metric: str, items: dict[str, list[Item]]) -> Ranking:
-    values = {name: [value for _, value, _ in found] for name, found in items.items()}
-    return rate_rank_sets(values) if metric == SPEED else rank_sets(values, [n for _, _, n in next(iter(items.values()))])
+def _shape(metric: str, items: Sequence[Item]) -> tuple[tuple[str, float], ...]:
+    """What must be the same for models to be compared: the items, and what their bits are divided by."""
+    return tuple((key, 0.0 if metric in QUALITY else values[1]) for key, values in items)
+
+
+def _ranking(metric: str, items: dict[str, Rows]) -> Ranking:
+    if metric in QUALITY:
+        return quality_rank_sets(metric, items)
+    values = {name: [row[0] for row in found] for name, found in items.items()}
+    return rate_rank_sets(values) if metric == SPEED else rank_sets(values, [row[1] for row in next(iter(items.values()))])
 
 
 def is_ranked(score: Score, refused: Collection[str]) -> bool:
@@ -57,19 +65,11 @@ def is_ranked(score: Score, refused: Collection[str]) -> bool:
     return math.isfinite(score.value) and getattr(score, "charged", "token") != "code" and (score.metric == SPEED or score.model not in refused)
 
 
-def read_items(folder: Path, score: Score) -> list[Item]:
-    """Each item of a run's score, a line at a time; empty where the samples are missing or nonsense. Blocks are the same item only in the same
-    session. A record from elsewhere does not choose which other files are read.
-    """
-    if any(Path(name).name != name or name == ".." for name in (score.model, score.task)):
-        return []
-    try:
-        with (folder / "samples" / score.model / f"{score.task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
-            return [_item(json.loads(line), score.metric) for line in lines if line.strip()]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
-        return []
+def with_statistics(items: Iterable[Asked], metric: str) -> list[Item]:
+    """The items that have statistics of a metric. Blocks are the same item only in the same session."""
+    found = [(f"{item.key} {item.session}", item.statistics.get(metric, [])) for item in items]
+    return [(key, values) for key, values in found if len(values) > 1]
 
 
-def _item(row: Any, metric: str) -> Item:
-    value = row["statistics"][metric]
-    return f"{row['id']} {row.get('session', '')}", float(value[0]), int(value[1])
+def _sampled(out: Path, score: Score) -> list[Item]:
+    return with_statistics(sampled(out, score.model, score.task, texts=False), score.metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -31,13 +32,13 @@ Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
 
 BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
 SPEED = "decode_bytes_per_second"
-QUALITY = ("bleu", "exact_match", "accuracy")  # more is better; not ranked
+QUALITY = ("bleu", "exact_match", "accuracy")  # more is better
 HEADLINES = (*BITS, *QUALITY, SPEED)  # each in a table of its own, ranked among itself
 
 
 def notes_key(task: str, metric: str) -> str:
     """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
-    return f"{task}:{metric}" if metric in BITS[1:] else task
+    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY) else task
 
 
 class Row(BaseModel):
@@ -128,6 +129,7 @@ class SuiteRow(Row):
     name: str
     version: int
     sha256: str
+    gate: dict[str, Number | str] = Field(default_factory=dict, description="metric -> the loss that `llmbench gate` allows")
 
 
 class Machine(Row):
@@ -139,7 +141,7 @@ class Machine(Row):
 
 
 class TaskNotes(Row):
-    """What the items of a task prove: the smallest visible difference in bits per byte (of a rate, as a share), who is better than whom, and how
+    """What the items of a task prove: the smallest visible difference in the metric's unit (of a rate, as a share), who is better than whom, and how
     many items it takes for anything to be proven. Of speed also how a model that was entered twice came out against itself (`again`), and
     what measuring took (`cost`, in seconds), and what else the machine did before and after (`state`).
     """
@@ -158,8 +160,26 @@ class Notes(Row):
     cells: dict[str, list[str]] = Field(default_factory=dict, description="model -> its finished tasks")
 
 
+class Items(Row):
+    """Statistics of the items of a task, for all models that were asked the same ones: model -> metric -> a row for each of `ids`. `sessions`: of
+    blocks, in which session of measuring each was taken.
+    """
+
+    ids: list[str]
+    sessions: list[str] | None = None
+    models: dict[str, dict[str, list[list[Number]]]]
+
+
+class Review(Row):
+    """What makes a record a reviewed one: when it was promoted, from which commit, and the digest of all the rest of the file."""
+
+    promoted: str
+    commit: str | None = None
+    sha256: str
+
+
 class Record(Row):
-    """Everything the boards are made from."""
+    """Everything the boards are made from. `items` and `review` are in reviewed records only."""
 
     schema_: int = Field(SCHEMA, alias="schema")
     llmbench: str
@@ -173,11 +193,13 @@ class Record(Row):
     scores: list[Score]
     failures: list[Failure]
     notes: Notes = Field(default_factory=Notes)
+    items: dict[str, list[Items]] | None = None
+    review: Review | None = None
 
     def write(self, folder: Path) -> Path:
         """run.json in `folder`, written at once or not at all."""
         path = folder / "run.json"
-        write_json(path, self.model_dump(by_alias=True))
+        write_json(path, self.model_dump(by_alias=True, exclude={"items", "review"}))
         return path
 
 
@@ -211,18 +233,21 @@ def load(path: Path) -> Record:
         raise UsageError("not a record: no schema number", where=str(file))
     if data["schema"] > SCHEMA:
         raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
+    sealed = digest(data) if isinstance(data.get("review"), dict) else None
     try:
         upgrade(data)
     except KeyError:
         raise UsageError(f"there is no schema {data['schema']}", where=str(file)) from None
     try:
-        found = Record.model_validate(data)
+        record = Record.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         spot = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
-    _check_names(found, file)
-    return found
+    if (record.items is None) != (record.review is None) or (record.review is not None and record.review.sha256 != sealed):
+        raise UsageError("the reviewed record was edited: its digest is not that of its content", where=str(file), hint="promote a run instead")
+    _check_names(record, file)
+    return record
 
 
 def _check_names(record: Record, file: Path) -> None:
@@ -237,13 +262,24 @@ def _check_names(record: Record, file: Path) -> None:
             raise UsageError(f"the record is wrong at scores.{number}.model: there is no such model", where=str(file))
 
 
+def digest(data: Mapping[str, Any]) -> str:
+    """sha256 of a reviewed record's content, as JSON has it, without the digest that it holds itself."""
+    review = {key: value for key, value in data["review"].items() if key != "sha256"}
+    return hashlib.sha256(json.dumps({**data, "review": review}, sort_keys=True).encode()).hexdigest()
+
+
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number of a record")
 
 
 def write_json(path: Path, data: Any) -> None:
     """JSON, written to a file beside it, flushed to disk and renamed: a reader sees the old file or the new one, never half of one."""
-    write_text(path, json.dumps(_json(data), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    write_text(path, as_json(data) + "\n")
+
+
+def as_json(data: Any) -> str:
+    """JSON as the record has it."""
+    return json.dumps(_json(data), ensure_ascii=False, allow_nan=False, indent=1)
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

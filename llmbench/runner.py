@@ -197,7 +197,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
     return Record(
         schema=record.SCHEMA,
         llmbench=llmbench.__version__,
-        suite=SuiteRow(name=made.suite.name, version=made.suite.version, sha256=made.suite.sha256),
+        suite=SuiteRow(name=made.suite.name, version=made.suite.version, sha256=made.suite.sha256, gate=made.suite.file.gate),
         started=started,
         finished=_now(),
         seed=made.options.seed,

@@ -6,15 +6,16 @@ Every target is charged exactly once, the first included. log-softmax in float32
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmbench import packing
 from llmbench.adapter import Passage, Window
 from llmbench.causal_blocks import CausalBlocks
 from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
@@ -47,12 +48,19 @@ class TokenModel(Protocol):
     def splits(self) -> bool: ...
     @property
     def carries(self) -> bool: ...
+    @property
+    def packs(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
     def logits(self, ids: Tensor) -> Tensor: ...
     def hidden(self, ids: Tensor) -> Tensor: ...
     def head(self, rows: Tensor) -> Tensor: ...
+    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor: ...
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+Job = TypeVar("Job")
+Forward = Callable[[TokenModel, Sequence[Job]], int]  # gives the width of the rows
 
 
 @dataclass(frozen=True)
@@ -158,19 +166,32 @@ def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
 
 def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, budget: int | None) -> None:
     jobs: list[tuple[_Line, Piece]] = []
-    for line in lines:
+    for line in _score_packed(model, lines, budget):
         context = len(line.ids) if model.context is None else model.context
         if line.passage.given and 0 < len(line.bits) <= context:  # what is given is read as far back as one window holds it
             jobs.append((line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first)))
         else:
             jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
-    jobs.sort(key=lambda job: job[1].a - job[1].b)  # longest first: batches of like lengths, and memory's peak comes at once
+    _in_batches(model, jobs, lambda job: job[1].b - job[1].a, _forward, budget)
+
+
+def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None) -> Sequence[_Line]:
+    """Score what shares a prompt with its neighbours, where the model can; give the lines that are left."""
+    if not any(line.passage.given for line in lines) or not model.packs:
+        return lines
+    packs, alone = packing.shared(lines, model.context)
+    _in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
+    return alone
+
+
+def _in_batches(model: TokenModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[Job], budget: int | None) -> None:
+    """Longest first: batches of like lengths, and memory's peak comes at once."""
+    ordered = sorted(jobs, key=size, reverse=True)
     at, width = 0, 0
-    while at < len(jobs):
-        longest = jobs[at][1].b - jobs[at][1].a
-        size = max(1, (budget or _budget(model, width)) // longest)
-        width = _score_batch(model, jobs[at : at + size])
-        at += size
+    while at < len(ordered):
+        count = max(1, (budget or _budget(model, width)) // size(ordered[at]))
+        width = _halving(model, ordered[at : at + count], size, forward)
+        at += count
 
 
 def _budget(model: TokenModel, width: int) -> int:
@@ -180,17 +201,17 @@ def _budget(model: TokenModel, width: int) -> int:
     return max(LEAST_BUDGET, min(TOKEN_BUDGET, ROWS_BUDGET // width)) if width else LEAST_BUDGET
 
 
-def _score_batch(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
+def _halving(model: TokenModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[Job]) -> int:
     """One forward pass; where memory does not suffice, two of half the size. Gives the width of its rows."""
     try:
-        return _forward(model, jobs)
+        return forward(model, jobs)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         if len(jobs) == 1:
-            raise OutOfMemory(f"no memory for one window of {jobs[0][1].b - jobs[0][1].a} ids", hint="a smaller context, or more memory") from None
+            raise OutOfMemory(f"no memory for one window of {size(jobs[0])} ids", hint="a smaller context, or more memory") from None
         half = len(jobs) // 2
-        return max(_score_batch(model, part) for part in (jobs[:half], jobs[half:]))
+        return max(_halving(model, part, size, forward) for part in (jobs[:half], jobs[half:]))
 
 
 def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
@@ -218,6 +239,20 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
         line.bits[piece.first - line.first : piece.b + 1 - line.first] = bits[done : done + count]
         done += count
     return width
+
+
+def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> int:
+    ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.start[0]))
+    with CausalBlocks(mask):
+        rows = model.packed(ids, positions, mask)
+    spots = [(row, line, at) for row, pack in enumerate(packs) for line, at in zip(pack.lines, packing.places(pack), strict=True)]
+    index = torch.from_numpy(np.concatenate([row * ids.shape[1] + at for row, _, at in spots])).to(model.device)
+    targets = np.concatenate([line.ids[line.first :] for _, line, _ in spots])
+    bits, done = _charge(model, rows.reshape(-1, rows.shape[-1])[index], targets, is_logits=False), 0
+    for _, line, at in spots:
+        line.bits[:] = bits[done : done + len(at)]
+        done += len(at)
+    return int(rows.shape[-1])
 
 
 def _score_carried(model: TokenModel, lines: Sequence[_Line], budget: int) -> None:

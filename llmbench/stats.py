@@ -190,7 +190,7 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
         if p <= alpha:
             lead, rest = (a, b) if math.fsum(bits[a]) < math.fsum(bits[b]) else (b, a)
             better[lead].add(rest)
-    rank = _ranks(better)
+    rank = ranks(better)
     needed = math.ceil(1 - math.log2(strictest))
     if len(n) < needed:
         return Ranking(rank, better, None, needed)
@@ -214,11 +214,11 @@ def rate_rank_sets(blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, m
             better[lead].add(rest)
     halves = [(d.high - d.low) / 2 for d, _ in found if d.high is not None and d.low is not None]
     widths = [math.expm1(max(half, math.log1p(margin) - half)) for half in halves]  # beyond the interval, and no tie
-    return Ranking(_ranks(better), better, float(np.median(widths)) if widths else None, 2)
+    return Ranking(ranks(better), better, float(np.median(widths)) if widths else None, 2)
 
 
-def _ranks(better: Mapping[str, set[str]]) -> dict[str, tuple[int, int]]:
-    """1 + (how many are better) to K - (how many are worse)."""
+def ranks(better: Mapping[str, set[str]]) -> dict[str, tuple[int, int]]:
+    """For each name, from those that it is better than: 1 + (how many are better) to K - (how many are worse)."""
     return {name: (1 + sum(name in rest for rest in better.values()), len(better) - len(better[name])) for name in better}
 
 

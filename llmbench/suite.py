@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import data, hub, registry, strict_yaml
+from llmbench import allowance, data, hub, registry, strict_yaml
 from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.metrics import catalogue
+from llmbench.metrics import catalogue, likelihood, memory, speed
+from llmbench.metrics.plugged import PREFIX
+from llmbench.questions import Fields, Part
 from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
 
@@ -73,7 +75,10 @@ class TextSpec(Origin):
     source: str
     split: Split | None = None
     select: dict[str, str] = {}
-    fields: dict[Literal["text", "given", "choices", "gold"], str] = Field({}, description="what these fields are called in a .jsonl file")
+    fields: dict[Part, str | list[str]] = Field(
+        {},
+        description="what these are called in a file or a data set; a.b is a field in a field; of several names the first that is there counts",
+    )
 
 
 class NetworkChange(Strict):
@@ -108,6 +113,7 @@ class SuiteFile(Strict):
     texts: dict[Name, TextSpec] = Field(description="by role; `train` and `valid` are what networks learn from")
     tasks: list[TaskSpec] = Field(min_length=1)
     models: list[str | ModelEntry] = []
+    gate: dict[str, float | str] = Field({}, description="metric -> the loss that `llmbench gate` allows, as in 0.01, or in 10% of what it was")
 
 
 class Suite:
@@ -176,19 +182,23 @@ class Suite:
             return data.load(role, source, split, spec.select)
         if source.startswith("hub:"):
             chosen = chosen or HubSpec()
-            return data.load(role, self._fetched(source, chosen, at, rows), split, spec.select, join=chosen.join == "lines")
+            fields: Fields = spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
+            columns = _columns(fields, spec.select) if spec.fields or spec.select else ()
+            file = self._fetched(source, chosen, at, rows, columns)
+            return data.load(role, file, split, spec.select, join=chosen.join == "lines", fields=fields if columns else None)
         path = self.path.parent / source
         if not path.is_file():
             hint = did_you_mean(source, [*data.SOURCES, *self.file.sources])
             raise UsageError(f"there is no text {source!r}", where=self.where(*at, "source"), hint=hint)
         return data.load(role, path, split, spec.select, fields=spec.fields)
 
-    def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path]) -> Path:
+    def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path], columns: tuple[str, ...]) -> Path:
         """The file with the rows of a data set on the hub, or of a folder beside the suite."""
         id = source.removeprefix("hub:")
         folder = self.path.parent / id
         try:
-            return rows(hub.Rows(str(folder.resolve()) if id and folder.is_dir() else id, chosen.config, chosen.split, chosen.field))
+            place = str(folder.resolve()) if id and folder.is_dir() else id
+            return rows(hub.Rows(place, chosen.config, chosen.split, chosen.field, columns))
         except UsageError as error:
             raise UsageError(f"{source}: {error.what}", where=self.where(*at, "hub"), hint=error.hint) from None
         except Unavailable as error:
@@ -241,6 +251,12 @@ class Suite:
         return strict_yaml.check(kind, {**old.model_dump(), **changes}, places, self.path)
 
 
+def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a data set that hold the parts of a pair or a question, and those that choose its rows."""
+    names = [name for found in fields.values() for name in ([found] if isinstance(found, str) else found)]
+    return tuple(sorted({name.partition(".")[0] for name in names} | set(select)))
+
+
 def _beside(spec: str, folder: Path) -> str:
     """Paths in a suite are relative to the suite."""
     file = re.match(r"(.+\.(?:py|ya?ml))(:.*)?$", spec)
@@ -255,6 +271,8 @@ def read(spec: str) -> Suite:
         raise UsageError("the file is empty", where=str(path))
     file = strict_yaml.check(SuiteFile, raw, places, path)
     suite = Suite(path, file, places)
+    for name, loss in file.gate.items():
+        _check_gate(name, loss, suite.where("gate", name))
     names = [task.name for task in file.tasks]
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
@@ -269,6 +287,14 @@ def read(spec: str) -> Suite:
             if text is not None and text not in file.texts:
                 raise UsageError(f"unknown text {text!r}", where=suite.where("tasks", i, key), hint=did_you_mean(text, file.texts))
     return suite
+
+
+def _check_gate(name: str, loss: float | str, where: str) -> None:
+    """UsageError where a gate names no metric, or no loss."""
+    allowance.parse(loss, where)
+    known = [*catalogue.NAMES, *(metric.name for metric in (*likelihood.METRICS, *speed.METRICS, *memory.METRICS))]
+    if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
+        raise UsageError(f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known))
 
 
 def schema() -> dict[str, Any]:

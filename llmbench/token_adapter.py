@@ -75,6 +75,12 @@ class TokenAdapter(Adapter):
         """
         raise NotImplementedError
 
+    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B, T, D) rows for `head`: several texts after
+        one prompt, as packing.py lays them out. Asked only where `packs` is true.
+        """
+        raise NotImplementedError
+
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
         """(B, T) ids -> a state and the (B, V) logits of what comes next. The default keeps the ids and computes all anew."""
         return ids, self._last(ids)
@@ -110,6 +116,11 @@ class TokenAdapter(Adapter):
     @property
     def pads(self) -> bool:
         """Whether prompts of different lengths may share a batch, padded on the left."""
+        return False
+
+    @property
+    def packs(self) -> bool:
+        """Whether `packed` is there and gives what each text alone would."""
         return False
 
     @property

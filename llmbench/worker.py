@@ -114,7 +114,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         else:
             emit({"event": "cell", "task": task.name, "outcome": "done"})
     if not fresh:  # whose process does nothing else
-        certify(adapter, info, Path(job["out"]), report)
+        certify(adapter, info, Path(job["out"]), _cache(job["options"]), report)
     adapter.close()
 
 
@@ -152,23 +152,29 @@ def _imports(card: Card) -> None:
         importlib.import_module("transformers")
 
 
-def certify(adapter: Adapter, info: ModelInfo, out: Path, report: Callable[[str, float, str], None]) -> None:
-    """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back."""
+def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: Callable[[str, float, str], None]) -> None:
+    """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back. What these weights have earned they keep."""
     from llmbench import conformance
     from llmbench.checks import Subject
 
-    place = certificates.of_run(out, info.name)  # what was not earned before may have been the machine's fault
-    found = certificates.read(place, info.fingerprint)
-    if found is None or {found["levels"][level]["state"] for level in ("A1", "A2")} != {"earned"}:
+    place, weights = certificates.of_run(out, info.name), certificates.of_weights(cache, info.fingerprint)
+    found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(weights, info.fingerprint, info.device)
+    if found is None:  # what was not earned before may have been the machine's fault
         results: list[conformance.Result] = []
         for result in conformance.run(Subject(adapter, thorough=False), conformance.named(conformance.SAMPLED), PROOF_SECONDS):
             results.append(result)
             report("proving", len(results) / len(conformance.SAMPLED), result.name)
-        found = conformance.certificate(results, info.fingerprint)
+        found = conformance.certificate(results, info.fingerprint, info.device)
     try:
         record.write_json(place, found)
+        if certificates.earned(place, info.fingerprint, info.device):
+            record.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint)))
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
+
+
+def _cache(options: Mapping[str, Any]) -> Path:
+    return Path(options["cache"]) if options.get("cache") else default_cache()
 
 
 def load(
@@ -189,7 +195,7 @@ def load(
         device=device,
         dtype=options.get("dtype") or "float32",
         progress=report,
-        cache=Path(options["cache"]) if options.get("cache") else default_cache(),
+        cache=_cache(options),
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
         offline=bool(options.get("offline")),

@@ -369,6 +369,19 @@ class ReadsTheWrongEnd(Windowed):
         yield from super().score([dataclasses.replace(passage, given=passage.given[: self.context]) for passage in passages], window)
 
 
+@caught_by("given")
+class SeesItsNeighbours(Windowed):
+    """Texts after the same text are packed together, and each sees the ones before it."""
+
+    def score(self, passages, window=Window()):
+        seen: dict[str, str] = {}
+        changed = []
+        for passage in passages:
+            changed.append(dataclasses.replace(passage, given=passage.given + seen.get(passage.given, "")))
+            seen[passage.given] = seen.get(passage.given, "") + passage.text if passage.given else ""
+        yield from super().score(changed, window)
+
+
 @caught_by("decodable")
 class RemembersWhatItRead(Windowed):
     """Predicts what it has encoded before, and so decodes only what it knows."""

@@ -21,16 +21,18 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 LEVELS = """
 errors
 ledger stats machine record signatures witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports
-causal_blocks
+causal_blocks allowance
 storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
-adapter storyworld
-data card memory ceilings energy ranking certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
+adapter storyworld questions
+data card memory ceilings energy certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
 metrics.answers metrics.copying metrics.diversity metrics.ngram_distance metrics.plugged metrics.rouge metrics.translation
-metrics.catalogue
+metrics.catalogue items
+paired
+ranking matching
 speed limits
-vocabulary tasks hub
+vocabulary tasks hub packing
 pretrained byte_spans models.network scoring generation
 bpe
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
@@ -53,30 +55,30 @@ runner
 estimate progress notes scaffold doctor
 published
 columns
-leaderboard
-many_runs
+leaderboard compare
+gate promotion many_runs
 merging
 renderers
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
+renderers.sections
+renderers.comparison
+renderers.gating
 api
 cli_catalog cli_boards
+cli_compare
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 DRAWING = {
-    "leaderboard",
-    "merging",
-    "many_runs",
-    "columns",
-    "notes",
-    "published",
-    "renderers",
+    *("leaderboard", "many_runs", "columns", "notes", "published", "renderers"),
     *(name for name in FILES if name.startswith("renderers.")),
 }
-NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml", "ranking", "signatures"}  # levels 1 and 2
+COMPARING = {"items", "paired", "matching", "ranking", "merging", "compare", "allowance", "gate", "promotion"}
+FORMULAS = {"metrics", "metrics.text", "metrics.translation", "metrics.speed", "metrics.memory"}  # names, and what a comparison computes anew
+NUMBERS = {"errors", "ledger", "stats", "machine", "record", "signatures", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
-    *("scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
+    *("packing", "scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(
         "stress",
         "limits",
@@ -178,6 +180,13 @@ def test_boards_see_nothing_but_numbers_and_plain_data():
         assert not {target for part in (name, *below(name)) for target in imports(part) if target.split(".")[0] in ("torch", "transformers")}, name
 
 
+def test_comparisons_see_numbers_and_formulas_beside_that():
+    for name in COMPARING:
+        found = {name, *below(name)}
+        assert found <= COMPARING | DRAWING | NUMBERS | FORMULAS, name
+        assert not {target for part in found for target in imports(part) if target.split(".")[0] in ("torch", "transformers")}, name
+
+
 def test_torch_is_imported_where_networks_are_and_nowhere_else():
     def uses(name, **how):
         return any(target.split(".")[0] in ("torch", "safetensors", "transformers") for target in imports(name, **how))
@@ -207,7 +216,12 @@ def test_the_front_is_light(arguments):
 
 def test_the_parent_of_a_run_and_the_painter_of_boards_load_no_torch():
     assert not loaded("-c", "import llmbench.api, llmbench.runner, llmbench.progress, llmbench.estimate") & {"torch", "transformers", "pandas"}
-    assert not loaded("-c", "import llmbench.leaderboard, llmbench.renderers.html") & {"torch", "transformers", "pandas", "numpy"}
+    assert not loaded("-c", "import llmbench.leaderboard, llmbench.renderers.html, llmbench.cli_compare") & {
+        "torch",
+        "transformers",
+        "pandas",
+        "numpy",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

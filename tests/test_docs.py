@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from run_helpers import SUITE, folder, llmbench, run_json
+
+from llmbench.cli import cli
+from llmbench.paired import RULES
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,3 +60,36 @@ def test_the_suite_that_the_docs_explain_is_read(tmp_path):
         done = llmbench("run", name, "--dry-run", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert SUITE
+
+
+def commands(page):
+    """The commands of llmbench on a page, without what the shell makes of their output."""
+    found = re.findall(r"^ *(?:- )?(?:run: |\$ )?llmbench ([^\n]*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(re.split(r" +[#|>] ?", line)[0]) for line in found]
+
+
+@pytest.mark.parametrize("page", ["docs/comparing.md", "docs/ci.md"])
+def test_every_command_of_a_page_is_one(page):
+    assert len(commands(page)) >= 3
+    for name, *arguments in commands(page):
+        command = cli.commands[name]
+        if name == "record":
+            command, arguments = command.commands[arguments[0]], arguments[1:]
+        command.make_context(name, arguments)  # raises where an option or an argument is wrong
+
+
+def test_the_workflow_of_the_docs_is_yaml_whose_gate_writes_what_is_posted():
+    steps = yaml.safe_load(examples("docs/ci.md")["llmbench.yml"])["jobs"]["gate"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert [line.split()[1] for line in runs if line.startswith("llmbench")] == ["run", "gate"]
+    assert next(line for line in runs if line.startswith("llmbench gate")).endswith("> gate.md")
+    assert sum("gate.md" in line for line in runs) == 3
+
+
+def test_the_margins_that_the_docs_state_are_those_of_the_tests():
+    table = (ROOT / "docs/comparing.md").read_text(encoding="utf-8").partition("## Tests")[2].partition("The margins")[0]
+    stated = {name: line for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)}
+    assert stated.keys() == RULES.keys()
+    words = {0.01: ("0.01", "1 point of 100"), 0.5: ("0.5 points",), 0.05: ("5 %",), 0.0: ("none",)}
+    for name, rule in RULES.items():
+        assert any(word in stated[name].rsplit("|", 2)[1] for word in words[rule.margin]), name

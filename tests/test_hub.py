@@ -64,7 +64,7 @@ def texts(file):
 
 def folder(tmp_path, **splits):
     place = tmp_path / "pages"
-    place.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True, parents=True)
     for split, rows in splits.items():
         pq.write_table(pa.Table.from_pylist(rows), place / f"{split}.parquet")
     return place
@@ -365,3 +365,32 @@ def test_pages_that_are_cut_already_stay_whole(tmp_path):
     split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
     text = data.load("test", text_file(Rows(str(place), field="page")), split)
     assert [document.text for document in text.documents] == pages
+
+
+def test_a_suite_asks_the_questions_and_pairs_of_a_data_set(tmp_path):
+    place = folder(
+        tmp_path, test=[{"question": f"q{i}", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2", "n": i % 2} for i in range(4)]
+    )
+    pairs = folder(tmp_path / "x", train=[{"translation": {"de": "ja", "en": "yes"}}])
+    (tmp_path / "asked.yaml").write_text(
+        f"""name: asked
+version: 1
+texts:
+  test:
+    source: hub:{place}
+    fields: {{given: [query, question], choices: choices.text, gold: answerKey, labels: choices.label}}
+    select: {{n: "1"}}
+  train: {{source: "hub:{pairs}", hub: {{split: train}}, fields: {{given: translation.de, text: translation.en}}}}
+tasks: [{{task: choice}}]
+"""
+    )
+    made = suite.read(str(tmp_path / "asked.yaml"))
+    made.load_texts({})
+    assert [(d.given, d.text, d.choices) for d in made.texts["test"].documents] == [("q1", "b", ("a", "b")), ("q3", "b", ("a", "b"))]
+    assert [(d.given, d.text) for d in made.texts["train"].documents] == [("ja", "yes")]
+
+
+def test_a_data_set_without_any_of_the_named_fields_is_refused_with_those_it_has(tmp_path):
+    place = folder(tmp_path, test=[{"page": "x"}])
+    with pytest.raises(UsageError, match=r"none of the fields query, question \(there are: page\)"):
+        text_file(Rows(str(place), columns=("query", "question")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -14,11 +15,12 @@ from hand_record import data, model, proven, record, score, speed
 from many_runs_by_hand import OTHER_MACHINE, bits, likelihood_run, quality, run, sample
 from run_helpers import llmbench
 
-from llmbench import merging, ranking, signatures
+from llmbench import items, merging, signatures
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.merging import merge
-from llmbench.record import Score, write_json
+from llmbench.promotion import promote
+from llmbench.record import write_json
 from llmbench.stats import rank_sets
 
 HALF = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
@@ -333,21 +335,30 @@ def test_a_date_that_is_none_is_the_oldest(tmp_path):
     assert board.tables[0].lines[0].run == "new"
 
 
-def test_a_reviewed_record_is_a_run_whatever_else_it_holds(tmp_path):
-    whole = {**data(), "items": {"likelihood": {"lstm": [[1.0, 2]]}}, "sha256": "0" * 64}
-    write_json(tmp_path / "suite@machine.json", whole)
-    board, _ = merge([tmp_path / "suite@machine.json"])
-    assert board.tables[0].lines[0].run == "suite@machine"
+def test_reviewed_records_are_runs_and_are_ranked_by_the_items_in_them(tmp_path):
+    runs = [likelihood_run(tmp_path / "one", {"a": 1.0, "b": 1.5}), likelihood_run(tmp_path / "two", {"c": 2.0})]
+    wanted = ranks(merge(runs)[0].tables[0])
+    records = [promote(items.opened(path), tmp_path / f"{path.name}@machine.json") for path in runs]
+    for path in runs:
+        shutil.rmtree(path)
+    (table,) = merge(records)[0].tables
+    assert ranks(table) == wanted == {"a": "1", "b": "2", "c": "3"}
+    assert [line.run for line in table.lines] == ["one@machine", "one@machine", "two@machine"]
+
+
+def test_a_record_with_parts_that_nobody_knows_is_a_run(tmp_path):
+    write_json(tmp_path / "later.json", {**data(), "weather": {"lstm": [[1.0, 2]]}})
+    board, _ = merge([tmp_path / "later.json"])
+    assert board.tables[0].lines[0].run == "later"
     assert ranks(board.tables[0])["lstm"] == "4"
 
 
 def test_a_record_does_not_choose_which_files_its_items_are_read_from(tmp_path):
     sample(tmp_path / "secret", "a", bits(1.0))
     (tmp_path / "run/samples").mkdir(parents=True)
-    row = Score.model_validate(quality("../../secret/samples/a", bits(1.0)))
-    assert ranking.read_items(tmp_path / "run", row) == []
-    assert ranking.read_items(tmp_path / "secret", row.model_copy(update={"model": "a"}))
-    assert ranking.read_items(tmp_path / "secret", row.model_copy(update={"model": "a\0"})) == []
+    assert items.sampled(tmp_path / "run", "../../secret/samples/a", "likelihood") == []
+    assert items.sampled(tmp_path / "secret", "a", "likelihood")
+    assert items.sampled(tmp_path / "secret", "a\0", "likelihood") == []
 
 
 @pytest.mark.parametrize(

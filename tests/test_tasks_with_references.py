@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 from run_helpers import folder, llmbench, run_json
 
+from llmbench import data
 from llmbench.adapter import Adapter, Chunk, ModelInfo
 from llmbench.data import Document, Text
 from llmbench.errors import UsageError
@@ -262,3 +264,27 @@ def test_a_wrong_question_is_refused_with_its_line(tmp_path, row, what):
     with pytest.raises(UsageError, match=what) as error:
         read(str(place / "asked.yaml")).load_texts({})
     assert error.value.where.endswith("quiz.jsonl:2:1")
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        ({"question": "q", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answerKey": "B"}, {}),
+        ({"query": "q", "choices": ["b", "c"], "gold": 1}, {}),
+        ({"query": "q", "choices.text": ["b", "c"], "gold": 1}, {}),
+    ],
+)
+def test_a_question_is_found_in_nested_fields_and_under_one_name_or_another(tmp_path, row, fields):
+    names = {"given": ["question", "query"], "choices": ["choices.text", "choices"], "gold": ["answerKey", "gold"], "labels": "choices.label"}
+    (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
+    (found,) = data.load("test", tmp_path / "quiz.jsonl", fields=names).documents
+    assert (found.given, found.text, found.choices) == ("q", "c", ("b", "c"))
+
+
+@pytest.mark.parametrize("gold", ["C", 0, None])
+def test_a_right_candidate_that_has_no_label_is_refused(tmp_path, gold):
+    row = {"given": "q", "choices": ["b", "c"], "labels": ["A", "B"], "gold": gold}
+    (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match="one of the labels in `labels`") as error:
+        data.load("test", tmp_path / "quiz.jsonl")
+    assert error.value.where.endswith("quiz.jsonl:1:1")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import body_and_head, pretrained
+from llmbench import body_and_head, packing, pretrained
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.body_and_head import Parts
 from llmbench.byte_spans import ByteTokenizer
@@ -110,6 +110,14 @@ class Pretrained(Adapter):
         return ids.to(self.device)
 
 
+@dataclass(frozen=True)
+class _Probe:
+    """A line of a trial pack."""
+
+    ids: NDArray[Any]
+    first: int
+
+
 @dataclass
 class Cache:
     """What generation carries: the keys and values, and, for rows of unequal length, which of them count and where each row stands."""
@@ -150,6 +158,25 @@ class CausalLM(Pretrained, TokenAdapter):
     def head(self, rows: Tensor) -> Tensor:
         assert self.parts is not None
         return self.parts.head(rows)
+
+    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        assert self.parts is not None
+        return self.parts.body(ids, attention_mask=mask, position_ids=positions, use_cache=False)
+
+    @cached_property
+    def packs(self) -> bool:  # tried once; a mask of one's own would undo a sliding window, which a short trial does not see
+        config = self.loaded.config
+        full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        return self.parts is not None and full and not getattr(config, "sliding_window", None) and self._proves(self._packed_rows)
+
+    def _packed_rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of two texts after a common prompt in one row, beside a shorter row; and those of each text alone."""
+        lines = [_Probe(part.cpu().numpy(), PROBE - 6) for part in (ids[0], torch.cat([ids[0, : PROBE - 6], ids[1, PROBE - 6 :]]), ids[1])]
+        packs = [packing.Pack(lines[:2]), packing.Pack(lines[2:])]
+        rows = self.packed(*(part.to(ids.device) for part in packing.rows(packs, int(ids[0, 0]))))
+        got = [rows[row, at] for row, pack in enumerate(packs) for at in packing.places(pack)]
+        want = [self.logits(torch.from_numpy(line.ids)[None].to(ids.device))[0, line.first - 1 : -1] for line in lines]
+        return self.head(torch.cat(got)), torch.cat(want)
 
     @cached_property
     def caches(self) -> bool:  # tried once: recurrent types have caches of other kinds

@@ -6,6 +6,7 @@ The reference is a plain pass over each window by itself, with none of the score
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,9 +140,21 @@ def given(subject: Subject) -> str:
         line = [*(model.start if passage.start else ()), *whole.ids.tolist(), *(model.ends[:1] if passage.end else ())]
         _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
         tried.append(name)
+    tried += _beside(subject, [" ".join(text.split()[:2]) for text in subject.texts])
     if not tried:
         raise Skip("no text has a token border where what is given ends")
     return f"a text with {', with '.join(tried)}"
+
+
+def _beside(subject: Subject, texts: Sequence[str]) -> list[str]:
+    """Texts after the same text are charged together as each is alone: what is given may be read once for all."""
+    passages = [Passage(text, given=texts[0]) for text in texts]
+    for passage, ledger in zip(passages, subject.charge(passages), strict=True):
+        (alone,) = subject.charge([passage])
+        if subject.off(ledger.bits, alone.bits, ROOM).size:
+            came = f"{ledger.total():.4f} bits beside others after the same text, {alone.total():.4f} alone"
+            raise Failed(show(passage.text), came, "texts after the same text see each other, or their positions do not go on from its end")
+    return ["others after the same text"]
 
 
 def _pair(subject: Subject, model: TokenAdapter, name: str, line: list[int], bits: NDArray[np.float64]) -> None:

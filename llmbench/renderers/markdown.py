@@ -38,19 +38,19 @@ def render(board: Board) -> str:
         parts += [
             "## Published, not measured here",
             "By other protocols, or of what was not asked here: not comparable with the tables above.",
-            _rows(["model", "metric", "figure", "protocol", "source"], rows),
+            pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
         ]
     if board.failures:
         parts += [
             "## Not measured",
-            _rows(["model", "task", "reason", "message", "hint"], [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]),
+            pipe_table(["model", "task", "reason", "message", "hint"], [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]),
         ]
     if board.proofs:
         rows = [[p.model, ", ".join(f"{level} {state}" for level, state in p.levels), f"{p.seconds:.1f} s", "; ".join(p.said)] for p in board.proofs]
-        parts += ["## What was proven", _rows(["model", "certificates", "took", "tried"], rows)]
+        parts += ["## What was proven", pipe_table(["model", "certificates", "took", "tried"], rows)]
     for number, saying in enumerate(board.sayings, 1):
         parts.append(f"## Prompt {number}: {escape(saying.prompt)}")
-        parts.append(_rows(["model", "continuation"], [[name, text] for name, text in saying.answers]))
+        parts.append(pipe_table(["model", "continuation"], [[name, text] for name, text in saying.answers]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -67,7 +67,8 @@ def _table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; cells mean only themselves, and titles are ours."""
     return "\n".join([_pipe(titles), _pipe(["---"] * len(titles)), *(_pipe([escape(cell) for cell in row]) for row in rows)])
 
 

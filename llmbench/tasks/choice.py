@@ -19,7 +19,7 @@ from llmbench.tasks.likelihood import charge
 class Choice(Task):
     """Each candidate is charged after the prompt, which is free. Of equal ones the first is the choice, and they are counted."""
 
-    protocol = "choice/1"
+    protocol = "choice/2"
 
     def __init__(self, text: Text, asking: Asking):
         self.text, self.asking = text, asking
@@ -62,7 +62,7 @@ class Choice(Task):
 def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
     """A question's line: what each candidate costs, which was chosen, which is right."""
     bits = [ledger.total() for ledger in ledgers]
-    rates = [value / max(1, ledger.bytes) for value, ledger in zip(bits, ledgers, strict=True)]
+    rates = [value / max(1, len(choice.encode())) for value, choice in zip(bits, document.choices, strict=True)]  # its own bytes, without `join`
     gold = document.choices.index(document.text)
     chosen, by_rate = (values.index(min(values)) for values in (bits, rates))
     statistics = {"accuracy": [float(chosen == gold), 1.0], "accuracy:byte": [float(by_rate == gold), 1.0]}

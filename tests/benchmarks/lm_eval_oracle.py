@@ -105,37 +105,49 @@ def per_document(model: Any, texts: Sequence[str]) -> list[dict[str, float]]:
     ]
 
 
-def write_task(documents: Path, folder: Path) -> None:
-    """The rolling likelihood of a JSON-lines file as an lm-eval task."""
+ROLLING = (
+    "output_type: loglikelihood_rolling",
+    'doc_to_text: ""',
+    "doc_to_target: text",
+    "metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]",
+)
+CHOICE = (
+    "output_type: multiple_choice",
+    "doc_to_text: query",
+    "doc_to_choice: choices",
+    "doc_to_target: gold",
+    "metric_list: [{metric: acc}, {metric: acc_norm}]",
+)
+
+
+def write_task(documents: Path, folder: Path, what: Sequence[str] = ROLLING) -> None:
+    """The rolling likelihood of a JSON-lines file, or the choices of its questions, as an lm-eval task."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         f"task: {TASK}",
         "dataset_path: json",
         f"dataset_kwargs: {{data_files: {{test: {json.dumps(str(documents.resolve()))}}}}}",
-        "output_type: loglikelihood_rolling",
         "test_split: test",
-        'doc_to_text: ""',
-        "doc_to_target: text",
-        "metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]",
+        *what,
     ]
     (folder / f"{TASK}.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def command_line(python: Path, checkpoint: Path, folder: Path, batch: int, out: Path | None = None) -> list[str]:
+def command_line(python: Path, checkpoint: Path, folder: Path, batch: int, out: Path | None = None, bos: bool = False) -> list[str]:
     """lm-eval as a user would type it."""
-    model = f"pretrained={checkpoint},dtype=float32,add_bos_token=False"
+    model = f"pretrained={checkpoint},dtype=float32,add_bos_token={bos}"
     where = ["--include_path", str(folder), "--tasks", TASK, "--device", "cpu", "--batch_size", str(batch)]
     return [str(python.parent / "lm_eval"), "--model", "hf", "--model_args", model, *where, *(["--output_path", str(out)] if out else [])]
 
 
-def lean(checkpoint: Path, folder: Path, batch: int) -> dict[str, float]:
+def lean(checkpoint: Path, folder: Path, batch: int, bos: bool = False) -> dict[str, float]:
     """The task's numbers by `simple_evaluate`, with everything left out that can be."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     found = simple_evaluate(
         model="hf",
-        model_args={"pretrained": str(checkpoint), "dtype": "float32", "add_bos_token": False},
+        model_args={"pretrained": str(checkpoint), "dtype": "float32", "add_bos_token": bos},
         tasks=[TASK],
         batch_size=batch,
         device="cpu",
@@ -193,6 +205,7 @@ def main() -> None:
     quick.add_argument("folder", type=Path)
     for each in (documents, quick):
         each.add_argument("--batch", type=int, default=1)
+    quick.add_argument("--bos", action="store_true", help="let the tokenizer add its start symbol, the only one where something is given")
     whole = modes.add_parser("golden")
     whole.add_argument("--data", type=Path, default=DATA)
     whole.add_argument("--out", type=Path, default=GOLDEN)
@@ -205,7 +218,7 @@ def main() -> None:
         write_task(given.file, given.folder)
         print(*command_line(Path(sys.executable), Path("DIR"), given.folder, 1))
     elif given.mode == "lean":
-        print(json.dumps(lean(given.checkpoint, given.folder, given.batch)))
+        print(json.dumps(lean(given.checkpoint, given.folder, given.batch, given.bos)))
     else:
         golden(given.data, given.out)
 

@@ -1,0 +1,221 @@
+"""Two models held against each other, item by item: what differs, whether that is proven, and which items are behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from llmbench.errors import UsageError, did_you_mean
+from llmbench.matching import Met, Pair, Wanted, meet, same_machine
+from llmbench.paired import UNITS, Difference, alpha_of, difference, items_needed, judged
+from llmbench.record import Score, key_of
+from llmbench.stats import Verdict, holm
+
+REEXPRESSIONS = ("byte_perplexity", "word_perplexity", "token_perplexity", "excess_bits_per_byte")  # they move with bits per byte
+RELATIVE = ("bytes", "bytes/s", "tokens/s", "seconds")  # units in which a difference is a share
+
+
+@dataclass(frozen=True)
+class Row:
+    """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
+    all rows; None where there is no such number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
+    """
+
+    model_a: str
+    model_b: str
+    task: str
+    metric: str
+    unit: str
+    better: str | None
+    a: float | None
+    b: float | None
+    verdict: Verdict
+    reason: str = ""
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    relative: bool = False
+    n: int = 0
+    p: float | None = None
+    proven: bool = False
+    test: str = ""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An item, and what it is by either model, in the metric's unit."""
+
+    model_a: str
+    model_b: str
+    task: str
+    metric: str
+    id: str
+    a: float
+    b: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A question that one model alone answered rightly, and what both said."""
+
+    model_a: str
+    model_b: str
+    task: str
+    metric: str
+    id: str
+    right: str  # a or b
+    input: str = ""
+    reference: str = ""
+    said_a: str = ""
+    said_b: str = ""
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """How many questions one model alone answered rightly."""
+
+    model_a: str
+    model_b: str
+    task: str
+    metric: str
+    only_a: int
+    only_b: int
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Items that only the other side has."""
+
+    model: str
+    side: str  # a or b: the one that lacks them
+    task: str
+    metric: str
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of it. `moved`, `flips`: the foremost items of each row. `flipped`: how many flips there are, for each row that has answers. `tests`: how
+    many rows could be tested.
+    """
+
+    name_a: str
+    name_b: str
+    facts: list[tuple[str, str]]
+    rows: list[Row]
+    tests: int
+    moved: list[Moved] = field(default_factory=list)
+    flips: list[Flip] = field(default_factory=list)
+    flipped: list[Flipped] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+
+def compare(names: tuple[str, str], pairs: Sequence[Pair], metrics: Collection[str] = (), top: int = 5) -> Comparison:
+    """Every metric with a direction, or those that `metrics` name, of each pair of models; `top` items of each. UsageError for an unknown metric."""
+    known = {name for pair in pairs for side in pair for score in side.scores().values() for name in (score.metric, key_of(score))}
+    for name in metrics:
+        if name not in known:
+            raise UsageError(f"no score is called {name!r} here", hint=did_you_mean(name, known))
+
+    def wanted(score: Score) -> bool:
+        return bool({score.metric, key_of(score)} & set(metrics)) if metrics else score.better is not None
+
+    met = [one for pair in pairs for one in meet(pair, wanted, in_turns=True)]
+    met = [one for one in met if metrics or one.items or one.score.metric not in REEXPRESSIONS]
+    rows, tests = _rows(met)
+    flips = [(one, _flips(one, "a"), _flips(one, "b")) for one in met if one.items and one.kind == "share"]
+    return Comparison(
+        *names,
+        facts=_facts(pairs),
+        rows=rows,
+        tests=tests,
+        moved=[found for one in met for found in _moved(one)[:top]],
+        flips=[found for _, *both in flips for some in both for found in some[:top]],
+        flipped=[Flipped(*_names(one), len(a), len(b)) for one, a, b in flips],
+        missing=[found for one in met for found in _missing(one)],
+    )
+
+
+def rows_of(pairs: Sequence[Pair], wanted: Wanted) -> list[Row]:
+    """The rows of every wanted score that either side has; rates that were measured in different sessions are compared all the same."""
+    return _rows([one for pair in pairs for one in meet(pair, wanted, in_turns=False)])[0]
+
+
+def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
+    """A row each, p corrected over all that could be tested; and how many these are."""
+    tests = sum(bool(one.items) for one in met)
+    found = {i: _difference(one, tests) for i, one in enumerate(met) if one.items}
+    corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
+    return [_tested(one, found[i], corrected[i], tests) if i in found else _untested(one) for i, one in enumerate(met)], tests
+
+
+def _difference(met: Met, tests: int) -> Difference:
+    return difference(met.score.metric, *met.rows, tests=tests, in_turns=all(one.session == other.session for one, other in met.items))
+
+
+def _names(met: Met) -> tuple[str, str, str, str]:
+    return met.sides[0].model, met.sides[1].model, met.task, met.key
+
+
+def _values(met: Met) -> tuple[float | None, float | None]:
+    one, other = (None if score is None else float(score.value) for score in met.scores)
+    return one, other
+
+
+def _untested(met: Met) -> Row:
+    score, (a, b) = met.score, _values(met)
+    relative, bare = score.unit in RELATIVE, None
+    if a is not None and b is not None and math.isfinite(a) and math.isfinite(b) and met.stop[0] != "not comparable":
+        bare = a - b if not relative else a / b - 1 if b else None
+    return Row(*_names(met), score.unit, score.better, a, b, *met.stop, difference=bare, relative=relative, n=score.n)
+
+
+def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
+    score, seen = met.score, found.interval
+    relative = score.unit in RELATIVE
+    said = judged(score.metric, score.better, found, p)
+    needed = 2 if met.kind == "rate" else items_needed(tests)
+    reason = f"{seen.n} items are too few to prove anything: {needed} would be needed" if said == "unclear" and seen.n < needed else ""
+    value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
+    unit = UNITS.get(score.metric, score.unit)
+    return Row(
+        *_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric), found.test
+    )
+
+
+def _moved(met: Met) -> list[Moved]:
+    """Items of bits and of means, the furthest apart first."""
+    if met.kind not in ("bits", "mean"):
+        return []
+    rates = [(item.key, x[0] / x[1], y[0] / y[1]) for (item, _), x, y in zip(met.items, *met.rows, strict=True)]
+    found = [Moved(*_names(met), key, a, b, a - b) for key, a, b in rates if a != b]
+    return sorted(found, key=lambda one: -abs(one.difference))
+
+
+def _flips(met: Met, right: str) -> list[Flip]:
+    """Questions that A alone ("a") or B alone ("b") answered rightly."""
+    apart = [pair for pair, x, y in zip(met.items, *met.rows, strict=True) if (x[0] > y[0] if right == "a" else x[0] < y[0])]
+    said = [
+        (one.said.get("input", ""), one.said.get("reference", ""), one.said.get("output", ""), other.said.get("output", "")) for one, other in apart
+    ]
+    return [Flip(*_names(met), one.key, right, *texts) for (one, _), texts in zip(apart, said, strict=True)]
+
+
+def _missing(met: Met) -> list[Missing]:
+    sides = zip(met.sides, "ab", met.missing, strict=True)
+    return [Missing(side.model, name, met.task, met.key, list(ids)) for side, name, ids in sides if ids]
+
+
+def _facts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    """What is to be known about the two runs, where they are two."""
+    one, other = pairs[0][0].opened, pairs[0][1].opened
+    suites = [f"{run.record.suite.name} version {run.record.suite.version}" for run in (one, other)]
+    if one.path == other.path:
+        return [("run", str(one.path)), ("suite", suites[0]), ("finished", one.record.finished)]
+    facts = [(f"run {name}", f"{run.path}, {suite}, {run.record.finished}") for name, run, suite in zip("AB", (one, other), suites, strict=True)]
+    prints = [[{row.name: row.fingerprint for row in side.opened.record.models}.get(side.model) for side in pair] for pair in pairs]
+    changed = [pair[0].model for pair, (a, b) in zip(pairs, prints, strict=True) if a != b]
+    facts.append(("other weights", ", ".join(changed) or "none"))
+    return [*facts, ("machine", "the same" if same_machine(one, other) else "another")]

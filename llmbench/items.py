@@ -1,0 +1,88 @@
+"""What a model did on each item of a task: from a run's samples, or from what a reviewed record has of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmbench.record import Items, Record, Score, load
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item and its statistics, [] where the metric has none for it. `session`: in which session of measuring a block was taken."""
+
+    key: str
+    statistics: dict[str, list[float]]
+    session: str = ""
+    said: dict[str, str] = field(default_factory=dict)  # input, output, reference, where there are such
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run, or a reviewed record, and where it is."""
+
+    record: Record
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def items(self, model: str, task: str, texts: bool = True) -> list[Item]:
+        """In the order in which they were asked; [] where there are none, or where they cannot be read. An id that comes again has a number.
+        `texts`: with what was said, which is most of what samples hold.
+        """
+        if self.record.items is not None:
+            group = next((group for group in self.record.items.get(task, []) if model in group.models), None)
+            return [] if group is None else _embedded(group, group.models[model])
+        if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
+            return []  # left by another run in this folder
+        return sampled(self.folder, model, task, texts)
+
+
+def opened(path: Path) -> Opened:
+    """The run in a folder, or the record in a file. UsageError where it cannot be read."""
+    return Opened(load(path), path)
+
+
+def statistic_of(score: Score) -> str:
+    """What the statistics of a score are called in the samples: the metric, with the batch or the measure where it is not the usual one."""
+    batch, norm = getattr(score, "batch", 1), getattr(score, "norm", "none")
+    return f"{score.metric}@{batch}" if isinstance(batch, int) and batch > 1 else score.metric if norm == "none" else f"{score.metric}:{norm}"
+
+
+def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
+    """The items in a run's folder, read a line at a time. A record from elsewhere does not choose which other files are read."""
+    if any(Path(name).name != name or name == ".." for name in (model, task)):
+        return []
+    try:
+        with (folder / "samples" / model / f"{task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
+            return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # no file, no such name, no samples
+        return []
+
+
+def _embedded(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Item]:
+    sessions = group.sessions or [""] * len(group.ids)
+    rows = enumerate(zip(group.ids, sessions, strict=False))
+    return [Item(id, {name: _floats(lists[i]) for name, lists in metrics.items() if i < len(lists)}, session) for i, (id, session) in rows]
+
+
+def _item(row: dict[str, Any], texts: bool) -> Item:
+    said = {name: row[name] for name in ("input", "output", "reference") if texts and isinstance(row.get(name), str)}
+    return Item(str(row["id"]), {name: _floats(values) for name, values in row["statistics"].items()}, str(row.get("session", "")), said)
+
+
+def _floats(values: Iterable[Any]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _numbered(rows: Iterable[Item]) -> Iterator[Item]:
+    seen: dict[str, int] = {}
+    for row in rows:
+        seen[row.key] = seen.get(row.key, 0) + 1
+        yield row if seen[row.key] == 1 else Item(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)

@@ -1,0 +1,180 @@
+"""What two models have in common: which of their scores are of the same question, and which items these were made of."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from llmbench.errors import UsageError, did_you_mean
+from llmbench.items import Item, Opened, statistic_of
+from llmbench.paired import RULES, Rows, total_of
+from llmbench.record import Score, key_of
+from llmbench.stats import Verdict
+
+NAMED = 5  # items that a reason names
+Wanted = Callable[[Score], bool]
+Stop = tuple[Verdict, str]  # what is to be said where no test can be made, and why
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model of a run."""
+
+    opened: Opened
+    model: str
+
+    def scores(self) -> dict[tuple[str, str], Score]:
+        """By task and record.key_of."""
+        return {(score.task, key_of(score)): score for score in self.opened.record.scores if score.model == self.model}
+
+    def why_absent(self, task: str) -> str:
+        """Why a score of a task is not there, as far as the run says."""
+        failures = [row for row in self.opened.record.failures if row.model == self.model and row.task == task]
+        return f"{failures[0].reason}: {failures[0].message}" if failures else "it was not measured"
+
+
+Pair = tuple[Side, Side]
+
+
+@dataclass(frozen=True)
+class Met:
+    """Two models' scores of the same name. `items`: pairs of items, and `rows` their statistics, where a test can be made; `stop`: why not, else.
+    `missing`: the ids of the items that either side lacks.
+    """
+
+    sides: Pair
+    task: str
+    key: str
+    scores: tuple[Score | None, Score | None]
+    items: Sequence[tuple[Item, Item]] = ()
+    rows: tuple[Rows, Rows] = ((), ())
+    stop: Stop = ("unclear", "")
+    missing: tuple[Sequence[str], Sequence[str]] = ((), ())
+
+    @property
+    def score(self) -> Score:
+        """Either side's, for what both have in common."""
+        found = self.scores[0] or self.scores[1]
+        assert found is not None
+        return found
+
+    @property
+    def kind(self) -> str:
+        """The kind of its test; "" where it has none."""
+        return RULES[self.score.metric].kind if self.score.metric in RULES else ""
+
+
+def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
+    """Every wanted score that either side has. `in_turns`: whether rates must have been measured in one session."""
+    left, right = pair[0].scores(), pair[1].scores()
+    items = cache(lambda i, task: pair[i].opened.items(pair[i].model, task))
+    for task, key in dict.fromkeys((*left, *right)):
+        one, other = left.get((task, key)), right.get((task, key))
+        if not any(wanted(score) for score in (one, other) if score is not None):
+            continue
+        met = Met(pair, task, key, (one, other))
+        if one is None or other is None:
+            lacking = pair[0] if one is None else pair[1]
+            yield _stopped(met, ("not comparable", f"{lacking.model} has no such score: {lacking.why_absent(task)}"))
+        elif stop := _scores_differ(one, other):
+            yield _stopped(met, stop)
+        else:
+            yield _with_items(met, (one, other), (items(0, task), items(1, task)), in_turns)
+
+
+def _stopped(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] = ((), ())) -> Met:
+    return Met(met.sides, met.task, met.key, met.scores, stop=stop, missing=missing)
+
+
+def _scores_differ(one: Score, other: Score) -> Stop | None:
+    """Why two scores cannot be compared, before their items are looked at."""
+    if one.signature != other.signature:
+        return "not comparable", f"signatures differ in {signature_difference(one.signature, other.signature)}"
+    if not all(math.isfinite(score.value) for score in (one, other)):
+        return "unclear", "infinite: no test can be run"
+    if one.metric not in RULES:
+        return "unclear", "measured once, so without a test" if one.unit == "bytes" else "there is no paired test for it"
+    return None
+
+
+def _with_items(met: Met, scores: tuple[Score, Score], items: tuple[Sequence[Item], Sequence[Item]], in_turns: bool) -> Met:
+    """The items of both sides, in pairs, or why that cannot be."""
+    names = [statistic_of(score) for score in scores]
+    a, b = ({item.key: item for item in found if item.statistics.get(name)} for found, name in zip(items, names, strict=True))
+    for side, found in zip(met.sides, (a, b), strict=True):
+        if not found:
+            return _stopped(met, ("unclear", f"the statistics of {side.model}'s items are not there: no test can be run"))
+    missing = [key for key in b if key not in a], [key for key in a if key not in b]
+    if any(missing):
+        said = [f"{len(ids)} of {side.model} ({_listed(ids)})" for side, ids in zip(met.sides, missing, strict=True) if ids]
+        return _stopped(met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing)
+    pairs = [(item, b[key]) for key, item in a.items()]
+    rows = [one.statistics[names[0]] for one, _ in pairs], [other.statistics[names[1]] for _, other in pairs]
+    stop = _rows_differ(RULES[scores[0].metric].kind, rows)
+    if stop is None and in_turns and met.kind == "rate" and any(one.session != other.session for one, other in pairs):
+        stop = "not comparable", "measured in different sessions"
+    for side, score, statistics in zip(met.sides, scores, rows, strict=True):
+        if stop is None and not math.isclose(total_of(score.metric, statistics), score.value, rel_tol=1e-6, abs_tol=1e-9):
+            stop = "unclear", f"the items of {side.model} do not give its score: they are of another run"
+    return _stopped(met, stop) if stop is not None else Met(met.sides, met.task, met.key, met.scores, pairs, rows)
+
+
+def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
+    """Why statistics of the same items cannot be compared."""
+    if not all(math.isfinite(value) for side in rows for row in side for value in row):
+        return "unclear", "infinite: no test can be run"
+    if len({len(row) for side in rows for row in side}) != 1 or len(rows[0][0]) < 2:
+        return "unclear", "the statistics of the items are not what this metric has: no test can be run"
+    if kind in ("bits", "mean", "share") and any(x[1] != y[1] or x[1] <= 0 for x, y in zip(*rows, strict=True)):
+        return "not comparable", "the items are not of the same size"
+    if kind == "rate" and any(row[0] <= 0 for side in rows for row in side):
+        return "unclear", "a rate that is none: no test can be run"
+    return None
+
+
+def signature_difference(one: str, other: str) -> str:
+    """Which parts of two signatures differ, and how."""
+    a, b = (dict(_part(part) for part in re.split(r"[;|]", text)) for text in (one, other))
+    apart = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+    return ", ".join(f"{key} ({a.get(key, 'nothing')} against {b.get(key, 'nothing')})" for key in apart) or "the order of their parts"
+
+
+def _part(text: str) -> tuple[str, str]:
+    found = re.match(r"([^=:]*)[=:](.*)", text, re.DOTALL)
+    return (found[1], found[2]) if found else (text, "")
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+
+
+def same_machine(one: Opened, other: Opened) -> bool:
+    """Whether times and memory of two runs are of one kind of machine: processor, cores, threads in use and GPUs."""
+    kinds = [(m.cpu, m.cores, getattr(m, "threads", None), [gpu.get("name") for gpu in m.gpus]) for m in (one.record.machine, other.record.machine)]
+    return kinds[0] == kinds[1]
+
+
+def within(run: Opened, model_a: str, model_b: str) -> list[Pair]:
+    """Two models of a run. UsageError where there is no such model."""
+    names = [row.name for row in run.record.models]
+    for name in (model_a, model_b):
+        if name not in names:
+            raise UsageError(f"this run has no model {name!r}", where=str(run.path), hint=did_you_mean(name, names))
+    return [(Side(run, model_a), Side(run, model_b))]
+
+
+def between(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pair]:
+    """The models that two runs have in common. UsageError where there are none."""
+    names = [row.name for row in one.record.models if row.name in {row.name for row in other.record.models}]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"the two runs do not both have a model {name!r}", hint=did_you_mean(name, names))
+    names = [name for name in names if not only or name in only]
+    if not names:
+        raise UsageError(
+            "the two runs have no model in common", where=f"{one.path}, {other.path}", hint="within one run: compare RUN MODEL_A MODEL_B"
+        )
+    return [(Side(one, name), Side(other, name)) for name in names]

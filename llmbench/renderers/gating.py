@@ -1,0 +1,37 @@
+"""A gate in tables: what failed, what passed, and what was not looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmbench.columns import NAME_CHARACTERS
+from llmbench.notes import cut
+from llmbench.renderers.comparison import SHARES, difference, value
+from llmbench.renderers.sections import Section
+
+if TYPE_CHECKING:
+    from llmbench.gate import Gate, Gated
+
+TITLES = ("model", "task", "metric", "run", "record", "run against record", "p", "allowed loss", "why")
+HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Not looked at"}
+
+
+def sections(gate: Gate) -> list[Section]:
+    """What there is to say, in order."""
+    counts = [f"{sum(row.state == state for row in gate.rows)} {state}" for state in HEADINGS]
+    word = "passed" if gate.passed else "FAILED"
+    found = [Section(f"Gate {word}: {', '.join(counts)}", notes=[f"{key}: {text}" for key, text in gate.facts])]
+    for state, heading in HEADINGS.items():
+        rows = [[cut(cell, NAME_CHARACTERS) for cell in _cells(one)] for one in gate.rows if one.state == state]
+        if rows:
+            found.append(Section(heading, TITLES, rows))
+    said = ["Failed is what is worse by more than is allowed and by more than chance (p corrected by Holm), and what is missing or not comparable."]
+    return [*found, Section("How to read this", notes=said)]
+
+
+def _cells(one: Gated) -> list[str]:
+    row = one.row
+    p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
+    unit = " points" if row.unit in SHARES and not one.allowed.endswith("%") else ""
+    allowed = f"{100 * float(one.allowed):g}{unit}" if unit else one.allowed
+    return [row.model_b, row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, allowed, one.why]

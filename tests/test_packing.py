@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import small_checkpoints
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from llmbench import packing, scoring
+from llmbench.adapter import Passage
+from llmbench.causal_blocks import CausalBlocks
+
+
+def line(*ids: int, first: int) -> SimpleNamespace:
+    return SimpleNamespace(ids=np.array(ids), first=first)
+
+
+def test_neighbours_with_the_same_prompt_share_a_row_and_others_do_not():
+    lines = [line(9, 1, 2, 3, first=2), line(9, 1, 4, first=2), line(9, 5, 2, 3, first=2), line(9, 1, 6, first=2), line(9, 7, 8, first=1)]
+    packs, alone = packing.shared(lines, None)
+    assert [list(pack.lines) for pack in packs] == [lines[:2]]
+    assert alone == lines[2:]
+    assert packs[0].length == 3  # two of the prompt; of `2 3` the 3 is predicted and not read; of `4` nothing is read
+
+
+def test_no_row_is_longer_than_the_context():
+    lines = [line(9, 1, 2, 3, 4, first=2) for _ in range(7)]  # two ids of the prompt, two that each text adds
+    packs, alone = packing.shared(lines, 6)
+    assert [len(pack.lines) for pack in packs] == [2, 2, 2]
+    assert len(alone) == 1
+    assert max(pack.length for pack in packs) <= 6
+
+
+def test_a_row_is_laid_out_as_by_hand():
+    pack = packing.Pack([line(9, 1, 2, 3, first=2), line(9, 1, 4, 5, 6, first=2)])
+    ids, positions, mask = packing.rows([pack, packing.Pack([line(9, 8, first=1)])], fill=9)
+    assert ids.tolist() == [[9, 1, 2, 4, 5], [9, 9, 9, 9, 9]]
+    assert positions.tolist()[0] == [0, 1, 2, 2, 3]
+    seen = [[0], [0, 1], [0, 1, 2], [0, 1, 3], [0, 1, 3, 4]]
+    assert [np.flatnonzero(row).tolist() for row in mask[0, 0].numpy()] == seen
+    assert mask[1, 0].any(dim=1).all()  # padding sees itself: a row that saw nothing would be no number
+    assert [at.tolist() for at in packing.places(pack)] == [[1, 2], [1, 3, 4]]
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    more = {"context": 64} if request.param == "gpt2" else {}
+    return small_checkpoints.load(small_checkpoints.MAKERS[request.param](folder, **more))
+
+
+def plain(model, passage: Passage) -> list[float]:
+    """Bits by one pass over prompt and text, alone."""
+    whole, part = model.encode(passage.given + passage.text), model.encode(passage.given)
+    if whole.ids[: len(part.ids)].tolist() != part.ids.tolist():
+        whole = SimpleNamespace(ids=np.concatenate([part.ids, model.encode(passage.text).ids]))
+    ids = torch.tensor([[*model.start, *whole.ids.tolist()]])
+    with torch.inference_mode():
+        logs = torch.log_softmax(model.logits(ids)[0].double(), -1)
+    first = len(model.start) + len(part.ids)
+    return [-float(logs[t - 1, ids[0, t]]) / np.log(2) for t in range(first, ids.shape[1])]
+
+
+def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
+    assert model.packs
+    prompts = ["The kettle said nothing.", "The tap", "No, said the kettle;"]
+    texts = [" It had.", " I am waiting for", " k", " dripping; dripping was", ""]
+    passages = [Passage(text, given=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts]
+    packs, _ = packing.shared([scoring._line(model, passage) for passage in passages], model.context)
+    assert sum(len(pack.lines) for pack in packs) >= 12
+    for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
+        assert ledger.id == passage.id
+        assert ledger.bits == pytest.approx(plain(model, passage), rel=1e-4, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=12), st.integers(1, 200))
+@settings(max_examples=30, deadline=None)
+def test_packing_changes_no_bits_whatever_the_order_and_the_budget(asked, budget):
+    model = packing_model()
+    passages = [
+        Passage(" dripping was the tap's way"[: 2 * size], given="The tap the kettle"[: 8 + p], id=str(i)) for i, (p, size) in enumerate(asked)
+    ]
+    together = [ledger.bits for ledger in scoring.score(model, passages, budget=budget)]
+    alone = [next(scoring.score(model, [passage])).bits for passage in passages]
+    for one, other in zip(together, alone, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-4)
+
+
+_kept: list = []
+
+
+def packing_model():
+    if not _kept:
+        import tempfile
+        from pathlib import Path
+
+        with tempfile.TemporaryDirectory() as folder:
+            _kept.append(small_checkpoints.load(small_checkpoints.gpt2(Path(folder) / "made", context=64)))
+    return _kept[0]
+
+
+def test_a_model_with_a_sliding_window_is_not_packed(model, monkeypatch):
+    fresh = type(model)(model.loaded)
+    monkeypatch.setattr(fresh.loaded.config, "sliding_window", 8, raising=False)
+    assert not fresh.packs
+
+
+def test_a_model_that_ignores_positions_given_to_it_is_not_packed(model, monkeypatch):
+    fresh = type(model)(model.loaded)
+    body = fresh.parts.body
+    monkeypatch.setattr(fresh.parts, "body", lambda ids, **given: body(ids, **{k: v for k, v in given.items() if k != "position_ids"}))
+    assert not fresh.packs
+
+
+@pytest.mark.parametrize("length", [5, 24, 61, 100])
+def test_attention_under_a_mask_without_later_keys_in_blocks_is_that_of_one_call(length):
+    torch.manual_seed(length)
+    query, key, value = (torch.randn(2, 4, length, 8) for _ in range(3))
+    mask = (torch.rand(2, 1, length, length) > 0.4).tril() | torch.eye(length, dtype=torch.bool)
+    want = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    with CausalBlocks(mask) as blocks:
+        got = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, :, :, :length])
+    assert blocks._masks  # it took the other way
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
