@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Run:
     folder: Path
     interrupted: bool = False
 
-    @property
+    @cached_property
     def board(self) -> leaderboard.Board:
         return leaderboard.build(self.record, self.folder)
 

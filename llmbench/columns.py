@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llmbench.notes import cut, mapping
 from llmbench.published import words
-from llmbench.record import BITS, SPEED, Certificate, ModelRow, Score
+from llmbench.record import BITS, SPEED, WRITING, Certificate, ModelRow, Score
 
 STAGES = {
     0: "Floors",
@@ -45,6 +45,23 @@ class Cell:
     high: float | None = None
 
 
+OF_WRITING = {
+    "ngram_distance": (
+        "from human text",
+        "character 3-grams: distance from human text, less that of other human text, which is 0; less is better",
+    ),
+    "distinct_2": ("distinct pairs", "share of the pairs of words in an answer's first 30 that differ; nearer to human text's is better"),
+    "repetition_4": ("repeats", "share of an answer's runs of four words that it had said before; less is better"),
+    "longest_copy_bytes": ("longest copy", "bytes of the longest span that stands in the training text, mean; nearer to human text's is better"),
+    "answer_bytes": ("answer", "bytes of an answer, mean"),
+    "long_copy_share": ("long copies", "share of the answers with 50 bytes or more of the training text"),
+}
+WRITING_COLUMNS = [
+    Column(f"{name}{variant}", f"{title}{', greedy' if variant else ''}", f"{help}{'; of greedy answers' if variant else ''}")
+    for variant in ("", ":greedy")
+    for name, (title, help) in OF_WRITING.items()
+]
+
 COLUMNS = [
     Column("rank", "rank", "best and worst rank that the data allow, all pairs tested, Holm-corrected; compressors are not ranked"),
     Column("model", "model", "name of the model", numeric=False),
@@ -67,6 +84,7 @@ COLUMNS = [
     Column("bleu", "BLEU", "n-gram precision against the reference, sacrebleu's, 0 to 100; more is better"),
     Column("chrf", "chrF", "F-score of character n-grams, sacrebleu's, 0 to 100; more is better"),
     Column("ter", "TER", "edits to make the output the reference, in percent of its words, sacrebleu's; less is better"),
+    *WRITING_COLUMNS,
     *(Column(name, name.upper(), f"{name}: F-measure against the reference, rouge-score's; more is better") for name in ROUGES),
     Column("byte_perplexity", "byte ppl", "2^(bits/byte)"),
     Column("word_perplexity", "word ppl", "2^(bits/words)"),
@@ -135,6 +153,9 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
     found |= {name: _bracketed(scores.get(name), 100, " %") for name in SHARES} | {
         name: _bracketed(scores.get(name)) for name in ("bleu", "chrf", "ter")
     }
+    for name in OF_WRITING:
+        for key in (name, f"{name}:greedy"):
+            found[key] = _writing(scores.get(key))
     for name in ("joules_per_megabyte", "price_per_million_tokens"):
         found[name] = _plain(scores.get(name) or scores.get(f"{name}@best"))
     for name in ("spelling_share", "unknown_share"):
@@ -178,6 +199,15 @@ def _bracketed(score: Score | None, scale: float = 1.0, unit: str = "") -> Cell:
         return Cell(text, float(score.value))
     low, high = float(score.low), float(score.high)
     return Cell(f"{text} [{scale * low:.1f}, {scale * high:.1f}]", float(score.value), low, high)
+
+
+def _writing(score: Score | None) -> Cell:
+    """Of bytes a number, of shares percent, of the distance three digits."""
+    if score is None:
+        return Cell("-")
+    if score.unit == "bytes":
+        return Cell(f"{score.value:.1f}", float(score.value))
+    return _bracketed(score, 100, " %") if score.metric != WRITING else _with_interval(score)
 
 
 def _rate(score: Score | None) -> Cell:

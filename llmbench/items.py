@@ -51,8 +51,8 @@ def opened(path: Path) -> Opened:
 
 def statistic_of(score: Score) -> str:
     """What the statistics of a score are called in the samples: the metric, with the batch or the measure where it is not the usual one."""
-    batch, norm = getattr(score, "batch", 1), getattr(score, "norm", "none")
-    return f"{score.metric}@{batch}" if isinstance(batch, int) and batch > 1 else score.metric if norm == "none" else f"{score.metric}:{norm}"
+    batch, norm, variant = getattr(score, "batch", 1), getattr(score, "norm", "none"), str(getattr(score, "variant", ""))
+    return f"{score.metric}@{batch}" if isinstance(batch, int) and batch > 1 else score.metric + (f":{norm}" if norm != "none" else variant)
 
 
 def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
+from llmbench.passages import Passage, passages
+from llmbench.provenance import Provenance, provenance
 from llmbench.published import Figure, apart, sentences
-from llmbench.record import BITS, HEADLINES, QUALITY, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
+from llmbench.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
+from llmbench.run_folder import samples
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
 MACHINE_CHARACTERS = 80  # of a part of a machine's name
+LONGEST_CURVE = 1000  # points
+MOST_SAYINGS = 20  # prompts of a task
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 
@@ -66,7 +69,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Point:
-    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known; whether no other is better in both."""
+    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known. `front`: no other is better in both
+    bits and speed; `lean`: none is in both bits and memory.
+    """
 
     model: str
     stage: int | None
@@ -74,6 +79,16 @@ class Point:
     rate: float
     memory: float | None
     front: bool
+    lean: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a model's training went: (step, bits per byte of the validation text), by step."""
+
+    model: str
+    stage: int | None
+    points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,9 @@ class Board:
     models: list[ModelRow] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    provenance: Provenance | None = None
     published: list[Figure] = field(default_factory=list)
 
 
@@ -100,7 +118,7 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tables = [table(record, *found) for found in dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)]
+    tables = [table(record, *found) for found in _headlines(record)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
     board = compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
     scores: dict[str, list[Score]] = {}
@@ -127,7 +145,9 @@ def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], r
     """The board with these tables, and with what else the record knows: failures, models, proofs, the picture."""
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
-    return Board(cut(title, NAME_CHARACTERS), facts, tables, failures, _sayings(record, folder), record.models, _proofs(record), _points(record))
+    said, proofs = _sayings(record, folder), _proofs(record)
+    pictures, made = (_points(record), _curves(record), passages(record, folder)), provenance(record)
+    return Board(cut(title, NAME_CHARACTERS), facts, tables, failures, said, record.models, proofs, *pictures, made)
 
 
 def machine_words(machine: Machine, gpus: bool = True) -> str:
@@ -137,6 +157,14 @@ def machine_words(machine: Machine, gpus: bool = True) -> str:
     cores, threads = ("?" if count is None else count for count in (machine.cores, getattr(machine, "threads", None)))
     parts = [machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), str(getattr(machine, "os", None) or "")]
     return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
+
+
+def _headlines(record: Record) -> list[tuple[str, str]]:
+    """(task, what its table goes by): where a task that lets models write has none of the usual metrics, the first that it has."""
+    found = dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)
+    tasks = {task for task, _ in found}
+    others = {s.task: key_of(s) for s in reversed(record.scores) if s.task not in tasks and hasattr(s, "empty")}
+    return [*found, *reversed(others.items())]
 
 
 def _proofs(record: Record) -> list[Proof]:
@@ -174,7 +202,7 @@ def table(record: Record, task: str, metric: str) -> Table:
     """The table of a task that goes by this metric. ValueError where no score of the record is of both."""
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED:  # a model without a rate has times, and a reason
+    if metric == SPEED or hasattr(headline[0], "empty"):  # one without a rate has times, and a reason; one that says too little says something
         by_model |= {score.model: {} for score in record.scores if score.task == task}
     for score in record.scores:
         if score.task == task and score.model in by_model:
@@ -185,7 +213,8 @@ def table(record: Record, task: str, metric: str) -> Table:
     models = [model for model in record.models if model.name in by_model]
     machine = machine_words(record.machine)
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
-    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, metric)))
+    better = headline[0].better
+    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, better)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
     used = [column for column in used if column.key == metric or column.key not in BITS]
     if metric != SPEED:
@@ -202,59 +231,62 @@ def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: st
     return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, scores, metric), n, unit, machine)
 
 
-def _order(value: float | None, metric: str) -> float:
-    return math.inf if value is None else -value if metric in (*QUALITY, SPEED) else value
+def _order(value: float | None, better: str | None) -> float:
+    return math.inf if value is None else -value if better == "higher" else value
 
 
 def _points(record: Record) -> list[Point]:
-    """The picture: the first table of bits per byte against speed. On the front is a model than which none is both better and faster."""
+    """The picture: the first table of bits per byte against speed and memory, and which models none beats in both."""
     found: dict[str, dict[str, float]] = {}
     for score in record.scores:
         if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and 0 < score.value < math.inf:
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
     models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
-    places = {model.name: (found[model.name][BITS[0]], found[model.name][SPEED]) for model in models}
-    front, fastest = set(), 0.0
-    for bits, rate in sorted(places.values(), key=lambda place: (place[0], -place[1])):
-        if rate > fastest:
-            front.add((bits, rate))
-            fastest = rate
+    bits = {model.name: found[model.name][BITS[0]] for model in models}
+    slowness = {model.name: -found[model.name][SPEED] for model in models}
+    memory = {name: held for name in bits if (held := found[name].get("peak_gpu_reserved") or found[name].get("peak_ram"))}
+    front, lean = _unbeaten(bits, slowness), _unbeaten(bits, memory)
     return [
-        Point(cut(m.name, NAME_CHARACTERS), m.stage, *places[m.name], memory, places[m.name] in front)
+        Point(cut(m.name, NAME_CHARACTERS), m.stage, bits[m.name], -slowness[m.name], memory.get(m.name), m.name in front, m.name in lean)
         for m in models
-        for memory in (found[m.name].get("peak_gpu_reserved") or found[m.name].get("peak_ram"),)
     ]
 
 
+def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]:
+    """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more bits."""
+    front, least = set(), math.inf
+    for place in sorted((bits[name], costs[name]) for name in costs):
+        if place[1] < least:
+            front.add(place)
+            least = place[1]
+    return {name for name in costs if (bits[name], costs[name]) in front}
+
+
+def _curves(record: Record) -> list[Curve]:
+    """Curves of at least two points; what is no point of numbers is left out."""
+    found = []
+    for model in record.models:
+        rows = getattr(model.training, "curve", None) if model.training else None
+        pairs = [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
+        points = sorted((float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y))[:LONGEST_CURVE]
+        if len({x for x, _ in points}) > 1:
+            found.append(Curve(cut(model.name, NAME_CHARACTERS), model.stage, points))
+    return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e30
+
+
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
-    """Prompts and continuations from the run's samples, in the order of the models."""
+    """The first prompts of each task, and the continuations from the run's samples, in the order of the models."""
     if folder is None:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for model in record.models:
-        for file in _sample_files(folder, model.name):
-            if record.notes.cells and file.stem not in record.notes.cells.get(model.name, []):
-                continue  # left by another run in this folder
-            for row in _rows(file):
-                if isinstance(row, dict) and isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
-                    answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
-                    found.setdefault((file.stem, str(row.get("id")), row["input"]), []).append(answer)
-    return [Saying(cut(prompt, SAMPLE_CHARACTERS), answers) for (_, _, prompt), answers in found.items()]
-
-
-def _sample_files(folder: Path, model: str) -> list[Path]:
-    """Where a model's samples are. A record from elsewhere does not choose which other files are shown."""
-    if Path(model).name != model or model == "..":
-        return []
-    try:
-        return sorted((folder / "samples" / model).glob("*.jsonl"))
-    except (OSError, ValueError):  # no name that a folder can have
-        return []
-
-
-def _rows(file: Path) -> list[Any]:
-    """Lines end at \\n alone: what a model says may hold other signs that part lines."""
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError):
-        return []
+    for model, task, rows in samples(record, folder):
+        for row in rows:
+            if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
+                answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
+                found.setdefault((task, str(row.get("id")), row["input"]), []).append(answer)
+    shown = [key for task in dict.fromkeys(key[0] for key in found) for key in [key for key in found if key[0] == task][:MOST_SAYINGS]]
+    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key]) for key in shown]

@@ -14,7 +14,7 @@ from llmbench import record as records
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.leaderboard import COSTS, machine_words
 from llmbench.notes import cut
-from llmbench.record import BITS, QUALITY, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
+from llmbench.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
 
 FIRST_TEXT = "time_to_first_token"
 FINGERPRINT_CHARACTERS = 8  # of a fingerprint, where it tells two models of one name apart
@@ -171,9 +171,11 @@ def measured(run: Run, models: Models) -> list[Measured]:
 
 def places(cell: Measured) -> Iterator[Place]:
     """The tables that a cell has a line in: one for each metric of quality that tables go by, or one for what depends on the machine."""
-    quality = [key for key in (*BITS, *QUALITY) if key in cell.scores]
-    yield from (Place(key, cell.scores[key].signature) for key in quality)
+    quality = [key for key in HEADLINES if key in cell.scores and key != SPEED]
     costs = [key for key in COSTS if key in cell.scores]
+    if not quality and not costs:  # a task that lets models write, and has none of the usual metrics
+        quality = [key for key, score in cell.scores.items() if hasattr(score, "empty")][:1]
+    yield from (Place(key, cell.scores[key].signature) for key in quality)
     if costs and not quality:
         timed = costs[0] == FIRST_TEXT  # without a rate, and yet a line of the table of speed
         yield Place(SPEED if timed else costs[0], cell.scores[costs[0]].signature, cell.run.machine)

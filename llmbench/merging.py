@@ -15,8 +15,8 @@ from llmbench.items import Opened
 from llmbench.leaderboard import COSTS, Board, Table
 from llmbench.many_runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
 from llmbench.notes import cut
-from llmbench.ranking import Item, is_ranked, rank_scores, with_statistics
-from llmbench.record import BITS, HEADLINES, SPEED, Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
+from llmbench.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
 BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
@@ -61,7 +61,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         known.append(("picture", f"speeds on {picture}"))
     whole = runs[0].record.model_copy(update={"models": models.all(one is not None), "scores": scores, "failures": rows, "notes": Notes()})
     board = leaderboard.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
-    return replace(board, published=leaderboard.elsewhere(whole.models, _by_model(cells))), warnings
+    return replace(board, provenance=None, published=leaderboard.elsewhere(whole.models, _by_model(cells))), warnings
 
 
 def _by_model(cells: Sequence[Measured]) -> dict[str, list[Score]]:
@@ -223,7 +223,7 @@ def _ranks(group: Group, headline: Sequence[Score], refused: Sequence[str], mode
             for score in headline:
                 score.rank = own[score.model].rank
             return _renamed(run.record.notes.tasks.get(notes_key(group.cells[0].task, metric), TaskNotes()), run, models), []
-    ranked = [score for score in headline if is_ranked(score, refused)] if metric in HEADLINES else []
+    ranked = [score for score in headline if is_ranked(score, refused)] if metric in RANKED else []
     if len(ranked) < 2:
         return TaskNotes(), []
     if len(ranked) > RANKED_AT_MOST:

@@ -6,9 +6,15 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.record import HEADLINES, QUALITY, SPEED, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
+COUNTED = {
+    "empty": "Answers that were empty or white space",
+    "broken": "Answers with bytes that are no UTF-8",
+    "cut": "Prompts longer than the context, of which only the end was read",
+    "tied": "Answers that were tied, and the first of the equal ones was taken",
+}
 
 
 def cut(text: str, most: int) -> str:
@@ -38,7 +44,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """The sentences under the table of these scores."""
     if headline[0].metric == SPEED:
         return _speed_notes(record, task, headline)
-    if headline[0].metric in QUALITY:
+    if headline[0].metric in QUALITY or hasattr(headline[0], "empty"):
         return _quality_notes(record, task, headline)
     if headline[0].metric not in HEADLINES:
         return []  # what a machine was asked: each value says all there is
@@ -84,10 +90,11 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
         near = [s.model for s in headline if s.low is not None and s.high is not None and float(s.low) <= chance <= float(s.high)]
         if near:
             said.append(f"Not told apart from chance: {_join(near)}.")
-    for key, words in (("empty", "empty"), ("broken", "of broken bytes"), ("tied", "tied, and the first of the equal ones was taken")):
-        counts = [f"{s.model} {n}" for s in headline if isinstance(n := getattr(s, key, 0), int) and n > 0]
+    said += _human(record, task)
+    for key, words in COUNTED.items():
+        counts = [f"{model} {n}" for model, n in _counted(record, task, key).items() if n]
         if counts:
-            said.append(f"Answers that were {words}: {_join(counts)}.")
+            said.append(f"{words}: {_join(counts)}.")
     if found.left_out:
         said.append(f"Not ranked, because their items are not those of the others: {_join(found.left_out)}.")
     if found.smallest_visible is not None:
@@ -96,6 +103,26 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     ranked = any(score.rank for score in headline)
     said.append(f"Intervals: 95 % over {headline[0].n} items{', not over training seeds' if ranked else '. Models are not ranked here'}.")
     return said
+
+
+def _counted(record: Record, task: str, key: str) -> dict[str, int]:
+    """model -> how many, greedy answers and sampled ones together."""
+    found: dict[tuple[str, str], int] = {}
+    for score in record.scores:
+        if score.task == task and isinstance(many := getattr(score, key, None), int):
+            found[score.model, str(getattr(score, "decoding", ""))] = many
+    models = dict.fromkeys(model for model, _ in found)
+    return {model: sum(many for (other, _), many in found.items() if other == model) for model in models}
+
+
+def _human(record: Record, task: str) -> list[str]:
+    """What the metrics give for what humans wrote after the same prompts."""
+    found: dict[str, str] = {}
+    for score in record.scores:
+        human = getattr(score, "human", None)
+        if score.task == task and isinstance(human, int | float) and math.isfinite(human) and score.metric != WRITING:
+            found[score.metric] = f"{human:.1f} bytes" if score.unit == "bytes" else f"{human:.1%}" if score.unit == "share" else f"{human:.3f}"
+    return [f"What humans wrote there, as long: {_join([f'{name} {text}' for name, text in found.items()])}."] if found else []
 
 
 def _too_few(found: TaskNotes, items: int) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 from llmbench.items import Item as Asked
 from llmbench.items import sampled
 from llmbench.paired import Rows, quality_rank_sets
-from llmbench.record import HEADLINES, QUALITY, SPEED, Score, key_of, notes_key
+from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
 Source = Callable[[Score], list[Item]]
+RANKED = tuple(metric for metric in HEADLINES if metric != WRITING)
 
 
 def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection[str] = ()) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection
     session of measuring. See `is_ranked` for who takes part.
     """
     notes: dict[str, Any] = {}
-    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in HEADLINES}):
+    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED}):
         rows = [score for score in scores if score.task == task and key_of(score) == metric and is_ranked(score, refused)]
         items = {score.model: _sampled(out, score) if isinstance(out, Path) else out(score) for score in rows}
         shapes = [_shape(metric, found) for found in items.values() if found]

@@ -33,12 +33,13 @@ Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
 BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
 SPEED = "decode_bytes_per_second"
 QUALITY = ("bleu", "exact_match", "accuracy")  # more is better
-HEADLINES = (*BITS, *QUALITY, SPEED)  # each in a table of its own, ranked among itself
+WRITING = "ngram_distance"  # less is better; not ranked
+HEADLINES = (*BITS, *QUALITY, WRITING, SPEED)  # each in a table of its own, ranked among itself
 
 
 def notes_key(task: str, metric: str) -> str:
     """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
-    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY) else task
+    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY, WRITING) else task
 
 
 class Row(BaseModel):
@@ -68,8 +69,8 @@ def key_of(score: Score) -> str:
     more = score.model_extra or {}  # asked for ten times as fast as attributes that are not there
     batch, phase = more.get("batch", 1), more.get("phase", "")
     best = "@best" if isinstance(batch, int) and batch > 1 else ""
-    norm = more.get("norm", "none")
-    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "")
+    norm, variant = more.get("norm", "none"), str(more.get("variant", ""))
+    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "") + variant
 
 
 class Failure(Row):

@@ -277,7 +277,7 @@ def read(spec: str) -> Suite:
     for i, task in enumerate(file.tasks):
         if names.count(task.name) > 1:
             raise UsageError(f"two tasks are called {task.name!r}", where=suite.where("tasks", i), hint="give one another `name`")
-        for name in (getattr(task, "metrics", None) or ()) if isinstance(task, Written) else ():
+        for name in getattr(task, "metrics", None) or ():
             try:
                 catalogue.check(name, "train" in file.texts)
             except UsageError as error:

@@ -14,6 +14,8 @@ from llmbench.strict_yaml import Strict
 Process = Literal["shared", "fresh", "probes", "parked"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
+Temperature = Annotated[float, Field(ge=0)]
+
 
 class LikelihoodSpec(Strict):
     """Bits of a text."""
@@ -42,15 +44,33 @@ class ConditionalSpec(Strict):
 
 
 class ContinuationSpec(Strict):
-    """What a model says after fixed prompts."""
+    """What a model says after prompts: given ones, or ones that are cut from a text."""
 
     task: Literal["continuation"]
     name: Name = "continuation"
-    prompts: list[str] = Field(min_length=1)
+    prompts: list[str] = []
+    text: str | None = Field(None, description="the text that further prompts are cut from; what it goes on with is the human's answer")
+    count: int = Field(20, ge=1, le=1000, description="prompts that are cut")
+    prompt_bytes: Positive = 100
     max_bytes: Positive = 200
-    temperature: float = Field(0.8, ge=0)
+    temperature: Temperature | list[Temperature] = Field(0.8, description="0 is greedy; [0, 1]: both, each judged by itself")
+    seeds: int = Field(1, ge=1, le=100, description="answers to each prompt, where they are sampled")
     top_k: Positive | None = None
     top_p: float | None = Field(None, gt=0, le=1)
+    metrics: list[str] | None = Field(None, description="of prompts that are cut, by default all that need no reference; of given ones none")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        return tuple(self.temperature) if isinstance(self.temperature, list) else (self.temperature,)
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> ContinuationSpec:
+        if not self.prompts and self.text is None:
+            raise ValueError("there are neither `prompts` nor a `text` to cut them from")
+        above = [t for t in self.temperatures if t > 0]
+        if not self.temperatures or len(above) > 1 or len(self.temperatures) > 2 or len(set(self.temperatures)) < len(self.temperatures):
+            raise ValueError("temperature is a number, or [0, T]: greedy answers and sampled ones")
+        return self
 
 
 class Asked(Strict):

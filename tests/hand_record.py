@@ -148,3 +148,25 @@ def samples(folder: Path) -> Path:
     for name, output in SAID.items():
         say(folder, name, output)
     return folder
+
+
+def charge(folder: Path, name: str, text: str, bits: list[float], task: str = "likelihood", size: int = 1) -> None:
+    """A model's charges for a text, `size` bytes a piece, and the sample that holds the text, as a run stores them."""
+    from llmbench.ledger import TOKEN, Ledger
+    from llmbench.worker import write_charges
+
+    whole = len(text.encode("utf-8", "replace"))
+    ends = [*range(size, whole, size), whole]
+    paid = [bits[number % len(bits)] for number in range(len(ends))]
+    row = {"id": "d0", "bytes": whole, "input": text, "output": None, "reference": None, "statistics": {"bits_per_byte": [sum(paid), whole]}}
+    write_lines(folder / "samples" / name / f"{task}.jsonl", [row])
+    ledger = Ledger.build([0, *ends[:-1]], ends, paid, [TOKEN] * len(ends), bytes=whole, id="d0")
+    write_charges(folder / "charges" / name / f"{task}.parquet", [ledger])
+
+
+def passage(folder: Path, text: str = "Tap,\n\u00e9 tap.") -> Path:
+    """The folder, with a text that two models charged by bytes and by threes, and a third in one."""
+    charge(folder, "byte-ngram", text, [4.0, 0.5, 1.25])
+    charge(folder, "lstm", text, [6.0, 9.75], size=3)
+    charge(folder, "zlib", text, [80.0], size=4 * len(text))
+    return folder

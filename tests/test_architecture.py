@@ -42,8 +42,9 @@ models.char_ffn models.word_ffn models.recurrent models.transformer_decoder mode
 models.transformer_seq2seq models.transformer_encoder
 pair_lessons gap_lessons
 adapters.floors adapters.ngram adapters.oracle adapters.network adapters.encoder adapters.seq2seq adapters.huggingface
-tasks.likelihood tasks.continuation tasks.memory tasks.speed tasks.batch_fit tasks.asking
+tasks.likelihood tasks.memory tasks.speed tasks.batch_fit tasks.asking
 tasks.writing tasks.choice
+tasks.continuation
 tasks.translation tasks.answer tasks.last_word
 registry tasks.wikitext_lm_eval tasks.conditional task_specs
 suite
@@ -53,12 +54,14 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
-published
+run_folder published
 columns
+passages provenance
 leaderboard compare
 gate promotion many_runs
 merging
 renderers
+renderers.labels
 renderers.chart
 renderers.table renderers.markdown renderers.csv renderers.html
 renderers.sections
@@ -71,7 +74,7 @@ cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 DRAWING = {
-    *("leaderboard", "many_runs", "columns", "notes", "published", "renderers"),
+    *("leaderboard", "many_runs", "columns", "notes", "passages", "provenance", "published", "run_folder", "renderers"),
     *(name for name in FILES if name.startswith("renderers.")),
 }
 COMPARING = {"items", "paired", "matching", "ranking", "merging", "compare", "allowance", "gate", "promotion"}

@@ -10,9 +10,11 @@ import pytest
 
 from llmbench import leaderboard
 from llmbench.api import write_boards
-from llmbench.leaderboard import Point
+from llmbench.leaderboard import Curve, Point
+from llmbench.record import Score
 from llmbench.renderers import html
 from llmbench.renderers.chart import chart, svg
+from llmbench.renderers.labels import sides
 
 POINTS = [
     Point("slow and good", 5, 1.0, 100.0, 2**30, True),
@@ -85,7 +87,79 @@ def test_the_boards_show_it(tmp_path):
     assert "![bits per byte" in (tmp_path / "leaderboard.md").read_text()
     assert (tmp_path / "leaderboard.svg").read_text().startswith("<svg")
     page = html.render(board)
-    assert 'src="data:image/svg+xml;base64,' in page
-    assert "none is both better and faster" in page
+    assert page.count('<svg class="vega"') == 2  # for a wide and for a narrow page; memory was not measured
+    assert "None is better in both: <b>a</b>, <b>b</b>." in page
     assert "http:" not in page
     assert "https:" not in page
+
+
+def test_memory_lies_to_the_left_the_more_there_is_and_has_a_front_of_its_own():
+    found = chart(POINTS, "memory")
+    scales = [layer["encoding"]["x"]["scale"] for layer in found["layer"]]
+    assert all(scale["reverse"] and scale["type"] == "log" for scale in scales)
+    rows = found["data"]["values"] if "values" in found["data"] else next(iter(found["datasets"].values()))
+    assert [row["model"] for row in rows] == ["fast and poor", "slow and good"]  # of the third, memory is unknown
+    assert svg(POINTS[1:], "memory") == ""
+
+
+def test_on_the_front_of_memory_is_a_model_than_which_none_is_both_better_and_smaller():
+    made = record(("a", 1.0, 10.0), ("b", 2.0, 20.0), ("c", 2.5, 30.0), ("d", 3.0, 5.0))
+    held = [hand_record.speed(name, "peak_ram", size, task="memory") for name, size in (("a", 300), ("b", 400), ("c", 100))]
+    made = made.model_copy(update={"scores": [*made.scores, *(Score.model_validate(row) for row in held)]})
+    assert [(point.model, point.memory, point.lean) for point in leaderboard.build(made).points] == [
+        ("a", 300.0, True),
+        ("b", 400.0, False),
+        ("c", 100.0, True),
+        ("d", None, False),
+    ]
+
+
+def test_a_picture_in_the_page_takes_its_colours_from_the_page_and_names_cannot_break_out():
+    hostile = ["<script>alert(1)</script>", "</svg><img onerror=x>", "'\"; fill: red", "]]>&<!--", "a\ud800b\u202e"]
+    points = [Point(name, number, 1.0 + number, 10.0 * (number + 1), 2.0**20, True, True) for number, name in enumerate(hostile)]
+    board = leaderboard.Board("t", [], [], [], points=points)
+    drawn = html.pictures(board)
+    assert [picture.axis for picture in drawn] == ["speed", "memory"]
+    for picture in drawn:
+        for part in (picture.wide, picture.narrow):
+            tree = ElementTree.fromstring(part)
+            assert {element.tag for element in tree.iter()} == {"svg", "g", "path", "text", "line"}
+            assert not [name for element in tree.iter() for name in element.attrib if name.startswith("on") or "href" in name]
+            assert 'fill="var(--stage-3)"' in part
+            assert "</svg>" not in part[:-6]
+    assert not re.search("https?:", html.render(board))
+
+
+def test_names_stand_where_they_cover_neither_each_other_nor_other_bubbles():
+    size = (400, 300)
+    assert sides([(10.0, 1.0), (100.0, 2.0)], ["a", "b"], size) == ["upper right", "upper right"]
+    assert sides([(10.0, 1.0), (100.0, 2.0)], ["a", "a very long name"], size)[1] == "upper left"  # no room to the right
+    assert sides([(10.0, 1.0), (100.0, 2.0)], ["a very long name", "b"], size, mirrored=True)[0] == "upper left"
+    crowded = sides([(1.0, 1.0), (50.0, 2.0), (50.0, 2.0), (1000.0, 3.0)], ["w", "one", "two", "e"], size)
+    assert crowded[1] != crowded[2]
+    assert sides([], [], size) == []
+    assert sides([(5.0, 1.0)], ["alone"], size) == ["upper right"]
+
+
+def test_curves_share_their_axes_and_a_step_zero_has_its_place():
+    first = Curve("a", 1, [(0.0, 3.0), (10.0, 2.0), (30.0, 1.0)])
+    second = Curve("b", 2, [(10.0, 2.5), (30.0, 2.0)])
+    one, two = html.draw_curves([first, second])
+    assert one.line == "4,8 120,48 236,88"  # log(1 + 10/10) is half of log(1 + 30/10)
+    assert two.line == "120,28 236,48"
+    assert one.dots[1] == (120.0, 48.0, "step 10: 2.0000 bits/byte")
+    assert (one.top, one.bottom, one.said) == ("3.00", "1.00", "best 1.000 bits/byte at step 30 of 30")
+    assert html.draw_curves([]) == []
+
+
+@pytest.mark.parametrize(
+    "curve", [None, "x", [], [[1, 2.0]], [[1, 2.0], [1, 3.0]], [[1], 2, "ab", [1, "x"], [1, None]], [[1, float("inf")], [2, 2.0]]]
+)
+def test_what_is_no_curve_is_not_drawn(curve):
+    made = hand_record.record(models=[hand_record.model("a", 1, training={"seconds": 1.0, "curve": curve})])
+    assert leaderboard.build(made).curves == []
+
+
+def test_curves_go_by_step_whatever_the_record_says():
+    made = hand_record.record(models=[hand_record.model("a", 1, training={"seconds": 1.0, "curve": [[20, 2.0], [10, 3], [30, 1.5]]})])
+    assert leaderboard.build(made).curves == [Curve("a", 1, [(10.0, 3.0), (20.0, 2.0), (30.0, 1.5)])]

@@ -237,7 +237,7 @@ def test_which_of_several_numbers_is_meant(plug):
     assert plugged_value(plug(Fake({**several, "fake": 0.75}))).value == 0.75
     assert plugged_value(plug(Fake(several), key="recall")).value == 0.25
     assert plug(Fake(several), key="recall").metric.name == "evaluate:fake:recall"
-    with pytest.raises(UsageError, match=r"say which with `key`: precision, recall"):
+    with pytest.raises(UsageError, match=r"say which, as in evaluate:NAME:KEY: precision, recall"):
         plugged_value(plug(Fake(several)))
     with pytest.raises(UsageError, match=r"'recal'.*did you mean 'recall'"):
         plugged_value(plug(Fake(several), key="recal"))

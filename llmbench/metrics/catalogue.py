@@ -9,7 +9,7 @@ from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics import Metric
 from llmbench.metrics.answers import F1, Accuracy, ExactMatch
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
-from llmbench.metrics.diversity import Distinct2, Repetition4
+from llmbench.metrics.diversity import AnswerBytes, Distinct2, Repetition4
 from llmbench.metrics.ngram_distance import NgramDistance
 from llmbench.metrics.plugged import PREFIX, Plugged
 from llmbench.metrics.rouge import Rouge
@@ -27,7 +27,7 @@ OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "rouge2": lambda: Rouge("rouge2"),
     "rougeL": lambda: Rouge("rougeL"),
 }
-OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {"distinct_2": Distinct2, "repetition_4": Repetition4}
+OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {"distinct_2": Distinct2, "repetition_4": Repetition4, "answer_bytes": AnswerBytes}
 BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {"longest_copy_bytes": LongestCopy, "long_copy_share": LongCopyShare}
 BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
@@ -48,14 +48,16 @@ def described() -> list[Metric]:
 
 
 def named(name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None) -> TextMetric:
-    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the library `evaluate`.
+    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the library `evaluate`; evaluate:NAME:KEY is the number
+    that it calls KEY.
 
     `train`: the text that the model learnt from, which the metrics of copying need. `held_out`: human text that it did not, which
     ngram_distance needs. `key`: which of its numbers a metric of `evaluate` is to give. What a metric does not need is ignored, so that
     all that is known may be given for every name. Raises UsageError for an unknown name, and where the text that a metric needs is not given.
     """
     if name.startswith(PREFIX):
-        return Plugged(name.removeprefix(PREFIX), key)
+        own, _, of_these = name.removeprefix(PREFIX).partition(":")
+        return Plugged(own, of_these or key)
     for table, text, role in ((BESIDE_TRAINING, train, "train"), (BESIDE_HELD_OUT, held_out, "held_out")):
         if name in table:
             if text is None:

@@ -14,6 +14,17 @@ def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
+class AnswerBytes(Mean):
+    """Of every sample, an empty one too: who stops before the budget of bytes is spent."""
+
+    metric = Metric("answer_bytes", "bytes", None, "bytes of an answer, mean over samples")
+    signature = "utf-8"
+    compares = False
+
+    def _statistics(self, output: str, reference: str) -> list[float]:
+        return [float(len(output.encode(errors="surrogatepass"))), 1.0]
+
+
 class Distinct2(Mean):
     """Within each sample, not over all together as in Li et al. 2016: that share falls with the number of samples, and has no interval over them.
 

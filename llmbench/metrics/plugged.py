@@ -75,7 +75,7 @@ class Plugged(TextMetric):
             return numbers[own]
         if len(numbers) == 1 and not self._key:
             return next(iter(numbers.values()))
-        hint = did_you_mean(own, numbers) if self._key else f"say which with `key`: {_listed(numbers)}" if numbers else ""
+        hint = did_you_mean(own, numbers) if self._key else f"say which, as in evaluate:NAME:KEY: {_listed(numbers)}" if numbers else ""
         raise UsageError(f"the metric gave no number {own!r}", where=PREFIX + self._name, hint=hint)
 
 

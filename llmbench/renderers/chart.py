@@ -1,4 +1,4 @@
-"""The picture: quality against speed, memory as the size of a bubble, the front as a line. Altair makes the chart, vl-convert draws it, offline.
+"""The picture: quality against speed or memory, the front as a line. Altair makes the chart, vl-convert draws it, offline.
 
 Both are imported when something is drawn: they take a second that no other command should wait for.
 """
@@ -7,43 +7,125 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from llmbench.columns import stage_title
 from llmbench.leaderboard import Point
+from llmbench.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
 
-WIDTH, HEIGHT = 640, 360
+Axis = Literal["speed", "memory"]
+
 NO_CHARACTERS = "\ufffe\uffff"  # which a program that writes XML may not write
+TITLES = {"speed": "bytes of text a second (more is better)", "memory": "peak memory, MiB (less is better)"}
+UP = "bits per byte (less is better, and higher up)"
 
 
-def chart(points: Sequence[Point]) -> dict[str, Any]:
-    """The Vega-Lite specification. Up is better, right is faster: the best corner is the upper right."""
+@dataclass(frozen=True)
+class Look:
+    """How a picture is drawn: its size in pixels, its colours, and whether it brings its own legend."""
+
+    width: int = 640
+    height: int = 360
+    ink: str = "#333"
+    soft: str = "#667"
+    grid: str = "#e3e5ea"
+    paper: str = "#fff"
+    stages: str = ""  # the beginning of a colour's name, for a page that has a colour a stage; "": the colours of STAGES
+    legend: bool = True
+
+
+STAGES = {0: "#7a7f87", 1: "#b8720a", 2: "#c2543a", 3: "#8a5cc4", 4: "#1f6fd1", 5: "#0a8a7a", 6: "#b03a78"}
+OTHER = "#4c5563"
+PAPER = Look()
+WIDE = Look(760, 400, "var(--ink)", "var(--soft)", "var(--line)", "transparent", "var(--stage-", legend=False)
+NARROW = Look(300, 340, "var(--ink)", "var(--soft)", "var(--line)", "transparent", "var(--stage-", legend=False)
+
+
+def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> dict[str, Any]:
+    """The Vega-Lite specification. Up is better, right is faster or smaller: the best corner is the upper right."""
     import altair as alt
 
-    order = sorted((point for point in points if point.rate > 0), key=lambda point: 99 if point.stage is None else point.stage)
-    rows = [
-        {
-            "model": plain(point.model),
-            "stage": stage_title(point.stage),
-            "bits per byte": point.bits,
-            "bytes per second": point.rate,
-            "peak memory (MiB)": None if point.memory is None else point.memory / 2**20,
-            "front": point.front,
-        }
-        for point in order
-    ]
-    stages = list(dict.fromkeys(stage_title(point.stage) for point in order))
+    known = [point for point in points if _cost(point, axis) > 0]
+    order = sorted(known, key=lambda point: 99 if point.stage is None else point.stage)
+    stages = {stage_title(point.stage): _colour(point.stage, look) for point in order}
+    places = [(_cost(point, axis), point.bits) for point in order]
+    beside = sides(places, [point.model for point in order], (look.width, look.height), axis == "memory")
+    rows = [{**_row(point, axis), "side": side} for point, side in zip(order, beside, strict=True)]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
-    x = alt.X("bytes per second:Q", scale=alt.Scale(type="log", nice=False, padding=30), title="bytes of text a second (more is better)")
-    y = alt.Y("bits per byte:Q", scale=alt.Scale(zero=False, reverse=True, padding=20), title="bits per byte (less is better, and higher up)")
-    front = alt.Chart(data).transform_filter("datum.front").mark_line(interpolate="step-before", strokeDash=[4, 3], color="#888").encode(x=x, y=y)
-    size = [alt.Size("peak memory (MiB):Q", scale=alt.Scale(range=[60, 900]), title="peak memory (MiB)")] if any(p.memory for p in points) else []
+    field = "bytes per second:Q" if axis == "speed" else "peak memory (MiB):Q"
+    ticks = alt.Axis(format="~s", tickCount=5)
+    x = alt.X(field, scale=alt.Scale(type="log", nice=False, padding=PADDING[0], reverse=axis == "memory"), title=TITLES[axis], axis=ticks)
+    y = alt.Y("bits per byte:Q", scale=alt.Scale(zero=False, nice=False, reverse=True, padding=PADDING[1]), title=UP, axis=alt.Axis(tickCount=6))
+    step: Literal["step-before", "step-after"] = "step-before" if axis == "speed" else "step-after"  # around what is beaten
+    front = alt.Chart(data).encode(x=x, y=y).transform_filter("datum.front")
+    line = front.mark_line(interpolate=step, strokeDash=[4, 4], color=look.soft, aria=False)
+    size = _size(alt, axis, points, look)
+    colour = alt.Color("stage:N", title=None, scale=alt.Scale(domain=list(stages), range=list(stages.values())), legend=_legend(alt, look))
     tips = ["model:N", "bits per byte:Q", "bytes per second:Q", "peak memory (MiB):Q"]
-    bubbles = alt.Chart(data).mark_circle(opacity=0.75).encode(x, y, *size, color=alt.Color("stage:N", title=None, sort=stages), tooltip=tips)
-    names = alt.Chart(data).mark_text(align="left", dx=11, dy=-8, fontSize=11, limit=180).encode(x=x, y=y, text="model:N")
-    made = alt.layer(front, bubbles, names).properties(width=WIDTH, height=HEIGHT)
-    return dict(json.loads(made.to_json()))
+    bubbles = alt.Chart(data).mark_circle(opacity=0.8, size=130).encode(x, y, *size, color=colour, tooltip=tips, description="said:N")
+    named = alt.Chart(data).encode(x=x, y=y, text="model:N")
+    names = [
+        named.transform_filter(f"datum.side == '{side}'").mark_text(
+            align=align, baseline="middle", dx=dx, dy=dy, fontSize=FONT, limit=LONGEST_NAME, color=look.ink, aria=False
+        )
+        for side, (align, dx, dy) in SIDES.items()
+    ]
+    made = alt.layer(line, bubbles, *names).properties(width=look.width, height=look.height)
+    return {**json.loads(made.to_json()), "config": _config(look)}
+
+
+def _cost(point: Point, axis: Axis) -> float:
+    return point.rate if axis == "speed" else point.memory or 0.0
+
+
+def _row(point: Point, axis: Axis) -> dict[str, Any]:
+    memory = None if point.memory is None else point.memory / 2**20
+    on_front = point.front if axis == "speed" else point.lean
+    said = [plain(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + ([f"{memory:,.0f} MiB"] if memory else [])
+    return {
+        "model": plain(point.model),
+        "stage": stage_title(point.stage),
+        "bits per byte": point.bits,
+        "bytes per second": point.rate,
+        "peak memory (MiB)": memory,
+        "front": on_front,
+        "said": "; ".join([*said, "on the front"] if on_front else said),
+    }
+
+
+def _colour(stage: int | None, look: Look) -> str:
+    if look.stages:
+        return f"{look.stages}{stage if stage in STAGES else 'other'})"
+    return STAGES.get(stage, OTHER) if stage is not None else OTHER
+
+
+def _legend(alt: Any, look: Look) -> Any:
+    return alt.Legend(symbolOpacity=1) if look.legend else None
+
+
+def _size(alt: Any, axis: Axis, points: Sequence[Point], look: Look) -> list[Any]:
+    """Memory as the size of a bubble, where it is not an axis."""
+    if axis == "memory" or not any(point.memory for point in points):
+        return []
+    legend = alt.Legend(symbolStrokeColor=look.soft) if look.legend else None
+    return [alt.Size("peak memory (MiB):Q", scale=alt.Scale(range=[40, 420]), title="peak memory (MiB)", legend=legend)]
+
+
+def _config(look: Look) -> dict[str, Any]:
+    font = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+    axis = {
+        **{"gridColor": look.grid, "domainColor": look.grid, "tickColor": look.grid, "labelColor": look.soft, "titleColor": look.soft},
+        **{"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10},
+    }
+    return {
+        "axis": axis,
+        "view": {"stroke": None},
+        "font": font,
+        "legend": {"labelColor": look.ink, "titleColor": look.soft},
+        "background": look.paper,
+    }
 
 
 def plain(text: str) -> str:
@@ -51,13 +133,14 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() and c not in NO_CHARACTERS else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-@lru_cache(maxsize=4)
-def _drawn(points: tuple[Point, ...]) -> str:
+@lru_cache(maxsize=8)
+def _drawn(points: tuple[Point, ...], axis: Axis, look: Look) -> str:
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(chart(points)))
+    return str(vl_convert.vegalite_to_svg(chart(points, axis, look)))
 
 
-def svg(points: Sequence[Point]) -> str:
-    """The picture as a file that needs nothing else; "" with fewer than two models."""
-    return _drawn(tuple(points)) if len(points) > 1 else ""
+def svg(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> str:
+    """The picture as a file that needs nothing else, or as a part of a page; "" with fewer than two models."""
+    known = [point for point in points if axis == "speed" or point.memory]
+    return _drawn(tuple(points), axis, look) if len(known) > 1 else ""

@@ -1,38 +1,152 @@
-"""What a model says after fixed prompts: kept and shown side by side."""
+"""What a model says after prompts: kept, shown side by side, and judged beside what a human wrote there."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data import Text
+from llmbench.errors import UsageError
+from llmbench.metrics.catalogue import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
+from llmbench.metrics.text import TextMetric
 from llmbench.tasks import Outcome, Task
+from llmbench.tasks.writing import counts, written
+
+GREEDY, SAMPLED = "greedy", "sampled"
+SEEDS_APART = 1000  # between the seeds of two answers to one prompt: there are fewer prompts than that
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt, and what the text that it was cut from goes on with; "" of a prompt that was given."""
+
+    text: str
+    human: str = ""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are made: greedily, and at a temperature above 0 with so many seeds; either may be left out."""
+
+    max_bytes: int
+    temperatures: tuple[float, ...]
+    seeds: int = 1
+    top_k: int | None = None
+    top_p: float | None = None
+
+    @property
+    def signature(self) -> str:
+        cuts = "".join(f";{name}={value}" for name, value in (("top_k", self.top_k), ("top_p", self.top_p)) if value is not None)
+        return f"max_bytes={self.max_bytes};temperature={','.join(f'{t:g}' for t in self.temperatures)};seeds={self.seeds}{cuts}"
+
+    def ways(self) -> list[tuple[str, float, int]]:
+        """(greedy or sampled, temperature, number of the answer) for each answer to a prompt."""
+        return [(SAMPLED if t else GREEDY, t, number) for t in self.temperatures for number in range(self.seeds if t else 1)]
 
 
 class Continuation(Task):
     """Every model gets the same prompts, the same number of bytes, the same seeds."""
 
-    protocol = "continuation/1"
+    protocol = "continuation/2"
 
-    def __init__(self, requests: Sequence[Request]):
-        self.requests = requests
+    def __init__(self, prompts: Sequence[Prompt], decoding: Decoding, scorers: Sequence[TextMetric] = (), seed: int = 0, source: str = "given"):
+        self.prompts, self.decoding, self.scorers, self.seed, self.source = list(prompts), decoding, list(scorers), seed, source
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Continuation:
-        seed = int(options.get("seed", 0))
-        settings = {"max_bytes": spec.max_bytes, "temperature": spec.temperature, "top_k": spec.top_k, "top_p": spec.top_p}
-        return cls([Request(prompt, seed=seed + i, **settings) for i, prompt in enumerate(spec.prompts)])
+        seed, text, train = int(options.get("seed", 0)), texts.get(spec.text or ""), texts.get("train")
+        usual = [*OF_OUTPUTS, *(BESIDE_TRAINING if train is not None else ()), *BESIDE_HELD_OUT] if text is not None else []
+        scorers = [named(name, train=train, held_out=text) for name in (usual if spec.metrics is None else spec.metrics)]
+        prompts = [Prompt(prompt) for prompt in spec.prompts]
+        if text is not None:
+            prompts += cut_prompts(text, spec.count, spec.prompt_bytes, spec.max_bytes, seed)
+        bare = next((scorer.metric.name for scorer in scorers if scorer.compares), None)
+        if bare and spec.prompts:
+            raise UsageError(f"the metric {bare} compares with a reference, and prompts that are given have none", hint="leave `prompts` out")
+        decoding = Decoding(spec.max_bytes, spec.temperatures, spec.seeds, spec.top_k, spec.top_p)
+        source = "given" if text is None else f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"
+        return cls(prompts, decoding, scorers, seed, source)
+
+    @property
+    def signature(self) -> str:
+        return f"protocol={self.protocol};prompts={self.source};{self.decoding.signature};seed={self.seed}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        said = [""] * len(self.requests)
-        done = 0
-        for chunk in adapter.generate(self.requests):
-            said[chunk.row] += chunk.text
-            done += chunk.finish is not None
-            progress("generating", done / len(self.requests), f"{done} of {len(self.requests)} prompts")
-        samples: list[dict[str, Any]] = [
-            {"id": str(i), "bytes": len(text.encode()), "input": request.prompt, "output": text, "reference": None, "statistics": {}}
-            for i, (request, text) in enumerate(zip(self.requests, said, strict=True))
-        ]
-        return Outcome([], samples)
+        ways = self.decoding.ways()
+        asked = [(i, prompt, way) for i, prompt in enumerate(self.prompts) for way in ways]
+        said = written(adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress)
+        samples = [self._sample(i, prompt, way, text, len(ways) > 1) for (i, prompt, way), text in zip(asked, said, strict=True)]
+        scores = []
+        for kind in dict.fromkeys(kind for kind, _, _ in ways):
+            mine = [sample for sample in samples if sample["decoding"] == kind]
+            facts = {**counts(adapter, mine), "decoding": kind, "variant": self._variant(kind)}
+            for scorer in self.scorers:
+                found = scorer.value([sample["statistics"][f"{scorer.metric.name}{self._variant(kind)}"] for sample in mine])
+                if found is not None:
+                    row = scorer.metric.row(found.value, found.n, f"{self.signature};decoding={kind};{scorer.signature}", found.low, found.high)
+                    scores.append({**row, **facts, "human": self._human(scorer)})
+        return Outcome(scores, samples)
+
+    def _request(self, number: int, prompt: Prompt, way: tuple[str, float, int]) -> Request:
+        decoding, (_, temperature, again) = self.decoding, way
+        seed = self.seed + number + SEEDS_APART * again
+        return Request(prompt.text, max_bytes=decoding.max_bytes, temperature=temperature, top_k=decoding.top_k, top_p=decoding.top_p, seed=seed)
+
+    def _sample(self, number: int, prompt: Prompt, way: tuple[str, float, int], said: str, several: bool) -> dict[str, Any]:
+        kind, _, again = way
+        name = f"{number} {kind}{f' {again + 1}' if kind == SAMPLED and self.decoding.seeds > 1 else ''}" if several else str(number)
+        numbers = {f"{scorer.metric.name}{self._variant(kind)}": scorer.statistics(said, prompt.human or None) for scorer in self.scorers}
+        facts = {"bytes": len(said.encode(errors="replace")), "input": prompt.text, "output": said, "reference": prompt.human or None}
+        return {"id": name, **facts, "decoding": kind, "statistics": numbers}
+
+    def _variant(self, kind: str) -> str:
+        """What parts the names of greedy answers' statistics and scores from those of the sampled ones beside them."""
+        return f":{GREEDY}" if kind == GREEDY and len(self.decoding.temperatures) > 1 else ""
+
+    def _human(self, scorer: TextMetric) -> float | None:
+        """The metric of what the human wrote after the same prompts; None where that is not known."""
+        humans = [prompt.human for prompt in self.prompts if prompt.human]
+        found = scorer.value([scorer.statistics(human, human) for human in humans]) if humans and not scorer.compares else None
+        return None if found is None else found.value
+
+
+def cut_prompts(text: Text, count: int, prompt_bytes: int, human_bytes: int, seed: int) -> list[Prompt]:
+    """`count` prompts from seeded places of the documents, each from the beginning of a word to about `prompt_bytes` bytes on, at the end of one;
+    and the `human_bytes` after it. Documents have their turns. Raises UsageError where none is long enough.
+    """
+    whole = prompt_bytes + human_bytes
+    raws = [raw for document in text.documents if len(raw := document.text.encode()) >= whole + 2]
+    if not raws:
+        raise UsageError(f"no document of the text {text.name!r} has {whole:,} bytes", hint="smaller `prompt_bytes` and `max_bytes`")
+    rng, found = random.Random(seed), []
+    order = rng.sample(range(len(raws)), len(raws))
+    for number in range(count):
+        raw = raws[order[number % len(order)]]
+        begin = _after_space(raw, rng.randrange(len(raw) - whole - 1), len(raw) - whole)
+        end = _before_space(raw, begin, begin + prompt_bytes)
+        human = raw[end : end + human_bytes].decode(errors="ignore")
+        found.append(Prompt(raw[begin:end].decode(errors="ignore"), human))
+    return found
+
+
+def _after_space(raw: bytes, at: int, most: int) -> int:
+    """The first beginning of a word from `at` on; where there is none up to `most`, the first of a character."""
+    for place in range(at, most):
+        if place == 0 or raw[place - 1 : place].isspace():
+            return place
+    while at < len(raw) and raw[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _before_space(raw: bytes, begin: int, end: int) -> int:
+    """The last end of a word up to `end`; where there is none after `begin`, the last of a character."""
+    for place in range(end, begin, -1):
+        if raw[place : place + 1].isspace() and not raw[place - 1 : place].isspace():
+            return place
+    while end > begin and raw[end] & 0xC0 == 0x80:
+        end -= 1
+    return end

@@ -15,6 +15,9 @@ from llmbench.metrics.likelihood import METRICS, Item, intervals
 from llmbench.stats import Interval, ratio_interval
 from llmbench.tasks import Outcome, Task
 
+OPENINGS = 3  # items whose samples hold
+OPENING_BYTES = 600  # of their text, cut at a character's border
+
 
 class Likelihood(Task):
     """Charges every byte of a text. Items are its documents; of a single long one, blocks cut at natural breaks."""
@@ -47,7 +50,7 @@ class Likelihood(Task):
                 [item.bits - truth for item, truth in zip(items, truths, strict=True)], [item.bytes for item in items]
             )
         scores = score_rows(found, self.signature, WORD_COUNTER, ledgers)
-        return Outcome(scores, [sample_row(item) for item in items], ledgers)
+        return Outcome(scores, sample_rows(items, passages), ledgers)
 
     def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:
         """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about; of a single one, its blocks."""
@@ -141,6 +144,18 @@ def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Ite
     words = np.histogram(word_starts(passage.text), bins=[*edges[:-1], edges[-1] + 1])[0] if edges[-1] else [0]
     parts = zip(edges, edges[1:], strict=False)
     return [Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i])) for i, (a, b) in enumerate(parts)]
+
+
+def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[dict[str, Any]]:
+    """The items' rows. The first ones, the same for every model, hold the opening of their text, for boards to show where the bits went."""
+    rows = [sample_row(item) for item in items]
+    texts = [passage.text.encode() for passage in passages if passage.text]
+    begin = 0
+    for number, row in enumerate(rows[:OPENINGS]):
+        raw = texts[number] if len(passages) > 1 else texts[0][begin : begin + row["bytes"]]
+        begin += row["bytes"]
+        row["input"] = raw[:OPENING_BYTES].decode("utf-8", "ignore")
+    return rows
 
 
 def sample_row(item: Item, metric: str = "bits_per_byte") -> dict[str, Any]:

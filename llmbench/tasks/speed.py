@@ -19,7 +19,7 @@ from llmbench.ceilings import Ceilings
 from llmbench.data import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.metrics.speed import BY_NAME
-from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, throughput
+from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
 from llmbench.stats import Interval, block_interval
 from llmbench.tasks import Outcome, Task
 
@@ -245,19 +245,6 @@ def _median(values: Sequence[float | None]) -> float | None:
     """None where one of them is missing: a number over some of the repeats is a number of something else."""
     present = [value for value in values if value is not None]
     return statistics.median(present) if present and len(present) == len(values) else None
-
-
-def prompt_read(adapter: Any, prompt: str) -> tuple[int, int | None]:
-    """(bytes, tokens) of the prompt that a model reads: of one that is longer than its context, the end. Tokens where it shows them."""
-    size, encode = len(prompt.encode()), getattr(adapter, "encode_source", None) or getattr(adapter, "encode", None)
-    if encode is None:
-        return size, None
-    tokens, context = encode(prompt), getattr(adapter, "context", None)
-    if isinstance(tokens, list):  # of a source, of which the beginning is read
-        most = getattr(adapter, "source_context", None) or len(tokens)
-        return round(size * min(1.0, most / max(1, len(tokens)))), min(len(tokens), most)
-    kept = len(tokens.ids) if context is None else min(len(tokens.ids), context)
-    return (int(tokens.end[-1] - tokens.start[-kept]), kept) if kept else (0, 0)
 
 
 def _stored(what: str, number: int, line: Timeline) -> dict[str, Any]:

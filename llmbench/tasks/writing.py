@@ -9,6 +9,7 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.catalogue import named
+from llmbench.speed import prompt_read
 from llmbench.tasks import Outcome, Task
 from llmbench.tasks.asking import Asking
 
@@ -37,26 +38,38 @@ class Writing(Task):
         return f"text={self.text.sha256[:16]};protocol={self.protocol};{self.asking.signature};{ends};limit={self.text.sampled}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        said = written(adapter, self._requests(adapter), progress)
+        requests = self._requests(adapter)
+        said = written(adapter, requests, progress)
         outputs = [text.strip() for text in said]
         samples: list[dict[str, Any]] = []
         for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
             numbers = {scorer.metric.name: scorer.statistics(output, document.text) for scorer in self.scorers}
             row = {"id": document.id, "bytes": len(raw.encode(errors="replace")), "input": document.given}
             samples.append({**row, "output": output, "reference": document.text, "statistics": numbers})
-        empty = sum(not output for output in outputs)
-        broken = sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs)
-        scores = []
+        facts, scores = counts(adapter, [{**sample, "input": r.prompt} for sample, r in zip(samples, requests, strict=True)]), []
         for scorer in self.scorers:
             found = scorer.value([sample["statistics"][scorer.metric.name] for sample in samples])
             if found is not None:
                 row = scorer.metric.row(found.value, found.n, f"{self.signature};{scorer.signature}", found.low, found.high)
-                scores.append({**row, "empty": empty, "broken": broken})
+                scores.append({**row, **facts})
         return Outcome(scores, samples)
 
     def _requests(self, adapter: Adapter) -> list[Request]:
         prompts = [self.asking.for_model(adapter, document) for document in self.text.documents]
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
+
+
+def counts(adapter: Adapter, samples: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many of the outputs are empty or white space alone, how many hold bytes that are no UTF-8 (generation.py shows U+FFFD in their place), and
+    of how many prompts, which stand as `input`, only a part was read.
+    """
+    outputs, prompts = [str(sample["output"]) for sample in samples], dict.fromkeys(str(sample["input"]) for sample in samples)
+    short = {prompt for prompt in prompts if prompt_read(adapter, prompt)[0] < len(prompt.encode())}
+    return {
+        "empty": sum(not output.strip() for output in outputs),
+        "broken": sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs),
+        "cut": sum(sample["input"] in short for sample in samples),
+    }
 
 
 def written(adapter: Adapter, requests: Sequence[Request], progress: Progress) -> list[str]:

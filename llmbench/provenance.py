@@ -1,0 +1,89 @@
+"""How the numbers of a board were made: the machine, the run, the models and the protocols, as pairs of words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmbench.columns import NAME_CHARACTERS
+from llmbench.notes import cut
+from llmbench.record import ModelRow, Record
+
+Facts = Sequence[tuple[str, str]]
+
+MOST_FACTS = 200
+LONGEST_VALUE = 300  # characters
+DEEPEST = 3  # a machine's facts may lie in one another
+OF_A_MODEL = ("family", "tokenizer", "parameters", "context", "weights_bytes", "dtype", "device", "fingerprint")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One signature: the task that has it, its metrics, and its parts. Scores with different signatures are not comparable."""
+
+    task: str
+    metrics: Sequence[str]
+    parts: Facts
+
+
+@dataclass(frozen=True)
+class Provenance:
+    run: Facts
+    machine: Facts
+    protocols: Sequence[Protocol]
+    models: Sequence[tuple[str, Facts]]
+
+
+def provenance(record: Record) -> Provenance:
+    """Everything that a record says about how it came to be."""
+    run = {
+        "suite": {"name": record.suite.name, "version": record.suite.version, "sha256": record.suite.sha256},
+        "started": record.started,
+        "finished": record.finished,
+        "llmbench": record.llmbench,
+        "options": {**record.options, "seed": record.seed},
+    }
+    models = [(cut(model.name, NAME_CHARACTERS), _facts(_of_model(model))) for model in record.models]
+    return Provenance(_facts(run), _facts(record.machine.model_dump()), _protocols(record), models)
+
+
+def _of_model(model: ModelRow) -> dict[str, Any]:
+    found = {key: getattr(model, key) for key in OF_A_MODEL}
+    training = model.training.model_dump() if model.training else {}
+    training.pop("curve", None)  # which is drawn
+    return {**found, "training": training, "origin": model.origin, "published": model.published}
+
+
+def _protocols(record: Record) -> list[Protocol]:
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for score in record.scores:
+        names = metrics.setdefault((score.task, score.signature), [])
+        if score.metric not in names:
+            names.append(score.metric)
+    made = []
+    for (task, signature), names in list(metrics.items())[:MOST_FACTS]:
+        parts = [tuple(cut(side, LONGEST_VALUE) for side in part.partition("=")[::2]) for part in signature.split(";")[:MOST_FACTS]]
+        made.append(Protocol(cut(task, NAME_CHARACTERS), [cut(name, NAME_CHARACTERS) for name in names], [(key, value) for key, value in parts]))
+    return made
+
+
+def _facts(found: Mapping[str, Any]) -> Facts:
+    return [(cut(key, LONGEST_VALUE), cut(value, LONGEST_VALUE)) for key, value in _flat(found, "", DEEPEST)][:MOST_FACTS]
+
+
+def _flat(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
+    """The leaves; what is unknown or empty is left out."""
+    for key, value in found.items():
+        name = f"{above} {key}".strip().replace("_", " ")
+        if value is None or value in ({}, [], ""):
+            continue
+        if isinstance(value, Mapping) and deeper:
+            yield from _flat(value, name, deeper - 1)
+        else:
+            yield name, value if isinstance(value, str) else _short(value)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
