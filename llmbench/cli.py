@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import llmbench
-from llmbench import cli_catalog, cli_compare
+from llmbench import cli_boards, cli_catalog, cli_compare
 from llmbench.cli_catalog import print_rows
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError
 
@@ -338,7 +338,7 @@ def _pick(device: str) -> str:
     return "cpu"
 
 
-for command in (*cli_catalog.COMMANDS, *cli_compare.COMMANDS):
+for command in (*cli_catalog.COMMANDS, *cli_compare.COMMANDS, *cli_boards.COMMANDS):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmbench.notes import cut, mapping
+from llmbench.published import words
 from llmbench.record import BITS, SPEED, WRITING, Certificate, ModelRow, Score
 
 STAGES = {
@@ -114,6 +115,7 @@ COLUMNS = [
     Column("peak_ram", "peak RAM", "most memory that the model's process held, from loading it on, while it read, spoke and scored"),
     Column("peak_ram_over_idle", "over idle", "the same, less what the process held before the model was loaded"),
     Column("peak_gpu_reserved", "peak GPU", "most memory of the GPU that was reserved for the model"),
+    Column("published", "published", "what others published by the same protocol, and whether it matches; never ranked", numeric=False),
     Column(
         "proven",
         "proven",
@@ -142,6 +144,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         **{name: shown(scores.get(name)) for name, shown in MACHINE.items()},
         "decode_bytes_per_second@best": _best(scores.get(f"{SPEED}@best")),
         "cache": Cell(cut(str(mapping(getattr(scores.get(SPEED), "facts", None)).get("cache") or "-"), NAME_CHARACTERS)),
+        "published": Cell(cut(words(model, scores, metric), NAME_CHARACTERS)),
         "proven": Cell(_proven(model.certificate)),
         "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
     }

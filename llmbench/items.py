@@ -32,14 +32,16 @@ class Opened:
     def folder(self) -> Path:
         return self.path if self.path.is_dir() else self.path.parent
 
-    def items(self, model: str, task: str) -> list[Item]:
-        """In the order in which they were asked; [] where there are none, or where they cannot be read. An id that comes again has a number."""
+    def items(self, model: str, task: str, texts: bool = True) -> list[Item]:
+        """In the order in which they were asked; [] where there are none, or where they cannot be read. An id that comes again has a number.
+        `texts`: with what was said, which is most of what samples hold.
+        """
         if self.record.items is not None:
             group = next((group for group in self.record.items.get(task, []) if model in group.models), None)
             return [] if group is None else _embedded(group, group.models[model])
         if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
             return []  # left by another run in this folder
-        return sampled(self.folder, model, task)
+        return sampled(self.folder, model, task, texts)
 
 
 def opened(path: Path) -> Opened:
@@ -53,14 +55,14 @@ def statistic_of(score: Score) -> str:
     return f"{score.metric}@{batch}" if isinstance(batch, int) and batch > 1 else score.metric + (f":{norm}" if norm != "none" else variant)
 
 
-def sampled(folder: Path, model: str, task: str) -> list[Item]:
-    """The items in a run's folder. A record from elsewhere does not choose which other files are read."""
+def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
+    """The items in a run's folder, read a line at a time. A record from elsewhere does not choose which other files are read."""
     if any(Path(name).name != name or name == ".." for name in (model, task)):
         return []
     try:
-        text = (folder / "samples" / model / f"{task}.jsonl").read_text(encoding="utf-8")
-        return list(_numbered(_item(json.loads(line)) for line in text.split("\n") if line))  # and at nothing else: what a model says may part lines
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file, no name that a file can have, no samples
+        with (folder / "samples" / model / f"{task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
+            return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # no file, no such name, no samples
         return []
 
 
@@ -70,8 +72,8 @@ def _embedded(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) ->
     return [Item(id, {name: _floats(lists[i]) for name, lists in metrics.items() if i < len(lists)}, session) for i, (id, session) in rows]
 
 
-def _item(row: dict[str, Any]) -> Item:
-    said = {name: row[name] for name in ("input", "output", "reference") if isinstance(row.get(name), str)}
+def _item(row: dict[str, Any], texts: bool) -> Item:
+    said = {name: row[name] for name in ("input", "output", "reference") if texts and isinstance(row.get(name), str)}
     return Item(str(row["id"]), {name: _floats(values) for name, values in row["statistics"].items()}, str(row.get("session", "")), said)
 
 

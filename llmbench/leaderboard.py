@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
 from llmbench.notes import cut, notes
 from llmbench.passages import Passage, passages
 from llmbench.provenance import Provenance, provenance
-from llmbench.record import BITS, HEADLINES, SPEED, Failure, ModelRow, Record, Score, key_of
+from llmbench.published import Figure, apart, sentences
+from llmbench.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
 from llmbench.run_folder import samples
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
+MACHINE_CHARACTERS = 80  # of a part of a machine's name
 LONGEST_CURVE = 1000  # points
 MOST_SAYINGS = 20  # prompts of a task
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
@@ -23,11 +25,15 @@ SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 @dataclass(frozen=True)
 class Line:
-    """A model's row of a table."""
+    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run` are where it was measured."""
 
     model: str
     stage: int | None
     cells: dict[str, Cell]
+    n: int | None = None
+    unit: str = ""
+    machine: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Board:
     curves: list[Curve] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
     provenance: Provenance | None = None
+    published: list[Figure] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -111,14 +118,45 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
-    tables = [_table(record, *found) for found in _headlines(record)]
+    tables = [table(record, *found) for found in _headlines(record)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
+    board = compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
+    scores: dict[str, list[Score]] = {}
+    for score in record.scores:
+        scores.setdefault(score.model, []).append(score)
+    return replace(board, published=elsewhere(record.models, scores))
+
+
+def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
+    """What others published of these models by protocols that no score has: to be listed apart from the tables."""
+    return [
+        replace(
+            figure,
+            model=cut(figure.model, NAME_CHARACTERS),
+            metric=cut(figure.metric, NAME_CHARACTERS),
+            protocol=cut(figure.protocol, SAMPLE_CHARACTERS),
+            source=cut(figure.source, SAMPLE_CHARACTERS),
+        )
+        for figure in apart(models, scores)
+    ]
+
+
+def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], record: Record, folder: Path | None = None) -> Board:
+    """The board with these tables, and with what else the record knows: failures, models, proofs, the picture."""
     failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
-    title = cut(f"llmbench: {record.suite.name}", NAME_CHARACTERS)
     said, proofs = _sayings(record, folder), _proofs(record)
     pictures, made = (_points(record), _curves(record), passages(record, folder)), provenance(record)
-    return Board(title, facts, tables, failures, said, record.models, proofs, *pictures, made)
+    return Board(cut(title, NAME_CHARACTERS), facts, tables, failures, said, record.models, proofs, *pictures, made)
+
+
+def machine_words(machine: Machine, gpus: bool = True) -> str:
+    """What tells one machine from another where times and memory are concerned. `gpus`: whether they were to be used."""
+    found = [cut(str(gpu.get("name", "GPU")), MACHINE_CHARACTERS) for gpu in machine.gpus[:16]] if gpus else []
+    counted = [f"{found.count(name)} × {name}" if found.count(name) > 1 else name for name in dict.fromkeys(found)]
+    cores, threads = ("?" if count is None else count for count in (machine.cores, getattr(machine, "threads", None)))
+    parts = [machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), str(getattr(machine, "os", None) or "")]
+    return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
@@ -160,7 +198,8 @@ def _short_texts(failure: Failure) -> dict[str, str]:
     }
 
 
-def _table(record: Record, task: str, metric: str) -> Table:
+def table(record: Record, task: str, metric: str) -> Table:
+    """The table of a task that goes by this metric. ValueError where no score of the record is of both."""
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
     if metric == SPEED or hasattr(headline[0], "empty"):  # one without a rate has times, and a reason; one that says too little says something
@@ -172,7 +211,8 @@ def _table(record: Record, task: str, metric: str) -> Table:
         if key_of(score) in COSTS and score.model in by_model:
             by_model[score.model].setdefault(key_of(score), score)
     models = [model for model in record.models if model.name in by_model]
-    lines = [Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, by_model[model.name], metric)) for model in models]
+    machine = machine_words(record.machine)
+    lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     better = headline[0].better
     lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, better)))
     used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
@@ -181,7 +221,14 @@ def _table(record: Record, task: str, metric: str) -> Table:
         used = [column for column in used if column.key not in DETAILS]
     top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
-    return Table(title, metric, used, lines, notes(record, task, headline), signature, (0.0, top))
+    said = [*notes(record, task, headline), *sentences(models, by_model)]
+    return Table(title, metric, used, lines, said, signature, (0.0, top))
+
+
+def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
+    score = scores.get(metric)
+    n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
+    return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, scores, metric), n, unit, machine)
 
 
 def _order(value: float | None, better: str | None) -> float:
@@ -207,12 +254,12 @@ def _points(record: Record) -> list[Point]:
 
 def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]:
     """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more bits."""
-
-    def beats(one: str, other: str) -> bool:
-        at_most = bits[one] <= bits[other] and costs[one] <= costs[other]
-        return at_most and (bits[one], costs[one]) != (bits[other], costs[other])
-
-    return {name for name in costs if not any(beats(other, name) for other in costs)}
+    front, least = set(), math.inf
+    for place in sorted((bits[name], costs[name]) for name in costs):
+        if place[1] < least:
+            front.add(place)
+            least = place[1]
+    return {name for name in costs if (bits[name], costs[name]) in front}
 
 
 def _curves(record: Record) -> list[Curve]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.record import QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
 COUNTED = {
@@ -46,6 +46,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         return _speed_notes(record, task, headline)
     if headline[0].metric in QUALITY or hasattr(headline[0], "empty"):
         return _quality_notes(record, task, headline)
+    if headline[0].metric not in HEADLINES:
+        return []  # what a machine was asked: each value says all there is
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     losses = {score.model: str(getattr(score, "lossy", "") or "") for score in headline}  # a key that only some rows have
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
@@ -56,11 +58,13 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
-    losers = sorted(name for name in beaten.get("byte-ngram", []) if name in trained)
+    counter = _found("byte-ngram", names)
+    losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these items.")
-    said += [note for name in trained if (note := _transfer(trained[name], headline, beaten))]
-    winners = [name for name in trained if "byte-ngram" in beaten.get(name, [])]
+    values = {score.model: float(score.value) for score in headline}
+    said += [note for model in trained.values() if (note := _transfer(model, values, beaten))]
+    winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
         said.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
     if found.left_out:
@@ -172,15 +176,21 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     return said
 
 
-def _transfer(model: ModelRow, headline: Sequence[Score], beaten: Mapping[str, Sequence[str]]) -> str:
+def _transfer(model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]) -> str:
     """What it brought a fine-tuned model to go on learning, where the one that it began with stands in the same table."""
-    values = {score.model: score.value for score in headline}
     before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[2]  # of a hub id the last part is the card's name
+    before = _found(before, values) if before else ""
     if model.name not in values or before not in values:
         return ""
     proof = next((word for one, other, word in ((model.name, before, "better"), (before, model.name, "worse")) if other in beaten.get(one, [])), "")
     verdict = f"{proof}, proven on these items" if proof else "which these items do not tell apart"
     return f"{model.name} went on from {before}: {values[model.name]:.3f} bits/byte after {values[before]:.3f}, {verdict}."
+
+
+def _found(model: str, names: Collection[str]) -> str:
+    """The model's name in a table; where boards of many runs tell models of one name apart, the one that is there, if it is alone."""
+    alike = [name for name in names if name.startswith(f"{model} [")]
+    return alike[0] if model not in names and len(alike) == 1 else model
 
 
 def _join(words: Sequence[str]) -> str:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmbench.items import Item as Asked
 from llmbench.items import sampled
 from llmbench.paired import Rows, quality_rank_sets
 from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
+Source = Callable[[Score], list[Item]]
+RANKED = tuple(metric for metric in HEADLINES if metric != WRITING)
 
 
-def rank_scores(scores: Sequence[Score], out: Path, refused: Collection[str] = ()) -> dict[str, Any]:
+def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection[str] = ()) -> dict[str, Any]:
     """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest visible difference and who beats whom.
 
-    Models are compared on the same items, read from the run's samples: documents, answers, or blocks of one session of measuring. A compressor is
-    not ranked: it is no model of the next byte; neither is a model that was `refused` a certificate, whose bits prove nothing about the others.
+    Models are compared on the same items, read from the samples of the run in `out`, or had from a function: documents, answers, or blocks of one
+    session of measuring. See `is_ranked` for who takes part.
     """
     notes: dict[str, Any] = {}
-    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in HEADLINES and score.metric != WRITING}):
-        rows = [score for score in scores if score.task == task and key_of(score) == metric and _is_model(score)]
-        rows = [score for score in rows if metric == SPEED or score.model not in refused]
-        items = {score.model: _items(out, score) for score in rows}
+    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED}):
+        rows = [score for score in scores if score.task == task and key_of(score) == metric and is_ranked(score, refused)]
+        items = {score.model: _sampled(out, score) if isinstance(out, Path) else out(score) for score in rows}
         shapes = [_shape(metric, found) for found in items.values() if found]
         if not shapes:
             continue
@@ -57,12 +59,18 @@ def _ranking(metric: str, items: dict[str, Rows]) -> Ranking:
     return rate_rank_sets(values) if metric == SPEED else rank_sets(values, [row[1] for row in next(iter(items.values()))])
 
 
-def _is_model(score: Score) -> bool:
-    """Whether the score is finite and made of charges inside the text, not of one code for the whole."""
-    return math.isfinite(score.value) and getattr(score, "charged", "token") != "code"
+def is_ranked(score: Score, refused: Collection[str]) -> bool:
+    """A compressor is not: it is no model of the next byte. Neither is a model with infinite bits, or one that was `refused` a certificate, whose
+    bits prove nothing about the others.
+    """
+    return math.isfinite(score.value) and getattr(score, "charged", "token") != "code" and (score.metric == SPEED or score.model not in refused)
 
 
-def _items(out: Path, score: Score) -> list[Item]:
-    """Each item; empty where the samples are missing. Blocks are the same item only in the same session."""
-    found = [(f"{item.key} {item.session}", item.statistics.get(score.metric, [])) for item in sampled(out, score.model, score.task)]
+def with_statistics(items: Iterable[Asked], metric: str) -> list[Item]:
+    """The items that have statistics of a metric. Blocks are the same item only in the same session."""
+    found = [(f"{item.key} {item.session}", item.statistics.get(metric, [])) for item in items]
     return [(key, values) for key, values in found if len(values) > 1]
+
+
+def _sampled(out: Path, score: Score) -> list[Item]:
+    return with_statistics(sampled(out, score.model, score.task, texts=False), score.metric)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -17,8 +17,18 @@ from llmbench.errors import UsageError
 
 SCHEMA = 1
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
-# Infinite bits are the string "inf" in JSON.
-Number = Annotated[StrictFloat | StrictInt, BeforeValidator(lambda value: math.inf if value == "inf" else value)]
+
+
+def _number(value: Any) -> Any:
+    """Infinite bits are the string "inf" in JSON. Less than nothing is never infinite, and what no float can hold is no measurement."""
+    if value == "inf":
+        return math.inf
+    if isinstance(value, int | float) and (value == -math.inf or (isinstance(value, int) and value.bit_length() > 1000)):
+        raise ValueError("beyond all that can be measured")
+    return value
+
+
+Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
 
 BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
 SPEED = "decode_bytes_per_second"
@@ -56,9 +66,10 @@ class Score(Row):
 
 def key_of(score: Score) -> str:
     """What a score is of: its metric, at the best batch, in a phase, by another measure than the usual one."""
-    batch, phase = getattr(score, "batch", 1), getattr(score, "phase", "")
+    more = score.model_extra or {}  # asked for ten times as fast as attributes that are not there
+    batch, phase = more.get("batch", 1), more.get("phase", "")
     best = "@best" if isinstance(batch, int) and batch > 1 else ""
-    norm, variant = getattr(score, "norm", "none"), str(getattr(score, "variant", ""))
+    norm, variant = more.get("norm", "none"), str(more.get("variant", ""))
     return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "") + variant
 
 
@@ -193,8 +204,25 @@ class Record(Row):
         return path
 
 
+def _before_notes(data: dict[str, Any]) -> None:
+    """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be empty."""
+    data.setdefault("notes", {})
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {0: _before_notes}  # schema -> what makes a record's data of it those of the next
+
+
+def upgrade(data: dict[str, Any]) -> None:
+    """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing: that schema never was."""
+    while data["schema"] < SCHEMA:
+        UPGRADES[data["schema"]](data)
+        data["schema"] += 1
+
+
 def load(path: Path) -> Record:
-    """The record at run.json, or in a run's folder. UsageError, with path and reason, where it is missing, torn or edited into nonsense."""
+    """The record at run.json, or in a run's folder, of this or an older schema. UsageError, with path and reason, where it is missing, torn or edited
+    into nonsense.
+    """
     file = path / "run.json" if path.is_dir() else path
     try:
         data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -206,15 +234,33 @@ def load(path: Path) -> Record:
         raise UsageError("not a record: no schema number", where=str(file))
     if data["schema"] > SCHEMA:
         raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
+    sealed = digest(data) if isinstance(data.get("review"), dict) else None
+    try:
+        upgrade(data)
+    except KeyError:
+        raise UsageError(f"there is no schema {data['schema']}", where=str(file)) from None
     try:
         record = Record.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         spot = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
-    if (record.items is None) != (record.review is None) or (record.review is not None and record.review.sha256 != digest(data)):
+    if (record.items is None) != (record.review is None) or (record.review is not None and record.review.sha256 != sealed):
         raise UsageError("the reviewed record was edited: its digest is not that of its content", where=str(file), hint="promote a run instead")
+    _check_names(record, file)
     return record
+
+
+def _check_names(record: Record, file: Path) -> None:
+    """UsageError where two models have one name, or a score is of a model that there is not."""
+    names: set[str] = set()
+    for number, model in enumerate(record.models):
+        if model.name in names:
+            raise UsageError(f"the record is wrong at models.{number}.name: two models have this name", where=str(file))
+        names.add(model.name)
+    for number, score in enumerate(record.scores):
+        if score.model not in names:
+            raise UsageError(f"the record is wrong at scores.{number}.model: there is no such model", where=str(file))
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
 TIE_RATE = 0.05  # of a rate or a time, likewise, as a share
 RATE_ALPHA = 0.01  # of calling a rate better or worse: that a process happens to lie well in memory is in all of its blocks
+PORTION = 1_000_000  # numbers that are held at a time while signs are flipped
 EXACT_UP_TO = 16  # items: all 2^m sign patterns are tried
 Verdict = Literal["better", "worse", "tie", "unclear", "not comparable"]
 
@@ -101,24 +102,41 @@ def sign_flip_p(a: ArrayLike, b: ArrayLike, flips: int = 10_000, seed: int = 0) 
     """Two-sided p that the items' differences A_i - B_i are symmetric about 0: the share of sign patterns whose sum is at least as far
     from 0 as the observed one. Exact up to 16 items; beyond, `flips` random patterns, the observed one counted among them.
     """
-    d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if not np.isfinite(d).all():
-        return 1.0  # a test that cannot be run proves nothing
-    m = len(d)
-    observed = abs(math.fsum(d))
-    slack = 1e-12 * float(np.abs(d).sum())  # sums that differ by rounding only are equal
-    if m == 0 or not d.any():
-        return 1.0
+    return sign_flip_ps((np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))[None], flips, seed)[0]
+
+
+def sign_flip_ps(differences: NDArray[np.float64], flips: int = 10_000, seed: int = 0) -> list[float]:
+    """The same for many pairs over the same items, which share their sign patterns: `differences` is (pairs, items)."""
+    m = differences.shape[1]
+    found = [1.0] * len(differences)
+    tested = [row for row, d in enumerate(differences) if np.isfinite(d).all() and d.any()]  # a test that cannot be run proves nothing
+    if not tested:
+        return found
+    d = differences[tested]
+    slack = 1e-12 * np.abs(d).sum(axis=1)  # sums that differ by rounding only are equal
+    least = np.asarray([abs(math.fsum(row)) for row in d]) - slack
     if m <= EXACT_UP_TO:
         half = 1 << (m - 1)  # a pattern and its mirror image have the same |sum|: the first sign stays
         bits = (np.arange(half)[:, None] >> np.arange(m - 1)) & 1
-        sums = d[0] + (1 - 2 * bits) @ d[1:]
-        return float(np.count_nonzero(np.abs(sums) >= observed - slack) / half)
-    rng, reached = np.random.default_rng(seed), 0
-    for size in _portions(flips, max(1, 4_000_000 // m)):
-        signs = rng.integers(0, 2, size=(size, m), dtype=np.int8) * 2.0 - 1.0
-        reached += int(np.count_nonzero(np.abs(signs @ d) >= observed - slack))
-    return (reached + 1) / (flips + 1)
+        patterns = np.hstack([np.ones((half, 1), dtype=np.int8), (1 - 2 * bits).astype(np.int8)])
+        p = _reached(patterns, d, least) / half
+    else:
+        rng, reached = np.random.default_rng(seed), np.zeros(len(d), dtype=np.int64)
+        for size in _portions(flips, max(1, 4_000_000 // m)):
+            reached += _reached(rng.integers(0, 2, size=(size, m), dtype=np.int8) * np.int8(2) - np.int8(1), d, least)
+        p = (reached + 1) / (flips + 1)
+    for row, value in zip(tested, p, strict=True):
+        found[row] = float(value)
+    return found
+
+
+def _reached(signs: NDArray[np.int8], d: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each row of `d`, how many patterns have a sum at least so far from 0; a portion of the patterns at a time, which bounds the memory."""
+    count = np.zeros(len(d), dtype=np.int64)
+    step = max(1, PORTION // max(d.shape))
+    for begin in range(0, len(signs), step):
+        count += np.count_nonzero(np.abs(signs[begin : begin + step].astype(np.float64) @ d.T) >= least, axis=0)
+    return count
 
 
 def _portions(total: int, most: int) -> list[int]:
@@ -165,7 +183,8 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
     pairs = list(combinations(names, 2))
     strictest = alpha / max(1, len(pairs))
     flips = max(10_000, math.ceil(40 / strictest))
-    adjusted = holm([sign_flip_p(bits[a], bits[b], flips, seed) for a, b in pairs])
+    differences = np.asarray([bits[a] - bits[b] for a, b in pairs]).reshape(len(pairs), len(n))
+    adjusted = holm(sign_flip_ps(differences, flips, seed))
     better: dict[str, set[str]] = {name: set() for name in names}
     for (a, b), p in zip(pairs, adjusted, strict=True):
         if p <= alpha:

@@ -20,8 +20,8 @@ NAMES = {name: "llmbench" if name == "__init__" else f"llmbench.{name}" for name
 # has a lazy front door to `api`; it is looked at apart.
 LEVELS = """
 errors
-ledger stats machine record witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports causal_blocks
-allowance
+ledger stats machine record signatures witten_bell imports strict_yaml metrics models adapters muon snapshots body_and_head light_imports
+causal_blocks allowance
 storyworld_words
 events batch_fit watcher storyworld_sentences
 storyworld_tree
@@ -54,10 +54,12 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
-run_folder columns
+run_folder published
+columns
 passages provenance
 leaderboard compare
-gate promotion
+gate promotion many_runs
+merging
 renderers
 renderers.labels
 renderers.chart
@@ -66,24 +68,18 @@ renderers.sections
 renderers.comparison
 renderers.gating
 api
-cli_catalog
+cli_catalog cli_boards
 cli_compare
 cli
 """
 LEVEL = {name: number for number, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 DRAWING = {
-    "leaderboard",
-    "columns",
-    "notes",
-    "passages",
-    "provenance",
-    "run_folder",
-    "renderers",
+    *("leaderboard", "many_runs", "columns", "notes", "passages", "provenance", "published", "run_folder", "renderers"),
     *(name for name in FILES if name.startswith("renderers.")),
 }
-COMPARING = {"items", "paired", "matching", "compare", "allowance", "gate", "promotion"}
+COMPARING = {"items", "paired", "matching", "ranking", "merging", "compare", "allowance", "gate", "promotion"}
 FORMULAS = {"metrics", "metrics.text", "metrics.translation", "metrics.speed", "metrics.memory"}  # names, and what a comparison computes anew
-NUMBERS = {"errors", "ledger", "stats", "machine", "record", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
+NUMBERS = {"errors", "ledger", "stats", "machine", "record", "signatures", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *("packing", "scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
     *(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hand_record import data, record
 
-from llmbench import ranking
+from llmbench import leaderboard, ranking
 from llmbench import record as records
+from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 
 
@@ -58,7 +60,7 @@ def test_infinite_bits_are_the_string_inf(tmp_path):
 
 def test_a_model_may_be_called_inf(tmp_path):
     whole = data()
-    whole["models"][0]["name"] = whole["scores"][0]["model"] = whole["scores"][0]["task"] = "inf"
+    whole["models"][0]["name"] = whole["scores"][0]["model"] = whole["scores"][1]["model"] = whole["scores"][0]["task"] = "inf"
     path = records.Record.model_validate(whole).write(tmp_path)
     assert records.load(path).models[0].name == "inf"
 
@@ -132,6 +134,9 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
         ('{"schema": true}', "not a record: no schema number"),
         ('{"schema": 99}', r"schema 99 is newer than this llmbench knows \(1\) \(update llmbench\)"),
         ('{"schema": 1}', "the record is wrong at llmbench: Field required"),
+        ('{"schema": 0}', "the record is wrong at llmbench: Field required"),
+        ('{"schema": -1}', "there is no schema -1"),
+        (json.dumps(data()).replace("2.1807", "-1e999", 1), r"the record is wrong at scores.2.value.*beyond all that can be measured"),
     ],
 )
 def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, content, want):
@@ -149,11 +154,15 @@ def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, co
         (("scores", 0, "value"), "lots", "scores.0.value"),
         (("scores", 0, "value"), None, "scores.0.value"),
         (("scores", 0, "value"), "-inf", "scores.0.value"),
+        (("scores", 0, "value"), 10**400, "scores.0.value"),
+        (("scores", 0, "low"), -(10**400), "scores.0.low"),
         (("scores", 0, "better"), "bigger", "scores.0.better"),
         (("scores", 0, "rank"), [1], "scores.0.rank"),
         (("scores", 3), 5, "scores.3"),
         (("failures", 0, "reason"), "laziness", "failures.0.reason"),
         (("models", 1, "name"), None, "models.1.name"),
+        (("models", 1, "name"), "zlib", "models.2.name: two models have this name"),
+        (("scores", 1, "model"), "nobody", "scores.1.model: there is no such model"),
         (("models", 3, "training"), {"seconds": "long"}, "models.3.training.seconds"),
         (("machine", "gpus"), 3, "machine.gpus"),
         (("machine",), "a big one", "machine"),
@@ -172,6 +181,47 @@ def test_a_record_edited_into_nonsense_is_refused_with_the_place(tmp_path, at, v
         records.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_the_record_of_every_schema_loads_forever():
+    first = records.load(GOLDEN / "schema-1.json")
+    assert first == record()
+    assert all(draw(leaderboard.build(first)) for draw in RENDERERS.values())
+    before = records.load(GOLDEN / "schema-0.json")  # before there were notes: ranks, and nothing on what they rest on
+    assert before.schema_ == records.SCHEMA
+    assert before == record(notes={}, failures=[{**row, "hint": ""} for row in data()["failures"]])
+
+
+def test_an_older_record_is_brought_up_a_step_a_number(tmp_path, monkeypatch):
+    def second(found):
+        found["seed"] = found.pop("luck")
+
+    def third(found):
+        found["seed"] += 1
+
+    monkeypatch.setattr(records, "SCHEMA", 3)
+    monkeypatch.setattr(records, "UPGRADES", {1: second, 2: third})
+    whole = data()
+    whole["luck"] = whole.pop("seed")
+    loaded = records.load(stored(tmp_path, json.dumps(whole)))
+    assert (loaded.schema_, loaded.seed) == (3, 8)
+    with pytest.raises(UsageError, match="there is no schema 0"):
+        records.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
+
+
+def test_there_is_a_step_from_every_older_schema():
+    assert records.UPGRADES.keys() == set(range(records.SCHEMA))
+
+
+def test_what_is_wrong_is_said_in_one_line_whatever_the_record_calls_it(tmp_path):
+    whole = data()
+    whole["notes"]["tasks"] = {"\x1b[31mred\n\u202e": {"better_than": 3}}
+    with pytest.raises(UsageError) as caught:
+        records.load(stored(tmp_path, json.dumps(whole)))
+    assert str(caught.value).endswith("the record is wrong at notes.tasks. [31mred .better_than: Input should be a valid dictionary")
 
 
 def test_a_missing_record_is_named(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from llmbench.stats import Interval, holm, paired_interval, rank_sets, ratio_interval, sign_flip_p, verdict
+from llmbench.stats import Interval, holm, paired_interval, rank_sets, ratio_interval, sign_flip_p, sign_flip_ps, verdict
 
 
 def test_ratio_with_equal_denominators_is_the_mean_with_its_t_interval():
@@ -118,3 +118,25 @@ def test_intervals_cover_and_false_alarms_stay_rare_on_drawn_data():
         alarms += sign_flip_p(a + shift[0], a + shift[1], flips=2000, seed=int(rng.integers(1 << 30))) <= 0.05
     assert 0.93 <= covered / rounds <= 0.97
     assert alarms / rounds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / rounds)
+
+
+@pytest.mark.parametrize("items", [7, 16, 17, 40])
+def test_many_pairs_share_their_patterns_and_have_the_p_that_each_has_alone(items):
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0, 1, (6, items)), rng.normal(0.4, 1, (6, items))
+    b[2] = a[2]
+    b[4, 0] = math.inf
+    found = sign_flip_ps(a - b, flips=5000)
+    assert found == [sign_flip_p(x, y, flips=5000) for x, y in zip(a, b, strict=True)]
+    assert found[2] == found[4] == 1.0
+    assert max(found[:2]) < 1.0
+    assert sign_flip_ps(np.empty((0, items))) == []
+    assert sign_flip_ps(np.empty((2, 0))) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("items", [16, 300])
+def test_patterns_are_taken_in_portions_that_change_no_p(items, monkeypatch):
+    d = np.random.default_rng(6).normal(0.1, 1, (3, items))
+    whole = sign_flip_ps(d, flips=2000)
+    monkeypatch.setattr("llmbench.stats.PORTION", 1000)
+    assert sign_flip_ps(d, flips=2000) == whole

@@ -15,6 +15,8 @@ PLAIN = (
     *("parameters", "training_seconds", SPEED, "time_to_first_token", "limit_share:decode", "max_batch"),
     *("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap"),
 )
+ADDED = ("metric", "value", "unit", "n", "machine", "run", "published")  # `metric`: what the table goes by; `low`, `high` and `n` are its
+ADDED_METRICS = ("excess_bits_per_byte", "rouge1", "rouge2", "rougeL")
 
 
 def render(board: Board) -> str:
@@ -36,6 +38,8 @@ def render(board: Board) -> str:
             *PLAIN,
             "proven",
             "signature",
+            *ADDED,
+            *ADDED_METRICS,
         ]
     )
     for table in board.tables:
@@ -45,7 +49,10 @@ def render(board: Board) -> str:
             row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high, cells["bits_per_byte"].value]
             row += [headline.low, headline.high]  # of the metric that the table goes by: only one of them has a table's line
             row += [cells[key].value for key in METRICS[1:]] + [cells["tokenizer"].text] + [cells[key].value for key in PLAIN]
-            writer.writerow([_safe(value) for value in [*row, cells["proven"].text.strip("-"), table.signature]])
+            row += [cells["proven"].text.strip("-"), table.signature]
+            row += [table.headline, headline.value, line.unit, line.n, line.machine, line.run, cells["published"].text.strip("-")]
+            row += [cells[key].value for key in ADDED_METRICS]
+            writer.writerow([_safe(value) for value in row])
     return out.getvalue()
 
 

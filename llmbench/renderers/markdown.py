@@ -33,6 +33,13 @@ def render(board: Board) -> str:
         ]
     if not board.tables:
         parts.append("Nothing was measured.")
+    if board.published:
+        rows = [[figure.model, figure.metric, figure.printed, figure.protocol, figure.source] for figure in board.published]
+        parts += [
+            "## Published, not measured here",
+            "By other protocols, or of what was not asked here: not comparable with the tables above.",
+            pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
+        ]
     if board.failures:
         parts += [
             "## Not measured",

@@ -18,7 +18,7 @@ SHOWN = (
     *("rank", "model", "bits_per_byte", "excess_bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
     *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "decode_bytes_per_second"),
     *("prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency", "decode_bytes_per_second@best", "limit_share:decode", "cache"),
-    *("max_batch", "peak_ram", "proven"),
+    *("max_batch", "peak_ram", "published", "proven"),
 )
 
 MODEL_WIDTH = 12  # at least: stage titles stand in this column too
@@ -37,6 +37,13 @@ def print_to(console: Console, board: Board) -> None:
             console.print(_plain(f"  {note}"), style="dim")
     if not board.tables:
         console.print("nothing was measured")
+    if board.published:
+        listed = RichTable(title="published, not measured here, not comparable", title_justify="left", show_edge=False)
+        for title in ("model", "metric", "figure", "protocol"):
+            listed.add_column(title, overflow="fold")
+        for figure in board.published:
+            listed.add_row(*(_plain(text) for text in (figure.model, figure.metric, figure.printed, figure.protocol)))
+        console.print(listed)
     if board.failures:
         rows = RichTable(title="not measured", title_justify="left", show_edge=False)
         for title in ("model", "task", "reason", "message"):

@@ -1,0 +1,43 @@
+"""Boards of more than one run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from llmbench.errors import UsageError
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write leaderboard.html, .md and .csv into this folder.")
+@click.option("--format", "form", default=None, type=click.Choice(["table", "md", "csv", "html"]), help="Print this format.")
+@click.option("--strict", is_flag=True, help="Refuse runs that differ in what one task asks, instead of giving each a table.")
+def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, strict: bool) -> int:
+    """One board from many runs: their folders, run.json files, or reviewed records."""
+    from rich.console import Console
+
+    from llmbench import api, merging
+    from llmbench.renderers import table
+
+    if out is not None and (out / "run.json").exists():
+        raise UsageError("this is a run's folder, whose own boards would be written over", where=str(out), hint="another --out")
+    board, warnings = merging.merge(runs, strict)
+    for line in warnings:
+        click.echo(f"warning: {''.join(c if c.isprintable() else ' ' for c in line)}", err=True)
+    if not form:
+        for key, value in board.facts:
+            click.echo(f"{key}: {''.join(c if c.isprintable() else ' ' for c in value)}", err=True)
+    if out is not None:
+        api.write_boards(board, out)
+        click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)
+    if form:
+        click.echo(api.RENDERERS[form](board), nl=False)
+    elif out is None:
+        table.print_to(Console(width=None if sys.stdout.isatty() else 140), board)
+    return 0
+
+
+COMMANDS = (leaderboard,)

@@ -1,0 +1,222 @@
+"""Several runs side by side: what they are called, which of their models are the same one, and what each of them measured."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llmbench import record as records
+from llmbench.columns import NAME_CHARACTERS
+from llmbench.leaderboard import COSTS, machine_words
+from llmbench.notes import cut
+from llmbench.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
+
+FIRST_TEXT = "time_to_first_token"
+FINGERPRINT_CHARACTERS = 8  # of a fingerprint, where it tells two models of one name apart
+
+Identity = tuple[str, str, str]  # name, fingerprint, dtype
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run by its short name. `path` is its record's."""
+
+    name: str
+    record: Record
+    path: Path
+    machine: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run measured of a model on a task: scores by record.key_of. `model` is the model's name among all runs."""
+
+    run: Run
+    model: str
+    task: str
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A table: everything in it goes by one metric, has one signature and, where it depends on the machine, was measured on one machine."""
+
+    metric: str
+    signature: str
+    machine: str = ""
+
+
+def opened(paths: Sequence[Path]) -> list[Run]:
+    """The runs, the newest first; one that is given twice is there once. UsageError where a record is missing or wrong."""
+    files = dict.fromkeys((path / "run.json" if path.is_dir() else path).resolve() for path in paths)
+    names = _names(list(files))
+    runs = []
+    for file, name in zip(files, names, strict=True):
+        found = records.load(file)
+        words = machine_words(found.machine, gpus=found.options.get("device") != "cpu")
+        runs.append(Run(name, found, file, words))
+    return sorted(runs, key=lambda run: _when(run.record), reverse=True)
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as much of it as tells all apart."""
+    whole = [(file.parent if file.name == "run.json" else file.with_suffix("")).parts for file in files]
+    for length in (1, 2):
+        short = ["/".join(parts[-length:]) for parts in whole]
+        if len({*short}) == len(short):
+            return short
+    return [str(Path(*parts)) for parts in whole]
+
+
+def _when(record: Record) -> datetime:
+    try:
+        found = datetime.fromisoformat(record.finished)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Models:
+    """The models of all runs. The same one has the same name, fingerprint and dtype; others of that name get something added that tells them
+    apart. One that was never loaded, and so has no fingerprint and no score, keeps its name.
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        seen: dict[Identity, list[tuple[Run, ModelRow]]] = {}
+        for run in runs:
+            scored = {score.model for score in run.record.scores}
+            for row in run.record.models:
+                if row.fingerprint or row.name in scored:
+                    seen.setdefault(_identity(row), []).append((run, row))
+        self._seen = dict(zip(_told_apart(list(seen)), seen.values(), strict=True))
+        self._names = {(run.name, row.name): name for name, found in self._seen.items() for run, row in found}
+
+    def name(self, run: Run, own: str) -> str:
+        """What a run's model is called among all."""
+        return self._names.get((run.name, own), own)
+
+    def rows(self, names: Iterable[str], machine: str | None = None, timed: bool = True) -> list[ModelRow]:
+        """A row for each name, from the newest run (on this machine, if one is given) and with what any of them knows. `timed`: with the seconds
+        of training, which are those of one machine.
+        """
+        wanted = set(names)
+        return [self._row(name, machine, timed) for name in self._seen if name in wanted]
+
+    def all(self, timed: bool) -> list[ModelRow]:
+        """All rows."""
+        return [self._row(name, None, timed) for name in self._seen]
+
+    def _row(self, name: str, machine: str | None, timed: bool) -> ModelRow:
+        everywhere = [row for _, row in self._seen[name]]
+        newest = next((row for run, row in self._seen[name] if machine in (None, run.machine)), everywhere[0])
+        published = {json.dumps(figure, sort_keys=True): figure for row in everywhere for figure in row.published}
+        overlaps = [row.overlap for row in everywhere if row.overlap is not None]
+        changes: dict[str, Any] = {
+            "name": name,
+            "certificate": _certificate(everywhere),
+            "overlap": max(overlaps, default=None),
+            "published": list(published.values()),
+        }
+        if newest.training and not timed:
+            changes["training"] = newest.training.model_copy(update={"seconds": None})
+        return newest.model_copy(update=changes)
+
+
+def _identity(row: ModelRow) -> Identity:
+    return row.name, row.fingerprint, row.dtype or ""
+
+
+def _told_apart(identities: Sequence[Identity]) -> list[str]:
+    """A name for each, no two alike: the model's own where no other has it."""
+    often = Counter(name for name, _, _ in identities)
+    of_weights = Counter((name, fingerprint) for name, fingerprint, _ in identities)
+    weights = Counter(name for name, _ in of_weights)
+    taken = {name for name in often if often[name] == 1}
+    found = []
+    for name, fingerprint, dtype in identities:
+        marks = [fingerprint[:FINGERPRINT_CHARACTERS] or "no fingerprint"] if weights[name] > 1 else []
+        marks += [dtype or "no dtype"] if of_weights[name, fingerprint] > 1 else []
+        stem = wanted = f"{name} [{' '.join(marks)}]" if marks else name
+        number = 2
+        while marks and wanted in taken:
+            wanted, number = f"{stem} {number}", number + 1
+        taken.add(wanted)
+        found.append(wanted)
+    return found
+
+
+def is_refused(certificate: Certificate | None) -> bool:
+    """Whether a level of it is."""
+    return certificate is not None and any(proof.state == "refused" for proof in certificate.levels.values())
+
+
+def _certificate(rows: Sequence[ModelRow]) -> Certificate | None:
+    """The newest refusal, which no other run takes back; otherwise the newest certificate."""
+    found = [row.certificate for row in rows if row.certificate]
+    return next((one for one in found if is_refused(one)), found[0] if found else None)
+
+
+def measured(run: Run, models: Models) -> list[Measured]:
+    """All that a run measured."""
+    scores: dict[tuple[str, str], dict[str, Score]] = {}
+    for score in run.record.scores:
+        scores.setdefault((score.model, score.task), {})[key_of(score)] = score
+    return [Measured(run, models.name(run, model), task, found) for (model, task), found in scores.items()]
+
+
+def places(cell: Measured) -> Iterator[Place]:
+    """The tables that a cell has a line in: one for each metric of quality that tables go by, or one for what depends on the machine."""
+    quality = [key for key in HEADLINES if key in cell.scores and key != SPEED]
+    costs = [key for key in COSTS if key in cell.scores]
+    if not quality and not costs:  # a task that lets models write, and has none of the usual metrics
+        quality = [key for key, score in cell.scores.items() if hasattr(score, "empty")][:1]
+    yield from (Place(key, cell.scores[key].signature) for key in quality)
+    if costs and not quality:
+        timed = costs[0] == FIRST_TEXT  # without a rate, and yet a line of the table of speed
+        yield Place(SPEED if timed else costs[0], cell.scores[costs[0]].signature, cell.run.machine)
+
+
+def failures(runs: Sequence[Run], models: Models, cells: Sequence[Measured]) -> tuple[list[Failure], int]:
+    """What no run could do, each once; and how many cells failed in one run and are filled by another."""
+    filled = {(cell.model, cell.task) for cell in cells} | {(score.model, score.task) for run in runs for score in run.record.scores}
+    missing: dict[tuple[str, ...], Failure] = {}
+    elsewhere = set()
+    for run in runs:
+        for failure in run.record.failures:
+            name = models.name(run, failure.model)
+            if (name, failure.task) in filled:
+                elsewhere.add((name, failure.task))
+            else:
+                row = failure.model_copy(update={"model": name})
+                missing.setdefault((name, row.task, row.reason, row.message, row.hint), row)
+    return list(missing.values()), len(elsewhere)
+
+
+def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:
+    """What is to be known of the runs and their machines, newest first."""
+    found = [("runs", str(len(runs)))]
+    for run in runs[:most]:
+        known = run.record
+        words = [
+            f"{known.suite.name} version {known.suite.version}",
+            f"finished {known.finished}",
+            f"seed {known.seed}",
+            f"llmbench {known.llmbench}",
+        ]
+        found.append(("run", f"{cut(run.name, NAME_CHARACTERS // 2)}: {', '.join(words)}"))
+    if len(runs) > most:
+        found.append(("older runs", listed([run.name for run in runs[most:]])))
+    for machine in dict.fromkeys(run.machine for run in runs):
+        found.append(("machine", f"{machine}: {listed([run.name for run in runs if run.machine == machine])}"))
+    return found
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names, each once, and how many more there are."""
+    short = [cut(name, NAME_CHARACTERS) for name in dict.fromkeys(names)]
+    return ", ".join(short[:most]) + (f" and {len(short) - most} more" if len(short) > most else "")
