@@ -159,7 +159,7 @@ class _Learner(Network):
 class _Scored:
     """A learner for scoring.py."""
 
-    escape, carries, splits = 0.0, False, True
+    escape, carries, splits, packs = 0.0, False, True, False
     ends: tuple[int, ...] = ()
     matrix = None
 
@@ -184,6 +184,9 @@ class _Scored:
         return self.learner.head(rows)
 
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise NotImplementedError
+
+    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         raise NotImplementedError
 
 
