@@ -51,10 +51,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Saying:
-    """A prompt, and what each model said after it."""
+    """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked. `reference`: what should have been said, or what a
+    human did.
+    """
 
     prompt: str
     answers: list[tuple[str, str]]
+    how: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -283,10 +287,14 @@ def _sayings(record: Record, folder: Path | None) -> list[Saying]:
     if folder is None:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    more: dict[tuple[str, str, str], tuple[str, str]] = {}
     for model, task, rows in samples(record, folder):
         for row in rows:
             if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
                 answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
-                found.setdefault((task, str(row.get("id")), row["input"]), []).append(answer)
+                key = (task, str(row.get("id")), row["input"])
+                found.setdefault(key, []).append(answer)
+                more[key] = str(row.get("decoding") or ""), str(row.get("reference") or "")
     shown = [key for task in dict.fromkeys(key[0] for key in found) for key in [key for key in found if key[0] == task][:MOST_SAYINGS]]
-    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key]) for key in shown]
+    told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
+    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]

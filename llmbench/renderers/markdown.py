@@ -49,8 +49,9 @@ def render(board: Board) -> str:
         rows = [[p.model, ", ".join(f"{level} {state}" for level, state in p.levels), f"{p.seconds:.1f} s", "; ".join(p.said)] for p in board.proofs]
         parts += ["## What was proven", pipe_table(["model", "certificates", "took", "tried"], rows)]
     for number, saying in enumerate(board.sayings, 1):
-        parts.append(f"## Prompt {number}: {escape(saying.prompt)}")
-        parts.append(pipe_table(["model", "continuation"], [[name, text] for name, text in saying.answers]))
+        parts.append(f"## Prompt {number}{', ' + escape(saying.how) if saying.how else ''}: {escape(saying.prompt)}")
+        rows = [["(the text itself)", saying.reference]] if saying.reference else []
+        parts.append(pipe_table(["model", "continuation"], [*rows, *([name, text] for name, text in saying.answers)]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
