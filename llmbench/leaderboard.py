@@ -51,9 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Saying:
-    """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked. `reference`: what should have been said, or what a
-    human did.
-    """
+    """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked. `reference`: what the text itself says there."""
 
     prompt: str
     answers: list[tuple[str, str]]

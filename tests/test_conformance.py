@@ -295,3 +295,23 @@ def test_the_command_fails_for_a_saboteur_and_shows_the_reason(tmp_path):
     wrong = llmbench("check", "uniform-bytes", "--only", "limit", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean 'limits'?" in wrong.stderr
+
+
+def test_what_weights_have_proven_is_not_proven_again_in_another_run_on_the_same_device(tmp_path, monkeypatch):
+    place = tmp_path / "cache"
+    monkeypatch.setenv("LLMBENCH_CACHE", str(place))
+    tmp_path = folder(tmp_path)
+    assert llmbench("run", "tiny.yaml", "--only", "byte-ngram", "--out", "one", cwd=tmp_path).returncode == 0
+    (kept,) = (place / "certificates").glob("*.json")
+    proof = json.loads(kept.read_text())
+    assert {level["state"] for name, level in proof["levels"].items() if name != "A3"} == {"earned"}
+    proof["levels"]["A1"]["tried"] = ["in the run before"]
+    kept.write_text(json.dumps(proof))
+    assert llmbench("run", "tiny.yaml", "--only", "byte-ngram", "--out", "two", cwd=tmp_path).returncode == 0
+    (model,) = run_json(tmp_path / "two")["models"]
+    assert model["certificate"]["levels"]["A1"]["tried"] == ["in the run before"]
+    proof["device"] = "cuda"
+    kept.write_text(json.dumps(proof))
+    assert llmbench("run", "tiny.yaml", "--only", "byte-ngram", "--out", "three", cwd=tmp_path).returncode == 0
+    proven = json.loads((tmp_path / "three/certificates/byte-ngram.json").read_text())
+    assert proven["levels"]["A1"]["tried"] != ["in the run before"]
