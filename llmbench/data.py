@@ -41,7 +41,7 @@ class Document:
 
     @property
     def whole(self) -> str:
-        """What a model that goes on with a text learns from: the text, of a pair after its source, with nothing between them."""
+        """What a model that goes on with a text reads to learn the text: of a pair the source before it, with nothing between them."""
         return self.given + self.text
 
 

@@ -13,6 +13,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from llmbench.loading import Loaded, load, quiet
 from llmbench.models.network import Network
 from llmbench.pretrained import Checkpoint
 from llmbench.snapshots import Snapshots
-from llmbench.training import Course, train, valid_passages
+from llmbench.training import Course, line, train, valid_passages
 from llmbench.vocabulary import Tokens
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
@@ -211,7 +212,8 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
         return math.fsum(ledger.total() for ledger in scoring.score(_Scored(learner), passages, Window("half"))) / size
 
     ends = np.asarray(begin.ends[:1], dtype=np.int64)
-    documents = [np.concatenate([learner._text.encode(document.whole).ids, ends]) for document in text.documents]
+    lines = [line(learner._text.encode(document.whole), document) for document in text.documents]
+    documents = [replace(one, ids=np.concatenate([one.ids, ends])) for one in lines]
     snapshots = Snapshots(folder.with_suffix(".partial"))
     goes_on = stage.checkpoint.id is not None
     before = [(0, evaluate())] if goes_on else []  # the curve's point at step 0: the checkpoint before it was fine-tuned

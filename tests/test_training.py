@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from toys import NETWORKS, SMALL, TEXT
 
 from llmbench import trained_networks, training
@@ -15,7 +16,9 @@ from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
 from llmbench.data import Document, Text
 from llmbench.errors import ModelError, UsageError
-from llmbench.training import IGNORE, Course, lanes, random_windows
+from llmbench.models.recurrent import RNN
+from llmbench.training import IGNORE, Course, Line, lanes, line, random_windows
+from llmbench.vocabulary import Tokens
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(6)))
 VALID = Text("valid", (Document("v", TEXT[:150]),))
@@ -133,7 +136,7 @@ def test_a_loss_that_is_no_number_is_an_error():
             return super().head(rows) * float("nan")
 
     with pytest.raises(ModelError, match="training loss became nan at step 2"):
-        training.train(Broken(70, **SMALL["rnn"]), documents(60), Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0))
+        training.train(Broken(70, **SMALL["rnn"]), [Line(*documents(60))], Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0))
 
 
 def test_without_a_training_text_it_says_what_to_give(tmp_path):
@@ -156,7 +159,7 @@ def documents(*sizes):
 def test_windows_charge_all_symbols_about_equally_and_the_right_ones():
     some, start, reach = documents(3, 40, 9), 99_999, 4
     seen = np.zeros(52)
-    batches = random_windows(some, start, batch=16, length=8, reach=reach, rng=np.random.default_rng(0))
+    batches = random_windows([Line(ids) for ids in some], start, batch=16, length=8, reach=reach, rng=np.random.default_rng(0))
     before = {int(b): int(a) for document in some for a, b in zip([start, *document[:-1]], document, strict=True)}
     for _ in range(400):
         ids, targets, given = next(batches)
@@ -175,7 +178,7 @@ def test_windows_charge_all_symbols_about_equally_and_the_right_ones():
 
 def test_lanes_read_every_document_in_order_once_before_any_twice():
     some, start = documents(5, 30, 12, 7), 99_999
-    batches = lanes(some, start, batch=2, length=6, rng=np.random.default_rng(0))
+    batches = lanes([Line(ids) for ids in some], start, batch=2, length=6, rng=np.random.default_rng(0))
     seen: list[int] = []
     previous: list[int | None] = [None, None]
     for _ in range(40):
@@ -194,6 +197,38 @@ def test_lanes_read_every_document_in_order_once_before_any_twice():
     assert len(set(first_round)) >= 50  # lanes run side by side: the last piece of a round may meet the first of the next
     counts = np.bincount(seen, minlength=54)
     assert counts.max() - counts.min() <= 2
+
+
+@pytest.mark.parametrize("reach", [None, 4])
+def test_of_a_pair_only_what_stands_after_its_source_is_learnt(reach):
+    some = [Line(ids, first) for ids, first in zip(documents(12, 30, 7), (9, 0, 6), strict=True)]
+    learnt = {int(i) for one in some for i in one.ids[one.first :]}
+    seen = np.zeros(49)
+    batches = random_windows(some, 99_999, batch=8, length=10, reach=reach, rng=np.random.default_rng(0))
+    for _ in range(200):
+        ids, targets, _ = next(batches)
+        for x, y in zip(ids.flatten().tolist(), targets.flatten().tolist(), strict=True):
+            if y != IGNORE:
+                seen[y] += 1
+                assert x in (99_999, y - 1)
+    assert {int(i) for i in np.flatnonzero(seen)} == learnt
+    found = lanes(some, 99_999, batch=2, length=6, rng=np.random.default_rng(0))
+    charged = [y for _ in range(40) for y in next(found)[1].flatten().tolist() if y != IGNORE]
+    assert set(charged) == learnt
+
+
+def test_a_source_ends_with_the_last_token_that_lies_in_it():
+    tokens = Tokens.of([5, 6, 7], [b"ab", b"cd", b"e"])
+    assert line(tokens, Document("x", "cde", given="ab")).first == 1
+    assert line(tokens, Document("x", "bcde", given="a")).first == 0  # the token that goes over the border is learnt
+    assert line(tokens, Document("x", "abcde")).first == 0
+
+
+def test_a_batch_of_sources_alone_teaches_nothing_and_breaks_nothing():
+    network = RNN(70, **SMALL["rnn"])
+    course = Course(Recipe(steps=2, batch=1, length=2, evaluations=1), 0, lambda: 1.0)
+    training.train(network, [Line(*documents(60), first=58)], course)
+    assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
 def test_rates_rise_then_fall_to_what_is_left():

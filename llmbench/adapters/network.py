@@ -22,7 +22,7 @@ from llmbench.imports import source_files
 from llmbench.models.network import Network, State
 from llmbench.token_adapter import TokenAdapter, Tokens
 from llmbench.trained_networks import made, obtained, taught, texts_of
-from llmbench.training import NextSymbols, valid_passages
+from llmbench.training import NextSymbols, line, valid_passages
 from llmbench.vocabulary import Vocabulary
 
 
@@ -65,7 +65,7 @@ class NetworkAdapter(TokenAdapter):
             def evaluate() -> float:
                 return sum(ledger.total() for ledger in adapter.score(passages, Window("half"))) / max(1, valid.bytes)
 
-            lessons = NextSymbols(adapter.network, [vocabulary.encode(document.whole).ids for document in text.documents])
+            lessons = NextSymbols(adapter.network, [line(vocabulary.encode(document.whole), document) for document in text.documents])
             adapter.training = taught(adapter.network, lessons, evaluate, recipe, materials, partial)
             return adapter
 
