@@ -18,6 +18,8 @@ SAMPLED = ("A1", "A2")  # what a run proves by itself
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 SOURCES = (
     "packing.py",
+    "carried.py",
+    "charging.py",
     *("scoring.py", "generation.py", "token_adapter.py", "encoder_decoder_adapter.py", "masked_adapter.py", "causal_blocks.py", "body_and_head.py"),
     *(
         "loading.py",

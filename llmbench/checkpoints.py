@@ -20,7 +20,19 @@ from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights.
 TRAINER_SOURCES = (
-    *("training.py", "muon.py", "snapshots.py", "scoring.py", "causal_blocks.py", "data.py", "vocabulary.py", "spelling.py", "witten_bell.py"),
+    *(
+        "training.py",
+        "muon.py",
+        "snapshots.py",
+        "scoring.py",
+        "carried.py",
+        "charging.py",
+        "causal_blocks.py",
+        "data.py",
+        "vocabulary.py",
+        "spelling.py",
+        "witten_bell.py",
+    ),
     *("models/network.py", "trained_networks.py"),
 )
 
@@ -32,6 +44,8 @@ FINETUNING_SOURCES = (
     "muon.py",
     "snapshots.py",
     "scoring.py",
+    "carried.py",
+    "charging.py",
     "causal_blocks.py",
     "data.py",
     "body_and_head.py",

@@ -160,7 +160,7 @@ class _Learner(Network):
 class _Scored:
     """A learner for scoring.py."""
 
-    escape, carries, splits, packs = 0.0, False, True, False
+    escape, carries, splits, packs, shares = 0.0, False, True, False, False
     ends: tuple[int, ...] = ()
     matrix = None
 
@@ -185,6 +185,9 @@ class _Scored:
         return self.learner.head(rows)
 
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise NotImplementedError
+
+    def take(self, state: Any, rows: Tensor) -> Any:
         raise NotImplementedError
 
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ Every target is charged exactly once, the first included. log-softmax in float32
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -17,7 +16,9 @@ from torch import Tensor
 
 from llmbench import packing
 from llmbench.adapter import Passage, Window
+from llmbench.carried import score_carried
 from llmbench.causal_blocks import CausalBlocks
+from llmbench.charging import charge, check_logits
 from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
@@ -26,10 +27,6 @@ TOKEN_BUDGET = 4096  # ids in one pass where a state is carried, padding include
 ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
 LEAST_BUDGET = 1024
 GPU_BUDGET = 16384
-LOGITS_BUDGET = 1 << 20  # logits held at once: rows of the head's chunk times the vocabulary
-LEAST_ROWS = 128  # of the head's chunk, however large the vocabulary
-WIDE = 4096  # entries of a vocabulary from which on a plain head is multiplied the other way round
-LEAST_PIECE = 64  # ids of a document in one pass, where a state is carried
 
 
 class TokenModel(Protocol):
@@ -50,6 +47,8 @@ class TokenModel(Protocol):
     def carries(self) -> bool: ...
     @property
     def packs(self) -> bool: ...
+    @property
+    def shares(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
     def logits(self, ids: Tensor) -> Tensor: ...
@@ -57,6 +56,7 @@ class TokenModel(Protocol):
     def head(self, rows: Tensor) -> Tensor: ...
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor: ...
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+    def take(self, state: Any, rows: Tensor) -> Any: ...
 
 
 Job = TypeVar("Job")
@@ -109,7 +109,7 @@ def score(model: TokenModel, passages: Sequence[Passage], window: Window = Windo
     lines = [_line(model, passage) for passage in passages]
     with torch.inference_mode(), CausalBlocks():
         if model.context is None and model.carries:
-            _score_carried(model, lines, budget or TOKEN_BUDGET)
+            score_carried(model, lines, budget or TOKEN_BUDGET)
         else:
             _score_windows(model, lines, window, budget)
     for line in lines:
@@ -221,18 +221,18 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
     for row, (line, piece) in enumerate(jobs):
         ids[row, : piece.b - piece.a] = torch.from_numpy(line.ids[piece.a : piece.b])
         places.append(row * longest + np.arange(piece.first - 1 - piece.a, piece.b - piece.a))
-        targets.append(_targets(line, piece.first, piece.b + 1))
+        targets.append(line.ids[piece.first : piece.b + 1])
     index = torch.from_numpy(np.concatenate(places)).to(model.device)
     ids = ids.to(model.device)
     if model.splits:
         rows = model.hidden(ids)
         width = rows.shape[-1]
-        bits = _charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
+        bits = charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
     else:
         logits = model.logits(ids)
         check_logits(logits, ids)
         width = logits.shape[-1]
-        bits = _charge(model, logits.reshape(-1, logits.shape[-1])[index], np.concatenate(targets), is_logits=True)
+        bits = charge(model, logits.reshape(-1, logits.shape[-1])[index], np.concatenate(targets), is_logits=True)
     done = 0
     for line, piece in jobs:
         count = piece.b + 1 - piece.first
@@ -248,113 +248,11 @@ def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> 
     spots = [(row, line, at) for row, pack in enumerate(packs) for line, at in zip(pack.lines, packing.places(pack), strict=True)]
     index = torch.from_numpy(np.concatenate([row * ids.shape[1] + at for row, _, at in spots])).to(model.device)
     targets = np.concatenate([line.ids[line.first :] for _, line, _ in spots])
-    bits, done = _charge(model, rows.reshape(-1, rows.shape[-1])[index], targets, is_logits=False), 0
+    bits, done = charge(model, rows.reshape(-1, rows.shape[-1])[index], targets, is_logits=False), 0
     for _, line, at in spots:
         line.bits[:] = bits[done : done + len(at)]
         done += len(at)
     return int(rows.shape[-1])
-
-
-def _score_carried(model: TokenModel, lines: Sequence[_Line], budget: int) -> None:
-    """Documents side by side, each in pieces one after the other; the state goes on from piece to piece and is never reset inside."""
-    ordered = sorted((line for line in lines if len(line.ids) > 1), key=lambda line: -len(line.ids))
-    size = max(1, budget // LEAST_PIECE)
-    for at in range(0, len(ordered), size):
-        group = ordered[at : at + size]
-        step = max(LEAST_PIECE, budget // len(group))
-        longest = len(group[0].ids) - 1
-        ids = torch.full((len(group), longest), model.start[0], dtype=torch.long)
-        for row, line in enumerate(group):
-            ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
-        state = None
-        for begin in range(0, longest, step):
-            piece = ids[:, begin : begin + step].to(model.device)
-            rows, state = model.carry(piece, state)
-            _charge_carried(model, group, rows, begin)
-
-
-def _charge_carried(model: TokenModel, group: Sequence[_Line], rows: Tensor, begin: int) -> None:
-    width = rows.shape[1]
-    places, targets, spans = [], [], []
-    for row, line in enumerate(group):
-        low, high = max(line.first, begin + 1), min(len(line.ids), begin + width + 1)  # targets whose row lies in this piece
-        if low < high:
-            places.append(row * width + np.arange(low - 1 - begin, high - 1 - begin))
-            targets.append(_targets(line, low, high))
-            spans.append((line, low - line.first, high - line.first))
-    if not places:
-        return
-    flat, index = rows.reshape(-1, rows.shape[-1]), np.concatenate(places)
-    if len(index) < len(flat):
-        flat = flat[torch.from_numpy(index).to(rows.device)]
-    bits = _charge(model, flat, np.concatenate(targets), is_logits=False)
-    done = 0
-    for line, low, high in spans:
-        line.bits[low:high] = bits[done : done + high - low]
-        done += high - low
-
-
-def _targets(line: _Line, low: int, high: int) -> NDArray[np.int64]:
-    return line.ids[low:high]
-
-
-def check_logits(logits: Tensor, ids: Tensor) -> None:
-    """Raise ModelError unless logits are (B, T, V) for (B, T) ids."""
-    if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(
-            f"logits are {shape} for ids of shape {tuple(ids.shape)}", hint="they must be (B, T, V), row t predicting what follows ids[:, :t+1]"
-        )
-
-
-def _charge(model: TokenModel, rows: Tensor, targets: NDArray[np.int64], is_logits: bool) -> NDArray[np.float64]:
-    """(N, D) rows, or (N, V) logits, and (N,) targets -> (N,) bits. With an escape, an unknown target costs the escape alone."""
-    matrix = None if is_logits or model.escape else model.matrix
-    if matrix is not None and len(matrix) >= WIDE and rows.device.type == "cpu" and rows.dtype == torch.float32:
-        return _charge_by_columns(matrix, rows, targets)
-    out = np.empty(len(targets))
-    room: Tensor | None = None  # where log-softmax writes, kept from chunk to chunk: new memory for each costs more than the arithmetic
-    size, at = (LOGITS_BUDGET // rows.shape[-1] if is_logits else 2 * LEAST_ROWS) or 1, 0
-    while at < len(targets):
-        logits = rows[at : at + size] if is_logits else model.head(rows[at : at + size])
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        wanted = targets[at : at + size]
-        escaped = wanted >= logits.shape[-1] if model.escape else np.zeros(len(wanted), dtype=bool)
-        if not escaped.all() and int(wanted[~escaped].max()) >= logits.shape[-1]:
-            raise ModelError(f"token id {int(wanted.max())} has no logit: there are {logits.shape[-1]}")
-        target = torch.from_numpy(np.where(escaped, 0, wanted)).to(logits.device)
-        if room is None or len(room) < len(logits):
-            room = torch.empty_like(logits)
-        logs = torch._log_softmax(logits, 1, False, out=room[: len(logits)])  # the public log_softmax takes no `out`
-        bits = logs.gather(1, target[:, None])[:, 0].double().cpu().numpy() / -math.log(2)
-        if np.isnan(bits).any():
-            raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
-        bits = np.maximum(bits, 0.0)
-        if model.escape:
-            bits = np.where(escaped, -math.log2(model.escape), bits - math.log2(1 - model.escape))
-        out[at : at + size] = bits
-        at += size
-        size = max(LEAST_ROWS, LOGITS_BUDGET // 4 // logits.shape[-1])  # now that the size of the vocabulary is known
-    return out
-
-
-def _charge_by_columns(matrix: Tensor, rows: Tensor, targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The same for a head that is a (V, D) matrix and nothing else: (V, D) x (D, n) takes a third less time than (n, D) x (D, V) where V is large."""
-    out, size = np.empty(len(targets)), LEAST_ROWS
-    if len(targets) and int(targets.max()) >= len(matrix):
-        raise ModelError(f"token id {int(targets.max())} has no logit: there are {len(matrix)}")
-    logits = torch.empty(len(matrix), min(size, len(targets)))
-    for at in range(0, len(targets), size):
-        part = rows[at : at + size].T
-        logits = logits if logits.shape[1] == part.shape[1] else torch.empty(len(matrix), part.shape[1])
-        torch.mm(matrix, part, out=logits)
-        chosen = logits.gather(0, torch.from_numpy(targets[at : at + size])[None])[0]
-        top = logits.amax(0)
-        nats = logits.sub_(top).exp_().sum(0).log_() + top - chosen
-        out[at : at + size] = nats.double().numpy() / math.log(2)
-    if np.isnan(out).any():
-        raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
-    return np.maximum(out, 0.0)
 
 
 def _ledger(line: _Line, escape: float) -> Ledger:

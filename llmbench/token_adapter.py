@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from llmbench import generation, scoring
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
+from llmbench.charging import check_logits
 from llmbench.errors import ModelError
 from llmbench.ledger import Ledger
 from llmbench.vocabulary import Tokens
@@ -75,6 +76,10 @@ class TokenAdapter(Adapter):
         """
         raise NotImplementedError
 
+    def take(self, state: Any, rows: Tensor) -> Any:
+        """The part of what `carry` gave that belongs to these rows of its batch, in this order, some perhaps several times."""
+        raise NotImplementedError
+
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B, T, D) rows for `head`: several texts after
         one prompt, as packing.py lays them out. Asked only where `packs` is true.
@@ -98,7 +103,7 @@ class TokenAdapter(Adapter):
 
     def _last(self, ids: Tensor) -> Tensor:
         logits = self.logits(ids)
-        scoring.check_logits(logits, ids)
+        check_logits(logits, ids)
         return logits[:, -1]
 
     @property
@@ -122,6 +127,11 @@ class TokenAdapter(Adapter):
     def packs(self) -> bool:
         """Whether `packed` is there and gives what each text alone would."""
         return False
+
+    @property
+    def shares(self) -> bool:
+        """Whether a state can be parted, so that several texts go on from one."""
+        return self.carries and type(self).take is not TokenAdapter.take
 
     @property
     def carries(self) -> bool:

@@ -32,8 +32,9 @@ metrics.catalogue items
 paired
 ranking matching
 speed limits
-vocabulary tasks hub packing
-pretrained byte_spans models.network scoring generation
+vocabulary tasks hub packing charging
+pretrained byte_spans models.network carried
+scoring generation
 bpe
 checkpoints loading masked_adapter encoder_decoder_adapter token_adapter training coding stress dissection
 checks
@@ -81,7 +82,18 @@ COMPARING = {"items", "paired", "matching", "ranking", "merging", "compare", "al
 FORMULAS = {"metrics", "metrics.text", "metrics.translation", "metrics.speed", "metrics.memory"}  # names, and what a comparison computes anew
 NUMBERS = {"errors", "ledger", "stats", "machine", "record", "signatures", "witten_bell", "imports", "strict_yaml"}  # levels 1 and 2 of the house
 WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
-    *("packing", "scoring", "generation", "token_adapter", "masked_adapter", "encoder_decoder_adapter", "adapters.ngram", "adapters.network"),
+    *(
+        "packing",
+        "charging",
+        "carried",
+        "scoring",
+        "generation",
+        "token_adapter",
+        "masked_adapter",
+        "encoder_decoder_adapter",
+        "adapters.ngram",
+        "adapters.network",
+    ),
     *(
         "stress",
         "limits",

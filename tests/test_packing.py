@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from toys import network
 
 from llmbench import packing, scoring
 from llmbench.adapter import Passage
 from llmbench.causal_blocks import CausalBlocks
+from llmbench.models.network import Network
 
 
 def line(*ids: int, first: int) -> SimpleNamespace:
@@ -126,3 +128,45 @@ def test_attention_under_a_mask_without_later_keys_in_blocks_is_that_of_one_call
         got = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, :, :, :length])
     assert blocks._masks  # it took the other way
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+class Counting:
+    """How many ids a network was asked to read."""
+
+    def __init__(self, model, monkeypatch):
+        self.ids, carry = 0, model.carry
+
+        def counted(ids, state):
+            self.ids += ids.numel()
+            return carry(ids, state)
+
+        monkeypatch.setattr(model, "carry", counted)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm"])
+@pytest.mark.parametrize("budget", [64, 700, 4096])
+def test_texts_after_one_prompt_go_on_from_its_state_and_cost_what_each_costs_alone(name, budget, monkeypatch):
+    model = network(name)
+    assert model.shares
+    prompts = ["The kettle said nothing. ", "The tap", "A spoon and a jug, ", "The tap, which "]
+    texts = ["It had.", "I am waiting for Tuesday", "k", "dripping; dripping was", "no"]
+    passages = [Passage(text, given=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts]
+    passages += [Passage("alone, after nothing"), Passage("alone", given="After something else, ")]
+    alone = [next(scoring.score(model, [passage])).bits for passage in passages]
+    counting = Counting(model, monkeypatch)
+    together = list(scoring.score(model, passages, budget=budget))
+    for passage, one, ledger in zip(passages, alone, together, strict=True):
+        assert ledger.id == passage.id
+        assert ledger.bits == pytest.approx(one, rel=1e-4, abs=1e-4)
+    if budget == 4096:  # the prompts once, the texts padded to the longest of those after prompts of one length, and the two that stand alone
+        longest = max(map(len, texts))
+        assert counting.ids <= sum(len(prompt) + 1 for prompt in prompts) + len(prompts) * len(texts) * longest + 2 * 30
+
+
+def test_a_network_whose_state_cannot_be_parted_reads_each_prompt_again(monkeypatch):
+    model = network("lstm")
+    monkeypatch.setattr(type(model.network), "take", Network.take)
+    assert not model.shares
+    passages = [Passage(text, given="The tap ") for text in ("drips", "dripped")]
+    for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
+        assert ledger.bits == pytest.approx(next(scoring.score(model, [passage])).bits, rel=1e-4, abs=1e-4)

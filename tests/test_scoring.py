@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import NETWORKS, TEXT, ByteModel, OrderK, Uniform, network, reference_bits
 
-from llmbench import scoring
+from llmbench import carried, charging, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.ledger import SPELLING, TOKEN
@@ -80,7 +80,7 @@ def test_an_order_k_model_has_the_same_bits_under_every_window_that_gives_it_k(c
 def test_state_is_carried_over_every_border_inside_a_document(monkeypatch):
     model = network("lstm")
     whole = bits(model, TEXT, budget=1 << 20)
-    monkeypatch.setattr(scoring, "LEAST_PIECE", 4)
+    monkeypatch.setattr(carried, "LEAST_PIECE", 4)
     assert bits(model, TEXT, budget=7) == pytest.approx(whole, rel=1e-5, abs=1e-5)
 
 
@@ -235,15 +235,15 @@ def test_a_tokenizer_that_changes_or_gives_away_text_is_refused():
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 300])
 def test_a_plain_head_multiplied_the_other_way_round_charges_the_same(count):
     torch.manual_seed(0)
-    rows, matrix = torch.randn(count, 8), torch.randn(scoring.WIDE + 3, 8)
+    rows, matrix = torch.randn(count, 8), torch.randn(charging.WIDE + 3, 8)
     targets = np.random.default_rng(0).integers(0, len(matrix), count)
     want = -torch.log_softmax(rows.double() @ matrix.double().T, 1)[torch.arange(count), torch.from_numpy(targets)].numpy() / math.log(2)
-    assert np.allclose(scoring._charge_by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
+    assert np.allclose(charging._by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
 
 
 def test_a_plain_head_says_what_is_wrong_as_any_other_does():
-    rows, matrix = torch.randn(2, 8), torch.randn(scoring.WIDE, 8)
+    rows, matrix = torch.randn(2, 8), torch.randn(charging.WIDE, 8)
     with pytest.raises(ModelError, match="has no logit"):
-        scoring._charge_by_columns(matrix, rows, np.array([0, scoring.WIDE]))
+        charging._by_columns(matrix, rows, np.array([0, charging.WIDE]))
     with pytest.raises(ModelError, match="NaN"):
-        scoring._charge_by_columns(matrix, rows * float("inf"), np.array([0, 1]))
+        charging._by_columns(matrix, rows * float("inf"), np.array([0, 1]))

@@ -101,6 +101,13 @@ class NetworkAdapter(TokenAdapter):
     def carry(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         return self.network.hidden(ids, state)
 
+    @property
+    def shares(self) -> bool:
+        return self.carries and type(self.network).take is not Network.take
+
+    def take(self, state: State, rows: Tensor) -> State:
+        return self.network.take(state, rows)
+
     def prefill(self, ids: Tensor) -> tuple[State, Tensor]:
         rows, state = self.network.hidden(ids)
         return state, self.network.head(rows[:, -1])

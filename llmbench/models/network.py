@@ -37,6 +37,10 @@ class Network(nn.Module, ABC):
     def head(self, rows: Tensor) -> Tensor:
         """(N, D) rows -> (N, symbols) logits of the next id."""
 
+    def take(self, state: State, rows: Tensor) -> State:
+        """The state of these rows of a batch, in this order, some perhaps several times."""
+        raise NotImplementedError
+
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, symbols) logits, from a fresh state."""
         logits: Tensor = self.head(self.hidden(ids)[0])

@@ -28,6 +28,11 @@ class _Recurrent(Network):
         logits: Tensor = self.output(rows)
         return logits
 
+    def take(self, state: State, rows: Tensor) -> State:
+        parts = state if isinstance(state, tuple) else (state,)  # (layers, B, width) each
+        taken = tuple(part.index_select(1, rows) for part in parts)
+        return taken if isinstance(state, tuple) else taken[0]
+
 
 class RNN(_Recurrent):
     """The plain recurrent network: h' = tanh(W x + U h)."""

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llmbench import scoring
+from llmbench import carried, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.data import load
@@ -63,7 +63,7 @@ def _bare_carried(model, passages):
     ids = torch.full((len(lines), longest), model.start[0])
     for row, line in enumerate(lines):
         ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
-    step = max(scoring.LEAST_PIECE, scoring.TOKEN_BUDGET // len(lines))
+    step = max(carried.LEAST_PIECE, scoring.TOKEN_BUDGET // len(lines))
 
     def run():
         state = None
