@@ -21,13 +21,8 @@ def program() -> str:
 
 def test_the_files_become_pairs_of_which_the_questions_answer_ends_a_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines = [
-        "1 Mary moved to the bathroom.",
-        "2 John went to the hallway.",
-        "3 Where is Mary? \tbathroom\t1",
-        "1 Sandra went to the office.",
-        "2 Where is Sandra? |office|1",
-    ]
+    story = ["1 Mary moved to the bathroom.", "2 John went to the hallway.", "3 Where is Mary? \tbathroom\t1"]
+    lines = [*story, "1 Sandra went to the office.", "2 Where is Sandra? |office|1"]
     for part in ("train", "test"):
         (tmp_path / f"qa1_{part}.txt").write_text("\n".join(lines) + "\n")
     exec(compile(program(), "recipe", "exec"), {"FILES": str(tmp_path / "qa1_{}.txt")})
@@ -41,7 +36,8 @@ def test_the_files_become_pairs_of_which_the_questions_answer_ends_a_line(tmp_pa
     person = re.compile(r"(\w+) (?:moved|went) to the (\w+)\.")
     for row in learnt:  # renamed, and still true
         places = dict(person.findall(row["given"]))
-        assert row["text"] == f" {places[re.search(r'Where is (\w+)', row['given'])[1]]}\n"
+        asked_about = re.search(r"Where is (\w+)", row["given"])[1]
+        assert row["text"] == f" {places[asked_about]}\n"
     assert len({row["given"] for row in learnt}) > 20
 
 
