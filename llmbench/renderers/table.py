@@ -15,6 +15,8 @@ from llmbench.leaderboard import Board, Table
 
 SHOWN = (
     *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"),
+    *("ngram_distance", "ngram_distance:greedy", "distinct_2", "distinct_2:greedy", "repetition_4", "repetition_4:greedy"),
+    *("longest_copy_bytes", "longest_copy_bytes:greedy", "answer_bytes", "answer_bytes:greedy"),
     *("rank", "model", "bits_per_byte", "excess_bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
     *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "decode_bytes_per_second"),
     *("prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency", "decode_bytes_per_second@best", "limit_share:decode", "cache"),
@@ -26,6 +28,8 @@ FOLD = "fold"
 DISPENSABLE = (  # the first goes first
     *("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "end_to_end_latency", "cache", "training_seconds"),
     *("max_batch", "decode_bytes_per_second@best", "prefill_bytes_per_second", "time_to_first_token", "limit_share:decode", "peak_ram"),
+    *("answer_bytes:greedy", "longest_copy_bytes:greedy", "answer_bytes", "distinct_2:greedy", "repetition_4", "decode_bytes_per_second"),
+    *("longest_copy_bytes", "distinct_2"),
 )
 
 

@@ -107,9 +107,10 @@ class Continuation(Task):
         return f":{GREEDY}" if kind == GREEDY and len(self.decoding.temperatures) > 1 else ""
 
     def _human(self, scorer: TextMetric) -> float | None:
-        """The metric of what the human wrote after the same prompts; None where that is not known."""
+        """The metric of what the human wrote after the same prompts; None where that is not known, or where human text is the measure itself."""
         humans = [prompt.human for prompt in self.prompts if prompt.human]
-        found = scorer.value([scorer.statistics(human, human) for human in humans]) if humans and not scorer.compares else None
+        known = humans and not scorer.compares and scorer.metric.name not in BESIDE_HELD_OUT
+        found = scorer.value([scorer.statistics(human, human) for human in humans]) if known else None
         return None if found is None else found.value
 
 
