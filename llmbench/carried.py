@@ -43,25 +43,31 @@ Pack = packing.Pack[Line]
 
 def score_carried(model: Carrier, lines: Sequence[Line], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
-    packs, alone = packing.shared(lines, None) if model.shares else ([], lines)
+    size = max(1, budget // LEAST_PIECE)
+    after = [line for line in lines if line.first > len(model.start)] if model.shares else []  # something is given
+    packs, _ = packing.shared(after, None)
     packs.sort(key=lambda pack: -pack.first)
-    for at in range(0, len(packs), size := max(1, budget // LEAST_PIECE)):
-        for some, state, rows in _prompts(model, packs[at : at + size]):
+    for at in range(0, len(packs), size):
+        for some, state, rows in _prompts(model, packs[at : at + size], budget):
             _texts(model, some, state, rows, budget)
-    ordered = sorted((line for line in alone if len(line.ids) > 1), key=lambda line: -len(line.ids))
+    packed = {id(line) for pack in packs for line in pack.lines}
+    ordered = sorted((line for line in lines if id(line) not in packed and len(line.ids) > 1), key=lambda line: -len(line.ids))
     for at in range(0, len(ordered), size):
-        _side_by_side(model, ordered[at : at + size], budget)
+        some_lines = ordered[at : at + size]
+        _in_pieces(model, some_lines, [0] * len(some_lines), None, budget)
 
 
-def _prompts(model: Carrier, packs: Sequence[Pack]) -> Iterator[tuple[Sequence[Pack], Any, Tensor]]:
+def _prompts(model: Carrier, packs: Sequence[Pack], budget: int) -> Iterator[tuple[Sequence[Pack], Any, Tensor]]:
     """Read the prompts side by side, the longest first, up to where one ends after the other: packs with prompts of one length, the state after
     them and its (B, D) rows.
     """
-    ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.start[0]).to(model.device)
+    ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.start[0])
     state, at = None, 0
     for end in sorted({pack.first for pack in packs}):
         left = [pack for pack in packs if pack.first >= end]
-        rows, state = model.carry(ids[: len(left), at:end], state)
+        step = max(LEAST_PIECE, budget // len(left))
+        for begin in range(at, end, step):
+            rows, state = model.carry(ids[: len(left), begin : min(end, begin + step)].to(model.device), state)
         goes_on = sum(pack.first > end for pack in left)
         yield left[goes_on:], model.take(state, _places(model, range(goes_on, len(left)))), rows[goes_on:, -1]
         if goes_on:
@@ -69,30 +75,28 @@ def _prompts(model: Carrier, packs: Sequence[Pack]) -> Iterator[tuple[Sequence[P
 
 
 def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budget: int) -> None:
-    """Charge the texts after their prompts."""
+    """Charge the texts after their prompts: the first id by the prompt's last row, the others as they are read."""
     asked = sorted(((line, number) for number, pack in enumerate(packs) for line in pack.lines), key=lambda one: -len(one[0].bits))
-    while asked:
-        longest = len(asked[0][0].bits) - 1  # of the last id nothing is predicted
-        some, asked = asked[: max(1, budget // (longest + 1))], asked[max(1, budget // (longest + 1)) :]
-        owners = _places(model, [number for _, number in some])
-        found = rows[owners][:, None]
-        if longest:
-            ids = _padded([line.ids[line.first : -1] for line, _ in some], model.start[0]).to(model.device)
-            found = torch.cat([found, model.carry(ids, model.take(state, owners))[0]], dim=1)
-        _fill(model, [(line, 0, len(line.bits)) for line, _ in some], found, [0] * len(some))
+    size = max(1, budget // LEAST_PIECE)
+    for at in range(0, len(asked), size):
+        some = [line for line, _ in asked[at : at + size]]
+        owners = _places(model, [number for _, number in asked[at : at + size]])
+        _fill(model, [(line, 0, 1) for line in some], rows[owners][:, None], [0] * len(some))
+        if len(some[0].bits) > 1:
+            _in_pieces(model, some, [line.first for line in some], model.take(state, owners), budget)
 
 
-def _side_by_side(model: Carrier, lines: Sequence[Line], budget: int) -> None:
-    """Documents side by side, the longest first, each in pieces one after the other."""
+def _in_pieces(model: Carrier, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int) -> None:
+    """Read lines side by side, each from its place in `begins` on and after the state, in pieces one after the other; charge what is asked for."""
     step = max(LEAST_PIECE, budget // len(lines))
-    ids, state = _padded([line.ids[:-1] for line in lines], model.start[0]), None
-    for begin in range(0, ids.shape[1], step):
-        rows, state = model.carry(ids[:, begin : begin + step].to(model.device), state)
+    ids = _padded([line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.start[0])
+    for at in range(0, ids.shape[1], step):
+        rows, state = model.carry(ids[:, at : at + step].to(model.device), state)
         spans, firsts = [], []
-        for line in lines:
-            low, high = max(line.first, begin + 1), min(len(line.ids), begin + rows.shape[1] + 1)  # targets whose row lies in this piece
+        for line, begin in zip(lines, begins, strict=True):
+            low, high = max(line.first, begin + at + 1), min(len(line.ids), begin + at + rows.shape[1] + 1)  # targets whose row lies in this piece
             spans.append((line, low - line.first, max(low, high) - line.first))
-            firsts.append(low - 1 - begin)
+            firsts.append(low - 1 - begin - at)
         _fill(model, spans, rows, firsts)
 
 

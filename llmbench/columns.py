@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from llmbench.notes import cut, mapping
@@ -124,6 +124,20 @@ COLUMNS = [
     ),
     Column("overlap", "overlap", "share of the test's 50-byte substrings that occur in the training text"),
 ]
+
+
+def all_columns(keys: Iterable[str]) -> list[Column]:
+    """COLUMNS, and behind them one for each of the keys that none of them is for: metrics from elsewhere, or of a later llmbench."""
+    known = {column.key for column in COLUMNS}
+    return [
+        *COLUMNS,
+        *(Column(key, cut(key, NAME_CHARACTERS), "a metric that this board knows by name only") for key in dict.fromkeys(keys) if key not in known),
+    ]
+
+
+def any_cell(score: Score | None) -> Cell:
+    """Of a metric of which no more is known than its unit."""
+    return _bracketed(score, 100, " %") if score is not None and score.unit == "share" else _bracketed(score)
 
 
 def stage_title(stage: int | None) -> str:

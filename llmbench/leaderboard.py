@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, cells
+from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, all_columns, any_cell, cells
 from llmbench.notes import cut, notes
 from llmbench.passages import Passage, passages
 from llmbench.provenance import Provenance, provenance
@@ -216,8 +216,11 @@ def table(record: Record, task: str, metric: str) -> Table:
     machine = machine_words(record.machine)
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     better = headline[0].better
+    columns = all_columns(key_of(score) for score in record.scores if score.task == task and (hasattr(score, "empty") or key_of(score) == metric))
+    for line, model in zip(lines, models, strict=True):
+        line.cells.update((column.key, any_cell(by_model[model.name].get(column.key))) for column in columns[len(COLUMNS) :])
     lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, better)))
-    used = [column for column in COLUMNS if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
+    used = [column for column in columns if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
     used = [column for column in used if column.key == metric or column.key not in BITS]
     if metric != SPEED:
         used = [column for column in used if column.key not in DETAILS]

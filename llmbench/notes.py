@@ -101,7 +101,9 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
         said.append(f"Differences below about {found.smallest_visible:.1%} could not have been proven here (median over pairs).")
     said += _too_few(found, headline[0].n)
     ranked = any(score.rank for score in headline)
-    said.append(f"Intervals: 95 % over {headline[0].n} items{', not over training seeds' if ranked else '. Models are not ranked here'}.")
+    many = sorted({score.n for score in headline})
+    items = f"{many[0]} to {many[-1]}" if len(many) > 1 else str(many[0])
+    said.append(f"Intervals: 95 % over {items} items{', not over training seeds' if ranked else '. Models are not ranked here'}.")
     return said
 
 
@@ -112,7 +114,8 @@ def _counted(record: Record, task: str, key: str) -> dict[str, int]:
         if score.task == task and isinstance(many := getattr(score, key, None), int):
             found[score.model, str(getattr(score, "decoding", ""))] = many
     models = dict.fromkeys(model for model, _ in found)
-    return {model: sum(many for (other, _), many in found.items() if other == model) for model in models}
+    together = max if key == "cut" else sum  # the prompts of both are the same
+    return {model: together(many for (other, _), many in found.items() if other == model) for model in models}
 
 
 def _human(record: Record, task: str) -> list[str]:

@@ -179,7 +179,7 @@ def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None)
     """Score what shares a prompt with its neighbours, where the model can; give the lines that are left."""
     if not any(line.passage.given for line in lines) or not model.packs:
         return lines
-    packs, alone = packing.shared(lines, model.context)
+    packs, alone = packing.shared(lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET))  # the mask grows with the square of a row
     _in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
     return alone
 

@@ -19,7 +19,7 @@ from llmbench.metrics import catalogue, likelihood, memory, speed
 from llmbench.metrics.plugged import PREFIX
 from llmbench.questions import Fields, Part
 from llmbench.strict_yaml import Strict
-from llmbench.task_specs import ChoiceSpec, ConditionalSpec, Name, TaskSpec, Written, asked_about
+from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
 
@@ -158,6 +158,12 @@ class Suite:
         text = self.texts.get(asked_about(task) or "")
         if text is None:
             return
+        if isinstance(task, ContinuationSpec):
+            size = task.prompt_bytes + task.max_bytes
+            if not any(len(document.text.encode()) >= size + 2 for document in text.documents):
+                raise UsageError(
+                    f"no document of the text {text.name!r} has {size:,} bytes", where=where, hint="smaller `prompt_bytes` and `max_bytes`"
+                )
         for document in text.documents:
             if isinstance(task, ConditionalSpec | Written) and not document.given:
                 hint = "pairs stand in a .jsonl file, in the fields `given` and `text`"

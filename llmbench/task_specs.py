@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from llmbench.adapter import Window
 from llmbench.card import Positive
+from llmbench.metrics.catalogue import BESIDE_HELD_OUT, OF_PAIRS
 from llmbench.strict_yaml import Strict
 
 # shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
@@ -67,6 +68,12 @@ class ContinuationSpec(Strict):
     def _asks_something(self) -> ContinuationSpec:
         if not self.prompts and self.text is None:
             raise ValueError("there are neither `prompts` nor a `text` to cut them from")
+        compares = next((name for name in self.metrics or () if name in OF_PAIRS), None)
+        if compares and self.prompts:
+            raise ValueError(f"the metric {compares} compares with a reference, and `prompts` that are given have none")
+        measured = next((name for name in self.metrics or () if name in BESIDE_HELD_OUT), None)
+        if measured and self.text is None:
+            raise ValueError(f"the metric {measured} compares with the text that prompts are cut from, and there is none")
         above = [t for t in self.temperatures if t > 0]
         if not self.temperatures or len(above) > 1 or len(self.temperatures) > 2 or len(set(self.temperatures)) < len(self.temperatures):
             raise ValueError("temperature is a number, or [0, T]: greedy answers and sampled ones")

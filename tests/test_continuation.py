@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 import toys
+from hand_record import data, score
 from run_helpers import folder, llmbench, run_json
 from test_tasks_with_references import Known, quiet
 
 from llmbench import leaderboard
 from llmbench.adapter import Chunk
+from llmbench.api import RENDERERS
 from llmbench.data import Document, Text, load
 from llmbench.errors import UsageError
 from llmbench.metrics.catalogue import named
+from llmbench.record import Record
 from llmbench.record import load as load_record
 from llmbench.strict_yaml import check
 from llmbench.task_specs import ContinuationSpec
@@ -70,9 +73,9 @@ def test_every_prompt_is_asked_once_greedily_and_once_for_each_seed():
     assert [sample["id"] for sample in outcome.samples] == ["0 greedy", "0 sampled 1", "0 sampled 2", "1 greedy", "1 sampled 1", "1 sampled 2"]
     rows = {row["variant"]: row for row in outcome.scores}
     assert (rows[":greedy"]["value"], rows[":greedy"]["n"], rows[":greedy"]["empty"]) == (4.0, 2, 1)
-    assert (rows[""]["value"], rows[""]["n"], rows[""]["empty"]) == (4.0, 4, 2)
+    assert (rows[""]["value"], rows[""]["n"], rows[""]["empty"]) == (4.0, 2, 2)
     assert outcome.samples[0]["statistics"] == {"answer_bytes:greedy": [8.0, 1.0]}
-    assert outcome.samples[1]["statistics"] == {"answer_bytes": [8.0, 1.0]}
+    assert outcome.samples[1]["statistics"] == {"answer_bytes": [16.0, 2.0]}
 
 
 def test_one_way_of_answering_alone_has_the_metrics_plain_names():
@@ -132,8 +135,8 @@ def test_settings_that_make_no_sense_are_refused(given, what):
 
 
 def test_a_metric_that_needs_a_reference_is_refused_for_given_prompts():
-    with pytest.raises(UsageError, match="bleu compares with a reference, and prompts that are given have none"):
-        Continuation.from_spec(spec(prompts=["a"], metrics=["bleu"]), {}, {})
+    with pytest.raises(UsageError, match="bleu compares with a reference, and `prompts` that are given have none"):
+        spec(prompts=["a"], metrics=["bleu"])
 
 
 def test_prompts_of_a_text_are_judged_by_all_metrics_and_given_ones_by_none():
@@ -161,3 +164,72 @@ def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
     assert any("What humans wrote there" in note and "longest_copy_bytes" in note for note in table.notes)
     said = (place / "out/leaderboard.md").read_text()
     assert "answer, greedy" in said
+
+
+def test_of_several_answers_to_a_prompt_the_prompt_is_the_item():
+    prompts = [Prompt(f"Prompt {i}", f" human {i} and more words than four of them") for i in range(9)]
+    said = {prompt.text: " one two three four five one two three four" if i % 3 else "" for i, prompt in enumerate(prompts)}
+    scorers = [named("repetition_4"), named("answer_bytes")]
+    one = Continuation(prompts, Decoding(60, (1.0,)), scorers).run(Known(said), quiet)
+    five = Continuation(prompts, Decoding(60, (0.0, 1.0), seeds=5), scorers).run(Known(said), quiet)
+    sampled = {row["metric"]: row for row in five.scores if not row["variant"]}
+    for row in one.scores:  # the same five times over says nothing more
+        again = sampled[row["metric"]]
+        assert (again["value"], again["n"]) == (pytest.approx(row["value"]), row["n"])
+        assert (again["low"], again["high"]) == (pytest.approx(row["low"]), pytest.approx(row["high"]))
+    first, *others = [sample for sample in five.samples if sample["id"].startswith("1 sampled")]
+    assert first["statistics"]["answer_bytes"] == [5 * 43.0, 5.0]
+    assert [sample["statistics"] for sample in others] == [{}] * 4
+
+
+def test_shares_and_distances_of_several_answers_are_put_together():
+    train, held = (load(name, "fables", select={"part": "tales", "split": name}) for name in ("train", "test"))
+    copies, distance = named("long_copy_share", train=train), named("ngram_distance", held_out=held)
+    copied = copies.statistics(train.documents[0].text[:100])
+    assert copies.combined([copied, copies.statistics("new"), copied]) == [2.0, 3.0]
+    found = copies.value([[2.0, 3.0]] * 5 + [[0.0, 3.0]] * 5)
+    assert found.value == pytest.approx(1 / 3)
+    assert found.low < 1 / 3 < found.high
+    assert distance.combined([distance.statistics("abc"), [], distance.statistics("de fg")]) == [float(ord(c)) for c in "abcde fg"]
+    assert distance.combined([[]]) == []
+
+
+def test_other_prompts_have_another_signature():
+    signatures = {Continuation.from_spec(spec(prompts=prompts, metrics=["answer_bytes"]), {}, {}).signature for prompts in (["a"], ["b"], ["a", "b"])}
+    assert len(signatures) == 3
+    held = load("test", "fables", select={"part": "tales", "split": "test"})
+    both = {Continuation.from_spec(spec(prompts=prompts, text="test", metrics=[]), {"test": held}, {}).signature for prompts in ([], ["a"])}
+    assert len(both) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        ('{task: continuation, prompts: ["a"], metrics: [bleu]}', "bleu compares with a reference"),
+        ('{task: continuation, prompts: ["a"], metrics: [ngram_distance]}', "ngram_distance compares with the text"),
+        ("{task: continuation, text: test, max_bytes: 90000}", "no document of the text 'test' has 90,100 bytes"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path, task, what):
+    place = folder(tmp_path)
+    suite = (place / "tiny.yaml").read_text()
+    (place / "tiny.yaml").write_text(suite.replace('{task: continuation, prompts: ["The "], max_bytes: 20}', task))
+    done = llmbench("run", "tiny.yaml", "--only", "byte-ngram", "--out", "out", cwd=place)
+    assert done.returncode == 2
+    assert what in done.stderr
+    assert "tiny.yaml:9:" in done.stderr
+
+
+def test_metrics_that_no_column_is_for_have_one_of_their_own(tmp_path):
+    written = data()
+    more = {"task": "said", "unit": "", "better": None, "empty": 0, "broken": 0, "cut": 0, "decoding": "greedy"}
+    written["scores"] += [
+        score("lstm", "evaluate:mine", 0.25, **more),
+        score("lstm", "rougeL", 0.5, **{**more, "unit": "share", "variant": ":greedy"}),
+    ]
+    board = leaderboard.build(Record.model_validate(written))
+    (table,) = [table for table in board.tables if table.task == "said"]
+    assert [column.key for column in table.columns if column.key in ("evaluate:mine", "rougeL:greedy")] == ["evaluate:mine", "rougeL:greedy"]
+    assert (table.lines[0].cells["evaluate:mine"].text, table.lines[0].cells["rougeL:greedy"].text) == ("0.2", "50.0 %")
+    for form in ("table", "md", "csv", "html"):
+        assert "evaluate:mine" in RENDERERS[form](board).replace("\\", "")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from toys import network
+from toys import TEXT, network
 
 from llmbench import packing, scoring
 from llmbench.adapter import Passage
@@ -170,3 +170,36 @@ def test_a_network_whose_state_cannot_be_parted_reads_each_prompt_again(monkeypa
     passages = [Passage(text, given="The tap ") for text in ("drips", "dripped")]
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.bits == pytest.approx(next(scoring.score(model, [passage])).bits, rel=1e-4, abs=1e-4)
+
+
+def test_long_prompts_and_texts_are_read_in_pieces_and_plain_documents_are_not_parted_at_their_start(monkeypatch):
+    model = network("lstm")
+    widest, carry, taken = [0], model.carry, []
+
+    def watched(ids, state):
+        widest[0] = max(widest[0], ids.numel())
+        return carry(ids, state)
+
+    passages = [Passage(TEXT[:500] + end, given=TEXT[:900]) for end in ("a", "b")]
+    documents = [Passage(TEXT[i:700]) for i in range(3)]
+    alone = [next(scoring.score(model, [passage])).bits for passage in (*passages, *documents)]
+    monkeypatch.setattr(model, "carry", watched)
+    together = list(scoring.score(model, [*passages, *documents], budget=256))
+    assert widest[0] <= 256
+    for one, ledger in zip(alone, together, strict=True):
+        assert ledger.bits == pytest.approx(one, rel=1e-4, abs=1e-4)
+    monkeypatch.setattr(model, "take", lambda *given: taken.append(given))
+    list(scoring.score(model, documents))
+    assert not taken
+
+
+def test_a_row_is_no_longer_than_one_pass(model, monkeypatch):
+    longest, packed = [0], model.packed
+
+    def watched(ids, positions, mask):
+        longest[0] = max(longest[0], ids.shape[1])
+        return packed(ids, positions, mask)
+
+    monkeypatch.setattr(model, "packed", watched)
+    list(scoring.score(model, [Passage(" k", given="The tap", id=str(i)) for i in range(40)], budget=20))
+    assert 0 < longest[0] <= 20

@@ -55,6 +55,9 @@ class NgramDistance(TextMetric):
     def _statistics(self, output: str, reference: str) -> list[float]:
         return as_numbers(output) if len(output) >= N else []
 
+    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        return [number for row in rows for number in row]
+
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         """None also where the samples have fewer than 2000 bytes together, or more than half of the held-out text has."""
         said = [as_text(row) for row in rows if row]

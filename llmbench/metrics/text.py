@@ -48,6 +48,10 @@ class TextMetric(ABC):
     @abstractmethod
     def _statistics(self, output: str, reference: str) -> list[float]: ...
 
+    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        """The statistics of several answers to one prompt as those of one sample, so that the prompt is what is drawn; [] where none has any."""
+        raise UsageError(f"{self.metric.name} cannot put several answers to one prompt together", hint="seeds: 1")
+
     @abstractmethod
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         """The total over samples in the metric's unit, and its 95 % interval, from their statistics; None where no sample has any."""
@@ -59,6 +63,10 @@ class Summed(TextMetric):
     @abstractmethod
     def total(self, sums: Sequence[float]) -> float:
         """The metric, from the column sums. Counts are whole numbers in float64 and their sums exact up to 2^53."""
+
+    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        kept = [row for row in rows if row]
+        return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         kept = np.asarray([row for row in rows if row], dtype=np.float64)
@@ -76,12 +84,16 @@ class Mean(Summed):
 
 
 class Share(Mean):
-    """The share of samples that are so: statistics are [1, 1] or [0, 1], the interval is Wilson's."""
+    """The share of samples that are so: statistics are [1, 1] or [0, 1], and the interval is Wilson's. Of several answers to each prompt statistics
+    are [how many are so, of how many], and it is a bootstrap.
+    """
 
     interval = "wilson"
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         kept = [row for row in rows if row]
+        if any(many > 1.0 for _, many in kept) and all(hit == int(hit) and 0 <= hit <= many == int(many) for hit, many in kept):
+            return super().value(rows)
         if any(hit not in (0.0, 1.0) or one != 1.0 for hit, one in kept):
             raise ValueError(f"{self.metric.name}: a sample either is so or is not, and its statistics are [1, 1] or [0, 1]")
         return wilson_interval(sum(hit == 1.0 for hit, _ in kept), len(kept)) if kept else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from llmbench.columns import WRITING_COLUMNS
 from llmbench.leaderboard import Board
 from llmbench.record import BITS, SPEED
 
@@ -16,7 +17,7 @@ PLAIN = (
     *("peak_ram", "peak_ram_over_idle", "peak_gpu_reserved", "overlap"),
 )
 ADDED = ("metric", "value", "unit", "n", "machine", "run", "published")  # `metric`: what the table goes by; `low`, `high` and `n` are its
-ADDED_METRICS = ("excess_bits_per_byte", "rouge1", "rouge2", "rougeL")
+ADDED_METRICS = ("excess_bits_per_byte", "rouge1", "rouge2", "rougeL", *(column.key for column in WRITING_COLUMNS))
 
 
 def render(board: Board) -> str:

@@ -79,7 +79,7 @@ def _fitting(console: Console, table: Table) -> RichTable:
 
 
 def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
-    columns = [column for column in table.columns if column.key in shown]
+    columns = [column for column in table.columns if column.key in (*shown, table.headline)]
     rich = RichTable(title=_plain(f"{table.task}: {table.signature}"), title_justify="left", show_edge=False, title_style="italic")
     for column in columns:
         names = column.key == "model"

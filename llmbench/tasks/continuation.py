@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,12 +65,10 @@ class Continuation(Task):
         prompts = [Prompt(prompt) for prompt in spec.prompts]
         if text is not None:
             prompts += cut_prompts(text, spec.count, spec.prompt_bytes, spec.max_bytes, seed)
-        bare = next((scorer.metric.name for scorer in scorers if scorer.compares), None)
-        if bare and spec.prompts:
-            raise UsageError(f"the metric {bare} compares with a reference, and prompts that are given have none", hint="leave `prompts` out")
         decoding = Decoding(spec.max_bytes, spec.temperatures, spec.seeds, spec.top_k, spec.top_p)
-        source = "given" if text is None else f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"
-        return cls(prompts, decoding, scorers, seed, source)
+        given = [f"given {hashlib.sha256(json.dumps(spec.prompts).encode()).hexdigest()[:16]}"] if spec.prompts else []
+        cut = [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"] if text is not None else []
+        return cls(prompts, decoding, scorers, seed, " and ".join([*given, *cut]))
 
     @property
     def signature(self) -> str:
@@ -79,12 +79,14 @@ class Continuation(Task):
         asked = [(i, prompt, way) for i, prompt in enumerate(self.prompts) for way in ways]
         said = written(adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress)
         samples = [self._sample(i, prompt, way, text, len(ways) > 1) for (i, prompt, way), text in zip(asked, said, strict=True)]
+        self._gather(samples)
         scores = []
         for kind in dict.fromkeys(kind for kind, _, _ in ways):
             mine = [sample for sample in samples if sample["decoding"] == kind]
             facts = {**counts(adapter, mine), "decoding": kind, "variant": self._variant(kind)}
             for scorer in self.scorers:
-                found = scorer.value([sample["statistics"][f"{scorer.metric.name}{self._variant(kind)}"] for sample in mine])
+                rows = [sample["statistics"].get(f"{scorer.metric.name}{self._variant(kind)}", []) for sample in mine]
+                found = scorer.value(rows)
                 if found is not None:
                     row = scorer.metric.row(found.value, found.n, f"{self.signature};decoding={kind};{scorer.signature}", found.low, found.high)
                     scores.append({**row, **facts, "human": self._human(scorer)})
@@ -101,6 +103,21 @@ class Continuation(Task):
         numbers = {f"{scorer.metric.name}{self._variant(kind)}": scorer.statistics(said, prompt.human or None) for scorer in self.scorers}
         facts = {"bytes": len(said.encode(errors="replace")), "input": prompt.text, "output": said, "reference": prompt.human or None}
         return {"id": name, **facts, "decoding": kind, "statistics": numbers}
+
+    def _gather(self, samples: Sequence[dict[str, Any]]) -> None:
+        """The item is the prompt: of several answers to one, the first holds the statistics of all, and the others none."""
+        if self.decoding.seeds == 1:
+            return
+        scorers = {scorer.metric.name: scorer for scorer in self.scorers}
+        answers: dict[str, list[dict[str, Any]]] = {}
+        for sample in samples:
+            if sample["decoding"] == SAMPLED:
+                answers.setdefault(sample["id"].partition(" ")[0], []).append(sample)
+        for first, *others in answers.values():
+            rows = {name: [sample["statistics"][name] for sample in (first, *others)] for name in first["statistics"]}
+            first["statistics"] = {name: scorers[name].combined(found) for name, found in rows.items()}
+            for sample in others:
+                sample["statistics"] = {}
 
     def _variant(self, kind: str) -> str:
         """What parts the names of greedy answers' statistics and scores from those of the sampled ones beside them."""
