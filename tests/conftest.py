@@ -10,12 +10,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models of tests are tiny: t
 import pytest  # torch reads that when it is loaded
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-LONG = ("test_runner", "test_resume", "test_package", "test_checkpoint_runs", "test_rounds", "test_memory", "test_docs", "test_lm_eval_bridge")
+LONG = (  # files by the minutes that they take, the longest first
+    *("test_runner", "test_checkpoint_runs", "test_conformance", "test_resume", "test_memory", "test_rounds", "test_hub", "test_architecture"),
+    *("test_finetuning", "test_examples", "test_page", "test_packing", "test_docs", "test_storyworld", "test_batch_fit", "test_lm_eval_bridge"),
+    *("test_wikitext_lm_eval", "test_package", "test_continuation"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that two workers end at about the same time."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    """The longest files first, so that two workers end at about the same time (they take files in this order: --no-loadscope-reorder)."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)

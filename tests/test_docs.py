@@ -25,6 +25,7 @@ def examples(page):
     return dict(re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL))
 
 
+@pytest.mark.slow
 def test_the_adapter_walk_through_runs_as_written(tmp_path):
     place = folder(tmp_path)
     found = examples("docs/adapters.md")

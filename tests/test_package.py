@@ -36,6 +36,7 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
     assert not [name for name in names if name.startswith(("tests/", "reports/"))]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_quick_suite_runs_from_an_installed_wheel(wheel, tmp_path):
     site = tmp_path / "site"

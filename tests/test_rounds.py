@@ -308,6 +308,7 @@ def test_a_second_run_measures_only_what_is_missing(measured):
     assert record["notes"]["tasks"]["speed"]["left_out"] == ["DiesLater"]
 
 
+@pytest.mark.slow
 def test_models_that_have_no_room_together_are_loaded_again_for_each_block(measured, monkeypatch, tmp_path):
     place = measured[0]
     started, real = [], rounds.Child
