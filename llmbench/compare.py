@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.matching import Met, Pair, Wanted, meet, same_machine
@@ -20,6 +20,7 @@ RELATIVE = ("bytes", "bytes/s", "tokens/s", "seconds")  # units in which a diffe
 class Row:
     """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
     all rows; None where there is no such number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
+    `left_out`: items that the metric counts on one side alone, which are in that side's value and in no test.
     """
 
     model_a: str
@@ -40,6 +41,7 @@ class Row:
     p: float | None = None
     proven: bool = False
     test: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,8 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     reason = f"{seen.n} items are too few to prove anything: {needed} would be needed" if said == "unclear" and seen.n < needed else ""
     value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
     unit = UNITS.get(score.metric, score.unit)
-    return Row(
-        *_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric), found.test
-    )
+    row = Row(*_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric))
+    return replace(row, test=found.test, left_out=met.left_out)
 
 
 def _moved(met: Met) -> list[Moved]:

@@ -171,6 +171,14 @@ def total_of(metric: str, rows: Rows) -> float:
     return ratio if metric != "word_perplexity" else math.inf if ratio > 1000 else 2.0**ratio
 
 
+def gives(metric: str, rows: Rows, value: float) -> bool:
+    """Whether the statistics of all items add up to a score, but for rounding; False where they are not what the metric has."""
+    try:
+        return math.isclose(total_of(metric, rows), value, rel_tol=1e-6, abs_tol=1e-9)
+    except (ValueError, IndexError, TypeError, ArithmeticError):  # none, ragged, too short, of no size
+        return False
+
+
 def difference(metric: str, a: Rows, b: Rows, tests: int = 1, in_turns: bool = True) -> Difference:
     """By the metric's own test. `tests`: how many are made, which Holm's correction asks for as many more random flips. `in_turns`: whether blocks
     of rates were measured in one session.

@@ -15,6 +15,7 @@ from llmbench.record import Record, Score, write_lines
 BITS = ("likelihood", "bits_per_byte", "bits/byte", "lower")
 ACCURACY = ("choice", "accuracy", "share", "higher")
 BLEU = ("translation", "bleu", "BLEU", "higher")
+REPETITION = ("continuation", "repetition_4", "share", "lower")
 F1 = ("answer", "f1", "share", "higher")
 RATE = ("speed", "decode_bytes_per_second", "bytes/s", "higher")
 Kind = tuple[str, str, str, str]
@@ -44,8 +45,9 @@ class Hand:
         said, session = more.pop("said", []), more.pop("session", None)
         signature = more.pop("signature", f"text=0123;protocol={task}/1;limit=none")
         value = more.pop("value", None)
-        facts = {"unit": unit, "better": better, "n": len(rows), "signature": signature, "task": task, **more}
-        row = hand_record.score(model, metric, total_of(metric, rows) if value is None else value, **facts)
+        counted = [row for row in rows if len(row)]  # the others are left out by the metric
+        facts = {"unit": unit, "better": better, "n": len(counted), "signature": signature, "task": task, **more}
+        row = hand_record.score(model, metric, total_of(metric, counted) if value is None else value, **facts)
         self.scores.append(row)
         lines = self.samples.setdefault((model, task), {})
         for i, statistics in enumerate(rows):

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, Hand, bits, right
+from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, REPETITION, Hand, bits, right
 from sample_pairs import SENTENCES
 
 from llmbench import record as records
@@ -136,6 +136,30 @@ def test_items_that_one_side_lacks_are_named_and_nothing_is_compared(tmp_path):
     assert row(found, "bits_per_byte").verdict == "not comparable"
     assert row(found, "bits_per_byte").reason == "items are missing: 2 of b (d8, d9)"
     assert [(one.model, one.side, one.ids) for one in found.missing] == [("b", "b", ["d8", "d9"])]
+
+
+def test_an_answer_that_the_metric_leaves_out_is_no_missing_item(tmp_path):
+    shares = [[0.1 + 0.01 * i, 1.0] for i in range(10)]
+    less = [[share / 4, 1.0] for share, _ in shares]
+    hand = Hand(tmp_path).add("a", REPETITION, [*less[:9], []]).add("b", REPETITION, [[], *shares[1:]])
+    found = of_one_run(hand)
+    one = row(found, "repetition_4")
+    assert (one.verdict, one.n, one.left_out, one.reason) == ("better", 8, 2, "")
+    assert one.a == pytest.approx(np.mean([share for share, _ in less[:9]]))  # of all that it has
+    assert one.difference == pytest.approx(np.mean([x[0] - y[0] for x, y in zip(less[1:9], shares[1:9], strict=True)]))
+    assert found.missing == []
+    assert "2 of 10 items left out" in printed(tmp_path, "a", "b", "--format", "md")
+
+
+def test_the_items_that_only_one_side_counts_must_give_its_score_too(tmp_path):
+    shares = [[0.1 + 0.01 * i, 1.0] for i in range(10)]
+    hand = Hand(tmp_path).add("a", REPETITION, shares, value=0.3).add("b", REPETITION, [*shares[:9], []])
+    assert row(of_one_run(hand), "repetition_4").reason == "the items of a do not give its score: they are of another run"
+
+
+def test_where_no_item_counts_on_both_sides_nothing_is_tested(tmp_path):
+    hand = Hand(tmp_path).add("a", REPETITION, [[0.5, 1.0], []]).add("b", REPETITION, [[], [0.5, 1.0]])
+    assert row(of_one_run(hand), "repetition_4").reason == "there is no item that the metric counts on both sides: no test can be run"
 
 
 def test_documents_of_another_size_are_not_the_same_items(tmp_path):

@@ -28,7 +28,13 @@ def sections(comparison: Comparison) -> list[Section]:
 
 def _cells(row: Row) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
-    return [row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, row.verdict, row.reason]
+    return [row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, row.verdict, why(row, row.reason)]
+
+
+def why(row: Row, reason: str) -> str:
+    """A reason, and how many items were in no test."""
+    left_out = f"{row.left_out} of {row.n + row.left_out} items left out: the metric counts them on one side alone" if row.left_out else ""
+    return "; ".join(filter(None, (reason, left_out)))
 
 
 def value(number: float | None, unit: str) -> str:
