@@ -15,7 +15,7 @@ from typing import Any
 
 from llmbench.errors import UsageError
 from llmbench.items import Item, Opened, statistic_of
-from llmbench.paired import RULES, total_of
+from llmbench.paired import RULES, gives
 from llmbench.record import Machine, Score, as_json, digest, write_text
 
 RECORDS = Path("baselines/records")
@@ -92,7 +92,7 @@ def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[f
         return None
     if not present:
         raise UsageError(f"the samples of {score.model} on {score.task} are not there", where=str(run.folder), hint="promote the run's own folder")
-    if not math.isclose(total_of(score.metric, present), score.value, rel_tol=1e-6, abs_tol=1e-9):
+    if not gives(score.metric, present, score.value):
         raise UsageError(f"the samples of {score.model} on {score.task} do not give its {score.metric}", where=str(run.folder), hint="run it anew")
     return [[int(value) if value.is_integer() else value for value in row] for row in rows]
 
