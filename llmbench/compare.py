@@ -198,9 +198,9 @@ def _moved(met: Met) -> list[Moved]:
 def _flips(met: Met, right: str) -> list[Flip]:
     """Questions that A alone ("a") or B alone ("b") answered rightly."""
     apart = [pair for pair, x, y in zip(met.items, *met.rows, strict=True) if (x[0] > y[0] if right == "a" else x[0] < y[0])]
-    said = [
-        (one.said.get("input", ""), one.said.get("reference", ""), one.said.get("output", ""), other.said.get("output", "")) for one, other in apart
-    ]
+    norm = getattr(met.score, "norm", "none")
+    output = "output" if norm == "none" else f"output:{norm}"
+    said = [(one.said.get("input", ""), one.said.get("reference", ""), one.said.get(output, ""), other.said.get(output, "")) for one, other in apart]
     return [Flip(*_names(met), one.key, right, *texts) for (one, _), texts in zip(apart, said, strict=True)]
 
 

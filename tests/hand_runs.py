@@ -55,7 +55,7 @@ class Hand:
             line = lines.setdefault(id, {"id": id, "bytes": 1, "input": f"asked {id}", "output": None, "reference": "the truth", "statistics": {}})
             line["statistics"][statistic_of(Score.model_validate(row))] = list(statistics)
             if said:
-                line["output"] = said[i]
+                line["output" + (f":{more['norm']}" if more.get("norm", "none") != "none" else "")] = said[i]
             if session:
                 line["session"] = session
         return self

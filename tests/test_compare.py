@@ -74,6 +74,23 @@ def test_answers_that_flipped_are_shown_with_what_was_said(tmp_path):
     assert (flip.input, flip.reference, flip.said_a, flip.said_b) == ("asked d1", "the truth", "a says 1", "b says 1")
 
 
+def test_answers_that_flipped_by_the_byte_are_those_that_were_chosen_by_the_byte(tmp_path):
+    hand = Hand(tmp_path)
+    for name, answers in (("a", "10"), ("b", "00")):
+        hand.add(name, ACCURACY, right("00"), said=["by all bits"] * 2, norm="none")
+        hand.add(name, ACCURACY, right(answers), said=[f"{name} by the byte"] * 2, norm="byte")
+    (flip,) = of_one_run(hand).flips
+    assert (flip.metric, flip.said_a, flip.said_b) == ("accuracy:byte", "a by the byte", "b by the byte")
+
+
+def test_what_was_chosen_by_all_bits_is_not_shown_for_a_choice_by_the_byte(tmp_path):
+    hand = Hand(tmp_path)
+    for name, answers in (("a", "10"), ("b", "00")):
+        hand.add(name, ACCURACY, right("00"), said=["by all bits"] * 2, norm="none").add(name, ACCURACY, right(answers), norm="byte")
+    (flip,) = of_one_run(hand).flips
+    assert (flip.said_a, flip.said_b) == ("", "")
+
+
 def test_few_items_are_unclear_and_the_row_says_why(tmp_path):
     one = row(of_one_run(Hand(tmp_path).add("a", BITS, bits(1.0, 1.1)).add("b", BITS, bits(7.0, 7.5))), "bits_per_byte")
     assert one.verdict == "unclear"
