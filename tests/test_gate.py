@@ -128,6 +128,16 @@ def test_a_loss_by_what_is_left_out_is_none_on_the_items_of_both(tmp_path):
     assert one.loss == pytest.approx(3 / 11 - 0.21)
 
 
+def test_infinitely_much_of_what_is_better_passes_and_is_json(tmp_path):
+    run, record = runs(tmp_path)
+    run.add("lstm", ACCURACY, right("11"), value="inf").write()
+    record.add("lstm", ACCURACY, right("11")).write()
+    done = called(tmp_path / "run", "--against", tmp_path / "record", "--format", "json")
+    assert done.exception is None
+    (one,) = json.loads(done.output)["rows"]
+    assert (one["state"], one["loss"], one["row"]["a"]) == ("passed", None, "inf")
+
+
 def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):
     run, record = runs(tmp_path)
     run.add("lstm", BITS, shifted(0.5))
