@@ -291,6 +291,19 @@ def test_everything_drawn_is_escaped(tmp_path):
     assert json.loads(printed(tmp_path, "a", "b", "--format", "json"))["flips"][0]["said_a"] == HOSTILE
 
 
+@pytest.mark.parametrize("form", ["table", "md", "json"])
+def test_half_a_character_in_an_id_is_printed(tmp_path, form):
+    ids = ["half \ud800", "whole"]
+    Hand(tmp_path).add("a", BITS, bits(1.0, 2.0), ids=ids).add("b", BITS, bits(1.5, 2.0), ids=ids).write()
+    for name in "ab":  # a run writes them in full; other programs write JSON's escape
+        place = tmp_path / "samples" / name / "likelihood.jsonl"
+        assert "\\ud800" in place.read_text()
+    text = printed(tmp_path, "a", "b", "--format", form)
+    assert "half" in text
+    if form == "json":
+        assert json.loads(text)["moved"][0]["id"] == ids[0]
+
+
 def test_markdown_has_a_table_for_scores_and_for_what_moved(tmp_path):
     Hand(tmp_path).add("a", BITS, bits(*BETTER)).add("b", BITS, bits(*RATES)).write()
     text = printed(tmp_path, "a", "b", "--format", "md", "--top", "1")
