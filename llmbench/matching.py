@@ -10,10 +10,12 @@ from functools import cache
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.items import Item, Opened, statistic_of
+from llmbench.metrics import memory
 from llmbench.paired import RULES, Rows, gives
 from llmbench.record import Score, key_of
 from llmbench.stats import Verdict
 
+OF_MEMORY = {metric.name for metric in memory.METRICS}
 NAMED = 5  # items that a reason names
 Wanted = Callable[[Score], bool]
 Stop = tuple[Verdict, str]  # what is to be said where no test can be made, and why
@@ -97,7 +99,7 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
     if one.metric not in RULES:
-        return "unclear", "measured once, so without a test" if one.unit == "bytes" else "there is no paired test for it"
+        return "unclear", "measured once, so without a test" if one.metric in OF_MEMORY else "there is no paired test for it"
     return None
 
 

@@ -58,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "word_perplexity": Rule("bits", 0.0),  # in bits a word, where a word is an item; never a tie
     **dict.fromkeys(("accuracy", "exact_match"), Rule("share", TIE_SHARE)),
     **dict.fromkeys(("f1", "rouge1", "rouge2", "rougeL", "repetition_4"), Rule("mean", TIE_SHARE)),
+    **dict.fromkeys(("answer_bytes", "longest_copy_bytes", "distinct_2"), Rule("mean", 0.0)),  # without a direction: a test, and no verdict
     **dict.fromkeys(("bleu", "chrf", "ter"), Rule("corpus", TIE_POINTS)),
     **dict.fromkeys(("decode_bytes_per_second", "prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency"), Rule("rate", TIE_RATE)),
 }

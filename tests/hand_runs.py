@@ -18,7 +18,7 @@ BLEU = ("translation", "bleu", "BLEU", "higher")
 REPETITION = ("continuation", "repetition_4", "share", "lower")
 F1 = ("answer", "f1", "share", "higher")
 RATE = ("speed", "decode_bytes_per_second", "bytes/s", "higher")
-Kind = tuple[str, str, str, str]
+Kind = tuple[str, str, str, str | None]
 
 
 def bits(*rates: float, size: int = 100) -> list[list[float]]:

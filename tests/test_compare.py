@@ -257,6 +257,28 @@ def test_peaks_of_memory_are_shown_and_not_judged(tmp_path):
     assert (one.verdict, one.reason, one.difference) == ("unclear", "measured once, so without a test", pytest.approx(0.5))
 
 
+def test_bytes_of_memory_are_drawn_in_mebibytes_and_bytes_of_text_as_they_are(tmp_path):
+    hand = Hand(tmp_path)
+    for name, peak, length in (("a", 300, 240.0), ("b", 200, 100.0)):
+        hand.add(name, ("continuation", "answer_bytes", "bytes", None), [[length + i % 2, 1.0] for i in range(10)])
+        hand.scores.append({**hand.scores[-1], "task": "memory", "metric": "peak_ram", "better": "lower", "value": peak << 20})
+    hand.write()
+    text = printed(tmp_path, "a", "b", "--metric", "answer_bytes", "--metric", "peak_ram", "--format", "md")
+    assert "| 240.5 bytes | 100.5 bytes | +140.00 \\[+140.00, +140.00\\] |" in text
+    assert "| 300 MiB | 200 MiB | +50.0 % |" in text
+
+
+@pytest.mark.parametrize(("metric", "unit"), [("answer_bytes", "bytes"), ("longest_copy_bytes", "bytes"), ("distinct_2", "share")])
+def test_what_has_no_direction_has_a_test_and_no_verdict(tmp_path, metric, unit):
+    hand = Hand(tmp_path)
+    for name, level in (("a", 0.9), ("b", 0.2)):
+        hand.add(name, ("continuation", metric, unit, None), [[level, 1.0]] * 10)
+    assert of_one_run(hand).rows == []
+    one = row(of_one_run(hand, metrics=(metric,)), metric)
+    assert (one.verdict, one.reason, one.relative) == ("unclear", "neither less nor more of it is better", False)
+    assert (one.p, one.difference) == (2**-9, pytest.approx(0.7))
+
+
 def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_path):
     def run(name, rates):
         hand = Hand(tmp_path / name)

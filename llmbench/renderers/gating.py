@@ -34,4 +34,4 @@ def _cells(one: Gated) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
     unit = " points" if row.unit in SHARES and not one.allowed.endswith("%") else ""
     allowed = f"{100 * float(one.allowed):g}{unit}" if unit else one.allowed
-    return [row.model_b, row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, allowed, why(row, one.why)]
+    return [row.model_b, row.task, row.metric, value(row, row.a), value(row, row.b), difference(row), p, allowed, why(row, one.why)]
