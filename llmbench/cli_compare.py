@@ -105,7 +105,8 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
     if form == "table":
         print_to(Console(width=None if sys.stdout.isatty() else 140), sections)
     else:
-        click.echo(record.as_json(data) if form == "json" else markdown(sections), nl=form == "json")
+        text = record.as_json(data) if form == "json" else markdown(sections)
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=form == "json")  # half a character is JSON's own escape then
 
 
 COMMANDS = (compare, gate, record)

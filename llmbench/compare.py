@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.matching import Met, Pair, Wanted, meet, same_machine
+from llmbench.matching import OF_MEMORY, Met, Pair, Wanted, meet, same_machine
 from llmbench.paired import UNITS, Difference, alpha_of, difference, items_needed, judged
 from llmbench.record import Score, key_of
 from llmbench.stats import Verdict, holm
 
 REEXPRESSIONS = ("byte_perplexity", "word_perplexity", "token_perplexity", "excess_bits_per_byte")  # they move with bits per byte
-RELATIVE = ("bytes", "bytes/s", "tokens/s", "seconds")  # units in which a difference is a share
+RELATIVE = ("bytes/s", "tokens/s", "seconds")  # units in which a difference is a share, as it is of memory
 
 
 @dataclass(frozen=True)
 class Row:
     """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
     all rows; None where there is no such number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
+    `left_out`: items that the metric counts on one side alone, which are in that side's value and in no test.
     """
 
     model_a: str
@@ -40,6 +41,12 @@ class Row:
     p: float | None = None
     proven: bool = False
     test: str = ""
+    left_out: int = 0
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether its bytes are of memory, and not of text."""
+        return self.unit == "bytes" and self.metric.partition(":")[0] in OF_MEMORY
 
 
 @dataclass(frozen=True)
@@ -164,9 +171,13 @@ def _values(met: Met) -> tuple[float | None, float | None]:
     return one, other
 
 
+def _is_relative(score: Score) -> bool:
+    return score.unit in RELATIVE or (score.unit == "bytes" and score.metric in OF_MEMORY)
+
+
 def _untested(met: Met) -> Row:
     score, (a, b) = met.score, _values(met)
-    relative, bare = score.unit in RELATIVE, None
+    relative, bare = _is_relative(score), None
     if a is not None and b is not None and math.isfinite(a) and math.isfinite(b) and met.stop[0] != "not comparable":
         bare = a - b if not relative else a / b - 1 if b else None
     return Row(*_names(met), score.unit, score.better, a, b, *met.stop, difference=bare, relative=relative, n=score.n)
@@ -174,15 +185,15 @@ def _untested(met: Met) -> Row:
 
 def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     score, seen = met.score, found.interval
-    relative = score.unit in RELATIVE
+    relative = _is_relative(score)
     said = judged(score.metric, score.better, found, p)
     needed = 2 if met.kind == "rate" else items_needed(tests)
     reason = f"{seen.n} items are too few to prove anything: {needed} would be needed" if said == "unclear" and seen.n < needed else ""
+    reason = reason if score.better is not None else "neither less nor more of it is better"
     value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
     unit = UNITS.get(score.metric, score.unit)
-    return Row(
-        *_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric), found.test
-    )
+    row = Row(*_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric))
+    return replace(row, test=found.test, left_out=met.left_out)
 
 
 def _moved(met: Met) -> list[Moved]:
@@ -197,9 +208,9 @@ def _moved(met: Met) -> list[Moved]:
 def _flips(met: Met, right: str) -> list[Flip]:
     """Questions that A alone ("a") or B alone ("b") answered rightly."""
     apart = [pair for pair, x, y in zip(met.items, *met.rows, strict=True) if (x[0] > y[0] if right == "a" else x[0] < y[0])]
-    said = [
-        (one.said.get("input", ""), one.said.get("reference", ""), one.said.get("output", ""), other.said.get("output", "")) for one, other in apart
-    ]
+    norm = getattr(met.score, "norm", "none")
+    output = "output" if norm == "none" else f"output:{norm}"
+    said = [(one.said.get("input", ""), one.said.get("reference", ""), one.said.get(output, ""), other.said.get(output, "")) for one, other in apart]
     return [Flip(*_names(met), one.key, right, *texts) for (one, _), texts in zip(apart, said, strict=True)]
 
 

@@ -88,14 +88,21 @@ def _gated(row: Row, allowed: Allowance) -> Gated:
     limit = f"{allowed}"
     if row.a is None or row.b is None or row.verdict == "not comparable":
         return Gated(row, None, limit, "failed", row.reason)
-    if math.isinf(row.b):
+    if math.isinf(row.b) or (math.isinf(row.a) and row.better == "higher"):
         return Gated(row, None, limit, "passed")
     loss = row.a - row.b if row.better == "lower" else row.b - row.a
     if loss <= allowed.of(row.b) + ROUNDING:
         return Gated(row, loss, limit, "passed")
-    if row.p is not None:
-        return Gated(row, loss, limit, *(("failed", "") if row.proven else ("passed", f"worse, but not beyond chance: p is {row.p:.2g}")))
+    if row.p is not None and not row.proven:
+        return Gated(row, loss, limit, "passed", f"worse, but not beyond chance: p is {row.p:.2g}")
+    if row.p is not None and row.left_out and not _is_loss(row):
+        return Gated(row, loss, limit, "passed", "worse, but not on the items that count on both sides")
     return Gated(row, loss, limit, "failed", row.reason)
+
+
+def _is_loss(row: Row) -> bool:
+    """Whether the items that were tested are worse."""
+    return row.difference is not None and (row.difference > 0) == (row.better == "lower")
 
 
 def _skipped(score: Score, allowed: Allowance) -> Gated:

@@ -10,6 +10,8 @@ from typing import Any
 
 from llmbench.record import Items, Record, Score, load
 
+SAID = ("input", "output", "output:byte", "reference")  # of a sample; a choice by bits per byte has a name of its own
+
 
 @dataclass(frozen=True)
 class Item:
@@ -18,7 +20,7 @@ class Item:
     key: str
     statistics: dict[str, list[float]]
     session: str = ""
-    said: dict[str, str] = field(default_factory=dict)  # input, output, reference, where there are such
+    said: dict[str, str] = field(default_factory=dict)  # of SAID, what there is
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _embedded(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) ->
 
 
 def _item(row: dict[str, Any], texts: bool) -> Item:
-    said = {name: row[name] for name in ("input", "output", "reference") if texts and isinstance(row.get(name), str)}
+    said = {name: row[name] for name in SAID if texts and isinstance(row.get(name), str)}
     return Item(str(row["id"]), {name: _floats(values) for name, values in row["statistics"].items()}, str(row.get("session", "")), said)
 
 

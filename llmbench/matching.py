@@ -10,10 +10,12 @@ from functools import cache
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.items import Item, Opened, statistic_of
-from llmbench.paired import RULES, Rows, total_of
+from llmbench.metrics import memory
+from llmbench.paired import RULES, Rows, gives
 from llmbench.record import Score, key_of
 from llmbench.stats import Verdict
 
+OF_MEMORY = {metric.name for metric in memory.METRICS}
 NAMED = 5  # items that a reason names
 Wanted = Callable[[Score], bool]
 Stop = tuple[Verdict, str]  # what is to be said where no test can be made, and why
@@ -42,7 +44,7 @@ Pair = tuple[Side, Side]
 @dataclass(frozen=True)
 class Met:
     """Two models' scores of the same name. `items`: pairs of items, and `rows` their statistics, where a test can be made; `stop`: why not, else.
-    `missing`: the ids of the items that either side lacks.
+    `missing`: the ids of the items that either side lacks; `left_out`: how many have no statistics of the metric on one side.
     """
 
     sides: Pair
@@ -53,6 +55,7 @@ class Met:
     rows: tuple[Rows, Rows] = ((), ())
     stop: Stop = ("unclear", "")
     missing: tuple[Sequence[str], Sequence[str]] = ((), ())
+    left_out: int = 0
 
     @property
     def score(self) -> Score:
@@ -96,7 +99,7 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
     if one.metric not in RULES:
-        return "unclear", "measured once, so without a test" if one.unit == "bytes" else "there is no paired test for it"
+        return "unclear", "measured once, so without a test" if one.metric in OF_MEMORY else "there is no paired test for it"
     return None
 
 
@@ -107,19 +110,24 @@ def _with_items(met: Met, scores: tuple[Score, Score], items: tuple[Sequence[Ite
     for side, found in zip(met.sides, (a, b), strict=True):
         if not found:
             return _stopped(met, ("unclear", f"the statistics of {side.model}'s items are not there: no test can be run"))
-    missing = [key for key in b if key not in a], [key for key in a if key not in b]
+    asked = [{item.key for item in found} for found in items]
+    missing = [key for key in b if key not in asked[0]], [key for key in a if key not in asked[1]]
     if any(missing):
         said = [f"{len(ids)} of {side.model} ({_listed(ids)})" for side, ids in zip(met.sides, missing, strict=True) if ids]
         return _stopped(met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing)
-    pairs = [(item, b[key]) for key, item in a.items()]
+    pairs = [(item, b[key]) for key, item in a.items() if key in b]
+    if not pairs:
+        return _stopped(met, ("unclear", "there is no item that the metric counts on both sides: no test can be run"))
     rows = [one.statistics[names[0]] for one, _ in pairs], [other.statistics[names[1]] for _, other in pairs]
     stop = _rows_differ(RULES[scores[0].metric].kind, rows)
     if stop is None and in_turns and met.kind == "rate" and any(one.session != other.session for one, other in pairs):
         stop = "not comparable", "measured in different sessions"
-    for side, score, statistics in zip(met.sides, scores, rows, strict=True):
-        if stop is None and not math.isclose(total_of(score.metric, statistics), score.value, rel_tol=1e-6, abs_tol=1e-9):
+    for side, score, name, found in zip(met.sides, scores, names, (a, b), strict=True):  # from all its items, paired or not
+        if stop is None and not gives(score.metric, [item.statistics[name] for item in found.values()], score.value):
             stop = "unclear", f"the items of {side.model} do not give its score: they are of another run"
-    return _stopped(met, stop) if stop is not None else Met(met.sides, met.task, met.key, met.scores, pairs, rows)
+    if stop is not None:
+        return _stopped(met, stop)
+    return Met(met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys()))
 
 
 def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:

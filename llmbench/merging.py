@@ -15,6 +15,7 @@ from llmbench.items import Opened
 from llmbench.leaderboard import COSTS, Board, Table
 from llmbench.many_runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
 from llmbench.notes import cut
+from llmbench.paired import gives
 from llmbench.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
 from llmbench.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
 
@@ -260,13 +261,7 @@ def _items(cell: Measured, metric: str) -> list[Item]:
     """
     score = cell.scores[metric]
     found = with_statistics(Opened(cell.run.record, cell.run.path).items(score.model, score.task, texts=False), metric)
-    if len(found) != score.n or not found:
-        return []
-    if metric in BITS:
-        size = math.fsum(values[1] for _, values in found)
-        if size <= 0 or not _is_same(math.fsum(values[0] for _, values in found) / size, float(score.value)):
-            return []
-    return found
+    return found if len(found) == score.n and gives(metric, [values for _, values in found], score.value) else []
 
 
 def _picture(groups: Sequence[Group], beside: Mapping[str, Mapping[str, Sequence[Score]]]) -> tuple[list[Score], str]:

@@ -58,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "word_perplexity": Rule("bits", 0.0),  # in bits a word, where a word is an item; never a tie
     **dict.fromkeys(("accuracy", "exact_match"), Rule("share", TIE_SHARE)),
     **dict.fromkeys(("f1", "rouge1", "rouge2", "rougeL", "repetition_4"), Rule("mean", TIE_SHARE)),
+    **dict.fromkeys(("answer_bytes", "longest_copy_bytes", "distinct_2"), Rule("mean", 0.0)),  # without a direction: a test, and no verdict
     **dict.fromkeys(("bleu", "chrf", "ter"), Rule("corpus", TIE_POINTS)),
     **dict.fromkeys(("decode_bytes_per_second", "prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency"), Rule("rate", TIE_RATE)),
 }
@@ -169,6 +170,14 @@ def total_of(metric: str, rows: Rows) -> float:
         return corpus_total(metric)(table.sum(axis=0).tolist())
     ratio = math.fsum(table[:, 0]) / math.fsum(table[:, 1])
     return ratio if metric != "word_perplexity" else math.inf if ratio > 1000 else 2.0**ratio
+
+
+def gives(metric: str, rows: Rows, value: float) -> bool:
+    """Whether the statistics of all items add up to a score, but for rounding; False where they are not what the metric has."""
+    try:
+        return math.isclose(total_of(metric, rows), value, rel_tol=1e-6, abs_tol=1e-9)
+    except (ValueError, IndexError, TypeError, ArithmeticError):  # none, ragged, too short, of no size
+        return False
 
 
 def difference(metric: str, a: Rows, b: Rows, tests: int = 1, in_turns: bool = True) -> Difference:

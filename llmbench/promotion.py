@@ -15,8 +15,8 @@ from typing import Any
 
 from llmbench.errors import UsageError
 from llmbench.items import Item, Opened, statistic_of
-from llmbench.paired import RULES, total_of
-from llmbench.record import Machine, Score, as_json, digest, write_text
+from llmbench.paired import RULES, gives
+from llmbench.record import NAME, Machine, Score, as_json, digest, write_text
 
 RECORDS = Path("baselines/records")
 LINE = 400  # characters of a part of the file that stands on one line
@@ -25,14 +25,14 @@ LINE = 400  # characters of a part of the file that stands on one line
 def promote(run: Opened, out: Path | None = None) -> Path:
     """Write the reviewed record of a run, to `out` or to baselines/records/<suite>@<machine>.json, and give its path.
 
-    UsageError, and nothing is written, where cells failed or are missing, where items are not there or do not give their scores, and where the file
-    would stand in a git checkout with changes that are not committed.
+    UsageError, and nothing is written, where cells failed or are missing, where items are not there or do not give their scores, where the suite's
+    name is none that a file could be called after, and where the file would stand in a git checkout with changes that are not committed.
     """
     record = run.record
     if record.review is not None:
         raise UsageError("this is a reviewed record already", where=str(run.path))
     _check_whole(run)
-    place = out or RECORDS / f"{record.suite.name}@{machine_name(record.machine)}.json"
+    place = out or _usual_place(run)
     items = _items(run)
     review = {"promoted": datetime.now(UTC).isoformat(timespec="seconds"), "commit": clean_commit(place, run.folder)}
     whole = record.model_dump(by_alias=True, exclude={"items", "review"})
@@ -40,6 +40,16 @@ def promote(run: Opened, out: Path | None = None) -> Path:
     data["review"]["sha256"] = digest(data)
     write_text(place, laid_out(data) + "\n")
     return place
+
+
+def _usual_place(run: Opened) -> Path:
+    """A record from elsewhere does not choose which other files are written."""
+    name = run.record.suite.name
+    if not re.fullmatch(NAME, name):
+        raise UsageError(
+            f"no file can be called after the suite {name[:100]!r}", where=str(run.path), hint="--out FILE says where the record is to be"
+        )
+    return RECORDS / f"{name}@{machine_name(run.record.machine)}.json"
 
 
 def machine_name(machine: Machine) -> str:
@@ -92,7 +102,7 @@ def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[f
         return None
     if not present:
         raise UsageError(f"the samples of {score.model} on {score.task} are not there", where=str(run.folder), hint="promote the run's own folder")
-    if not math.isclose(total_of(score.metric, present), score.value, rel_tol=1e-6, abs_tol=1e-9):
+    if not gives(score.metric, present, score.value):
         raise UsageError(f"the samples of {score.model} on {score.task} do not give its {score.metric}", where=str(run.folder), hint="run it anew")
     return [[int(value) if value.is_integer() else value for value in row] for row in rows]
 

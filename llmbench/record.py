@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat,
 from llmbench.errors import UsageError
 
 SCHEMA = 1
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of suites, tasks and texts: files are called after them
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 

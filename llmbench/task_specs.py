@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from llmbench.adapter import Window
 from llmbench.card import Positive
 from llmbench.metrics.catalogue import BESIDE_HELD_OUT, OF_PAIRS
+from llmbench.record import NAME
 from llmbench.strict_yaml import Strict
 
 # shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
 Process = Literal["shared", "fresh", "probes", "parked"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=NAME)]
 
 Temperature = Annotated[float, Field(ge=0)]
 

@@ -15,9 +15,10 @@ from llmbench.record import Record, Score, write_lines
 BITS = ("likelihood", "bits_per_byte", "bits/byte", "lower")
 ACCURACY = ("choice", "accuracy", "share", "higher")
 BLEU = ("translation", "bleu", "BLEU", "higher")
+REPETITION = ("continuation", "repetition_4", "share", "lower")
 F1 = ("answer", "f1", "share", "higher")
 RATE = ("speed", "decode_bytes_per_second", "bytes/s", "higher")
-Kind = tuple[str, str, str, str]
+Kind = tuple[str, str, str, str | None]
 
 
 def bits(*rates: float, size: int = 100) -> list[list[float]]:
@@ -44,8 +45,9 @@ class Hand:
         said, session = more.pop("said", []), more.pop("session", None)
         signature = more.pop("signature", f"text=0123;protocol={task}/1;limit=none")
         value = more.pop("value", None)
-        facts = {"unit": unit, "better": better, "n": len(rows), "signature": signature, "task": task, **more}
-        row = hand_record.score(model, metric, total_of(metric, rows) if value is None else value, **facts)
+        counted = [row for row in rows if len(row)]  # the others are left out by the metric
+        facts = {"unit": unit, "better": better, "n": len(counted), "signature": signature, "task": task, **more}
+        row = hand_record.score(model, metric, total_of(metric, counted) if value is None else value, **facts)
         self.scores.append(row)
         lines = self.samples.setdefault((model, task), {})
         for i, statistics in enumerate(rows):
@@ -53,7 +55,7 @@ class Hand:
             line = lines.setdefault(id, {"id": id, "bytes": 1, "input": f"asked {id}", "output": None, "reference": "the truth", "statistics": {}})
             line["statistics"][statistic_of(Score.model_validate(row))] = list(statistics)
             if said:
-                line["output"] = said[i]
+                line["output" + (f":{more['norm']}" if more.get("norm", "none") != "none" else "")] = said[i]
             if session:
                 line["session"] = session
         return self

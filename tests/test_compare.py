@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, Hand, bits, right
+from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, REPETITION, Hand, bits, right
 from sample_pairs import SENTENCES
 
 from llmbench import record as records
@@ -72,6 +72,23 @@ def test_answers_that_flipped_are_shown_with_what_was_said(tmp_path):
     assert (found.flipped[0].only_a, found.flipped[0].only_b) == (2, 2)
     flip = found.flips[0]
     assert (flip.input, flip.reference, flip.said_a, flip.said_b) == ("asked d1", "the truth", "a says 1", "b says 1")
+
+
+def test_answers_that_flipped_by_the_byte_are_those_that_were_chosen_by_the_byte(tmp_path):
+    hand = Hand(tmp_path)
+    for name, answers in (("a", "10"), ("b", "00")):
+        hand.add(name, ACCURACY, right("00"), said=["by all bits"] * 2, norm="none")
+        hand.add(name, ACCURACY, right(answers), said=[f"{name} by the byte"] * 2, norm="byte")
+    (flip,) = of_one_run(hand).flips
+    assert (flip.metric, flip.said_a, flip.said_b) == ("accuracy:byte", "a by the byte", "b by the byte")
+
+
+def test_what_was_chosen_by_all_bits_is_not_shown_for_a_choice_by_the_byte(tmp_path):
+    hand = Hand(tmp_path)
+    for name, answers in (("a", "10"), ("b", "00")):
+        hand.add(name, ACCURACY, right("00"), said=["by all bits"] * 2, norm="none").add(name, ACCURACY, right(answers), norm="byte")
+    (flip,) = of_one_run(hand).flips
+    assert (flip.said_a, flip.said_b) == ("", "")
 
 
 def test_few_items_are_unclear_and_the_row_says_why(tmp_path):
@@ -136,6 +153,30 @@ def test_items_that_one_side_lacks_are_named_and_nothing_is_compared(tmp_path):
     assert row(found, "bits_per_byte").verdict == "not comparable"
     assert row(found, "bits_per_byte").reason == "items are missing: 2 of b (d8, d9)"
     assert [(one.model, one.side, one.ids) for one in found.missing] == [("b", "b", ["d8", "d9"])]
+
+
+def test_an_answer_that_the_metric_leaves_out_is_no_missing_item(tmp_path):
+    shares = [[0.1 + 0.01 * i, 1.0] for i in range(10)]
+    less = [[share / 4, 1.0] for share, _ in shares]
+    hand = Hand(tmp_path).add("a", REPETITION, [*less[:9], []]).add("b", REPETITION, [[], *shares[1:]])
+    found = of_one_run(hand)
+    one = row(found, "repetition_4")
+    assert (one.verdict, one.n, one.left_out, one.reason) == ("better", 8, 2, "")
+    assert one.a == pytest.approx(np.mean([share for share, _ in less[:9]]))  # of all that it has
+    assert one.difference == pytest.approx(np.mean([x[0] - y[0] for x, y in zip(less[1:9], shares[1:9], strict=True)]))
+    assert found.missing == []
+    assert "2 of 10 items left out" in printed(tmp_path, "a", "b", "--format", "md")
+
+
+def test_the_items_that_only_one_side_counts_must_give_its_score_too(tmp_path):
+    shares = [[0.1 + 0.01 * i, 1.0] for i in range(10)]
+    hand = Hand(tmp_path).add("a", REPETITION, shares, value=0.3).add("b", REPETITION, [*shares[:9], []])
+    assert row(of_one_run(hand), "repetition_4").reason == "the items of a do not give its score: they are of another run"
+
+
+def test_where_no_item_counts_on_both_sides_nothing_is_tested(tmp_path):
+    hand = Hand(tmp_path).add("a", REPETITION, [[0.5, 1.0], []]).add("b", REPETITION, [[], [0.5, 1.0]])
+    assert row(of_one_run(hand), "repetition_4").reason == "there is no item that the metric counts on both sides: no test can be run"
 
 
 def test_documents_of_another_size_are_not_the_same_items(tmp_path):
@@ -216,6 +257,28 @@ def test_peaks_of_memory_are_shown_and_not_judged(tmp_path):
     assert (one.verdict, one.reason, one.difference) == ("unclear", "measured once, so without a test", pytest.approx(0.5))
 
 
+def test_bytes_of_memory_are_drawn_in_mebibytes_and_bytes_of_text_as_they_are(tmp_path):
+    hand = Hand(tmp_path)
+    for name, peak, length in (("a", 300, 240.0), ("b", 200, 100.0)):
+        hand.add(name, ("continuation", "answer_bytes", "bytes", None), [[length + i % 2, 1.0] for i in range(10)])
+        hand.scores.append({**hand.scores[-1], "task": "memory", "metric": "peak_ram", "better": "lower", "value": peak << 20})
+    hand.write()
+    text = printed(tmp_path, "a", "b", "--metric", "answer_bytes", "--metric", "peak_ram", "--format", "md")
+    assert "| 240.5 bytes | 100.5 bytes | +140.00 \\[+140.00, +140.00\\] |" in text
+    assert "| 300 MiB | 200 MiB | +50.0 % |" in text
+
+
+@pytest.mark.parametrize(("metric", "unit"), [("answer_bytes", "bytes"), ("longest_copy_bytes", "bytes"), ("distinct_2", "share")])
+def test_what_has_no_direction_has_a_test_and_no_verdict(tmp_path, metric, unit):
+    hand = Hand(tmp_path)
+    for name, level in (("a", 0.9), ("b", 0.2)):
+        hand.add(name, ("continuation", metric, unit, None), [[level, 1.0]] * 10)
+    assert of_one_run(hand).rows == []
+    one = row(of_one_run(hand, metrics=(metric,)), metric)
+    assert (one.verdict, one.reason, one.relative) == ("unclear", "neither less nor more of it is better", False)
+    assert (one.p, one.difference) == (2**-9, pytest.approx(0.7))
+
+
 def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_path):
     def run(name, rates):
         hand = Hand(tmp_path / name)
@@ -248,6 +311,19 @@ def test_everything_drawn_is_escaped(tmp_path):
     assert "\\<b\\>" in text
     assert "\n# title" not in text
     assert json.loads(printed(tmp_path, "a", "b", "--format", "json"))["flips"][0]["said_a"] == HOSTILE
+
+
+@pytest.mark.parametrize("form", ["table", "md", "json"])
+def test_half_a_character_in_an_id_is_printed(tmp_path, form):
+    ids = ["half \ud800", "whole"]
+    Hand(tmp_path).add("a", BITS, bits(1.0, 2.0), ids=ids).add("b", BITS, bits(1.5, 2.0), ids=ids).write()
+    for name in "ab":  # a run writes them in full; other programs write JSON's escape
+        place = tmp_path / "samples" / name / "likelihood.jsonl"
+        assert "\\ud800" in place.read_text()
+    text = printed(tmp_path, "a", "b", "--format", form)
+    assert "half" in text
+    if form == "json":
+        assert json.loads(text)["moved"][0]["id"] == ids[0]
 
 
 def test_markdown_has_a_table_for_scores_and_for_what_moved(tmp_path):

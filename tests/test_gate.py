@@ -7,7 +7,7 @@ import math
 
 import pytest
 from click.testing import CliRunner
-from hand_runs import ACCURACY, BITS, RATE, Hand, bits, right
+from hand_runs import ACCURACY, BITS, RATE, REPETITION, Hand, bits, right
 from run_helpers import SUITE, folder
 
 from llmbench import allowance, gate, suite
@@ -110,6 +110,32 @@ def test_bits_that_became_infinite_fail_and_ones_that_were_pass(tmp_path):
     assert states(found) == [("lstm", "bits_per_byte", "failed"), ("rnn", "bits_per_byte", "passed")]
     assert found.rows[0].why == "infinite: no test can be run"
     assert [one.loss for one in found.rows] == [math.inf, None]
+
+
+def test_an_answer_too_short_to_repeat_itself_fails_no_gate(tmp_path):
+    run, record = runs(tmp_path)
+    shares = [[0.1 + 0.01 * i, 1.0] for i in range(10)]
+    found = held(tmp_path, run.add("lstm", REPETITION, [[], *shares[1:]]), record.add("lstm", REPETITION, shares))
+    assert states(found) == [("lstm", "repetition_4", "passed")]
+
+
+def test_a_loss_by_what_is_left_out_is_none_on_the_items_of_both(tmp_path):
+    run, record = runs(tmp_path)
+    run.add("lstm", REPETITION, [*[[0.2, 1.0]] * 10, [1.0, 1.0]])
+    record.add("lstm", REPETITION, [*[[0.21, 1.0]] * 10, []])
+    (one,) = held(tmp_path, run, record).rows
+    assert (one.state, one.why) == ("passed", "worse, but not on the items that count on both sides")
+    assert one.loss == pytest.approx(3 / 11 - 0.21)
+
+
+def test_infinitely_much_of_what_is_better_passes_and_is_json(tmp_path):
+    run, record = runs(tmp_path)
+    run.add("lstm", ACCURACY, right("11"), value="inf").write()
+    record.add("lstm", ACCURACY, right("11")).write()
+    done = called(tmp_path / "run", "--against", tmp_path / "record", "--format", "json")
+    assert done.exception is None
+    (one,) = json.loads(done.output)["rows"]
+    assert (one["state"], one["loss"], one["row"]["a"]) == ("passed", None, "inf")
 
 
 def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):

@@ -12,6 +12,7 @@ import tracemalloc
 
 import pytest
 from hand_record import data, model, proven, record, score, speed
+from hand_runs import ACCURACY, BLEU, RATE, Hand, right
 from many_runs_by_hand import OTHER_MACHINE, bits, likelihood_run, quality, run, sample
 from run_helpers import llmbench
 
@@ -20,7 +21,7 @@ from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.merging import merge
 from llmbench.promotion import promote
-from llmbench.record import write_json
+from llmbench.record import write_json, write_lines
 from llmbench.stats import rank_sets
 
 HALF = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
@@ -90,6 +91,28 @@ def test_samples_that_are_not_those_of_the_score_rank_nobody(tmp_path, wrong):
         found = {"other values": bits(1.9), "fewer items": bits(2.0)[:19], "one that is no number": [*bits(2.0)[:19], "inf"]}[wrong]
         sample(two, "b", found)
     (table,) = merge([one, two])[0].tables
+    assert set(ranks(table).values()) == {"-"}
+    assert "or are others: two" in said(table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "others"),
+    [
+        (ACCURACY, right("110" * 7), right("011" * 6 + "111")),
+        (BLEU, [[9, 10, *[4, 3, 2, 1], *[9, 8, 7, 6]]] * 20, [[9, 10, *[1, 3, 2, 1], *[9, 8, 7, 6]]] * 20),
+        (BLEU, [[9, 10, *[4, 3, 2, 1], *[9, 8, 7, 6]]] * 20, [[9, 10]] * 20),
+        (RATE, [[1000.0 + i, 1] for i in range(16)], [[900.0 + i, 1] for i in range(16)]),
+    ],
+)
+def test_samples_of_another_run_rank_nobody_by_whatever_metric(tmp_path, kind, rows, others):
+    one = Hand(tmp_path / "one").add("a", kind, rows, session="s").write()
+    two = Hand(tmp_path / "two").add("b", kind, rows, session="s").write()
+    assert ranks(merge([one, two])[0].tables[0]) == {"a": "1-2", "b": "1-2"}
+    task, metric, *_ = kind
+    write_lines(
+        two / "samples" / "b" / f"{task}.jsonl", [{"id": f"d{i}", "session": "s", "statistics": {metric: row}} for i, row in enumerate(others)]
+    )
+    table = merge([one, two])[0].tables[0]
     assert set(ranks(table).values()) == {"-"}
     assert "or are others: two" in said(table)
 

@@ -66,6 +66,18 @@ def test_a_run_becomes_a_record_named_after_its_suite_and_machine(outside):
     assert kept.review.commit is None
 
 
+@pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "..", "a/b", "a\\b", "", ".hidden", "line\n", "half \ud800"])
+def test_a_record_does_not_choose_which_file_is_written(outside, name):
+    made = hand(outside / "run")
+    made.changes["suite"] = {"name": name, "version": 1, "sha256": "0" * 64}
+    run = opened(made.write())
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(UsageError, match="no file can be called after the suite"):
+        promotion.promote(run)
+    assert sorted(outside.rglob("*")) == before
+    assert promotion.promote(run, outside / "record.json").is_file()
+
+
 def test_the_items_of_a_record_are_those_of_the_run(outside):
     run = opened(hand(outside / "run").write())
     kept = opened(promotion.promote(run, outside / "record.json"))

@@ -125,6 +125,7 @@ def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
     assert by["none"]["tied"] == 1
     assert by["none"]["signature"] != by["byte"]["signature"]
     assert [sample["output"] for sample in outcome.samples] == ["blue", "no", "same"]
+    assert [sample["output:byte"] for sample in outcome.samples] == ["blue", "a very long answer", "same"]
     assert outcome.samples[0]["bits"] == [4 * 8.0, 5 * 1.0]
 
 

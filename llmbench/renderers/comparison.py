@@ -28,20 +28,28 @@ def sections(comparison: Comparison) -> list[Section]:
 
 def _cells(row: Row) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
-    return [row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, row.verdict, row.reason]
+    return [row.task, row.metric, value(row, row.a), value(row, row.b), difference(row), p, row.verdict, why(row, row.reason)]
 
 
-def value(number: float | None, unit: str) -> str:
-    """A score in its unit; "-" where there is none."""
+def why(row: Row, reason: str) -> str:
+    """A reason, and how many items were in no test."""
+    left_out = f"{row.left_out} of {row.n + row.left_out} items left out: the metric counts them on one side alone" if row.left_out else ""
+    return "; ".join(filter(None, (reason, left_out)))
+
+
+def value(row: Row, number: float | None) -> str:
+    """A score of a row in its unit; "-" where there is none."""
     if number is None:
         return "-"
-    if unit in SHARES:
+    if row.unit in SHARES:
         return f"{100 * number:.1f} %"
-    if unit in ("bytes", "bytes/s", "tokens/s"):
-        return f"{number / 2**20:,.0f} MiB" if unit == "bytes" else f"{number:,.0f} /s"
-    if unit == "seconds":
+    if row.unit == "bytes":
+        return f"{number / 2**20:,.0f} MiB" if row.is_memory else f"{number:,.1f} bytes"
+    if row.unit in ("bytes/s", "tokens/s"):
+        return f"{number:,.0f} /s"
+    if row.unit == "seconds":
         return f"{number * 1e3:.3g} ms" if number < 1 else f"{number:.2f} s"
-    return f"{number:.4f}" if unit == "bits/byte" else f"{number:.4g}"
+    return f"{number:.4f}" if row.unit == "bits/byte" else f"{number:.4g}"
 
 
 def difference(row: Row) -> str:

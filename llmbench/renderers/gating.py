@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.notes import cut
-from llmbench.renderers.comparison import SHARES, difference, value
+from llmbench.renderers.comparison import SHARES, difference, value, why
 from llmbench.renderers.sections import Section
 
 if TYPE_CHECKING:
@@ -34,4 +34,4 @@ def _cells(one: Gated) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
     unit = " points" if row.unit in SHARES and not one.allowed.endswith("%") else ""
     allowed = f"{100 * float(one.allowed):g}{unit}" if unit else one.allowed
-    return [row.model_b, row.task, row.metric, value(row.a, row.unit), value(row.b, row.unit), difference(row), p, allowed, one.why]
+    return [row.model_b, row.task, row.metric, value(row, row.a), value(row, row.b), difference(row), p, allowed, why(row, one.why)]

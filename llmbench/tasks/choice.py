@@ -60,14 +60,15 @@ class Choice(Task):
 
 
 def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
-    """A question's line: what each candidate costs, which was chosen, which is right."""
+    """A question's line: what each candidate costs, which was chosen by either measure, which is right."""
     bits = [ledger.total() for ledger in ledgers]
     rates = [value / max(1, len(choice.encode())) for value, choice in zip(bits, document.choices, strict=True)]  # its own bytes, without `join`
     gold = document.choices.index(document.text)
     chosen, by_rate = (values.index(min(values)) for values in (bits, rates))
     statistics = {"accuracy": [float(chosen == gold), 1.0], "accuracy:byte": [float(by_rate == gold), 1.0]}
     facts = {"bits": bits, "chosen": chosen, "gold": gold, "tied": bits.count(min(bits)) > 1}
+    said = {"output": document.choices[chosen], "output:byte": document.choices[by_rate]}
     return {
         **{"id": document.id, "bytes": sum(ledger.bytes for ledger in ledgers), "input": document.given},
-        **{"output": document.choices[chosen], "reference": document.text, "statistics": statistics, **facts},
+        **{**said, "reference": document.text, "statistics": statistics, **facts},
     }
