@@ -1,4 +1,4 @@
-"""What adapters were proven to be, as files: in a run's folder by model, and in the cache by fingerprint. conformance.py earns them."""
+"""What adapters were proven to be, as files: in a run's folder by model, and in the cache by fingerprint and device. conformance.py earns them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ LEVELS = ("A1", "A2", "A3")
 SAMPLED = ("A1", "A2")  # what a run proves by itself
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 SOURCES = (
+    *("conformance.py", "ledger.py", "adapter.py"),
     "packing.py",
     "carried.py",
     "charging.py",
@@ -53,30 +54,30 @@ def of_run(out: Path, model: str) -> Path:
     return out / "certificates" / f"{model}.json"
 
 
-def of_weights(cache: Path, fingerprint: str) -> Path:
-    """Where what was proven of these weights, in any run or by `llmbench check`, is kept."""
-    return cache / "certificates" / f"{hashlib.sha256(fingerprint.encode()).hexdigest()}.json"
+def of_weights(cache: Path, fingerprint: str, device: str) -> Path:
+    """Where what was proven of these weights on a device, in any run or by `llmbench check`, is kept."""
+    return cache / "certificates" / f"{hashlib.sha256(f'{fingerprint} {device}'.encode()).hexdigest()}.json"
 
 
-def read(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The certificate in a file; None where there is none, where it is torn, or where it is of other weights or of other checks."""
+def read(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
+    """The certificate in a file; None where there is none, where it is torn, or where it is of other weights, another device or other checks."""
     try:
         found = Certificate.model_validate_json(path.read_bytes()).model_dump()
     except (OSError, ValidationError):
         return None
-    return found if (found["version"], found["fingerprint"]) == (version(), fingerprint) else None
+    return found if (found["version"], found["fingerprint"], found.get("device")) == (version(), fingerprint, device) else None
 
 
 def earned(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
     """The certificate in a file, where it proves on this device all that a run proves. Without a fingerprint nobody knows whose it is."""
-    found = read(path, fingerprint) if fingerprint else None
-    if found is None or found.get("device") != device:
+    found = read(path, fingerprint, device) if fingerprint else None
+    if found is None:
         return None
     return found if {found["levels"][level]["state"] for level in SAMPLED if level in found["levels"]} == {"earned"} else None
 
 
 def merge(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Two certificates of the same weights as one: what either refused is refused, what either earned is earned."""
+    """Two certificates of the same weights on the same device as one: what either refused is refused, what either earned is earned."""
     if one is None or other is None:
         found = one or other
         return dict(found) if found else None

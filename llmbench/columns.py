@@ -229,7 +229,7 @@ def _rate(score: Score | None) -> Cell:
     if score is None:
         return Cell("-")
     value = float(score.value)
-    if score.low is None or score.high is None:
+    if score.low is None or score.high is None or value == 0:
         return Cell(_scaled(value), value)
     half = (float(score.high) - float(score.low)) / 2 / value
     return Cell(f"{_scaled(value)} ± {half:.0%}", value, float(score.low), float(score.high))

@@ -24,6 +24,7 @@ STORYWORLD = "storyworld"  # generated: see storyworld.py
 STORIES = {"train": 800, "valid": 60, "test": 120}  # stories of each split
 SOURCES = (*BUILT_IN, STORYWORLD)
 OVERLAP_BYTES = 50
+PARTED = 1 << 63  # before the parts of a pair or a question; no text is so long
 LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 
 
@@ -44,10 +45,17 @@ class Document:
         """What a model that goes on with a text reads to learn the text: of a pair the source before it, with nothing between them."""
         return self.given + self.text
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is neither a pair nor a question."""
+        return not self.given and not self.choices
+
 
 @dataclass(frozen=True)
 class Text:
-    """Documents under a name, identified by the sha256 of their bytes (of the file's bytes where the file is one document)."""
+    """Documents under a name, identified by the sha256 of their bytes (of the file's bytes where the file is one document), each after its length; of
+    pairs and questions each after the number of their parts, too.
+    """
 
     name: str
     documents: tuple[Document, ...]
@@ -55,12 +63,14 @@ class Text:
 
     @cached_property
     def sha256(self) -> str:
-        if len(self.documents) == 1 and not self.documents[0].given and not self.documents[0].choices:
+        if len(self.documents) == 1 and self.documents[0].is_plain:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
         for document in self.documents:
-            more = [document.given] if document.given else []
-            for data in (part.encode() for part in (document.text, *more, *document.choices)):
+            parts = [document.text] if document.is_plain else [document.text, document.given, *document.choices]
+            if not document.is_plain:
+                digest.update((PARTED + len(parts)).to_bytes(8, "big"))
+            for data in (part.encode() for part in parts):
                 digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
 
@@ -76,9 +86,15 @@ class Text:
         return Text(self.name, tuple(self.documents[i] for i in chosen), f"{limit}@{seed}")
 
     def hold_out(self, share: float) -> tuple[Text, Text]:
-        """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a single document."""
+        """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a single document.
+
+        Raises UsageError where the single document is a pair or a question, which has no tail.
+        """
         if len(self.documents) == 1:
             only = self.documents[0]
+            if not only.is_plain:
+                hint = "add more of them, or a validation text"
+                raise UsageError("nothing can be held out of a single pair or question", where=f"the text {self.name!r}", hint=hint)
             head, tail = (_fraction(only.text, a, b) for a, b in ((0.0, 1 - share), (1 - share, 1.0)))
             return Text(self.name, (Document(only.id, head),)), Text(self.name, (Document(only.id, tail),))
         wanted, size, first = share * self.bytes, 0, len(self.documents)
@@ -115,7 +131,8 @@ def load(
 
     `fields`: what the fields of a pair or a question are called in the file: see questions.py.
     `join`: the documents are the pieces of a single one, with nothing between them; they are joined before the text is cut.
-    Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left.
+    Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left; and where pairs or questions
+    are to be cut or joined.
     """
     if str(source) == STORYWORLD:
         where, documents = STORYWORLD, _stories(**(select or {}))
@@ -131,6 +148,8 @@ def load(
             raise UsageError("`select` needs fields, and only a .jsonl file has them", where=where)
         else:
             documents = [Document(name, _decode(raw, where))]
+    if join or split:
+        _check_plain(documents, "joined" if join else "cut", where)
     if join:
         documents = [Document(name, "".join(document.text for document in documents))]
     if split:
@@ -201,7 +220,7 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
         choices = questions.choices(asked, f"{where}:{number}:1")
         (text_field, text), (given_field, given) = asked["text"], asked["given"]
         text, given = choices[0] if choices else text, "" if given is None else given
-        for field, value in ((text_field, text), (given_field, given)):
+        for field, value in ((text_field, text), (given_field, given), *((asked["choices"][0], choice) for choice in choices[1:])):
             if not isinstance(value, str) or not isinstance(row, dict):
                 raise UsageError(f"a line must be an object with a string in the field `{field}`", where=f"{where}:{number}:1")
             try:
@@ -218,6 +237,14 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
             raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
         seen.add(identity)
         yield Document(identity, str(text), str(given), choices[1:])
+
+
+def _check_plain(documents: Sequence[Document], done: str, where: str) -> None:
+    """UsageError where what is to be cut or joined is a pair or a question, which would lose its source and its candidates."""
+    for document in documents:
+        if not document.is_plain:
+            hint = "leave out `split` and `join`; `select` chooses among them"
+            raise UsageError(f"{document.id!r} is a pair or a question, which cannot be {done}", where=where, hint=hint)
 
 
 def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:

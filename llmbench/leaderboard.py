@@ -268,12 +268,12 @@ def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]
 
 
 def _curves(record: Record) -> list[Curve]:
-    """Curves of at least two points; what is no point of numbers is left out."""
+    """Curves of at least two points; what is no point of numbers, or is before the first step, is left out."""
     found = []
     for model in record.models:
         rows = getattr(model.training, "curve", None) if model.training else None
         pairs = [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
-        points = sorted((float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y))[:LONGEST_CURVE]
+        points = sorted((float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y) and x >= 0)[:LONGEST_CURVE]
         if len({x for x, _ in points}) > 1:
             found.append(Curve(cut(model.name, NAME_CHARACTERS), model.stage, points))
     return found

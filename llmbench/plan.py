@@ -22,7 +22,7 @@ from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
 from llmbench.suite import LEARNT, Suite
-from llmbench.task_specs import asked_about, process_of
+from llmbench.task_specs import asked_about, examples_from, process_of
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files
@@ -124,8 +124,8 @@ def plan(spec: str, options: Options) -> Plan:
 
 
 def _lack(suite: Suite, card: Card, task: Any) -> Unavailable | None:
-    """Why a cell cannot be filled: the text that its task asks about, or one that its model learns from, cannot be had here."""
-    roles = [asked_about(task), *(LEARNT if _learns(card) else ())]
+    """Why a cell cannot be filled: a text that its task asks about or takes examples from, or that its model learns from, cannot be had here."""
+    roles = [asked_about(task), examples_from(task), *(LEARNT if _learns(card) else ())]
     return next((suite.missing[role] for role in roles if role in suite.missing), None)
 
 
@@ -159,9 +159,7 @@ def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
         facts.append(options.machine)
     facts += [options.dtype, options.seed, options.device_kind, registry.task_class(task.task).protocol]
     facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
-    about = asked_about(task)
-    if about is not None:
-        facts.append(suite.texts[about].sha256)
+    facts += [suite.texts[role].sha256 for role in (asked_about(task), examples_from(task)) if role is not None]
     for spec in (registry.adapters().get(card.adapter, card.adapter), card.network.cls if card.network else ""):
         if ":" in spec:
             facts += [hashlib.sha256(file.read_bytes()).hexdigest() for file in source_files(spec)]

@@ -18,7 +18,7 @@ PATIENCE = 2.0  # times its limit that a check may take before the program ends:
 def prove(
     spec: str, given: Mapping[str, str], only: Sequence[str], timeout: float, progress: Callable[[str, float, str], None], **options: Any
 ) -> dict[str, Any]:
-    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept beside the trained networks, by fingerprint."""
+    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in the cache, by fingerprint and device."""
     checks = conformance.named(only) if only else conformance.CHECKS
     card, adapter, stuff = single.load_with_materials(spec, given, progress=progress, **options)
 
@@ -39,7 +39,7 @@ def prove(
     found = conformance.report(results, fingerprint, card.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
     if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
-        record.write_json(certificates.of_weights(stuff.cache, fingerprint), found["certificate"])
+        record.write_json(certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"])
     adapter.close()
     return found
 

@@ -255,11 +255,11 @@ def _machine(made: Plan) -> Machine:
 
 
 def _add_certificate(made: Plan, row: ModelRow) -> None:
-    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its cells."""
+    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its cells and on their device."""
     if not row.fingerprint:
         return
-    places = certificates.of_run(made.out, row.name), certificates.of_weights(made.options.cache or default_cache(), row.fingerprint)
-    found = certificates.merge(*(certificates.read(place, row.fingerprint) for place in places))
+    places = certificates.of_run(made.out, row.name), certificates.of_weights(made.options.cache or default_cache(), row.fingerprint, row.device)
+    found = certificates.merge(*(certificates.read(place, row.fingerprint, row.device) for place in places))
     row.certificate = record.Certificate.model_validate(found) if found else None
 
 

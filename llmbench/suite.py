@@ -17,7 +17,7 @@ from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import catalogue, likelihood, memory, speed
 from llmbench.metrics.plugged import PREFIX
-from llmbench.questions import Fields, Part
+from llmbench.questions import PARTS, Fields, Part
 from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
@@ -75,7 +75,7 @@ class TextSpec(Origin):
     source: str
     split: Split | None = None
     select: dict[str, str] = {}
-    fields: dict[Part, str | list[str]] = Field(
+    fields: dict[Part, Annotated[str | list[str], Field(min_length=1)]] = Field(
         {},
         description="what these are called in a file or a data set; a.b is a field in a field; of several names the first that is there counts",
     )
@@ -258,8 +258,9 @@ class Suite:
 
 
 def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:
-    """The fields of a data set that hold the parts of a pair or a question, and those that choose its rows."""
-    names = [name for found in fields.values() for name in ([found] if isinstance(found, str) else found)]
+    """The fields of a data set that may hold the parts of a pair or a question, renamed or not, and those that choose its rows."""
+    named = [fields.get(part, part) for part in PARTS]
+    names = [name for found in named for name in ([found] if isinstance(found, str) else found)]
     return tuple(sorted({name.partition(".")[0] for name in names} | set(select)))
 
 

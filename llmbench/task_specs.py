@@ -203,6 +203,11 @@ def asked_about(task: TaskSpec) -> str | None:
     return getattr(task, "text", None)
 
 
+def examples_from(task: TaskSpec) -> str | None:
+    """The role of the text that a task takes its examples from, if it does."""
+    return task.shots_from if isinstance(task, Asked) and task.shots else None
+
+
 def window_of(task: LikelihoodSpec) -> Window:
     """The window rule of a likelihood task."""
     return Window(task.window)

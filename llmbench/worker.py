@@ -157,7 +157,7 @@ def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: C
     from llmbench import conformance
     from llmbench.checks import Subject
 
-    place, weights = certificates.of_run(out, info.name), certificates.of_weights(cache, info.fingerprint)
+    place, weights = certificates.of_run(out, info.name), certificates.of_weights(cache, info.fingerprint, info.device)
     found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(weights, info.fingerprint, info.device)
     if found is None:  # what was not earned before may have been the machine's fault
         results: list[conformance.Result] = []
@@ -168,7 +168,7 @@ def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: C
     try:
         record.write_json(place, found)
         if certificates.earned(place, info.fingerprint, info.device):
-            record.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint)))
+            record.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint, info.device)))
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import saboteurs
@@ -17,9 +18,9 @@ import small_checkpoints
 import zoo
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import conformance
+from llmbench import conformance, record, runner
 from llmbench.adapter import Materials
-from llmbench.certificates import LEVELS, merge, read, version
+from llmbench.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
 from llmbench.checks import Check, Failed, Skip, Subject
 from llmbench.conformance import CHECKS, Result, certificate, named, run
 from llmbench.data import load
@@ -145,9 +146,9 @@ def test_a_certificate_without_its_checks_is_not_earned():
     assert certificate([passed], "f")["levels"]["A3"]["state"] == "not tested"
 
 
-def proofs(*states, fingerprint="f"):
+def proofs(*states, fingerprint="f", device="cpu"):
     rows = {level: {"state": state, "why": "", "tried": [], "seconds": 0.0} for level, state in zip(LEVELS, states, strict=True)}
-    return {"version": version(), "fingerprint": fingerprint, "levels": rows}
+    return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": rows}
 
 
 @pytest.mark.parametrize(
@@ -165,16 +166,33 @@ def test_two_certificates_of_the_same_weights_are_joined_and_a_refusal_stays(one
     assert merge(None, None) is None
 
 
-def test_a_certificate_of_other_weights_or_other_checks_or_a_torn_one_is_none(tmp_path):
+def test_a_certificate_of_other_weights_or_devices_or_other_checks_or_a_torn_one_is_none(tmp_path):
     file = tmp_path / "c.json"
-    assert read(file, "f") is None
+    assert read(file, "f", "cpu") is None
     file.write_text(json.dumps(proofs("earned", "earned", "earned")))
-    assert read(file, "f")["levels"]["A3"]["state"] == "earned"
-    assert read(file, "g") is None
+    assert read(file, "f", "cpu")["levels"]["A3"]["state"] == "earned"
+    assert read(file, "g", "cpu") is None
+    assert read(file, "f", "cuda") is None
     file.write_text(json.dumps({**proofs("earned", "earned", "earned"), "version": "older"}))
-    assert read(file, "f") is None
+    assert read(file, "f", "cpu") is None
     file.write_text(file.read_text()[:40])
-    assert read(file, "f") is None
+    assert read(file, "f", "cpu") is None
+
+
+def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
+    made = SimpleNamespace(out=tmp_path, options=SimpleNamespace(cache=tmp_path / "cache"))
+    found = {"cpu": ("earned", "earned", "not tested"), "cuda": ("refused", "refused", "refused")}
+    for device, states in found.items():
+        record.write_json(of_weights(tmp_path / "cache", "f", device), proofs(*states, device=device))
+    record.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
+    for device, states in found.items():
+        row = record.ModelRow(name="m", fingerprint="f", device=device)
+        runner._add_certificate(made, row)
+        assert tuple(proof.state for proof in row.certificate.levels.values()) == states
+
+
+def test_the_version_of_the_checks_is_that_of_all_that_they_run_through():
+    assert {"conformance.py", "ledger.py", "adapter.py", "scoring.py", "checks"} <= set(SOURCES)
 
 
 def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells(tmp_path):

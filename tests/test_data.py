@@ -54,6 +54,7 @@ def test_json_lines_are_documents_and_can_be_selected(tmp_path):
         ('{"text": "a",}', "a.jsonl:2:14: not JSON"),
         ('{"text": "b", "id": "1"}', "second time"),
         ('{"text": "\\ud800"}', "surrogate"),
+        ('{"choices": ["a", "\\ud800"], "gold": 0}', "a.jsonl:2:1: the field `choices` holds half a surrogate pair"),
     ],
 )
 def test_a_line_that_is_wrong_is_placed(tmp_path, line, complaint):
@@ -168,6 +169,36 @@ def test_held_out_tail_and_rest_are_the_whole():
     many = Text("t", tuple(Document(str(i), "x" * 10) for i in range(10)))
     rest, tail = many.hold_out(0.15)
     assert [len(part.documents) for part in (rest, tail)] == [8, 2]
+
+
+def test_a_single_pair_has_no_tail_and_of_several_each_stays_whole():
+    pairs = (Document("a", "yes", "ja"), Document("b", "no", "nein"))
+    with pytest.raises(UsageError, match="the text 't': nothing can be held out of a single pair"):
+        Text("t", pairs[:1]).hold_out(0.1)
+    rest, tail = Text("t", pairs).hold_out(0.1)
+    assert rest.documents + tail.documents == pairs
+
+
+@pytest.mark.parametrize("how", [{"split": {"fraction": (0.0, 0.9)}}, {"split": {"separator": "e"}}, {"split": {"regex": "e"}}, {"join": True}])
+@pytest.mark.parametrize("row", [{"text": "yes", "given": "ja"}, {"choices": ["yes", "no"], "gold": 0}])
+def test_pairs_and_questions_are_neither_cut_nor_joined(tmp_path, row, how):
+    path = write(tmp_path / "a.jsonl", json.dumps({"text": "plain, yes"}) + "\n" + json.dumps({"id": "q", **row}) + "\n")
+    with pytest.raises(UsageError, match=r"a\.jsonl: 'q' is a pair or a question, which cannot be (cut|joined) \(leave out"):
+        data.load("t", path, **how)
+
+
+def test_a_digest_tells_pairs_and_questions_from_the_same_parts_as_documents():
+    plain = Text("t", (Document("1", "a"), Document("2", "b")))
+    parts = b"".join((1).to_bytes(8, "big") + part for part in (b"a", b"b"))
+    assert plain.sha256 == hashlib.sha256(parts).hexdigest()
+    others = [
+        (Document("1", "a", "b"),),
+        (Document("1", "a", "b"), Document("2", "a"), Document("3", "b")),
+        (Document("1", "a", "b"), Document("2", "a", "b")),
+        (Document("1", "a", "b", ("a", "b")),),
+        (Document("1", "a", "", ("b", "a", "b")),),
+    ]
+    assert len({plain.sha256, *(Text("t", documents).sha256 for documents in others)}) == 1 + len(others)
 
 
 @given(st.text(alphabet=st.sampled_from("ab \n\u00e9\U0001f680"), max_size=3000))

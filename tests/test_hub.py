@@ -390,6 +390,15 @@ tasks: [{{task: choice}}]
     assert [(d.given, d.text) for d in made.texts["train"].documents] == [("ja", "yes")]
 
 
+def test_parts_that_keep_their_names_are_fetched_beside_one_that_has_another(tmp_path):
+    place = folder(tmp_path, test=[{"given": "q", "options": ["a", "b"], "gold": 1, "more": "x"}])
+    text = f'{{source: "hub:{place}", fields: {{choices: options}}}}'
+    (tmp_path / "asked.yaml").write_text(f"name: asked\nversion: 1\ntexts:\n  test: {text}\ntasks: [{{task: choice}}]\n")
+    made = suite.read(str(tmp_path / "asked.yaml"))
+    made.load_texts({})
+    assert [(d.given, d.text, d.choices) for d in made.texts["test"].documents] == [("q", "b", ("a", "b"))]
+
+
 def test_a_data_set_without_any_of_the_named_fields_is_refused_with_those_it_has(tmp_path):
     place = folder(tmp_path, test=[{"page": "x"}])
     with pytest.raises(UsageError, match=r"none of the fields query, question \(there are: page\)"):

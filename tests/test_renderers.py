@@ -183,6 +183,24 @@ def test_a_page_of_many_long_curves_stays_small(tmp_path):
     assert len(page) < 1_500_000
 
 
+@pytest.mark.parametrize(
+    ("curve", "drawn"),
+    [([[-2, 3.0], [-1, 2.0]], 0), ([[-1, 3.0], [0, 2.0]], 0), ([[-1, 9.0], [0, 2.0], [5, 1.0]], 1), ([[0, 2.0], [0, 1.0]], 0)],
+)
+def test_of_a_curve_what_is_before_the_first_step_is_left_out(curve, drawn):
+    models = [model("m", 3, training={"seconds": 1.0, "curve": curve})]
+    board = leaderboard.build(record(models=models, scores=[], failures=[]))
+    assert [points for shown in board.curves for points in shown.points] == [(0.0, 2.0), (5.0, 1.0)] * drawn
+    assert html.render(board).count("<figure data-model=") == drawn
+
+
+def test_a_rate_of_nothing_has_no_interval_in_percent():
+    rows = [speed("m", "decode_bytes_per_second", 0.0, 0.0, batch=1), *likelihood("m", 2.0, 0.1, None)]
+    page = markdown.render(leaderboard.build(record(models=[model("m", 3)], scores=rows, failures=[])))
+    assert re.search(r"\| 0 \|", page)
+    assert "±" not in re.sub("2.0000 ± 0.1000", "", page)
+
+
 @pytest.mark.parametrize("name", ["../secret", "/secret", "..", ".", "", "a\0b", "x" * 300, "\U0001f600" * 90, "\ud800"])
 def test_a_record_does_not_choose_which_other_files_are_shown(tmp_path, name):
     (tmp_path / "secret").mkdir()

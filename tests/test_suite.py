@@ -71,6 +71,7 @@ def test_every_shipped_card_is_read(name):
         ("window: half", "windw: half", r"mine\.yaml:6:36: unknown key 'windw' \(did you mean 'window'\?\)"),
         ("name: mine\n", "name: mine\nmodel: []\n", r"mine\.yaml:2:1: unknown key 'model' \(did you mean 'models'\?\)"),
         ("version: 1", "version: one", r"mine\.yaml:2:10: version: .*integer.*'one'"),
+        ("source: fables,", "source: fables, fields: {text: []},", r"mine\.yaml:4:.*at least 1 item"),
         ("version: 1\n", "", r"mine\.yaml:1:1: the key 'version' is missing"),
         ("window: half", "window: 0", r"mine\.yaml:6:44: window: "),
         ("window: half", "window: whole", r"mine\.yaml:6:44: window: "),

@@ -14,6 +14,7 @@ from llmbench.adapter import Adapter, Chunk, ModelInfo
 from llmbench.data import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
+from llmbench.plan import Options, plan
 from llmbench.suite import read
 from llmbench.tasks.answer import Answer
 from llmbench.tasks.asking import Asking
@@ -106,6 +107,8 @@ def test_examples_never_hold_the_question_and_are_the_same_each_time():
         assert prompt == asking.prompt(document)
     assert len({asking.prompt(document).split("\n\n")[0] for document in examples.documents}) > 1
     assert asking.signature != Asking("Q: {given}\nA:", " ", "\n\n", 2, examples, seed=1).signature
+    assert asking.signature != Asking("Q: {given}\nA:", " ", "\n", 3, examples, seed=1).signature
+    assert Asking(between="\n").signature == Asking().signature  # nothing stands between examples where there are none
 
 
 QUESTIONS = text(
@@ -226,6 +229,23 @@ def test_what_a_text_cannot_give_is_said_before_anything_runs(tmp_path, old, new
         read(str(place / "asked.yaml")).load_texts({})
     assert what in str(error.value)
     assert "asked.yaml:" in error.value.where
+
+
+def test_other_examples_are_another_question_to_the_task_that_shows_them(tmp_path):
+    place = written(tmp_path)
+    options = Options(only=("byte-ngram",), out=place / "out", device="cpu", offline=True)
+    before = plan(str(place / "asked.yaml"), options).keys
+    (place / "examples.jsonl").write_text((place / "examples.jsonl").read_text().replace("The answer", "It"))
+    after = plan(str(place / "asked.yaml"), options).keys
+    assert [task for (_, task), key in before.items() if after["byte-ngram", task] != key] == ["answer"]
+
+
+def test_a_task_whose_examples_cannot_be_had_lacks_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    place = written(tmp_path)
+    (place / "asked.yaml").write_text(SUITE.replace("{source: examples.jsonl}", "{source: hub:nobody/nothing}"))
+    found = plan(str(place / "asked.yaml"), Options(only=("byte-ngram",), out=place / "out", device="cpu", offline=True, cache=tmp_path / "cache"))
+    assert list(found.lacks) == [("byte-ngram", "answer")]
 
 
 def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp_path):

@@ -34,8 +34,10 @@ class Asking:
 
     @property
     def signature(self) -> str:
-        few = f";shots={self.shots}@{self.seed} of {self.examples.sha256[:16]}" if self.examples is not None else ""
-        return f"template={self.template!r};join={self.join!r}{few}"
+        asked = f"template={self.template!r};join={self.join!r}"
+        if self.examples is None:
+            return asked
+        return f"{asked};shots={self.shots}@{self.seed} of {self.examples.sha256[:16]};between={self.between!r}"
 
     def prompt(self, document: Document) -> str:
         """What a model that goes on with a text is given."""
