@@ -260,7 +260,7 @@ def test_a_table_of_answers_is_ranked_and_says_what_it_could_have_seen(tmp_path)
     assert {line.model: line.cells["rank"].text for line in table.lines} == {"lstm": "1", "mine": "2", "zlib": "-"}
     assert "Not ranked, because their items are not those of the others: zlib." in table.notes
     assert any(re.fullmatch(r"Differences below about \d\.\d% could not have been proven here \(median over pairs\)\.", note) for note in table.notes)
-    assert table.notes[-1] == "Intervals: 95 % over 120 items, not over training seeds."
+    assert table.notes[-1] == "Intervals: 95 % over 119 to 120 items, not over training seeds."
 
 
 def test_two_questions_rank_nobody_and_the_table_says_so(tmp_path):
