@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.record import HEADLINES, QUALITY, SPEED, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
 COUNTED = {
@@ -123,7 +123,7 @@ def _human(record: Record, task: str) -> list[str]:
     found: dict[str, str] = {}
     for score in record.scores:
         human = getattr(score, "human", None)
-        if score.task == task and isinstance(human, int | float) and math.isfinite(human):
+        if score.task == task and isinstance(human, int | float) and math.isfinite(human) and score.metric != WRITING:
             found[score.metric] = f"{human:.1f} bytes" if score.unit == "bytes" else f"{human:.1%}" if score.unit == "share" else f"{human:.3f}"
     return [f"What humans wrote there, as long: {_join([f'{name} {text}' for name, text in found.items()])}."] if found else []
 
