@@ -18,39 +18,10 @@ from llmbench.card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.data import Text, load
 from llmbench.imports import source_files
 
-# What, besides recipe and data, decides the weights.
-TRAINER_SOURCES = (
-    *(
-        "training.py",
-        "muon.py",
-        "snapshots.py",
-        "scoring.py",
-        "carried.py",
-        "charging.py",
-        "causal_blocks.py",
-        "data.py",
-        "vocabulary.py",
-        "spelling.py",
-        "witten_bell.py",
-    ),
-    *("models/network.py", "trained_networks.py"),
-)
-
-
-# The same for checkpoints of transformers' own architectures.
-FINETUNING_SOURCES = (
-    "finetuning.py",
-    "training.py",
-    "muon.py",
-    "snapshots.py",
-    "scoring.py",
-    "carried.py",
-    "charging.py",
-    "causal_blocks.py",
-    "data.py",
-    "body_and_head.py",
-    "byte_spans.py",
-)
+# What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
+_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")
+TRAINER_SOURCES = (*_TRAINING, "vocabulary.py", "spelling.py", "witten_bell.py", "models/network.py", "trained_networks.py")
+FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "body_and_head.py", "byte_spans.py")
 
 
 _PAIRED = ("bpe.py", "models/attention.py")

@@ -88,7 +88,7 @@ def _gated(row: Row, allowed: Allowance) -> Gated:
     limit = f"{allowed}"
     if row.a is None or row.b is None or row.verdict == "not comparable":
         return Gated(row, None, limit, "failed", row.reason)
-    if math.isinf(row.b) or (math.isinf(row.a) and row.better == "higher"):
+    if (math.isinf(row.b) and row.better == "lower") or (math.isinf(row.a) and row.better == "higher"):
         return Gated(row, None, limit, "passed")
     loss = row.a - row.b if row.better == "lower" else row.b - row.a
     if loss <= allowed.of(row.b) + ROUNDING:

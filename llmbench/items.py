@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.record import Items, Record, Score, load
+from llmbench.run_folder import inside
 
 SAID = ("input", "output", "output:byte", "reference")  # of a sample; a choice by bits per byte has a name of its own
 
@@ -59,10 +60,11 @@ def statistic_of(score: Score) -> str:
 
 def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
     """The items in a run's folder, read a line at a time. A record from elsewhere does not choose which other files are read."""
-    if any(Path(name).name != name or name == ".." for name in (model, task)):
+    place = inside(folder, "samples", model)
+    if place is None or Path(task).name != task:
         return []
     try:
-        with (folder / "samples" / model / f"{task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
+        with (place / f"{task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
             return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # no file, no such name, no samples
         return []

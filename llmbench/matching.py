@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from llmbench import signatures
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.items import Item, Opened, statistic_of
 from llmbench.metrics import memory
@@ -95,7 +95,7 @@ def _stopped(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] 
 def _scores_differ(one: Score, other: Score) -> Stop | None:
     """Why two scores cannot be compared, before their items are looked at."""
     if one.signature != other.signature:
-        return "not comparable", f"signatures differ in {signature_difference(one.signature, other.signature)}"
+        return "not comparable", f"signatures differ in {signatures.difference(one.signature, other.signature)}"
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
     if one.metric not in RULES:
@@ -141,18 +141,6 @@ def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
     if kind == "rate" and any(row[0] <= 0 for side in rows for row in side):
         return "unclear", "a rate that is none: no test can be run"
     return None
-
-
-def signature_difference(one: str, other: str) -> str:
-    """Which parts of two signatures differ, and how."""
-    a, b = (dict(_part(part) for part in re.split(r"[;|]", text)) for text in (one, other))
-    apart = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    return ", ".join(f"{key} ({a.get(key, 'nothing')} against {b.get(key, 'nothing')})" for key in apart) or "the order of their parts"
-
-
-def _part(text: str) -> tuple[str, str]:
-    found = re.match(r"([^=:]*)[=:](.*)", text, re.DOTALL)
-    return (found[1], found[2]) if found else (text, "")
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -9,16 +9,20 @@ ABSENT = "none"
 
 
 def parts(signature: str) -> dict[str, str]:
-    """The parts by their keys, in their order: `text=1f7e;protocol=likelihood/1` -> {"text": "1f7e", "protocol": "likelihood/1"}. What has no
-    key, such as a metric's own signature, is the part `metric`.
+    """The parts by their keys, in their order: `text=1f7e;protocol=likelihood/1` -> {"text": "1f7e", "protocol": "likelihood/1"}. A metric's own
+    signature, `nrefs:1|version:2.6.0`, gives its parts too; what has no key is the part `metric`.
     """
     found: dict[str, str] = {}
     for piece in signature.split(";"):
-        key, equals, value = piece.partition("=")
-        if not equals:
-            key, value = "metric", piece
-        found[key] = f"{found[key]};{value}" if key in found else value
+        name, equals, rest = piece.partition("=")
+        for key, value in [(name, rest)] if equals else map(_of_a_metric, piece.split("|")):
+            found[key] = f"{found[key]};{value}" if key in found else value
     return found
+
+
+def _of_a_metric(piece: str) -> tuple[str, str]:
+    key, colon, value = piece.partition(":")
+    return (key, value) if colon else ("metric", piece)
 
 
 def differing(signatures: Iterable[str]) -> list[str]:
@@ -26,6 +30,13 @@ def differing(signatures: Iterable[str]) -> list[str]:
     known = [parts(signature) for signature in dict.fromkeys(signatures)]
     keys = dict.fromkeys(key for found in known for key in found)
     return [key for key in keys if len({found.get(key, ABSENT) for found in known}) > 1]
+
+
+def difference(one: str, other: str) -> str:
+    """Which parts of two signatures differ, and how, in full."""
+    a, b = parts(one), parts(other)
+    said = [f"{key} ({a.get(key, ABSENT)} against {b.get(key, ABSENT)})" for key in differing([one, other])]
+    return ", ".join(said) or "the order of their parts"
 
 
 def value(signature: str, key: str) -> str:

@@ -28,7 +28,8 @@ storyworld_tree
 adapter storyworld questions
 data card memory ceilings energy certificates spelling metrics.likelihood metrics.memory metrics.speed metrics.text
 metrics.answers metrics.copying metrics.diversity metrics.ngram_distance metrics.plugged metrics.rouge metrics.translation
-metrics.catalogue items
+metrics.catalogue run_folder
+items
 paired
 ranking matching
 speed limits
@@ -55,7 +56,7 @@ worker proof lm_eval_bridge children
 parked attempt fitting rounds
 runner
 estimate progress notes scaffold doctor
-run_folder published
+published
 columns
 passages provenance
 leaderboard compare

@@ -18,9 +18,10 @@ from llmbench.cli import cli
 from llmbench.compare import compare
 from llmbench.errors import UsageError
 from llmbench.items import opened
-from llmbench.matching import between, signature_difference, within
+from llmbench.matching import between, within
 from llmbench.metrics.translation import Bleu
 from llmbench.paired import mcnemar_p
+from llmbench.signatures import difference as signature_difference
 from llmbench.stats import holm, sign_flip_p
 
 RATES = (2.0, 2.1, 1.9, 2.4, 2.2, 2.0, 1.8, 2.3, 2.1, 2.5)
@@ -144,7 +145,7 @@ def test_what_differs_in_a_signature_is_named(tmp_path):
 def test_parts_of_signatures():
     old, new = "text=1;template='{given}';nrefs:1|tok:13a|version:2.5.0", "text=1;template='Q: {given}';nrefs:1|tok:13a|version:2.6.0"
     assert signature_difference(old, new) == "template ('{given}' against 'Q: {given}'), version (2.5.0 against 2.6.0)"
-    assert signature_difference("a=1", "a=1;b=2") == "b (nothing against 2)"
+    assert signature_difference("a=1", "a=1;b=2") == "b (none against 2)"
 
 
 def test_items_that_one_side_lacks_are_named_and_nothing_is_compared(tmp_path):

@@ -138,6 +138,15 @@ def test_infinitely_much_of_what_is_better_passes_and_is_json(tmp_path):
     assert (one["state"], one["loss"], one["row"]["a"]) == ("passed", None, "inf")
 
 
+def test_what_was_infinitely_good_and_no_longer_is_fails_and_is_json(tmp_path):
+    run, record = runs(tmp_path)
+    run.add("lstm", ACCURACY, right("11")).write()
+    record.add("lstm", ACCURACY, right("11"), value="inf").write()
+    done = called(tmp_path / "run", "--against", tmp_path / "record", "--format", "json")
+    (one,) = json.loads(done.output)["rows"]
+    assert (done.return_value, one["state"], one["loss"]) == (1, "failed", "inf")
+
+
 def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):
     run, record = runs(tmp_path)
     run.add("lstm", BITS, shifted(0.5))

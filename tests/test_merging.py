@@ -148,7 +148,9 @@ def test_what_a_signature_is_made_of():
     assert signatures.parts("text=a;protocol=p/1;nrefs:1|case:mixed;x;limit=none") == {
         "text": "a",
         "protocol": "p/1",
-        "metric": "nrefs:1|case:mixed;x",
+        "nrefs": "1",
+        "case": "mixed",
+        "metric": "x",
         "limit": "none",
     }
     assert signatures.differing(["text=a;window=half", "text=a;window=half;words=w", "text=a"]) == ["window", "words"]
