@@ -27,8 +27,7 @@ class Child:
     """One worker. It ends with its parent, since its stdin does; it does not outlive `opened`."""
 
     def __init__(self, log: Path, options: Options, module: str = "llmbench.worker"):
-        threads = str(options.threads or machine.cores())
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+        environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}
         if options.offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         log.parent.mkdir(parents=True, exist_ok=True)

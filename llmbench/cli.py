@@ -321,8 +321,10 @@ def report(run_: Path, form: str | None) -> int:
 
 def _set_threads(threads: int | None) -> None:
     """Before torch is loaded in this process."""
+    from llmbench import machine
+
     if threads:
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+        os.environ.update(machine.thread_settings(threads))
 
 
 def _pick(device: str) -> str:

@@ -84,7 +84,7 @@ def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
     from llmbench import machine
 
     count = threads or machine.cores()
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)  # before torch is loaded
+    os.environ.update(machine.thread_settings(count))  # before torch is loaded
     from llmbench import doctor as doctors
     from llmbench.progress import spinner
 

@@ -171,6 +171,9 @@ class _Scored:
     def encode(self, text: str) -> Tokens:
         return self.learner._text.encode(text)
 
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        return self.learner._text.encode_all(texts)
+
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.learner._text.decode(ids)
 

@@ -21,13 +21,18 @@ UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "libro
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
 DRAWS = ("normal_", "uniform_", "kaiming_uniform_")
-SYMBOLS = "torch.fx.experimental.symbolic_shapes"  # brings sympy; on the meta device it is asked about plain numbers only
-PLAIN: dict[str, Callable[[Any], Any]] = {  # what it answers to these
-    **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true"), bool),
-    "guarding_hint_or_throw": lambda value: value,
-    "has_guarding_hint": lambda value: True,
-    "is_nested_int": lambda value: False,
+ALGEBRA = "sympy"  # on the meta device torch asks of each number whether it is one of sympy's
+SYMBOLS = "torch.fx.experimental.symbolic_shapes"  # brings sympy too; likewise it is asked about plain numbers only
+PLAIN: dict[str, Callable[..., Any]] = {  # what it answers to these
+    **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true", "statically_known_true"), lambda value, *_: bool(value)),
+    "guarding_hint_or_throw": lambda value, *_: value,
+    "has_guarding_hint": lambda value, *_: True,
+    "is_nested_int": lambda value, *_: False,
+    "sym_and": lambda *values: all(values),
+    "sym_or": lambda *values: any(values),
+    "sym_eq": lambda a, b: a == b,  # of shapes too
 }
+TOGETHER = {SYMBOLS: (SYMBOLS,), ALGEBRA: (ALGEBRA,)}  # stand-ins that are replaced at once
 MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators that say something to the compiler and change nothing without it
 
 
@@ -105,6 +110,18 @@ class _Indexing:
         return self.real.__exit__(*raised)
 
 
+class _OfAlgebra(type):
+    """What is one of sympy's, asked without it: nothing, while it is not loaded."""
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        loaded = sys.modules.get(f"{ALGEBRA}.core.basic")
+        return loaded is not None and isinstance(value, loaded.Basic)
+
+
+class _Basic(metaclass=_OfAlgebra):
+    """Stands in for sympy.Basic."""
+
+
 class _StandIn(ModuleType):
     """A module that gives a few names itself and is replaced by the real one when it is asked for another."""
 
@@ -113,9 +130,9 @@ class _StandIn(ModuleType):
         vars(self).update(own)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and (self.__name__, name) != (ALGEBRA, "__path__"):  # which whoever imports a part of it asks for
             raise AttributeError(name)
-        for other in (SYMBOLS,) if self.__name__ == SYMBOLS else (COMPILER, INDEXING):
+        for other in TOGETHER.get(self.__name__, (COMPILER, INDEXING)):
             if isinstance(sys.modules.get(other), _StandIn):
                 del sys.modules[other]
         return getattr(importlib.import_module(self.__name__), name)
@@ -130,19 +147,25 @@ def _stand_ins() -> dict[str, ModuleType]:
     own: dict[str, dict[str, Any]] = {
         COMPILER: dict.fromkeys(MARKS, _mark),
         INDEXING: {"TransformGetItemToIndex": _Indexing},
+        ALGEBRA: {"Basic": _Basic},
         SYMBOLS: {name: _plain_or_real(name, answer) for name, answer in PLAIN.items()},
     }
     return {
-        name: _StandIn(name, given) for name, given in own.items() if name not in sys.modules and (name == SYMBOLS or COMPILER not in sys.modules)
+        name: _StandIn(name, given) for name, given in own.items() if name not in sys.modules and (name in TOGETHER or COMPILER not in sys.modules)
     }
 
 
+def _is_plain(value: Any) -> bool:
+    """A number or a shape; beside it there may be a remark."""
+    return isinstance(value, bool | int | float | str | None) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
 def _plain_or_real(name: str, answer: Callable[[Any], Any]) -> Callable[..., Any]:
-    def asked(value: Any, *arguments: Any, **given: Any) -> Any:
-        if isinstance(value, bool | int | float):
-            return answer(value)
+    def asked(*values: Any, **given: Any) -> Any:
+        if all(map(_is_plain, values)):
+            return answer(*values)
         if isinstance(sys.modules.get(SYMBOLS), _StandIn):
             del sys.modules[SYMBOLS]
-        return getattr(importlib.import_module(SYMBOLS), name)(value, *arguments, **given)
+        return getattr(importlib.import_module(SYMBOLS), name)(*values, **given)
 
     return asked

@@ -40,6 +40,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def thread_settings(count: int) -> dict[str, str]:
+    """Environment variables that give a process `count` threads: torch's, those of its matrix products, and those of tokenizers."""
+    return {**dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(count)), "TOKENIZERS_PARALLELISM": "true"}
+
+
 def _cpu() -> str:
     if sys.platform == "linux":
         try:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri
 
 from llmbench.stats import (
     LEVEL,
@@ -76,6 +76,8 @@ class Difference:
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """Two-sided, exact: of the items that one alone got right, A's are a fair coin's share. 1 where there are none."""
+    from scipy.special import bdtr
+
     n = only_a + only_b
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
@@ -88,7 +90,7 @@ def share_difference(a: Rows, b: Rows, level: float = LEVEL) -> Difference:
     only_b = sum(x[0] < y[0] for x, y in zip(a, b, strict=True))
     n, apart = len(a), only_a - only_b
     middle = apart / (n + 2)
-    half = float(ndtri((1 + level) / 2)) * math.sqrt(only_a + only_b + 1 - apart * middle) / (n + 2)
+    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(only_a + only_b + 1 - apart * middle) / (n + 2)
     value = apart / n
     low, high = max(-1.0, min(value, middle - half)), min(1.0, max(value, middle + half))
     return Difference(Interval(value, low, high, n), mcnemar_p(only_a, only_b), "McNemar")

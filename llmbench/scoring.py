@@ -50,6 +50,7 @@ class TokenModel(Protocol):
     @property
     def shares(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
     def logits(self, ids: Tensor) -> Tensor: ...
     def hidden(self, ids: Tensor) -> Tensor: ...
@@ -106,7 +107,8 @@ def score(model: TokenModel, passages: Sequence[Passage], window: Window = Windo
     """The ledgers of `passages`, in order. The result depends neither on their order nor on `budget`, the ids in one forward pass, beyond
     float rounding.
     """
-    lines = [_line(model, passage) for passage in passages]
+    whole = model.encode_all([passage.given + passage.text for passage in passages])
+    lines = [_line(model, passage, tokens) for passage, tokens in zip(passages, whole, strict=True)]
     with torch.inference_mode(), CausalBlocks():
         if model.context is None and model.carries:
             score_carried(model, lines, budget or TOKEN_BUDGET)
@@ -116,11 +118,10 @@ def score(model: TokenModel, passages: Sequence[Passage], window: Window = Windo
         yield _ledger(line, model.escape)
 
 
-def _line(model: TokenModel, passage: Passage) -> _Line:
-    """`given` and `text` are encoded as one string; where no token border falls between them they are encoded apart."""
+def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
+    """`tokens`: of `given` and `text` encoded as one string; where no token border falls between them they are encoded apart."""
     if not model.start:
         raise ModelError("the model has no start symbol, so its first symbol cannot be charged", hint="set `start` to the ids given before a text")
-    tokens = model.encode(passage.given + passage.text)
     _check_tokens(model, tokens, (passage.given + passage.text).encode())
     given = len(passage.given.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
@@ -259,17 +260,26 @@ def _ledger(line: _Line, escape: float) -> Ledger:
     """Token charges over their spans; an unknown piece is an empty token charge, then a spelling charge over its bytes."""
     tokens, size = line.tokens, len(line.passage.text.encode())
     spelled = tokens.spelling > 0
-    where = np.cumsum(1 + spelled) - 1 - spelled  # place of each token charge in the ledger
-    count = len(tokens.ids) + int(spelled.sum())
-    start, end = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
-    bits, kind = np.empty(count), np.full(count, TOKEN, dtype=np.uint8)
-    start[where], bits[where] = tokens.start, line.bits[: len(tokens.ids)]
-    end[where] = np.where(spelled, tokens.start, tokens.end)
-    after = where[spelled] + 1
-    start[after], end[after], bits[after], kind[after] = tokens.start[spelled], tokens.end[spelled], tokens.spelling[spelled], SPELLING
+    if spelled.any():
+        start, end, bits, kind = _charges(tokens, spelled, line.bits)
+    else:
+        start, end, bits, kind = tokens.start, tokens.end, line.bits[: len(tokens.ids)], np.full(len(tokens.ids), TOKEN, dtype=np.uint8)
     if line.passage.end:
         start, end = np.append(start, size), np.append(end, size)
         bits, kind = np.append(bits, line.bits[-1]), np.append(kind, np.uint8(END))
     ledger = Ledger(start, end, bits, kind, size, line.passage.id)
     ledger.check()
     return ledger
+
+
+def _charges(tokens: Tokens, spelled: NDArray[np.bool_], price: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+    """Start, end, bits and kind where there are unknown pieces; `price`: bits of each token."""
+    where = np.cumsum(1 + spelled) - 1 - spelled  # place of each token charge in the ledger
+    count = len(tokens.ids) + int(spelled.sum())
+    start, end = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    bits, kind = np.empty(count), np.full(count, TOKEN, dtype=np.uint8)
+    start[where], bits[where] = tokens.start, price[: len(tokens.ids)]
+    end[where] = np.where(spelled, tokens.start, tokens.end)
+    after = where[spelled] + 1
+    start[after], end[after], bits[after], kind[after] = tokens.start[spelled], tokens.end[spelled], tokens.spelling[spelled], SPELLING
+    return start, end, bits, kind

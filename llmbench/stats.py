@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
@@ -61,7 +61,7 @@ def wilson_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
     """
     if not 0 <= hits <= n or n < 1:
         raise ValueError(f"{hits} of {n} is no share")
-    square = float(ndtri((1 + level) / 2)) ** 2
+    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
     middle = (hits + square / 2) / (n + square)
     half = math.sqrt(square * (hits * (n - hits) / n + square / 4)) / (n + square)
     return Interval(hits / n, middle - half if hits else 0.0, middle + half if hits < n else 1.0, n)
@@ -86,6 +86,8 @@ def block_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> tuple[
     m, mean = len(d), float(np.mean(d))
     if m < 2:
         return Interval(mean, None, None, m), 1.0
+    from scipy.special import stdtr, stdtrit
+
     half = _half_width(d - mean, m, level)
     error = half / float(stdtrit(m - 1, (1 + level) / 2))
     p = float(2 * stdtr(m - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
@@ -93,6 +95,8 @@ def block_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> tuple[
 
 
 def _half_width(residuals: NDArray[np.float64], total: float, level: float) -> float:
+    from scipy.special import stdtrit  # takes a quarter of a second: not for who needs none of it
+
     m = len(residuals)
     error = math.sqrt(m / (m - 1) * math.fsum(residuals**2)) / total
     return float(stdtrit(m - 1, (1 + level) / 2)) * error

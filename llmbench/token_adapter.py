@@ -62,6 +62,10 @@ class TokenAdapter(Adapter):
 
     # Optional, for speed -----------------------------------------------------------------------------------------------
 
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """What `encode` gives for each of these; for a tokenizer that takes less time for many at once."""
+        return [self.encode(text) for text in texts]
+
     def hidden(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids)) == logits(ids)."""
         raise NotImplementedError

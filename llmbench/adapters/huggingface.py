@@ -97,6 +97,9 @@ class Pretrained(Adapter):
     def encode(self, text: str) -> Tokens:
         return self.text.encode(text)
 
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        return self.text.encode_all(texts)
+
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.text.decode(ids)
 

@@ -6,15 +6,18 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from llmbench.data import Text, block_edges
 from llmbench.metrics import Metric
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval
+
+if TYPE_CHECKING:  # scipy is imported where it is needed
+    from scipy.sparse import csr_array
 
 N = 3
 SEED = 0
@@ -76,6 +79,8 @@ class NgramDistance(TextMetric):
 
     def _counted(self, items: Sequence[Codes]) -> tuple[csr_array, Shares]:
         """(how often each item has each 3-gram that any of them has, the reference's shares of these)."""
+        from scipy.sparse import csr_array
+
         grams, columns = np.unique(np.concatenate(items), return_inverse=True)
         places = np.minimum(np.searchsorted(self._grams, grams), len(self._grams) - 1)
         shares = np.where(self._grams[places] == grams, self._shares[places], 0.0)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 from llmbench.errors import UsageError
 from llmbench.metrics import Metric
@@ -110,6 +109,8 @@ def bootstrap(whole: float, n: int, totals: Callable[[NDArray[np.int64]], Sequen
     """
     if n < LEAST_SAMPLES:
         return Interval(whole, None, None, n)
+    from scipy.special import ndtr, stdtrit
+
     rng, found = np.random.default_rng(SEED), list[float]()
     while len(found) < RESAMPLES:
         size = max(1, min(RESAMPLES - len(found), PORTION // n))
