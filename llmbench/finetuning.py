@@ -160,7 +160,7 @@ class _Learner(Network):
 class _Scored:
     """A learner for scoring.py."""
 
-    escape, carries, splits, packs, shares = 0.0, False, True, False, False
+    escape, carries, splits, packs, shares, reentrant = 0.0, False, True, False, False, False
     ends: tuple[int, ...] = ()
     matrix = None
 

@@ -5,9 +5,9 @@ Every target is charged exactly once, the first included. log-softmax in float32
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,17 +16,13 @@ from torch import Tensor
 
 from llmbench import packing
 from llmbench.adapter import Passage, Window
+from llmbench.batches import TOKEN_BUDGET, in_batches
 from llmbench.carried import score_carried
 from llmbench.causal_blocks import CausalBlocks
 from llmbench.charging import charge, check_logits
-from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
+from llmbench.errors import ModelError, Unsupported
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
-
-TOKEN_BUDGET = 4096  # ids in one pass where a state is carried, padding included; one window longer than a pass's budget goes alone
-ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
-LEAST_BUDGET = 1024
-GPU_BUDGET = 16384
 
 
 class TokenModel(Protocol):
@@ -49,6 +45,8 @@ class TokenModel(Protocol):
     def packs(self) -> bool: ...
     @property
     def shares(self) -> bool: ...
+    @property
+    def reentrant(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
     def encode_all(self, texts: Sequence[str]) -> list[Tokens]: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
@@ -58,10 +56,6 @@ class TokenModel(Protocol):
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor: ...
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
     def take(self, state: Any, rows: Tensor) -> Any: ...
-
-
-Job = TypeVar("Job")
-Forward = Callable[[TokenModel, Sequence[Job]], int]  # gives the width of the rows
 
 
 @dataclass(frozen=True)
@@ -107,8 +101,7 @@ def score(model: TokenModel, passages: Sequence[Passage], window: Window = Windo
     """The ledgers of `passages`, in order. The result depends neither on their order nor on `budget`, the ids in one forward pass, beyond
     float rounding.
     """
-    whole = model.encode_all([passage.given + passage.text for passage in passages])
-    lines = [_line(model, passage, tokens) for passage, tokens in zip(passages, whole, strict=True)]
+    lines = _lines(model, passages)
     with torch.inference_mode(), CausalBlocks():
         if model.context is None and model.carries:
             score_carried(model, lines, budget or TOKEN_BUDGET)
@@ -116,6 +109,11 @@ def score(model: TokenModel, passages: Sequence[Passage], window: Window = Windo
             _score_windows(model, lines, window, budget)
     for line in lines:
         yield _ledger(line, model.escape)
+
+
+def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_Line]:
+    whole = model.encode_all([passage.given + passage.text for passage in passages])
+    return [_line(model, passage, tokens) for passage, tokens in zip(passages, whole, strict=True)]
 
 
 def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
@@ -173,7 +171,7 @@ def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, bu
             jobs.append((line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first)))
         else:
             jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
-    _in_batches(model, jobs, lambda job: job[1].b - job[1].a, _forward, budget)
+    in_batches(model, jobs, lambda job: job[1].b - job[1].a, _forward, budget)
 
 
 def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None) -> Sequence[_Line]:
@@ -181,38 +179,8 @@ def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None)
     if not any(line.passage.given for line in lines) or not model.packs:
         return lines
     packs, alone = packing.shared(lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET))  # the mask grows with the square of a row
-    _in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
+    in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
     return alone
-
-
-def _in_batches(model: TokenModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[Job], budget: int | None) -> None:
-    """Longest first: batches of like lengths, and memory's peak comes at once."""
-    ordered = sorted(jobs, key=size, reverse=True)
-    at, width = 0, 0
-    while at < len(ordered):
-        count = max(1, (budget or _budget(model, width)) // size(ordered[at]))
-        width = _halving(model, ordered[at : at + count], size, forward)
-        at += count
-
-
-def _budget(model: TokenModel, width: int) -> int:
-    """Ids in one pass, for rows of `width` numbers; 0 where that is not known yet."""
-    if not model.device.startswith("cpu"):
-        return GPU_BUDGET
-    return max(LEAST_BUDGET, min(TOKEN_BUDGET, ROWS_BUDGET // width)) if width else LEAST_BUDGET
-
-
-def _halving(model: TokenModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[Job]) -> int:
-    """One forward pass; where memory does not suffice, two of half the size. Gives the width of its rows."""
-    try:
-        return forward(model, jobs)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(jobs) == 1:
-            raise OutOfMemory(f"no memory for one window of {size(jobs[0])} ids", hint="a smaller context, or more memory") from None
-        half = len(jobs) // 2
-        return max(_halving(model, part, size, forward) for part in (jobs[:half], jobs[half:]))
 
 
 def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:

@@ -138,6 +138,11 @@ class TokenAdapter(Adapter):
         return self.carries and type(self).take is not TokenAdapter.take
 
     @property
+    def reentrant(self) -> bool:
+        """Whether `hidden`, `logits` and `packed` may run in several threads at once: they write nothing that another call reads."""
+        return False
+
+    @property
     def carries(self) -> bool:
         return type(self).carry is not TokenAdapter.carry
 

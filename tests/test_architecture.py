@@ -33,7 +33,7 @@ items
 paired
 ranking matching
 speed limits
-vocabulary tasks hub packing charging
+vocabulary tasks hub packing charging batches
 pretrained byte_spans models.network carried
 scoring generation
 bpe
@@ -86,6 +86,7 @@ WITH_TORCH = {  # may import torch; worker and cli do so inside a function only
     *(
         "packing",
         "charging",
+        "batches",
         "carried",
         "scoring",
         "generation",

@@ -82,7 +82,7 @@ def test_the_start_symbol_is_given_once_and_never_scored(models):
     assert models["llama"].start == (1,)
     assert models["gpt2"].start == (0,)
     for name in ("gpt2", "llama"):
-        line = scoring._line(models[name], Passage("The tap"))
+        line = scoring._lines(models[name], [Passage("The tap")])[0]
         assert line.ids.tolist().count(models[name].start[0]) == 1
         assert line.first == 1
 

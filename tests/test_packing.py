@@ -72,7 +72,7 @@ def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
     prompts = ["The kettle said nothing.", "The tap", "No, said the kettle;"]
     texts = [" It had.", " I am waiting for", " k", " dripping; dripping was", ""]
     passages = [Passage(text, given=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts]
-    packs, _ = packing.shared([scoring._line(model, passage) for passage in passages], model.context)
+    packs, _ = packing.shared(scoring._lines(model, passages), model.context)
     assert sum(len(pack.lines) for pack in packs) >= 12
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.id == passage.id

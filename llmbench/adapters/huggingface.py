@@ -29,6 +29,8 @@ from llmbench.masked_adapter import MaskedAdapter
 from llmbench.token_adapter import TokenAdapter, Tokens
 
 WORDS_FOR = {"bytes": "byte-level BPE", "sentencepiece": "SentencePiece", "wordpiece": "WordPiece", "plain": "subwords"}
+REENTRANT = ("gpt2", "llama")
+STATIC_ROTATIONS = ("default", "linear", "llama3")
 PROBE = 12  # ids in a probe
 PROBE_ROOM = 1e-3  # difference of logits that rounding explains in float32; wrong caches and masks are off by far more
 
@@ -171,6 +173,13 @@ class CausalLM(Pretrained, TokenAdapter):
         config = self.loaded.config
         full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
         return self.parts is not None and full and not getattr(config, "sliding_window", None) and self._proves(self._packed_rows)
+
+    @property
+    def reentrant(self) -> bool:
+        """Of families whose forward pass keeps nothing; of their rotations, some kinds are computed anew for each length, and kept."""
+        config = self.loaded.config
+        rotation = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+        return config.model_type in REENTRANT and rotation in STATIC_ROTATIONS and not self.loaded.trusted
 
     def _packed_rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of two texts after a common prompt in one row, beside a shorter row; and those of each text alone."""

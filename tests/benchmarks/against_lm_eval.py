@@ -169,15 +169,16 @@ def _batches(adapter, passages, size):
     import torch
 
     from llmbench import scoring
+    from llmbench.batches import _budget
 
-    lines = [scoring._line(adapter, passage) for passage in passages]
+    lines = scoring._lines(adapter, passages)
     context = adapter.context
     jobs = [(line, piece) for line in lines for piece in scoring.windows(len(line.ids), line.first, context, context)]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
     batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
         longest = jobs[0][1].b - jobs[0][1].a
-        count = size or max(1, scoring._budget(adapter, width) // longest)
+        count = size or max(1, _budget(adapter, width) // longest)
         width = adapter.hidden(torch.tensor([adapter.start])).shape[-1]
         ids = torch.zeros(len(jobs[:count]), longest, dtype=torch.long)
         for row, (line, piece) in enumerate(jobs[:count]):

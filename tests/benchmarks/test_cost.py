@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llmbench import carried, scoring
+from llmbench import batches, carried, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.data import load
@@ -36,12 +36,12 @@ def _model(kind):
 
 def _bare_windows(model, passages):
     """The same windows in the same batches, through the bare network: what any scorer must pay. Built beforehand."""
-    lines = [scoring._line(model, passage) for passage in passages]
+    lines = scoring._lines(model, passages)
     jobs = [(line, p) for line in lines for p in scoring.windows(len(line.ids), line.first, model.context, Window().stride(model.context))]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
     batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
-        size = max(1, scoring._budget(model, width) // (jobs[0][1].b - jobs[0][1].a))
+        size = max(1, batches._budget(model, width) // (jobs[0][1].b - jobs[0][1].a))
         batch, jobs, width = jobs[:size], jobs[size:], model.hidden(torch.tensor([model.start])).shape[-1]
         longest = max(p.b - p.a for _, p in batch)
         ids = torch.full((len(batch), longest), model.start[0])
@@ -58,12 +58,12 @@ def _bare_windows(model, passages):
 
 
 def _bare_carried(model, passages):
-    lines = sorted((scoring._line(model, p) for p in passages), key=lambda line: -len(line.ids))
+    lines = sorted(scoring._lines(model, passages), key=lambda line: -len(line.ids))
     longest = len(lines[0].ids) - 1
     ids = torch.full((len(lines), longest), model.start[0])
     for row, line in enumerate(lines):
         ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
-    step = max(carried.LEAST_PIECE, scoring.TOKEN_BUDGET // len(lines))
+    step = max(carried.LEAST_PIECE, batches.TOKEN_BUDGET // len(lines))
 
     def run():
         state = None

@@ -1,0 +1,106 @@
+"""Forward passes over many jobs: batches of like lengths, longest first, so that memory's peak comes at once; halved where memory does not suffice.
+
+Where rows are so narrow that the cores wait for each other inside one pass more than they save, each core has passes of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+import torch
+
+from llmbench.causal_blocks import CausalBlocks
+from llmbench.errors import OutOfMemory, is_out_of_memory
+
+TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
+ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
+LEAST_BUDGET = 1024
+GPU_BUDGET = 16384
+NARROW = 256  # channels of rows up to which passes run side by side: at 64 a quarter less time on two cores, at 512 nothing
+
+
+class Model(Protocol):
+    """What is needed of a model; TokenAdapter says what each part means."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def reentrant(self) -> bool: ...
+
+
+Job = TypeVar("Job")
+AnyModel = TypeVar("AnyModel", bound=Model)
+Forward = Callable[[AnyModel, Sequence[Job]], int]  # gives the width of the rows
+
+
+def in_batches(model: AnyModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[AnyModel, Job], budget: int | None) -> None:
+    """`forward` over all jobs, about `budget` ids at a time; None: what suits the machine and the width of the rows, which the first pass tells."""
+    ordered = sorted(jobs, key=size, reverse=True)
+    if not ordered:
+        return
+    first = max(1, (budget or _budget(model, 0)) // size(ordered[0]))
+    width = _halving(model, ordered[:first], size, forward)
+    batches = deque(_cut(ordered[first:], size, budget or _budget(model, width)))
+    if len(batches) > 1 and width <= NARROW and model.device.startswith("cpu") and torch.get_num_threads() > 1 and model.reentrant:
+        _side_by_side(batches, lambda batch: _halving(model, batch, size, forward))
+    else:
+        for batch in batches:
+            _halving(model, batch, size, forward)
+
+
+def _budget(model: Model, width: int) -> int:
+    """Ids in one pass, for rows of `width` numbers; 0 where that is not known yet."""
+    if not model.device.startswith("cpu"):
+        return GPU_BUDGET
+    return max(LEAST_BUDGET, min(TOKEN_BUDGET, ROWS_BUDGET // width)) if width else LEAST_BUDGET
+
+
+def _cut(ordered: Sequence[Job], size: Callable[[Job], int], budget: int) -> Iterator[Sequence[Job]]:
+    at = 0
+    while at < len(ordered):
+        count = max(1, budget // size(ordered[at]))
+        yield ordered[at : at + count]
+        at += count
+
+
+def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], object]) -> None:
+    """Each of torch's threads takes the next batch until none is left. What one raises ends all."""
+    threads = torch.get_num_threads()
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        with torch.inference_mode(), CausalBlocks():  # both are a thread's own
+            while batches:
+                try:
+                    batch = batches.popleft()
+                except IndexError:  # another was quicker
+                    return
+                try:
+                    run(batch)
+                except BaseException:
+                    batches.clear()
+                    raise
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            done = [pool.submit(work) for _ in range(threads)]
+        for one in done:
+            one.result()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _halving(model: AnyModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[AnyModel, Job]) -> int:
+    """One forward pass; where memory does not suffice, two of half the size. Gives the width of its rows."""
+    try:
+        return forward(model, jobs)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(jobs) == 1:
+            raise OutOfMemory(f"no memory for one window of {size(jobs[0])} ids", hint="a smaller context, or more memory") from None
+        half = len(jobs) // 2
+        return max(_halving(model, part, size, forward) for part in (jobs[:half], jobs[half:]))
