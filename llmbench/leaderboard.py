@@ -153,11 +153,12 @@ def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], r
 
 
 def machine_words(machine: Machine, gpus: bool = True) -> str:
-    """What tells one machine from another where times and memory are concerned. `gpus`: whether they were to be used."""
-    found = [cut(str(gpu.get("name", "GPU")), MACHINE_CHARACTERS) for gpu in machine.gpus[:16]] if gpus else []
+    """Its kind. `gpus`: whether they were to be used."""
+    cpu, cores, threads, names, system = machine.kind(gpus)
+    found = [cut(name, MACHINE_CHARACTERS) for name in names[:16]]
     counted = [f"{found.count(name)} × {name}" if found.count(name) > 1 else name for name in dict.fromkeys(found)]
-    cores, threads = ("?" if count is None else count for count in (machine.cores, getattr(machine, "threads", None)))
-    parts = [machine.cpu, f"{cores} cores", f"{threads} threads", *(counted or ["no GPU"]), str(getattr(machine, "os", None) or "")]
+    counts = ["?" if count is None else count for count in (cores, threads)]
+    parts = [cpu, f"{counts[0]} cores", f"{counts[1]} threads", *(counted or ["no GPU"]), system]
     return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
 
 

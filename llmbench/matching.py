@@ -148,8 +148,8 @@ def _listed(ids: Sequence[str]) -> str:
 
 
 def same_machine(one: Opened, other: Opened) -> bool:
-    """Whether times and memory of two runs are of one kind of machine: processor, cores, threads in use and GPUs."""
-    kinds = [(m.cpu, m.cores, getattr(m, "threads", None), [gpu.get("name") for gpu in m.gpus]) for m in (one.record.machine, other.record.machine)]
+    """Whether times and memory of two runs are of one kind of machine."""
+    kinds = [record.machine.kind(gpus=record.options.get("device") != "cpu") for record in (one.record, other.record)]
     return kinds[0] == kinds[1]
 
 

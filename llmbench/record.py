@@ -141,6 +141,13 @@ class Machine(Row):
     cores: int | None = None
     gpus: list[dict[str, Any]] = Field(default_factory=list)
 
+    def kind(self, gpus: bool = True) -> tuple[str, int | None, int | None, tuple[str, ...], str]:
+        """What tells one kind of machine from another where times and memory are concerned: processor, cores, threads in use, GPUs (where they
+        were to be used), and the system, of which another version is no other kind.
+        """
+        names = tuple(str(gpu.get("name", "GPU")) for gpu in self.gpus) if gpus else ()
+        return self.cpu, self.cores, getattr(self, "threads", None), names, str(getattr(self, "os", None) or "").partition(" ")[0]
+
 
 class TaskNotes(Row):
     """What the items of a task prove: the smallest visible difference in the metric's unit (of a rate, as a share), who is better than whom, and how

@@ -240,3 +240,14 @@ def test_items_whose_ids_hold_odd_line_ends_are_ranked_all_the_same(tmp_path):
     notes = ranking.rank_scores(scores, tmp_path)
     assert {row.model: row.rank for row in scores} == {"byte-ngram": (1, 1), "lstm": (2, 2)}
     assert notes["likelihood"]["better_than"] == {"byte-ngram": ["lstm"], "lstm": []}
+
+
+def test_a_kind_of_machine_is_its_processor_cores_threads_gpus_and_system_and_no_version_of_it():
+    facts = {"cpu": "A Processor", "cores": 4, "threads": 2, "gpus": [{"name": "Big GPU", "memory_bytes": 1}], "os": "Linux 6.1"}
+    kind = records.Machine.model_validate(facts).kind()
+    assert kind == ("A Processor", 4, 2, ("Big GPU",), "Linux")
+    assert records.Machine.model_validate({**facts, "os": "Linux 6.8", "python": "3.13", "memory_bytes": 5}).kind() == kind
+    for other in ({"cpu": "B"}, {"cores": 8}, {"threads": 4}, {"gpus": []}, {"os": "Darwin 6.1"}):
+        assert records.Machine.model_validate({**facts, **other}).kind() != kind
+    assert records.Machine.model_validate({**facts, "gpus": []}).kind() == records.Machine.model_validate(facts).kind(gpus=False)
+    assert records.Machine().kind() == ("?", None, None, (), "")
