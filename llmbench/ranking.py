@@ -18,14 +18,18 @@ Source = Callable[[Score], list[Item]]
 RANKED = tuple(metric for metric in HEADLINES if metric != WRITING)
 
 
-def rank_scores(scores: Sequence[Score], out: Path | Source, refused: Collection[str] = ()) -> dict[str, Any]:
+def rank_scores(
+    scores: Sequence[Score], out: Path | Source, refused: Collection[str] = (), report: Callable[[float, str], None] = lambda share, what: None
+) -> dict[str, Any]:
     """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest visible difference and who beats whom.
 
     Models are compared on the same items, read from the samples of the run in `out`, or had from a function: documents, answers, or blocks of one
-    session of measuring. See `is_ranked` for who takes part.
+    session of measuring. See `is_ranked` for who takes part. `report` is told the share that is done, and what comes next.
     """
     notes: dict[str, Any] = {}
-    for task, metric in sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED}):
+    asked = sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED})
+    for number, (task, metric) in enumerate(asked):
+        report(number / len(asked), f"{task}, {metric}")
         rows = [score for score in scores if score.task == task and key_of(score) == metric and is_ranked(score, refused)]
         items = {score.model: _sampled(out, score) if isinstance(out, Path) else out(score) for score in rows}
         shapes = [_shape(metric, found) for found in items.values() if found]

@@ -47,7 +47,11 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                     failures += _run_rounds(made, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
-        result = _assemble(made, failures, started, before)
+        try:
+            result = _assemble(made, failures, started, before, watcher)
+        except KeyboardInterrupt:  # comparing answers can take minutes; what was measured is written without it
+            interrupted = True
+            result = _assemble(made, failures, started, before, None)
         result.write(made.out)
     return result, interrupted
 
@@ -171,8 +175,10 @@ def _follow(child: Child, job: Mapping[str, Any], timeout: float, card: Card, wa
     return failures, open_tasks
 
 
-def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Record | None) -> Record:
-    """The record: this run's cells, and those of models that an earlier run of the same question left in this folder."""
+def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Record | None, watcher: Watcher | None) -> Record:
+    """The record: this run's cells, and those of models that an earlier run of the same question left in this folder. Without a watcher, nothing
+    is ranked.
+    """
     models: dict[str, ModelRow] = {}
     scores: list[Score] = []
     done: dict[str, list[str]] = {}
@@ -212,7 +218,7 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         models=list(models.values()),
         scores=scores,
         failures=[*kept, *failures],
-        notes=Notes.model_validate({"tasks": _task_notes(made, scores, refused), "cells": done}),
+        notes=Notes.model_validate({"tasks": _task_notes(made, scores, refused, watcher), "cells": done}),
     )
 
 
@@ -221,9 +227,12 @@ def _same_question(made: Plan, cell: Mapping[str, Any], task: TaskSpec) -> bool:
     return cell["question"] == made.question and (process_of(task) == "shared" or cell.get("machine") == made.options.machine)
 
 
-def _task_notes(made: Plan, scores: list[Score], refused: Sequence[str]) -> dict[str, Any]:
-    """Ranks and what they prove; and of tasks in which models took turns, what is known about the measuring itself."""
-    found = rank_scores(scores, made.out, refused)
+def _task_notes(made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None) -> dict[str, Any]:
+    """Ranks and what they prove, where somebody waits for them; and of tasks in which models took turns, what is known about the measuring itself."""
+    found: dict[str, Any] = {}
+    if watcher is not None:
+        name = made.suite.name
+        found = rank_scores(scores, made.out, refused, lambda share, what: watcher.progress(name, "comparing", share, what))
     for task in made.suite.tasks:
         place = made.out / "rounds" / f"{task.name}.json"
         if process_of(task) == "parked" and place.is_file():

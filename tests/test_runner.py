@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from run_helpers import folder, llmbench, run_json, started
 
-from llmbench import record
+from llmbench import plan as plans
+from llmbench import record, runner
 from llmbench.ledger import KINDS
+from llmbench.watcher import Silent
 
 BAD = ("Raises", "NoStart", "Nan", "Shape", "Hungry", "Dies", "Rude")
 
@@ -193,6 +195,30 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, sent):
     assert child.returncode == 130
     assert "go on with --out out" in rest
     assert {row["model"] for row in rows(place)} == {"uniform-bytes", "byte-ngram", "zlib"}
+
+
+class Impatient(Silent):
+    """Ctrl-C while models are compared."""
+
+    def progress(self, name, what, share, remark):
+        if what == "comparing":
+            assert (name, share, remark) == ("tiny", 0.0, "likelihood, bits_per_byte")
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_next_run_compares(tmp_path):
+    options = plans.Options(only=("uniform-bytes", "byte-ngram"), out=tmp_path / "out", device="cpu", cache=tmp_path / "cache")
+    made = plans.plan(str(folder(tmp_path) / "tiny.yaml"), options)
+    result, interrupted = runner.run(made, Impatient())
+    assert interrupted
+    assert record.load(tmp_path / "out") == result
+    bits = {score.model: (score.value, score.rank) for score in result.scores if score.metric == "bits_per_byte"}
+    assert {rank for _, rank in bits.values()} == {None}
+    whole, interrupted = runner.run(made)
+    assert not interrupted
+    again = {score.model: (score.value, score.rank) for score in whole.scores if score.metric == "bits_per_byte"}
+    assert {model: value for model, (value, _) in again.items()} == {model: value for model, (value, _) in bits.items()}
+    assert {model: rank for model, (_, rank) in again.items()} == {"byte-ngram": (1, 1), "uniform-bytes": (2, 2)}
 
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path):
