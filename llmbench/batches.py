@@ -67,7 +67,7 @@ def _cut(ordered: Sequence[Job], size: Callable[[Job], int], budget: int) -> Ite
 
 
 def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], object]) -> None:
-    """Each of torch's threads takes the next batch until none is left. What one raises ends all."""
+    """Each of torch's threads takes the next batch until none is left. What one raises ends all, and so does Ctrl-C."""
     threads = torch.get_num_threads()
 
     def work() -> None:
@@ -85,10 +85,12 @@ def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], 
                     raise
 
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            done = [pool.submit(work) for _ in range(threads)]
-        for one in done:
-            one.result()
+        with ThreadPoolExecutor(threads) as pool:  # whose end waits for the passes that have begun
+            try:
+                for one in [pool.submit(work) for _ in range(threads)]:
+                    one.result()
+            finally:
+                batches.clear()
     finally:
         torch.set_num_threads(threads)
 

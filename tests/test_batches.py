@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +85,26 @@ def test_what_one_pass_raises_ends_all_and_torch_has_its_threads_again(two_threa
     with pytest.raises(ValueError, match="broken at 9"):
         over([10, *[9] * 50], passes)
     assert passes.seen == [[10]]
+    assert torch.get_num_threads() == 2
+
+
+def test_ctrl_c_ends_all_after_the_passes_that_have_begun(two_threads):
+    cleared, seen = threading.Event(), []
+
+    class Told(deque):
+        def clear(self):
+            super().clear()
+            cleared.set()
+
+    def run(batch):
+        seen.append(batch)
+        if len(seen) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert cleared.wait(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        batches._side_by_side(Told([[1]] * 50), run)
+    assert 1 <= len(seen) <= 2
     assert torch.get_num_threads() == 2
 
 
