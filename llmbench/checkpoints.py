@@ -19,7 +19,7 @@ from llmbench.data import Text, load
 from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
-_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")
+_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")
 TRAINER_SOURCES = (*_TRAINING, "vocabulary.py", "spelling.py", "witten_bell.py", "models/network.py", "trained_networks.py")
 FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "body_and_head.py", "byte_spans.py")
 

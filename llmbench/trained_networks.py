@@ -5,12 +5,14 @@ the model again.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,10 +22,10 @@ from torch import Tensor, nn
 from llmbench.adapter import Materials, ModelInfo
 from llmbench.bpe import Bpe
 from llmbench.card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.checkpoints import placed
+from llmbench.checkpoints import checkpoint_folder, placed, usual_vocabulary
 from llmbench.data import Text
 from llmbench.errors import UsageError
-from llmbench.imports import load_object
+from llmbench.imports import load_object, source_files
 from llmbench.snapshots import Snapshots
 from llmbench.token_adapter import fingerprint
 from llmbench.training import Course, Lessons, teach
@@ -120,15 +122,63 @@ def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     return None
 
 
-class BpeNetwork:
-    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so that no piece is unknown."""
+class BpeNetwork(ABC):
+    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so that no piece is unknown.
 
+    `kind`: the adapter's name. `network_kind`: what a card's network must be a subclass of. `usual_size`: ids of the BPE, where a card says nothing.
+    `of_pairs`: whether it learns from pairs alone.
+    """
+
+    kind: ClassVar[str]
+    network_kind: ClassVar[type[nn.Module]]
+    usual_size: ClassVar[int]
+    of_pairs: ClassVar[bool] = False
     network: Any
     device: str
     context: int | None
 
     def __init__(self, network: nn.Module, bpe: Bpe, training: Mapping[str, Any] | None = None, source: bytes = b""):
         self.network, self.bpe, self.training, self._source = network.eval(), bpe, training, source
+
+    @classmethod
+    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Self:
+        """From the cache, or trained now on `materials.train`."""
+        spec, recipe = arguments["network"], arguments["recipe"]
+        vocabulary: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary(cls.kind)
+        size, (text, valid) = _bpe_size(vocabulary, cls.usual_size), texts_of(materials, recipe)
+        if cls.of_pairs and not all(document.given for part in (text, valid) for document in part.documents):
+            raise UsageError("this model learns from pairs, and the training text has none", hint="a .jsonl file with the fields `given` and `text`")
+        source = b"".join(file.read_bytes() for file in (*source_files(spec.cls), Path(inspect.getfile(cls))))
+
+        def load(facts: Mapping[str, Any], weights: dict[str, Tensor]) -> Any:
+            bpe = Bpe(facts["bpe"])
+            network = made(spec, cls.network_kind, bpe.symbols, seed=0)
+            network.load_state_dict(weights)
+            return cls(network, bpe, facts["training"], source)
+
+        def train(partial: Path) -> Any:
+            materials.progress("vocabulary", 0.0, "")
+            bpe = Bpe.learn(cls.strings(text), size)
+            adapter = cls(made(spec, cls.network_kind, bpe.symbols, materials.seed), bpe, source=source)
+            adapter.to(materials.device)
+            adapter.training = taught(adapter.network, adapter.lessons(text), adapter.judge(valid), recipe, materials, partial)
+            return adapter
+
+        found: Self = obtained(checkpoint_folder(spec, vocabulary, recipe, materials, cls.kind), load, train)
+        return found
+
+    @classmethod
+    @abstractmethod
+    def strings(cls, text: Text) -> Iterator[str]:
+        """What the BPE is learnt from."""
+
+    @abstractmethod
+    def lessons(self, text: Text) -> Lessons:
+        """What the network learns from."""
+
+    @abstractmethod
+    def judge(self, valid: Text) -> Callable[[], float]:
+        """What tells how good the network is now: bits for each byte of the validation text that is asked about; less is better."""
 
     @property
     def info(self) -> ModelInfo:
@@ -160,7 +210,7 @@ class BpeNetwork:
         return {"bpe": self.bpe.to_json(), "training": self.training}
 
 
-def bpe_size(vocabulary: VocabularySpec, usual: int) -> int:
+def _bpe_size(vocabulary: VocabularySpec, usual: int) -> int:
     """How many ids a card asks for."""
     if vocabulary.splitter != "bpe":
         raise UsageError("this network reads a byte-level BPE", hint="vocabulary: {splitter: bpe}")
