@@ -263,3 +263,9 @@ def test_nothing_unsafe_is_called(file):
         r"\b(pickle|cloudpickle|joblib|dill|shelve|marshal)\b|\btorch\.load\(|trust_remote_code=True|\byaml\.(load|unsafe_load|full_load)\(", text
     )
     assert not re.search(r"(?<![\w.])(eval|exec)\(|shell=True|os\.system|os\.popen", text)
+
+
+def test_a_worker_and_the_parent_of_a_run_load_no_scipy_before_a_number_needs_it():
+    """It would be more than a quarter of the memory of a model that needs no torch, and a quarter of a second in each process."""
+    for code in ("import llmbench.worker", "import llmbench.api, llmbench.runner"):
+        assert not loaded("-c", code) & {"torch", "transformers", "pandas", "scipy"}
