@@ -42,6 +42,7 @@ def test_the_files_become_pairs_of_which_the_questions_answer_ends_a_line(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
 def test_a_transformer_answers_nearly_all_of_a_thousand_new_questions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
