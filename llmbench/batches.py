@@ -19,7 +19,7 @@ TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than
 ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
 LEAST_BUDGET = 1024
 GPU_BUDGET = 16384
-NARROW = 256  # channels of rows up to which passes run side by side: at 64 a quarter less time on two cores, at 512 nothing
+NARROW = 256  # channels of rows up to which passes run side by side; what it saves is in docs/decisions/0016
 
 
 class Model(Protocol):
@@ -32,6 +32,7 @@ class Model(Protocol):
 
 
 Job = TypeVar("Job")
+Found = TypeVar("Found")
 AnyModel = TypeVar("AnyModel", bound=Model)
 Forward = Callable[[AnyModel, Sequence[Job]], int]  # gives the width of the rows
 
@@ -42,13 +43,17 @@ def in_batches(model: AnyModel, jobs: Sequence[Job], size: Callable[[Job], int],
     if not ordered:
         return
     first = max(1, (budget or _budget(model, 0)) // size(ordered[0]))
-    width = _halving(model, ordered[:first], size, forward)
+
+    def run(batch: Sequence[Job]) -> int:
+        return max(halving(batch, lambda some: forward(model, some), lambda job: f"window of {size(job)} ids"))
+
+    width = run(ordered[:first])
     batches = deque(_cut(ordered[first:], size, budget or _budget(model, width)))
     if len(batches) > 1 and width <= NARROW and model.device.startswith("cpu") and torch.get_num_threads() > 1 and model.reentrant:
-        _side_by_side(batches, lambda batch: _halving(model, batch, size, forward))
+        _side_by_side(batches, run)
     else:
         for batch in batches:
-            _halving(model, batch, size, forward)
+            run(batch)
 
 
 def _budget(model: Model, width: int) -> int:
@@ -95,14 +100,16 @@ def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], 
         torch.set_num_threads(threads)
 
 
-def _halving(model: AnyModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[AnyModel, Job]) -> int:
-    """One forward pass; where memory does not suffice, two of half the size. Gives the width of its rows."""
+def halving(jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Callable[[Job], str]) -> list[Found]:
+    """What one pass over `jobs` gives; where memory does not suffice, what two over half of them give, in order. OutOfMemory where there is none
+    for a single one, which `said` describes.
+    """
     try:
-        return forward(model, jobs)
+        return [run(jobs)]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         if len(jobs) == 1:
-            raise OutOfMemory(f"no memory for one window of {size(jobs[0])} ids", hint="a smaller context, or more memory") from None
-        half = len(jobs) // 2
-        return max(_halving(model, part, size, forward) for part in (jobs[:half], jobs[half:]))
+            raise OutOfMemory(f"no memory for one {said(jobs[0])}", hint="a smaller context, or more memory") from None
+    half = len(jobs) // 2
+    return [*halving(jobs[:half], run, said), *halving(jobs[half:], run, said)]

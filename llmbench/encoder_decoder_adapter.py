@@ -15,7 +15,8 @@ from torch import Tensor
 
 from llmbench import generation
 from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
-from llmbench.errors import ModelError, OutOfMemory, Unsupported, is_out_of_memory
+from llmbench.batches import halving
+from llmbench.errors import ModelError, Unsupported
 from llmbench.ledger import END, TOKEN, Ledger
 from llmbench.vocabulary import Tokens
 
@@ -71,7 +72,7 @@ class EncoderDecoderAdapter(Adapter):
         with torch.inference_mode():
             while at < len(order):
                 size = max(1, TOKEN_BUDGET // (len(order[at].source) + len(order[at].asked) + len(self.start)))
-                self._batch(order[at : at + size])
+                halving(order[at : at + size], self._forward, lambda pair: f"pair of {len(pair.source)} and {len(pair.asked)} ids")
                 at += size
         for pair in pairs:
             yield _ledger(pair)
@@ -114,19 +115,6 @@ class EncoderDecoderAdapter(Adapter):
             if limit is not None and length > limit:
                 raise Unsupported(f"the {what} of {passage.id!r} has {length} tokens, and the model reads {limit}", hint="shorter pairs")
         return _Pair(passage, source, tokens, asked, np.full(len(asked), np.nan))
-
-    def _batch(self, pairs: Sequence[_Pair]) -> None:
-        """One forward pass; where memory does not suffice, two of half the size."""
-        try:
-            self._forward(pairs)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(pairs) == 1:
-                raise OutOfMemory(f"no memory for one pair of {len(pairs[0].source)} and {len(pairs[0].asked)} ids", hint="more memory") from None
-            half = len(pairs) // 2
-            self._batch(pairs[:half])
-            self._batch(pairs[half:])
 
     def _forward(self, pairs: Sequence[_Pair]) -> None:
         inputs = [[*self.start, *pair.asked[:-1]] for pair in pairs]

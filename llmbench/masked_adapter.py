@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.errors import ModelError, OutOfMemory, is_out_of_memory
+from llmbench.batches import halving
+from llmbench.errors import ModelError
 from llmbench.ledger import PSEUDO, Ledger
 from llmbench.vocabulary import Tokens
 
@@ -99,21 +100,11 @@ class MaskedAdapter(Adapter):
             while at < len(order):
                 longest = gaps[order[at]].end - gaps[order[at]].begin + len(self.before) + len(self.after)
                 batch = order[at : at + max(1, TOKEN_BUDGET // longest)]
-                out[batch] = self._batch(tokens, [gaps[i] for i in batch])
+                asked = [gaps[i] for i in batch]
+                found = halving(asked, lambda some: self._forward(tokens, some), lambda gap: f"window of {gap.end - gap.begin} ids")
+                out[batch] = np.concatenate(found)
                 at += len(batch)
         return out
-
-    def _batch(self, tokens: Sequence[Tokens], gaps: Sequence[_Gap]) -> NDArray[np.float64]:
-        """One forward pass; where memory does not suffice, two of half the size."""
-        try:
-            return self._forward(tokens, gaps)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(gaps) == 1:
-                raise OutOfMemory(f"no memory for one window of {gaps[0].end - gaps[0].begin} ids", hint="more memory") from None
-            half = len(gaps) // 2
-            return np.concatenate([self._batch(tokens, gaps[:half]), self._batch(tokens, gaps[half:])])
 
     def _forward(self, tokens: Sequence[Tokens], gaps: Sequence[_Gap]) -> NDArray[np.float64]:
         lines, rows, targets = [], [], []

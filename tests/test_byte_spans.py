@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
+from llmbench import byte_spans
 from llmbench.byte_spans import ByteTokenizer, _exact, byte_alphabet
 
 TORTURE = (
@@ -67,6 +68,23 @@ def test_any_text_tiles_or_is_known_to_be_lossy(tokenizers, text):
         elif not tokens.loss:
             back = text_of.decode(tokens.ids.tolist()).decode().strip(" ")
             assert text_of.tokenizer.decode(tokens.ids.tolist()) == text or back == text.replace("▁", " ").strip(" ")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text(max_size=30) | st.sampled_from(TORTURE), max_size=8))
+def test_texts_encoded_at_once_are_what_each_is_by_itself(tokenizers, texts):
+    for tokenizer in tokenizers.values():
+        for together, alone in zip(tokenizer.encode_all(texts), [tokenizer.encode(text) for text in texts], strict=True):
+            assert together.loss == alone.loss
+            for field in ("ids", "start", "end", "spelling"):
+                assert getattr(together, field).tolist() == getattr(alone, field).tolist()
+
+
+def test_more_texts_than_are_encoded_at_once_keep_their_order(tokenizers, monkeypatch):
+    monkeypatch.setattr(byte_spans, "PORTION", 3)
+    texts = [f"The {number}" for number in range(10)]
+    found = tokenizers["llama"].encode_all(texts)
+    assert [tokenizers["llama"].decode(tokens.ids.tolist()).decode().strip() for tokens in found] == texts
 
 
 def test_a_piece_that_is_not_in_the_text_is_not_walked_over():

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmbench.ledger import CODE, END, SPELLING, TOKEN, Ledger, LedgerError, Totals, count_words, word_starts
 
@@ -99,3 +101,20 @@ def test_a_compressors_charge_has_no_tokens():
 def test_words_start_where_they_start():
     assert word_starts(" \N{SNOWMAN}a b\n\ncd").tolist() == [1, 6, 9]
     assert word_starts("").tolist() == []
+
+
+CHARGE = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.5, math.inf, math.nan, -1.0]), st.integers(0, 5))
+TILING = st.integers(0, 3).map(lambda n: [(i, i + 1, 1.0, TOKEN) for i in range(n)])
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    charges=st.lists(CHARGE, max_size=3) | st.builds(lambda n: [(i, i + 1, 1.0, TOKEN) for i in range(n)], st.integers(0, 3)), size=st.integers(0, 3)
+)
+def test_the_quick_look_at_a_ledger_lets_nothing_pass_that_the_rules_refuse(charges, size):
+    start, end, bits, kind = zip(*charges, strict=True) if charges else ((), (), (), ())
+    arrays = [np.array(values, dtype) for values, dtype in ((start, np.int64), (end, np.int64), (bits, np.float64), (kind, np.uint8))]
+    ledger = Ledger(*arrays, size)
+    if ledger._is_plain():
+        object.__setattr__(ledger, "_is_plain", lambda: False)
+        ledger.check()

@@ -10,7 +10,7 @@ import torch
 from small_checkpoints import TEXTS, passages
 
 from llmbench.adapter import Passage
-from llmbench.errors import Unsupported
+from llmbench.errors import OutOfMemory, Unsupported
 from llmbench.ledger import END, PSEUDO
 
 # Masked ----------------------------------------------------------------------------------------------------------------
@@ -98,3 +98,26 @@ def test_a_pair_longer_than_the_context_is_said_to_be(models):
 def test_a_target_that_the_tokenizer_loses_is_refused(models):
     with pytest.raises(Unsupported, match="lossy tokenizer"):
         list(models["t5"].score([Passage("日本語", given="the tap", end=True)]))
+
+
+@pytest.mark.parametrize("name", ["bert", "t5"])
+def test_passes_that_find_no_memory_are_halved_and_give_the_same(models, name, monkeypatch):
+    model = models[name]
+    asked = [Passage(text, given="the kettle" if name == "t5" else "") for text in ("the tap", "a kettle", "the kettle said nothing", "tap")]
+    score, forward, sizes = model.score if name == "t5" else model.pseudo_score, model._forward, []
+    want = [ledger.bits for ledger in score(asked)]
+
+    def short_of_memory(*arguments, most=2):
+        jobs = arguments[-1]
+        if len(jobs) > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        sizes.append(len(jobs))
+        return forward(*arguments)
+
+    monkeypatch.setattr(model, "_forward", short_of_memory)
+    for found, expected in zip([ledger.bits for ledger in score(asked)], want, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert max(sizes) == 2
+    monkeypatch.setattr(model, "_forward", lambda *arguments: short_of_memory(*arguments, most=0))
+    with pytest.raises(OutOfMemory, match=r"no memory for one (pair|window) of .* ids"):
+        list(score(asked))

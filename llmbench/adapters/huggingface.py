@@ -79,9 +79,7 @@ class Pretrained(Adapter):
         return ModelInfo(
             name=pretrained.name_of(checkpoint.id),
             family=str(self.loaded.config.model_type),
-            tokenizer={"bytes": "byte-level BPE", "sentencepiece": "SentencePiece", "wordpiece": "WordPiece", "plain": "subwords"}[
-                self.text.alphabet
-            ],
+            tokenizer=WORDS_FOR[self.text.alphabet],
             parameters=sum(p.numel() for p in unique),
             context=getattr(self, "context", None),
             dtype=self.loaded.dtype,
