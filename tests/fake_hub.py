@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from llmbench import hub
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -61,3 +63,16 @@ def serve(id: str, files: Mapping[str, bytes]) -> Iterator[str]:
 
 def _hash(raw: bytes) -> str:
     return hashlib.sha1(raw).hexdigest()
+
+
+@contextmanager
+def elsewhere(tmp_path, monkeypatch):
+    """No cache but the test's own, no hub but the test's own, and a question about it that is asked anew."""
+    for name in (*hub.SWITCHES, "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
+    hub._connects.cache_clear()
+    yield
+    hub._connects.cache_clear()

@@ -48,3 +48,19 @@ def likelihood_run(folder: Path, levels: Mapping[str, float], day: int = 1, **ch
         sample(folder, name, bits(level))
     scores = [quality(name, bits(level)) for name, level in levels.items()]
     return run(folder, rows, scores, **{"finished": f"2026-01-{day:02d}T00:00:00+00:00", **changes})
+
+
+def values(table, key="bits_per_byte"):
+    return {line.model: line.cells[key].value for line in table.lines}
+
+
+def ranks(table):
+    return {line.model: line.cells["rank"].text for line in table.lines}
+
+
+def keys(table):
+    return {column.key for column in table.columns}
+
+
+def said(table):
+    return "\n".join(table.notes)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import saboteurs
+import saboteurs_of_what_is_given
 import saboteurs_that_speak
 import small_checkpoints
 import zoo
@@ -81,7 +82,8 @@ def test_a_module_in_training_mode_is_found():
 
 def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
     assert len(zoo.ZOO) >= 30
-    assert {cls.__module__ for cls in zoo.ZOO.values()} == {saboteurs.__name__, saboteurs_that_speak.__name__}
+    company = (saboteurs, saboteurs_of_what_is_given, saboteurs_that_speak)
+    assert {cls.__module__ for cls in zoo.ZOO.values()} == {module.__name__ for module in company}
     assert all(cls.__doc__ for cls in zoo.ZOO.values())
     assert {check for cls in zoo.ZOO.values() for check in cls.caught_by} >= set(NAMES)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -13,10 +12,10 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_hub import COMMIT, serve
+from fake_hub import COMMIT, elsewhere, serve
 from run_helpers import llmbench, run_json
 
-from llmbench import data, hub, suite
+from llmbench import data, suite
 from llmbench.errors import Unavailable, UsageError
 from llmbench.hub import Rows, text_file
 
@@ -39,16 +38,9 @@ ROWS = Rows("me/Some_pagesOf", "small", "test", "page")
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """No cache but the test's own, no hub but the test's own, and a question about it that is asked anew."""
-    for name in (*hub.SWITCHES, "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path / "cache"))
-    hub._connects.cache_clear()
-    yield
-    hub._connects.cache_clear()
+def alone(tmp_path, monkeypatch):
+    with elsewhere(tmp_path, monkeypatch):
+        yield
 
 
 @pytest.fixture
@@ -68,55 +60,6 @@ def folder(tmp_path, **splits):
     for split, rows in splits.items():
         pq.write_table(pa.Table.from_pylist(rows), place / f"{split}.parquet")
     return place
-
-
-@pytest.mark.parametrize("name", hub.SWITCHES)
-def test_a_switch_in_the_environment_means_offline(monkeypatch, name):
-    assert not hub.offline()
-    for value, expected in (("1", True), ("true", True), ("ON", True), ("0", False), ("", False)):
-        monkeypatch.setenv(name, value)
-        assert hub.offline() is expected
-
-
-def test_a_hub_is_reachable_where_it_takes_a_connection(monkeypatch, online):
-    assert hub.reachable()
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not hub.reachable()
-
-
-def test_the_question_is_asked_once(monkeypatch, online):
-    assert hub.reachable()
-    monkeypatch.setattr(socket, "create_connection", lambda *given, **named: pytest.fail("asked again"))
-    assert hub.reachable()
-
-
-def test_a_port_where_nobody_listens_is_not_reachable():
-    assert not hub.reachable()
-
-
-def test_a_resolver_that_hangs_holds_nobody_up(monkeypatch):
-    hold = hub.threading.Event()
-
-    def hang(*given, **named):
-        hold.wait(30)
-        raise OSError("no such name")
-
-    monkeypatch.setattr(socket, "create_connection", hang)
-    begun = time.monotonic()
-    assert not hub.reachable(0.2)
-    assert time.monotonic() - begun < 2
-    hold.set()
-
-
-def test_a_proxy_is_the_first_hop_unless_it_is_not_for_this_host(monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
-    assert hub._first_hop() == ("hub.example", 443)
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    assert hub._first_hop() == ("proxy.example", 3128)
-    monkeypatch.setenv("https_proxy", "proxy.example:3129")
-    assert hub._first_hop() == ("proxy.example", 3129)
-    monkeypatch.setenv("no_proxy", "hub.example")
-    assert hub._first_hop() == ("hub.example", 443)
 
 
 def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
