@@ -6,7 +6,6 @@ is missing becomes a row "unsupported" on the board, not a crash.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmbench.errors import Unsupported, UsageError
 from llmbench.ledger import Ledger
+from llmbench.storage import default_cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,12 +119,6 @@ class Window:
 
     def __str__(self) -> str:
         return f"stride:{self.rule}" if isinstance(self.rule, int) else self.rule
-
-
-def default_cache() -> Path:
-    """Where trained baselines are kept: $LLMBENCH_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("LLMBENCH_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmbench"
 
 
 @dataclass(frozen=True)

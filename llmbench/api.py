@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmbench import leaderboard, record, runner
+from llmbench import leaderboard, record, runner, storage
 from llmbench import plan as plans
 from llmbench.record import Record
 from llmbench.renderers import chart, csv, html, markdown, table
@@ -76,10 +76,10 @@ def run(
 def write_boards(board: leaderboard.Board, folder: Path) -> None:
     """leaderboard.md, .csv and .html; and the picture, where there is one."""
     for ending in WRITTEN:
-        record.write_text(folder / f"leaderboard.{ending}", RENDERERS[ending](board))
+        storage.write_text(folder / f"leaderboard.{ending}", RENDERERS[ending](board))
     drawn = chart.svg(board.points)
     if drawn:
-        record.write_text(folder / "leaderboard.svg", drawn)
+        storage.write_text(folder / "leaderboard.svg", drawn)
     else:
         (folder / "leaderboard.svg").unlink(missing_ok=True)
 

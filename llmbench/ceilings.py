@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench import machine, record
+from llmbench import machine, storage
 
 VERSION = 1
 GRADES = ((0.02, "quiet"), (0.08, "usable"), (float("inf"), "noisy"))
@@ -67,7 +67,7 @@ def read(path: Path) -> Ceilings | None:
 
 
 def keep(path: Path, ceilings: Ceilings) -> None:
-    record.write_json(path, asdict(ceilings))
+    storage.write_json(path, asdict(ceilings))
 
 
 def as_record(ceilings: Ceilings) -> dict[str, Any]:

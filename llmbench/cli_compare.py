@@ -99,13 +99,13 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
     """To stdout, in the form that was asked for."""
     from rich.console import Console
 
-    from llmbench import record
+    from llmbench import storage
     from llmbench.renderers.sections import markdown, print_to
 
     if form == "table":
         print_to(Console(width=None if sys.stdout.isatty() else 140), sections)
     else:
-        text = record.as_json(data) if form == "json" else markdown(sections)
+        text = storage.as_json(data) if form == "json" else markdown(sections)
         click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=form == "json")  # half a character is JSON's own escape then
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmbench import machine
-from llmbench.adapter import default_cache
 from llmbench.errors import UsageError
+from llmbench.storage import default_cache
 
 if TYPE_CHECKING:
     from llmbench import ceilings

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from llmbench import registry
-from llmbench.adapter import Materials, default_cache
+from llmbench.adapter import Materials
 from llmbench.card import Card
 from llmbench.checkpoints import trained_folder
 from llmbench.plan import Plan
+from llmbench.storage import default_cache
 from llmbench.task_specs import asked_about, process_of
 
 START_UP = 3.0  # seconds: a process, its imports

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmbench import record
-from llmbench.adapter import default_cache
+from llmbench import storage
 from llmbench.errors import Unavailable, UsageError
+from llmbench.storage import default_cache
 
 ENDPOINT = "https://huggingface.co"
 SWITCHES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -224,8 +224,8 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
     commit = next((name for name in (str(builder.hash), Path(source).name) if re.fullmatch("[0-9a-f]{40}", name)), None)
     note = {**asdict(rows), "config": builder.config.name, "rows": len(lines), "commit": commit, "fingerprint": table._fingerprint}
     note |= {"datasets": datasets.__version__, "read": datetime.now(UTC).isoformat(timespec="seconds")}
-    record.write_json(file.with_suffix(".json"), note)
-    record.write_lines(file, lines)
+    storage.write_json(file.with_suffix(".json"), note)
+    storage.write_lines(file, lines)
 
 
 def _columns(table: Any, fields: Mapping[str, str], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from typing import Any
 from llmbench.errors import UsageError
 from llmbench.items import Item, Opened, statistic_of
 from llmbench.paired import RULES, gives
-from llmbench.record import NAME, Machine, Score, as_json, digest, write_text
+from llmbench.record import NAME, Machine, Score, digest
+from llmbench.storage import as_json, write_text
 
 RECORDS = Path("baselines/records")
 LINE = 400  # characters of a part of the file that stands on one line

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmbench import certificates, conformance, record, registry, single
+from llmbench import certificates, conformance, registry, single, storage
 from llmbench.adapter import Adapter
 from llmbench.checks import Subject
 
@@ -39,7 +39,7 @@ def prove(
     found = conformance.report(results, fingerprint, card.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
     if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
-        record.write_json(certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"])
+        storage.write_json(certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"])
     adapter.close()
     return found
 

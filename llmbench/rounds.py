@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench import ceilings, machine, record
-from llmbench.adapter import default_cache
+from llmbench import ceilings, machine, storage
 from llmbench.card import Card
 from llmbench.children import Child, opened
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure
 from llmbench.stats import block_difference, rate_verdict
+from llmbench.storage import default_cache
 from llmbench.task_specs import TaskSpec
 from llmbench.watcher import Watcher
 
@@ -244,7 +244,7 @@ class Rounds:
             return
         state = {"before": self.state, "after": machine.load_state()}
         facts = {"session": self.session, "again": again, "cost": cost, "state": state}
-        record.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
+        storage.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
 
     def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, Any] | None:
         first = next((one for one in left if one.card.name == double.card.name and not one.again), None)

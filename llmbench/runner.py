@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import ceilings, certificates, children, fitting, machine, record, registry, rounds
-from llmbench.adapter import Materials, default_cache
+from llmbench import ceilings, certificates, children, fitting, machine, record, registry, rounds, storage
+from llmbench.adapter import Materials
 from llmbench.card import Card
 from llmbench.checkpoints import learnt
 from llmbench.children import Child
@@ -23,6 +23,7 @@ from llmbench.metrics import speed as speed_metrics
 from llmbench.plan import Plan, read_cell
 from llmbench.ranking import rank_scores
 from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
+from llmbench.storage import default_cache
 from llmbench.task_specs import TaskSpec, asked_about, process_of
 from llmbench.watcher import Silent, Watcher
 
@@ -37,7 +38,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     with _lock(made.out):
         before = _before(made.out)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
-        record.write_json(made.out / "suite.json", mark)
+        storage.write_json(made.out / "suite.json", mark)
         try:
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))

@@ -21,8 +21,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import certificates, events, jobs, machine, record, registry
-from llmbench.adapter import Adapter, Materials, ModelInfo, default_cache
+from llmbench import certificates, events, jobs, machine, record, registry, storage
+from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.card import Card
 from llmbench.data import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
@@ -30,6 +30,7 @@ from llmbench.events import Emit
 from llmbench.imports import load_object
 from llmbench.ledger import Ledger
 from llmbench.memory import Gpu, Meter
+from llmbench.storage import default_cache
 from llmbench.task_specs import TaskSpec, process_of
 from llmbench.tasks import Outcome
 
@@ -166,9 +167,9 @@ def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: C
             report("proving", len(results) / len(conformance.SAMPLED), result.name)
         found = conformance.certificate(results, info.fingerprint, info.device)
     try:
-        record.write_json(place, found)
+        storage.write_json(place, found)
         if certificates.earned(place, info.fingerprint, info.device):
-            record.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint, info.device)))
+            storage.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint, info.device)))
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 
@@ -270,12 +271,12 @@ def _spot(error: BaseException) -> str:
 def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
     """Samples and charges first, the cell last: a cell that is there is whole."""
     model, task = cell["model"]["name"], cell["task"]
-    record.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
+    storage.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
     if outcome.ledgers:
         write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
     if outcome.events:
         write_events(out / "events" / model / f"{task}.parquet", outcome.events)
-    record.write_json(out / "cells" / model / f"{task}.json", {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores})
+    storage.write_json(out / "cells" / model / f"{task}.json", {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores})
 
 
 def write_events(path: Path, answers: Sequence[Mapping[str, Any]]) -> None:
@@ -293,7 +294,7 @@ def _write_table(path: Path, table: Any) -> None:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    record.write_bytes(path, sink.getvalue().to_pybytes())
+    storage.write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Record, write_lines
+from llmbench.record import Record
+from llmbench.storage import write_lines
 
 SIGNATURE = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
 PROMPT = "The kettle said"

@@ -10,7 +10,8 @@ import hand_record
 
 from llmbench.items import statistic_of
 from llmbench.paired import total_of
-from llmbench.record import Record, Score, write_lines
+from llmbench.record import Record, Score
+from llmbench.storage import write_lines
 
 BITS = ("likelihood", "bits_per_byte", "bits/byte", "lower")
 ACCURACY = ("choice", "accuracy", "share", "higher")

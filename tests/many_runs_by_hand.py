@@ -9,7 +9,8 @@ from typing import Any
 
 import hand_record
 
-from llmbench.record import Record, write_lines
+from llmbench.record import Record
+from llmbench.storage import write_lines
 
 SIZE = 1000  # bytes of an item
 OTHER_MACHINE = {"cpu": "Another Processor", "cores": 64, "gpus": [{"name": "Big GPU"}, {"name": "Big GPU"}], "os": "Linux", "threads": 8}

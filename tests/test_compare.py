@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, REPETITION, Hand, bits, right
 from sample_pairs import SENTENCES
 
-from llmbench import record as records
+from llmbench import storage
 from llmbench.cli import cli
 from llmbench.compare import compare
 from llmbench.errors import UsageError
@@ -226,7 +226,7 @@ def test_an_id_that_comes_twice_is_two_items(tmp_path):
     hand.write()
     for name in "ab":
         rows = [{"id": "same", "statistics": {"bits_per_byte": [value, 100]}} for value in (200.0, 300.0)]
-        records.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
+        storage.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
     one = row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte")
     assert (one.n, one.difference, one.test) == (2, 0.0, "sign flips")
 

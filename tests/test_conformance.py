@@ -19,7 +19,7 @@ import small_checkpoints
 import zoo
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import conformance, record, runner
+from llmbench import conformance, record, runner, storage
 from llmbench.adapter import Materials
 from llmbench.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
 from llmbench.checks import Check, Failed, Skip, Subject
@@ -185,8 +185,8 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
     made = SimpleNamespace(out=tmp_path, options=SimpleNamespace(cache=tmp_path / "cache"))
     found = {"cpu": ("earned", "earned", "not tested"), "cuda": ("refused", "refused", "refused")}
     for device, states in found.items():
-        record.write_json(of_weights(tmp_path / "cache", "f", device), proofs(*states, device=device))
-    record.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
+        storage.write_json(of_weights(tmp_path / "cache", "f", device), proofs(*states, device=device))
+    storage.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
     for device, states in found.items():
         row = record.ModelRow(name="m", fingerprint="f", device=device)
         runner._add_certificate(made, row)

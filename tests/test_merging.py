@@ -21,8 +21,8 @@ from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.merging import merge
 from llmbench.promotion import promote
-from llmbench.record import write_json, write_lines
 from llmbench.stats import rank_sets
+from llmbench.storage import write_json, write_lines
 
 HALF = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
 ROLLING = HALF.replace("half", "rolling")

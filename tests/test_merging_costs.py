@@ -6,7 +6,7 @@ from hand_record import model, score, speed
 from many_runs_by_hand import OTHER_MACHINE, bits, keys, quality, ranks, run, said, sample, values
 
 from llmbench.merging import merge
-from llmbench.record import write_lines
+from llmbench.storage import write_lines
 
 
 def rates(folder, names, machine=None, session="monday", level=1000.0, **more):

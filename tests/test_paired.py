@@ -35,8 +35,9 @@ from llmbench.paired import (
     total_of,
 )
 from llmbench.ranking import rank_scores
-from llmbench.record import Score, write_lines
+from llmbench.record import Score
 from llmbench.stats import Interval, block_difference, sign_flip_p
+from llmbench.storage import write_lines
 
 PAIRS = [(said, wanted) for said, wanted in SENTENCES if wanted]
 OTHERS = [" ".join(said.split()[:-1]) or said for said, _ in PAIRS]  # a second system, which forgets each last word

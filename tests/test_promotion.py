@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, RATE, Hand, bits, right
 from run_helpers import folder, llmbench
 
-from llmbench import gate, promotion
+from llmbench import gate, promotion, storage
 from llmbench import record as records
 from llmbench.cli import cli
 from llmbench.compare import compare
@@ -128,7 +128,7 @@ def test_a_run_without_its_samples_is_refused(outside):
 
 def test_samples_that_do_not_give_the_score_are_refused(outside):
     place = hand(outside / "run").write()
-    records.write_lines(place / "samples" / "rnn" / "likelihood.jsonl", [{"id": "d0", "statistics": {"bits_per_byte": [300.0, 100]}}])
+    storage.write_lines(place / "samples" / "rnn" / "likelihood.jsonl", [{"id": "d0", "statistics": {"bits_per_byte": [300.0, 100]}}])
     with pytest.raises(UsageError, match="do not give its bits_per_byte"):
         promotion.promote(opened(place), outside / "record.json")
 

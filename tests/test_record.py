@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hand_record import data, record
 
-from llmbench import leaderboard, ranking
+from llmbench import leaderboard, ranking, storage
 from llmbench import record as records
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
@@ -70,9 +70,9 @@ def test_a_model_may_be_called_inf(tmp_path):
 def test_what_is_no_number_is_refused_by_the_writer(tmp_path, value, wrap):
     path = stored(tmp_path, "old")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write_json(path, {"value": wrap(value)})
+        storage.write_json(path, {"value": wrap(value)})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write_lines(path, [{"value": wrap(value)}])
+        storage.write_lines(path, [{"value": wrap(value)}])
     assert path.read_text() == "old"
 
 
@@ -93,7 +93,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
     monkeypatch.setattr(*{"fsync": (os, "fsync", refuse), "replace": (records.Path, "replace", refuse)}[call])
     with pytest.raises(OSError, match="No space left"):
-        records.write_json(path, {"new": 1})
+        storage.write_json(path, {"new": 1})
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -106,7 +106,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        records.write_bytes(path, b"new")
+        storage.write_bytes(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -114,7 +114,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
     path = tmp_path / "samples.jsonl"
     said = ["a\nb", "\u2028\u2029\x85\x1e", "\ud800 half a pair", "\x00\x1b[31m", "é\U0001f600"]
-    records.write_lines(path, [{"output": text} for text in said])
+    storage.write_lines(path, [{"output": text} for text in said])
     lines = path.read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["output"] for line in lines if line] == said
 
@@ -235,7 +235,7 @@ def test_items_whose_ids_hold_odd_line_ends_are_ranked_all_the_same(tmp_path):
     names = ("byte-ngram", "lstm")
     for name, bits in zip(names, (1.0, 2.0), strict=True):
         rows = [{"id": f"a\u2028{i}\x85", "statistics": {"bits_per_byte": [bits * (10 + i), 10]}} for i in range(8)]
-        records.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
+        storage.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
     scores = [row for row in record().scores if row.model in names and row.metric == "bits_per_byte"]
     notes = ranking.rank_scores(scores, tmp_path)
     assert {row.model: row.rank for row in scores} == {"byte-ngram": (1, 1), "lstm": (2, 2)}

@@ -207,7 +207,7 @@ def ceilings():
     """Those of this machine, by hand: measuring them takes twenty seconds."""
     from llmbench import ceilings as module
     from llmbench import machine
-    from llmbench.adapter import default_cache
+    from llmbench.storage import default_cache
 
     made = module.Ceilings("cpu", machine.cores(), [(1 << 18, 8e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01)
     path = module.kept_in(default_cache(), "cpu", machine.cores())
