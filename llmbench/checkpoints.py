@@ -14,9 +14,9 @@ from typing import Any
 
 from llmbench import machine, pretrained
 from llmbench.adapter import Materials
-from llmbench.card import NetworkSpec, Recipe, Stage, VocabularySpec
+from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
+from llmbench.config.plugins import source_files
 from llmbench.data import Text, load
-from llmbench.imports import source_files
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
 _TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")

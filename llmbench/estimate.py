@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmbench import registry
 from llmbench.adapter import Materials
-from llmbench.card import Card
 from llmbench.checkpoints import trained_folder
+from llmbench.config.model_card import Card
 from llmbench.plan import Plan
 from llmbench.storage import default_cache
 from llmbench.task_specs import asked_about, process_of

@@ -24,8 +24,8 @@ from torch import Tensor
 from llmbench import body_and_head, pretrained, scoring
 from llmbench.adapter import Materials, Window
 from llmbench.byte_spans import ByteTokenizer
-from llmbench.card import Lora, NewCheckpoint, Stage
 from llmbench.checkpoints import learnt, placed, trained_folder
+from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.loading import Loaded, load, quiet

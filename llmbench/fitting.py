@@ -8,8 +8,8 @@ from typing import Any
 
 from llmbench import machine, registry, worker
 from llmbench.batch_fit import Attempt, search
-from llmbench.card import Card
 from llmbench.children import opened
+from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from llmbench.card import Recipe
+from llmbench.config.model_card import Recipe
 from llmbench.errors import UsageError
 from llmbench.models.network import State
 from llmbench.models.transformer_encoder import TransformerEncoder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmbench.data import Document, Text
 
 if TYPE_CHECKING:
-    from llmbench.card import Card
+    from llmbench.config.model_card import Card
     from llmbench.plan import Plan
     from llmbench.task_specs import TaskSpec
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from llmbench.card import Recipe
+from llmbench.config.model_card import Recipe
 from llmbench.encoder_decoder_adapter import padded
 from llmbench.models.network import State
 from llmbench.models.transformer_seq2seq import TransformerSeq2Seq

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from llmbench import hub, machine, pretrained, registry
 from llmbench import suite as suites
-from llmbench.card import Card
 from llmbench.checkpoints import ADAPTER_SOURCES
+from llmbench.config.model_card import Card
+from llmbench.config.plugins import source_files
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.imports import source_files
 from llmbench.record import ModelRow, Score
 from llmbench.suite import LEARNT, Suite
 from llmbench.task_specs import asked_about, examples_from, process_of

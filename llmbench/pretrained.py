@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench import hub
-from llmbench.card import CheckpointSpec, is_path
+from llmbench.config.model_card import CheckpointSpec, is_path
 from llmbench.errors import CellError, Unavailable, UsageError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

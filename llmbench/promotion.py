@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
 from llmbench.items import Item, Opened, statistic_of
 from llmbench.paired import RULES, gives
-from llmbench.record import NAME, Machine, Score, digest
+from llmbench.record import Machine, Score, digest
 from llmbench.storage import as_json, write_text
 
 RECORDS = Path("baselines/records")

@@ -15,7 +15,6 @@ from llmbench.errors import UsageError
 from llmbench.storage import write_json
 
 SCHEMA = 1
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of suites, tasks and texts: files are called after them
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 

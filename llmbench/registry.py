@@ -11,12 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmbench import card as cards
 from llmbench import checkpoints, pretrained
 from llmbench.adapter import Adapter, Materials
-from llmbench.card import Card, Stage
+from llmbench.config import model_card
+from llmbench.config.model_card import Card, Stage
+from llmbench.config.plugins import load_object
 from llmbench.errors import ModelError, UsageError, did_you_mean
-from llmbench.imports import load_object
 
 ADAPTERS = {
     "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
@@ -80,14 +80,14 @@ def resolve(spec: str) -> Card:
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
     if spec in names("baselines"):
-        return cards.read(shipped("baselines") / f"{spec}.yaml")
+        return model_card.read(shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
-        return cards.read(Path(spec))
+        return model_card.read(Path(spec))
     if spec.endswith(".py"):
         raise UsageError("a model file needs its class", where=spec, hint=f"{spec}:ClassName")
     where, colon, name = spec.rpartition(":")
     if colon and where.endswith(".py"):
-        return _own(name, cards.anchored(spec, Path.cwd()))
+        return _own(name, model_card.anchored(spec, Path.cwd()))
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier():
         return _own(name, spec)
     if spec in adapters():

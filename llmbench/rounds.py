@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from llmbench import ceilings, machine, storage
-from llmbench.card import Card
 from llmbench.children import Child, opened
+from llmbench.config.model_card import Card
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure

@@ -13,9 +13,9 @@ from typing import Any
 import llmbench
 from llmbench import ceilings, certificates, children, fitting, machine, record, registry, rounds, storage
 from llmbench.adapter import Materials
-from llmbench.card import Card
 from llmbench.checkpoints import learnt
 from llmbench.children import Child
+from llmbench.config.model_card import Card
 from llmbench.data import Text, overlap_share
 from llmbench.errors import UsageError
 from llmbench.jobs import job_of, log_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmbench import data, hub, machine, pretrained, registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
-from llmbench.card import Card
+from llmbench.config.model_card import Card
 from llmbench.data import Text
 from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words

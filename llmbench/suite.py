@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import allowance, data, hub, registry, strict_yaml
-from llmbench.card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
+from llmbench import allowance, data, hub, registry
+from llmbench.config import strict_yaml
+from llmbench.config.model_card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
+from llmbench.config.strict_yaml import Strict
 from llmbench.data import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import catalogue, likelihood, memory, speed
 from llmbench.metrics.plugged import PREFIX
 from llmbench.questions import PARTS, Fields, Part
-from llmbench.strict_yaml import Strict
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials

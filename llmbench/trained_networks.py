@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from llmbench.adapter import Materials, ModelInfo
 from llmbench.bpe import Bpe
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder, placed, usual_vocabulary
+from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.config.plugins import load_object, source_files
 from llmbench.data import Text
 from llmbench.errors import UsageError
-from llmbench.imports import load_object, source_files
 from llmbench.snapshots import Snapshots
 from llmbench.token_adapter import fingerprint
 from llmbench.training import Course, Lessons, teach

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmbench.adapter import Passage, Progress
-from llmbench.card import Recipe
+from llmbench.config.model_card import Recipe
 from llmbench.data import Document, Text, block_edges
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.network import Network, State

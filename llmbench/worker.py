@@ -23,11 +23,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmbench import certificates, events, jobs, machine, record, registry, storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
-from llmbench.card import Card
+from llmbench.config.model_card import Card
+from llmbench.config.plugins import load_object
 from llmbench.data import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.events import Emit
-from llmbench.imports import load_object
 from llmbench.ledger import Ledger
 from llmbench.memory import Gpu, Meter
 from llmbench.storage import default_cache

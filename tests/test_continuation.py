@@ -11,12 +11,12 @@ from test_tasks_with_references import Known, quiet
 from llmbench import leaderboard
 from llmbench.adapter import Chunk
 from llmbench.api import RENDERERS
+from llmbench.config.strict_yaml import check
 from llmbench.data import Document, Text, load
 from llmbench.errors import UsageError
 from llmbench.metrics.catalogue import named
 from llmbench.record import Record
 from llmbench.record import load as load_record
-from llmbench.strict_yaml import check
 from llmbench.task_specs import ContinuationSpec
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
 

@@ -12,8 +12,8 @@ from llmbench import conformance, trained_networks
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters.encoder import EncoderNetwork
 from llmbench.bpe import Bpe
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checks import Subject
+from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data import Document, Text
 from llmbench.errors import UsageError
 from llmbench.gap_lessons import ASKED, HIDDEN, SWAPPED, Gaps

@@ -15,8 +15,8 @@ from llmbench import conformance
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.adapters.seq2seq import Seq2SeqNetwork
 from llmbench.bpe import Bpe
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checks import Subject
+from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data import Document, Text, load
 from llmbench.errors import UsageError
 from llmbench.ledger import END

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from llmbench import card, registry, suite
+from llmbench import registry, suite
+from llmbench.config import model_card
 from llmbench.errors import UsageError
 from llmbench.task_specs import LikelihoodSpec
 
@@ -174,13 +175,13 @@ def test_a_card_with_a_wrong_key_is_placed(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("name: x\nadapter: network\nrecipe: {steps: 5, learningrate: 0.1}\n")
     with pytest.raises(UsageError, match=r"c\.yaml:3:20: unknown key 'learningrate' \(did you mean 'learning_rate'\?\)"):
-        card.read(path)
+        model_card.read(path)
 
 
 def test_paths_in_a_card_are_relative_to_the_card(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("name: x\nadapter: net.py:Net\n")
-    assert card.read(path).adapter == f"{(tmp_path / 'net.py').resolve()}:Net"
+    assert model_card.read(path).adapter == f"{(tmp_path / 'net.py').resolve()}:Net"
 
 
 @pytest.mark.parametrize(

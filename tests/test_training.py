@@ -12,8 +12,8 @@ from toys import NETWORKS, SMALL, TEXT
 from llmbench import trained_networks, training
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder
+from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.recurrent import RNN

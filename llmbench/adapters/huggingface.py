@@ -20,7 +20,7 @@ from llmbench import body_and_head, packing, pretrained
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.body_and_head import Parts
 from llmbench.byte_spans import ByteTokenizer
-from llmbench.card import Stage
+from llmbench.config.model_card import Stage
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.errors import ModelError, UsageError
 from llmbench.finetuning import obtain

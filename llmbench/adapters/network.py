@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from llmbench.adapter import Materials, ModelInfo, Window
-from llmbench.card import NetworkSpec, VocabularySpec
 from llmbench.checkpoints import checkpoint_folder, usual_vocabulary
+from llmbench.config.model_card import NetworkSpec, VocabularySpec
+from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
-from llmbench.imports import source_files
 from llmbench.models.network import Network, State
 from llmbench.token_adapter import TokenAdapter, Tokens
 from llmbench.trained_networks import made, obtained, taught, texts_of

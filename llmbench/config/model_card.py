@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from llmbench import strict_yaml
-from llmbench.strict_yaml import Strict
+from llmbench.config import strict_yaml
+from llmbench.config.strict_yaml import Strict
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
