@@ -11,9 +11,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import events, machine, memory, worker
+from llmbench import events, worker
 from llmbench.errors import is_out_of_memory
 from llmbench.events import Emit
+from llmbench.hardware import machine, memory
 
 SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never touched
 

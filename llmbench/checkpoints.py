@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import machine, pretrained
+from llmbench import pretrained
 from llmbench.adapter import Materials
 from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.data import Text, load
+from llmbench.hardware import machine
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
 _TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")

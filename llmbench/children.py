@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from llmbench import machine
+from llmbench.hardware import machine
 from llmbench.plan import Options
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months

@@ -321,7 +321,7 @@ def report(run_: Path, form: str | None) -> int:
 
 def _set_threads(threads: int | None) -> None:
     """Before torch is loaded in this process."""
-    from llmbench import machine
+    from llmbench.hardware import machine
 
     if threads:
         os.environ.update(machine.thread_settings(threads))

@@ -81,7 +81,7 @@ def new_adapter(name: str) -> int:
 @click.option("--again", is_flag=True, help="Measure even if this machine was measured before.")
 def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
     """This machine: versions, devices, load, and what it can do at most, which is measured once and kept."""
-    from llmbench import machine
+    from llmbench.hardware import machine
 
     count = threads or machine.cores()
     os.environ.update(machine.thread_settings(count))  # before torch is loaded

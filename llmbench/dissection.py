@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmbench import generation, limits
+from llmbench import generation
 from llmbench.adapter import Adapter, Request
-from llmbench.ceilings import Ceilings
+from llmbench.hardware import flops
+from llmbench.hardware.peaks import Ceilings
 from llmbench.stats import Interval
 
 PART_SECONDS, PART_RUNS = 0.05, 30  # of each part: so long, or so often
@@ -44,9 +45,9 @@ def dissect(adapter: Adapter, prompt: str, answer: str, batch: int, measured: Ma
     half = len((apart or model.encode)(answer).ids) // 2
     depth = max(1, min(context - 1, half if apart else len(ids) + half))
     try:
-        found.cache = limits.kind_of_cache(model, ids)
+        found.cache = flops.kind_of_cache(model, ids)
         found.parts = _parts(adapter, model, prompt, answer, ids)
-        parameters = limits.parameters_of(adapter)
+        parameters = flops.parameters_of(adapter)
         if not any(parameter.is_floating_point() for parameter in parameters):
             found.absent = "no torch model: it has no parameters that torch multiplies with"
         elif ceilings is None:
@@ -73,7 +74,7 @@ def _shares(
     for phase, work, seconds in _works(model, ids, depth, batch, parameters, measured):
         least = work.seconds(ceilings)
         if not work.agrees:
-            why = f"unknown: two counts of its operations differ by more than {limits.ROOM:.0%} ({work.flops:,} and {work.expected:,} in {phase})"
+            why = f"unknown: two counts of its operations differ by more than {flops.ROOM:.0%} ({work.flops:,} and {work.expected:,} in {phase})"
         elif least is None:
             why = f"this machine's peak in {work.dtype} is not known"
         elif seconds is not None:
@@ -84,14 +85,14 @@ def _shares(
 
 def _works(
     model: Any, ids: Sequence[int], depth: int, batch: int, parameters: Sequence[torch.Tensor], measured: Mapping[str, Interval]
-) -> Iterator[tuple[str, limits.Work, Interval | None]]:
+) -> Iterator[tuple[str, flops.Work, Interval | None]]:
     """(phase, its work, its measured seconds), the largest last, so that what has no memory for it keeps the others."""
-    prefill, step = limits.passes(model, ids, depth, 1, parameters)
+    prefill, step = flops.passes(model, ids, depth, 1, parameters)
     yield "prefill", prefill, measured.get("time_to_first_token")
     yield "decode", step, measured.get("time_per_output_token")
     rate = measured.get(f"decode_tokens_per_second@{batch}")
     if batch > 1 and rate is not None and rate.low and rate.high:
-        many = limits.passes(model, ids, depth, batch, parameters)[1]
+        many = flops.passes(model, ids, depth, batch, parameters)[1]
         yield "decode, best batch", many, Interval(batch / rate.value, batch / rate.high, batch / rate.low, rate.n)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmbench import machine
 from llmbench.errors import UsageError
+from llmbench.hardware import machine
 from llmbench.storage import default_cache
 
 if TYPE_CHECKING:
-    from llmbench import ceilings
+    from llmbench.hardware import peaks
 
 BUSY = 0.3  # of a core, by others, that a measurement suffers from
 
@@ -19,23 +19,23 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
     """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not, and kept."""
     import torch
 
-    from llmbench import ceilings, stress
+    from llmbench.hardware import peaks, peaks_benchmark
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     facts, state = machine.facts(threads), machine.load_state()
-    path = ceilings.kept_in(default_cache(), chosen, threads)
-    found = None if again else ceilings.read(path)
+    path = peaks.kept_in(default_cache(), chosen, threads)
+    found = None if again else peaks.read(path)
     fresh = found is None
     if found is None:
-        found = stress.measure(chosen, threads, progress)
-        ceilings.keep(path, found)
+        found = peaks_benchmark.measure(chosen, threads, progress)
+        peaks.keep(path, found)
     advice = [*_advice(found, state, facts), f"kept in {path}" if fresh else f"measured {found.measured}; --again measures anew ({path})"]
-    return {**facts, "device": chosen, "state": state, "ceilings": ceilings.as_record(found), "advice": advice}
+    return {**facts, "device": chosen, "state": state, "ceilings": peaks.as_record(found), "advice": advice}
 
 
-def _advice(found: ceilings.Ceilings, state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+def _advice(found: peaks.Ceilings, state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     said = []
     if found.grade == "noisy":
         said.append(

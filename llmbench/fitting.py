@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import machine, registry, worker
+from llmbench import registry, worker
 from llmbench.batch_fit import Attempt, search
 from llmbench.children import opened
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
+from llmbench.hardware import machine
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure

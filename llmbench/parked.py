@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench import ceilings, events, machine, worker
+from llmbench import events, worker
 from llmbench.adapter import Adapter
 from llmbench.events import Emit
+from llmbench.hardware import machine, peaks
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 SIGMAS = 3.0  # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and what is not is measured again
@@ -46,7 +47,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         if found is None:
             return
         adapter, info, row, task = found
-        known = ceilings.read(Path(job["ceilings"]))
+        known = peaks.read(Path(job["ceilings"]))
         task.ceilings = known if known is not None and info.device.startswith(known.device) else None
         emit({"event": "loaded", "held": held(info.device)})
         next(lines)  # others may be loading: nothing is timed before the parent says that they are not

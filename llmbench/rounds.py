@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench import ceilings, machine, storage
+from llmbench import storage
 from llmbench.children import Child, opened
 from llmbench.config.model_card import Card
+from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.record import Failure
@@ -56,7 +57,7 @@ class Rounds:
         self.failures: list[Failure] = []
         self.loading = 0.0
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
-        self.ceilings = ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
+        self.ceilings = peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
         self.begun, self.own, self.state = time.perf_counter(), time.process_time(), machine.load_state()
 
     def run(self, cards: Sequence[tuple[Card, dict[str, str]]]) -> list[Failure]:
@@ -85,11 +86,11 @@ class Rounds:
 
     def _measure_ceilings(self) -> None:
         """What the machine can do at most, where nobody has measured it yet."""
-        if ceilings.read(self.ceilings) is not None:
+        if peaks.read(self.ceilings) is not None:
             return
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
-        with opened(log, self.made.options, "llmbench.stress") as child:
+        with opened(log, self.made.options, "llmbench.hardware.peaks_benchmark") as child:
             child.send({"device": self.made.options.device_kind, "path": str(self.ceilings), "threads": self.made.options.threads or machine.cores()})
             for event in child.events(self.made.options.timeout):
                 if event["event"] == "progress":

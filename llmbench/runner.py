@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import ceilings, certificates, children, fitting, machine, record, registry, rounds, storage
+from llmbench import certificates, children, fitting, record, registry, rounds, storage
 from llmbench.adapter import Materials
 from llmbench.checkpoints import learnt
 from llmbench.children import Child
 from llmbench.config.model_card import Card
 from llmbench.data import Text, overlap_share
 from llmbench.errors import UsageError
+from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
 from llmbench.metrics import speed as speed_metrics
 from llmbench.plan import Plan, read_cell
@@ -260,8 +261,8 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
 def _machine(made: Plan) -> Machine:
     """The machine, with what it can do at most where that was measured."""
     threads = made.options.threads or machine.cores()
-    known = ceilings.read(ceilings.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads))
-    return Machine.model_validate({**machine.facts(threads), **({"ceilings": ceilings.as_record(known)} if known else {})})
+    known = peaks.read(peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads))
+    return Machine.model_validate({**machine.facts(threads), **({"ceilings": peaks.as_record(known)} if known else {})})
 
 
 def _add_certificate(made: Plan, row: ModelRow) -> None:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import data, hub, machine, pretrained, registry
+from llmbench import data, hub, pretrained, registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import Text
 from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
+from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored

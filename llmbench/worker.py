@@ -21,15 +21,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import certificates, events, jobs, machine, record, registry, storage
+from llmbench import certificates, events, jobs, record, registry, storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.data import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.events import Emit
+from llmbench.hardware import machine
+from llmbench.hardware.memory import Gpu, Meter
 from llmbench.ledger import Ledger
-from llmbench.memory import Gpu, Meter
 from llmbench.storage import default_cache
 from llmbench.task_specs import TaskSpec, process_of
 from llmbench.tasks import Outcome

@@ -11,7 +11,7 @@ from run_helpers import folder, llmbench, run_json
 from llmbench.batch_fit import Attempt, guessed, line, search
 from llmbench.cli import _size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
-from llmbench.machine import oom_kills
+from llmbench.hardware.machine import oom_kills
 from llmbench.task_specs import BatchFitSpec
 from llmbench.tasks.batch_fit import BatchFit
 

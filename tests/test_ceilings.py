@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 
-from llmbench import ceilings, doctor, machine, stress
-from llmbench.ceilings import Ceilings
+from llmbench import doctor
+from llmbench.hardware import machine, peaks, peaks_benchmark
+from llmbench.hardware.peaks import Ceilings
 
 
 def made(**changes):
@@ -37,12 +38,12 @@ class Work:
 
 def test_a_rate_is_that_of_the_fastest_round_without_the_first_call():
     work = Work(0.001, 0.3, 0.2, 0.4)
-    assert stress.rate(work, "cpu", enough=0.8, clock=work.clock) == pytest.approx(0.2)
+    assert peaks_benchmark.rate(work, "cpu", enough=0.8, clock=work.clock) == pytest.approx(0.2)
 
 
 def test_rounds_too_short_for_the_clock_are_made_longer():
     work = Work(0.001)
-    assert stress.rate(work, "cpu", enough=1.0, clock=work.clock) == pytest.approx(0.001)
+    assert peaks_benchmark.rate(work, "cpu", enough=1.0, clock=work.clock) == pytest.approx(0.001)
     assert work.calls > 900
 
 
@@ -52,32 +53,32 @@ def test_noise_is_graded(noise, grade):
 
 
 def test_the_spread_is_that_of_the_quartiles():
-    assert stress.spread([1, 2, 3, 4, 5]) == pytest.approx(2 / 3)
-    assert stress.spread([7, 7, 7]) == 0
+    assert peaks_benchmark.spread([1, 2, 3, 4, 5]) == pytest.approx(2 / 3)
+    assert peaks_benchmark.spread([7, 7, 7]) == 0
 
 
 def test_what_was_measured_is_kept_and_a_torn_file_or_another_version_is_not_read(tmp_path):
     path = tmp_path / "machines" / "x.json"
-    assert ceilings.read(path) is None
-    ceilings.keep(path, made())
-    assert ceilings.read(path) == made()
+    assert peaks.read(path) is None
+    peaks.keep(path, made())
+    assert peaks.read(path) == made()
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 0}))
-    assert ceilings.read(path) is None
+    assert peaks.read(path) is None
     path.write_text(path.read_text()[:50])
-    assert ceilings.read(path) is None
+    assert peaks.read(path) is None
 
 
 def test_the_file_is_of_this_machine_device_and_number_of_threads(tmp_path):
-    names = {ceilings.kept_in(tmp_path, *key) for key in (("cpu", 1), ("cpu", 2), ("cuda", 1))}
+    names = {peaks.kept_in(tmp_path, *key) for key in (("cpu", 1), ("cpu", 2), ("cuda", 1))}
     assert len(names) == 3
-    assert ceilings.kept_in(tmp_path, "cpu", 1) in names
+    assert peaks.kept_in(tmp_path, "cpu", 1) in names
 
 
 def test_this_machine_can_be_measured(monkeypatch):
-    monkeypatch.setattr(stress, "SIZES", (1 << 18, 1 << 20))
-    monkeypatch.setattr(stress, "DTYPES", ("float32", "float64"))
-    monkeypatch.setattr(stress, "ENOUGH", 0.01)
-    found = stress.measure("cpu", torch.get_num_threads())
+    monkeypatch.setattr(peaks_benchmark, "SIZES", (1 << 18, 1 << 20))
+    monkeypatch.setattr(peaks_benchmark, "DTYPES", ("float32", "float64"))
+    monkeypatch.setattr(peaks_benchmark, "ENOUGH", 0.01)
+    found = peaks_benchmark.measure("cpu", torch.get_num_threads())
     assert [size for size, _ in found.bandwidth] == [1 << 18, 1 << 20]
     assert all(1e8 < rate < 1e13 for _, rate in found.bandwidth)
     assert found.flops.keys() == {"float32", "float64"}
@@ -92,10 +93,10 @@ def test_a_format_that_a_device_does_not_multiply_is_absent_with_its_reason(monk
             raise RuntimeError("not implemented for 'Half'")
         return 1e9
 
-    monkeypatch.setattr(stress, "SIZES", (1 << 18,))
-    monkeypatch.setattr(stress, "_flops", refuses)
-    monkeypatch.setattr(stress, "_bandwidths", lambda device, size: {"copy": 1e9})
-    found = stress.measure("cpu", 1)
+    monkeypatch.setattr(peaks_benchmark, "SIZES", (1 << 18,))
+    monkeypatch.setattr(peaks_benchmark, "_flops", refuses)
+    monkeypatch.setattr(peaks_benchmark, "_bandwidths", lambda device, size: {"copy": 1e9})
+    found = peaks_benchmark.measure("cpu", 1)
     assert "float16" not in found.flops
     assert "Half" in found.skipped["float16"]
 
@@ -103,7 +104,7 @@ def test_a_format_that_a_device_does_not_multiply_is_absent_with_its_reason(monk
 def test_the_doctor_measures_once_and_says_what_is_odd(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
     measured = []
-    monkeypatch.setattr(stress, "measure", lambda *given: measured.append(given) or made(noise=0.3))
+    monkeypatch.setattr(peaks_benchmark, "measure", lambda *given: measured.append(given) or made(noise=0.3))
     monkeypatch.setattr(machine, "load_state", lambda: {"load": 3.0, "steal": None, "governor": "powersave", "free_bytes": 1 << 30})
     first = doctor.examine("cpu", 2, False, lambda *what: None)
     again = doctor.examine("cpu", 2, False, lambda *what: None)

@@ -8,7 +8,7 @@ import types
 import pytest
 from test_speed import MS, TEXT, Clock, Typist
 
-from llmbench import energy, machine
+from llmbench.hardware import energy, machine
 from llmbench.task_specs import SpeedSpec
 from llmbench.tasks.speed import Speed
 

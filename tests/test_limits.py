@@ -8,9 +8,10 @@ import toys
 from torch import nn
 from torch.nn import functional as F
 
-from llmbench import dissection, limits
-from llmbench.ceilings import Ceilings
-from llmbench.limits import Work, count, kind_of_cache, parameters_of, passes
+from llmbench import dissection
+from llmbench.hardware import flops
+from llmbench.hardware.flops import Work, count, kind_of_cache, parameters_of, passes
+from llmbench.hardware.peaks import Ceilings
 from llmbench.stats import Interval
 
 ALL = Ceilings("cpu", 2, [(1 << 18, 8e10), (1 << 24, 4e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01)
@@ -202,7 +203,7 @@ def test_a_model_that_cannot_be_taken_apart_keeps_its_times():
 
 
 def test_counts_that_differ_give_unknown(monkeypatch):
-    monkeypatch.setattr(limits, "_operations", lambda *call: 0)
+    monkeypatch.setattr(flops, "_operations", lambda *call: 0)
     found = dissection.dissect(toys.network("lstm"), toys.TEXT[:50], "c d", 1, MEASURED, ALL)
     assert found.absent.startswith("unknown")
     assert found.shares == {}

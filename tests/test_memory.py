@@ -12,10 +12,10 @@ import pytest
 import torch
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import memory
 from llmbench.data import Document, Text
 from llmbench.errors import Unsupported
-from llmbench.memory import Gpu, Kernel, Meter, Sampled
+from llmbench.hardware import memory
+from llmbench.hardware.memory import Gpu, Kernel, Meter, Sampled
 from llmbench.tasks.memory import Memory
 
 MIB = 1 << 20

@@ -205,14 +205,13 @@ def _measured(tmp_path_factory, patch):
 
 def ceilings():
     """Those of this machine, by hand: measuring them takes twenty seconds."""
-    from llmbench import ceilings as module
-    from llmbench import machine
+    from llmbench.hardware import machine, peaks
     from llmbench.storage import default_cache
 
-    made = module.Ceilings("cpu", machine.cores(), [(1 << 18, 8e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01)
-    path = module.kept_in(default_cache(), "cpu", machine.cores())
-    if module.read(path) is None:
-        module.keep(path, made)
+    made = peaks.Ceilings("cpu", machine.cores(), [(1 << 18, 8e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01)
+    path = peaks.kept_in(default_cache(), "cpu", machine.cores())
+    if peaks.read(path) is None:
+        peaks.keep(path, made)
 
 
 def test_who_fails_is_a_row_and_the_others_are_measured(measured):

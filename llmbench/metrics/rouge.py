@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from llmbench.machine import version
+from llmbench.hardware.machine import version
 from llmbench.metrics import Metric
 from llmbench.metrics.text import Mean
 

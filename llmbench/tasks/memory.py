@@ -8,7 +8,7 @@ from typing import Any
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data import Text, passage
 from llmbench.errors import Unsupported
-from llmbench.memory import Meter
+from llmbench.hardware.memory import Meter
 from llmbench.metrics.memory import METRICS
 from llmbench.tasks import Outcome, Task
 

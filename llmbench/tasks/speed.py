@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.ceilings import Ceilings
 from llmbench.data import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
+from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.speed import BY_NAME
 from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
 from llmbench.stats import Interval, block_interval
@@ -215,7 +215,7 @@ class Speed(Task):
         """Energy of writing at the best batch, over so many seconds that a counter is exact."""
         if not self.spec.energy_seconds:
             return []
-        from llmbench import energy
+        from llmbench.hardware import energy
 
         counter, why = energy.counter(adapter.info.device)
         if counter is None:

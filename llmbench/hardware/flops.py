@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from llmbench.ceilings import Ceilings
+from llmbench.hardware.peaks import Ceilings
 
 ROOM = 0.02  # between the two counts
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from llmbench import ceilings, events
-from llmbench.ceilings import Ceilings
+from llmbench import events
+from llmbench.hardware import peaks
+from llmbench.hardware.peaks import Ceilings
 
 SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -126,7 +127,7 @@ def main() -> None:
     """Entry point of a child process: measure, keep, and say so."""
     job, emit, _ = events.connected()
     torch.set_num_threads(job["threads"])
-    ceilings.keep(Path(job["path"]), measure(job["device"], job["threads"], events.progress(emit)))
+    peaks.keep(Path(job["path"]), measure(job["device"], job["threads"], events.progress(emit)))
     emit({"event": "end"})
     events.leave()
 

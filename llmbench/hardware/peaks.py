@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench import machine, storage
+from llmbench import storage
+from llmbench.hardware import machine
 
 VERSION = 1
 GRADES = ((0.02, "quiet"), (0.08, "usable"), (float("inf"), "noisy"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from llmbench import machine
+from llmbench.hardware import machine
 
 POWERCAP = Path("/sys/class/powercap")
 LEAST_SECONDS = 5.0  # counters move in steps of up to a tenth of a second

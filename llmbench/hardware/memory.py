@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmbench import machine
+from llmbench.hardware import machine
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
