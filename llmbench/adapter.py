@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from llmbench.data import Text
+    from llmbench.data.text import Text
 
 Progress = Callable[[str, float, str], None]  # what is being done, share done in [0, 1], a short remark
 

@@ -16,11 +16,12 @@ from llmbench import pretrained
 from llmbench.adapter import Materials
 from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
-from llmbench.data import Text, load
+from llmbench.data.loading import load
+from llmbench.data.text import Text
 from llmbench.hardware import machine
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
-_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data.py")
+_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data/text.py", "data/splitting.py")
 TRAINER_SOURCES = (*_TRAINING, "vocabulary.py", "spelling.py", "witten_bell.py", "models/network.py", "trained_networks.py")
 FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "body_and_head.py", "byte_spans.py")
 

@@ -26,7 +26,7 @@ from llmbench.adapter import Materials, Window
 from llmbench.byte_spans import ByteTokenizer
 from llmbench.checkpoints import learnt, placed, trained_folder
 from llmbench.config.model_card import Lora, NewCheckpoint, Stage
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.loading import Loaded, load, quiet
 from llmbench.models.network import Network

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card

@@ -14,11 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmbench import hub, pretrained, registry
+from llmbench import pretrained, registry
 from llmbench import suite as suites
 from llmbench.checkpoints import ADAPTER_SOURCES
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
+from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
 from llmbench.record import ModelRow, Score

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmbench import hub
 from llmbench.config.model_card import CheckpointSpec, is_path
+from llmbench.data import hub
 from llmbench.errors import CellError, Unavailable, UsageError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

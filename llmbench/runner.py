@@ -16,7 +16,8 @@ from llmbench.adapter import Materials
 from llmbench.checkpoints import learnt
 from llmbench.children import Child
 from llmbench.config.model_card import Card
-from llmbench.data import Text, overlap_share
+from llmbench.data.overlap import overlap_share
+from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import data, hub, pretrained, registry
+from llmbench import pretrained, registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.config.model_card import Card
-from llmbench.data import Text
+from llmbench.data import hub, loading
+from llmbench.data.text import Text
 from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
 from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
@@ -29,11 +30,11 @@ def materials(
             raise UsageError(f"--data {name}: only train and valid can be given here")
     if "valid" in given and "train" not in given:
         raise UsageError("--data valid was given without --data train")
-    texts: dict[str, Text | None] = {name: data.load(name, path) for name, path in given.items()}
+    texts: dict[str, Text | None] = {name: loading.load(name, path) for name, path in given.items()}
     domain: dict[str, Text] = {}
     if "train" not in texts:
-        texts = {role: data.load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid")}
-        domain = {role: data.load(f"domain-{role}", "fables", select={"part": "letters", "split": role}) for role in ("train", "valid")}
+        texts = {role: loading.load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid")}
+        domain = {role: loading.load(f"domain-{role}", "fables", select={"part": "letters", "split": role}) for role in ("train", "valid")}
     return Materials(
         domain=domain.get("train"),
         domain_valid=domain.get("valid"),
@@ -87,7 +88,7 @@ def score(spec: str, text: str | Path, *, window: str | int = "half", given: Map
     if isinstance(window, str) and window not in ("half", "rolling"):
         raise UsageError(f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens")
     rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
-    loaded = data.load("text", text)
+    loaded = loading.load("text", text)
     card, adapter = load_model(spec, given, **options)
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
     if looks_ahead(adapter):

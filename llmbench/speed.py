@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from llmbench.adapter import Adapter, Request
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import UsageError
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning

@@ -11,15 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import allowance, data, hub, registry
+from llmbench import allowance, registry
 from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.config.strict_yaml import Strict
-from llmbench.data import Text
+from llmbench.data import hub, loading
+from llmbench.data.fields import PARTS, Fields, Part
+from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import catalogue, likelihood, memory, speed
 from llmbench.metrics.plugged import PREFIX
-from llmbench.questions import PARTS, Fields, Part
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
@@ -175,29 +176,29 @@ class Suite:
 
     def _load(self, role: str, spec: TextSpec, given: Mapping[str, str], rows: Callable[[hub.Rows], Path]) -> Text:
         if role in given:
-            return data.load(role, given[role], fields=spec.fields)
+            return loading.load(role, given[role], fields=spec.fields)
         split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
         at, source, chosen = ("texts", role), spec.source, spec.hub
         if source in self.file.sources:
             at, origin = ("sources", source), self.file.sources[source]
             if source in given:
-                return data.load(role, given[source], split, spec.select, fields=spec.fields)
+                return loading.load(role, given[source], split, spec.select, fields=spec.fields)
             if origin.source is None:
                 raise UsageError(f"the suite needs a text: {origin.about}", where=self.where(*at), hint=f"give it with --data {source}=PATH")
             source, chosen = origin.source, origin.hub
-        if source in data.SOURCES:
-            return data.load(role, source, split, spec.select)
+        if source in loading.SOURCES:
+            return loading.load(role, source, split, spec.select)
         if source.startswith("hub:"):
             chosen = chosen or HubSpec()
             fields: Fields = spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
             columns = _columns(fields, spec.select) if spec.fields or spec.select else ()
             file = self._fetched(source, chosen, at, rows, columns)
-            return data.load(role, file, split, spec.select, join=chosen.join == "lines", fields=fields if columns else None)
+            return loading.load(role, file, split, spec.select, join=chosen.join == "lines", fields=fields if columns else None)
         path = self.path.parent / source
         if not path.is_file():
-            hint = did_you_mean(source, [*data.SOURCES, *self.file.sources])
+            hint = did_you_mean(source, [*loading.SOURCES, *self.file.sources])
             raise UsageError(f"there is no text {source!r}", where=self.where(*at, "source"), hint=hint)
-        return data.load(role, path, split, spec.select, fields=spec.fields)
+        return loading.load(role, path, split, spec.select, fields=spec.fields)
 
     def _fetched(self, source: str, chosen: HubSpec, at: tuple[str, str], rows: Callable[[hub.Rows], Path], columns: tuple[str, ...]) -> Path:
         """The file with the rows of a data set on the hub, or of a folder beside the suite."""

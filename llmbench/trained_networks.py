@@ -24,7 +24,7 @@ from llmbench.bpe import Bpe
 from llmbench.checkpoints import checkpoint_folder, placed, usual_vocabulary
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.snapshots import Snapshots
 from llmbench.token_adapter import fingerprint

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from llmbench.adapter import Passage, Progress
 from llmbench.config.model_card import Recipe
-from llmbench.data import Document, Text, block_edges
+from llmbench.data.splitting import block_edges
+from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.network import Network, State
 from llmbench.muon import Muon

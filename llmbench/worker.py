@@ -25,7 +25,7 @@ from llmbench import certificates, events, jobs, record, registry, storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.events import Emit
 from llmbench.hardware import machine

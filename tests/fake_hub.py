@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from llmbench import hub
+from llmbench.data import hub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -108,7 +108,7 @@ def test_what_is_no_size_is_refused(text):
 
 
 def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():
-    from llmbench.data import Document, Text
+    from llmbench.data.text import Document, Text
 
     task = BatchFit(Text("t", (Document("a", "The tap dripped. " * 40),)), BatchFitSpec(task="batch-fit"))
     with pytest.raises(OutOfMemory, match="one answer needs 2,000 bytes, and the budget is 1,000"):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from test_tasks_with_references import quiet
 
-from llmbench import data, registry
+from llmbench import registry
 from llmbench.adapter import Materials
+from llmbench.data import loading
 from llmbench.tasks.asking import Asking
 from llmbench.tasks.choice import Choice
 
@@ -21,7 +22,7 @@ real = pytest.mark.skipif(not (QUESTIONS.is_file() and CHECKPOINT.is_dir()), rea
 
 
 def accuracies(count: int | None = None) -> dict[str, tuple[float, float, float]]:
-    text = data.load("test", QUESTIONS, fields={"given": "query"}).sample(count, 0)
+    text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(count, 0)
     adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
     assert adapter.packs
     outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
@@ -45,7 +46,7 @@ def test_questions_packed_after_one_prompt_are_answered_as_one_by_one(monkeypatc
 
     packed = accuracies(40)
     monkeypatch.setattr(CausalLM, "packs", False)
-    text = data.load("test", QUESTIONS, fields={"given": "query"}).sample(40, 0)
+    text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(40, 0)
     adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
     outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
     assert {row["norm"]: row["value"] for row in outcome.scores} == {norm: value for norm, (value, _, _) in packed.items()}

@@ -24,7 +24,7 @@ from llmbench.adapter import Materials
 from llmbench.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
 from llmbench.checks import Check, Failed, Skip, Subject
 from llmbench.conformance import CHECKS, Result, certificate, named, run
-from llmbench.data import load
+from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.registry import make, resolve
 

@@ -12,7 +12,8 @@ from llmbench import leaderboard
 from llmbench.adapter import Chunk
 from llmbench.api import RENDERERS
 from llmbench.config.strict_yaml import check
-from llmbench.data import Document, Text, load
+from llmbench.data.loading import load
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.catalogue import named
 from llmbench.record import Record

@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.catalogue import named
 from llmbench.metrics.copying import LongCopyShare, LongestCopy, longest_copy

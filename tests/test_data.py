@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmbench import data
-from llmbench.data import Document, Text, block_edges, overlap_share
+from llmbench.data import loading, splitting
+from llmbench.data.overlap import overlap_share
+from llmbench.data.splitting import block_edges
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 
 
@@ -19,7 +21,7 @@ def write(path, content):
 
 def test_a_text_is_its_bytes_whatever_they_are(tmp_path):
     raw = "\ufeffline one\r\nline\ttwo \x00 \n\n".encode()
-    text = data.load("test", write(tmp_path / "a.txt", raw))
+    text = loading.load("test", write(tmp_path / "a.txt", raw))
     assert text.documents[0].text.encode() == raw
     assert text.sha256 == hashlib.sha256(raw).hexdigest()
 
@@ -27,23 +29,23 @@ def test_a_text_is_its_bytes_whatever_they_are(tmp_path):
 def test_bytes_that_are_no_utf8_are_placed(tmp_path):
     path = write(tmp_path / "a.txt", b"good\nbad \xff here")
     with pytest.raises(UsageError, match=r"a\.txt:2:5: not UTF-8: byte 0xff"):
-        data.load("test", path)
+        loading.load("test", path)
 
 
 def test_an_empty_or_missing_file_is_said_to_be_so(tmp_path):
     with pytest.raises(UsageError, match="empty"):
-        data.load("test", write(tmp_path / "a.txt", ""))
+        loading.load("test", write(tmp_path / "a.txt", ""))
     with pytest.raises(UsageError, match="No such file"):
-        data.load("test", tmp_path / "none.txt")
+        loading.load("test", tmp_path / "none.txt")
 
 
 def test_json_lines_are_documents_and_can_be_selected(tmp_path):
     rows = [{"text": "one\u2028still one", "kind": "x"}, {"text": "two", "kind": "y", "id": "zwei"}]
     path = write(tmp_path / "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
-    assert [d.text for d in data.load("t", path).documents] == ["one\u2028still one", "two"]
-    assert data.load("t", path, select={"kind": "y"}).documents == (Document("zwei", "two"),)
+    assert [d.text for d in loading.load("t", path).documents] == ["one\u2028still one", "two"]
+    assert loading.load("t", path, select={"kind": "y"}).documents == (Document("zwei", "two"),)
     with pytest.raises(UsageError, match="did you mean 'kind'"):
-        data.load("t", path, select={"kin": "y"})
+        loading.load("t", path, select={"kin": "y"})
 
 
 @pytest.mark.parametrize(
@@ -60,47 +62,50 @@ def test_json_lines_are_documents_and_can_be_selected(tmp_path):
 def test_a_line_that_is_wrong_is_placed(tmp_path, line, complaint):
     path = write(tmp_path / "a.jsonl", '{"text": "a", "id": "1"}\n' + line + "\n")
     with pytest.raises(UsageError, match=complaint):
-        data.load("t", path)
+        loading.load("t", path)
 
 
 def test_splits_by_separator_start_and_fraction(tmp_path):
     path = write(tmp_path / "a.txt", "= A =\none\n= B =\ntwo\n")
-    assert [d.text for d in data.load("t", path, {"separator": "\n= B =\n"}).documents] == ["= A =\none", "two\n"]
-    assert [d.text for d in data.load("t", path, {"regex": r"^= .* =$"}).documents] == ["= A =\none\n", "= B =\ntwo\n"]
-    assert data.load("t", path, {"fraction": [0.5, 1.0]}).documents[0].text == "= B =\ntwo\n"
+    assert [d.text for d in loading.load("t", path, {"separator": "\n= B =\n"}).documents] == ["= A =\none", "two\n"]
+    assert [d.text for d in loading.load("t", path, {"regex": r"^= .* =$"}).documents] == ["= A =\none\n", "= B =\ntwo\n"]
+    assert loading.load("t", path, {"fraction": [0.5, 1.0]}).documents[0].text == "= B =\ntwo\n"
     with pytest.raises(UsageError, match="too short to split"):
-        data.load("t", path, {"separator": "zzz"})
+        loading.load("t", path, {"separator": "zzz"})
     with pytest.raises(UsageError, match="regex"):
-        data.load("t", path, {"regex": "("})
+        loading.load("t", path, {"regex": "("})
     with pytest.raises(UsageError, match="too short to split"):
-        data.load("t", write(tmp_path / "b.txt", "x"), {"fraction": [0.0, 0.5]})
+        loading.load("t", write(tmp_path / "b.txt", "x"), {"fraction": [0.0, 0.5]})
 
 
 def test_documents_that_a_split_does_not_touch_stay_whole(tmp_path):
     rows = [{"id": "a", "text": "= A =\none\n= B =\ntwo\n"}, {"id": "b", "text": "= C =\n"}, {"id": "c", "text": "no title"}]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    found = data.load("t", path, {"regex": r"^= .* =$"}).documents
+    found = loading.load("t", path, {"regex": r"^= .* =$"}).documents
     assert [(d.id, d.text) for d in found] == [("a-1", "= A =\none\n"), ("a-2", "= B =\ntwo\n"), ("b", "= C =\n"), ("c", "no title")]
-    assert [d.id for d in data.load("t", path, {"separator": "two"}).documents] == ["a-1", "a-2", "b", "c"]
+    assert [d.id for d in loading.load("t", path, {"separator": "two"}).documents] == ["a-1", "a-2", "b", "c"]
     with pytest.raises(UsageError, match="occurs nowhere"):
-        data.load("t", path, {"regex": "^zzz"})
+        loading.load("t", path, {"regex": "^zzz"})
 
 
 def test_white_space_before_the_first_document_stays_with_it(tmp_path):
-    assert [d.text for d in data.load("t", write(tmp_path / "a.txt", " \n= A =\n= B =\n"), {"regex": "^= "}).documents] == [" \n= A =\n", "= B =\n"]
-    assert len(data.load("t", write(tmp_path / "b.txt", "words\n= A =\n= B =\n"), {"regex": "^= "}).documents) == 3
+    assert [d.text for d in loading.load("t", write(tmp_path / "a.txt", " \n= A =\n= B =\n"), {"regex": "^= "}).documents] == [
+        " \n= A =\n",
+        "= B =\n",
+    ]
+    assert len(loading.load("t", write(tmp_path / "b.txt", "words\n= A =\n= B =\n"), {"regex": "^= "}).documents) == 3
 
 
 def test_lines_are_joined_before_the_text_is_cut(tmp_path):
     lines = ["= A =\n", "", "one\n", "= B =\n"]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps({"text": line}) + "\n" for line in lines))
-    assert data.load("t", path, join=True).documents == (Document("t", "".join(lines)),)
-    assert [d.text for d in data.load("t", path, {"regex": "^= "}, join=True).documents] == ["= A =\none\n", "= B =\n"]
+    assert loading.load("t", path, join=True).documents == (Document("t", "".join(lines)),)
+    assert [d.text for d in loading.load("t", path, {"regex": "^= "}, join=True).documents] == ["= A =\none\n", "= B =\n"]
 
 
 @given(st.text(min_size=1, max_size=200), st.floats(0.01, 0.99))
 def test_fractions_of_a_text_join_to_the_text(text, share):
-    parts = [data._fraction(text, a, b) for a, b in ((0.0, share), (share, 1.0))]
+    parts = [splitting.cut_fraction(text, a, b) for a, b in ((0.0, share), (share, 1.0))]
     assert "".join(parts) == text
 
 
@@ -108,29 +113,29 @@ def test_shakespeares_last_tenth_has_the_published_size():
     from conftest import real
 
     path = real("tinyshakespeare/input.txt")
-    assert data.load("t", path, {"fraction": [0.9, 1.0]}).bytes == 111_540
-    assert data.load("t", path).sha256.startswith("86c4e6aa9db7")
+    assert loading.load("t", path, {"fraction": [0.9, 1.0]}).bytes == 111_540
+    assert loading.load("t", path).sha256.startswith("86c4e6aa9db7")
 
 
 def test_wikitext_splits_at_its_titles():
     from conftest import real
 
-    text = data.load("t", real("wikitext2-valid/valid.txt"), {"regex": r"^ = [^=].*[^=] = $"})
+    text = loading.load("t", real("wikitext2-valid/valid.txt"), {"regex": r"^ = [^=].*[^=] = $"})
     assert len(text.documents) > 50
     assert text.bytes == 1_121_681
     assert all(document.text.startswith(" = ") for document in text.documents[1:])
 
 
 def test_the_built_in_tales_hold_what_is_promised():
-    parts = {split: data.load(split, "fables", select={"part": "tales", "split": split}) for split in ("train", "valid", "test")}
-    everything = data.load("all", "fables")
+    parts = {split: loading.load(split, "fables", select={"part": "tales", "split": split}) for split in ("train", "valid", "test")}
+    everything = loading.load("all", "fables")
     assert everything.bytes >= 150_000
     assert len(everything.documents) >= 80
     assert len(parts["test"].documents) >= 16
-    letters = data.load("letters", "fables", select={"part": "letters"})
+    letters = loading.load("letters", "fables", select={"part": "letters"})
     assert 0.15 < letters.bytes / everything.bytes < 0.25
     assert overlap_share(parts["test"], parts["train"]) == 0.0
-    domain = {split: data.load(split, "fables", select={"part": "letters", "split": split}) for split in ("train", "test")}
+    domain = {split: loading.load(split, "fables", select={"part": "letters", "split": split}) for split in ("train", "test")}
     assert len(domain["test"].documents) >= 16  # enough for ranks between as many models as a board has
     assert overlap_share(domain["test"], domain["train"]) == overlap_share(domain["test"], parts["train"]) == 0.0
     assert len({document.text for document in everything.documents}) == len(everything.documents)
@@ -140,7 +145,7 @@ def test_no_two_tales_share_a_sentence():
     import re
 
     seen: dict[str, str] = {}
-    for document in data.load("all", "fables").documents:
+    for document in loading.load("all", "fables").documents:
         for sentence in set(re.split(r"(?<=[.!?])\s", document.text)):
             if len(sentence.split()) >= 8:
                 assert sentence not in seen, (document.id, seen.get(sentence), sentence)
@@ -148,9 +153,9 @@ def test_no_two_tales_share_a_sentence():
 
 
 def test_a_damaged_built_in_text_is_refused(monkeypatch):
-    monkeypatch.setitem(data.BUILT_IN, "fables", ("fables.jsonl", "0" * 64))
+    monkeypatch.setitem(loading.BUILT_IN, "fables", ("fables.jsonl", "0" * 64))
     with pytest.raises(UsageError, match="checksum"):
-        data.load("t", "fables")
+        loading.load("t", "fables")
 
 
 def test_a_limit_is_a_seeded_sample_in_the_old_order():
@@ -184,7 +189,7 @@ def test_a_single_pair_has_no_tail_and_of_several_each_stays_whole():
 def test_pairs_and_questions_are_neither_cut_nor_joined(tmp_path, row, how):
     path = write(tmp_path / "a.jsonl", json.dumps({"text": "plain, yes"}) + "\n" + json.dumps({"id": "q", **row}) + "\n")
     with pytest.raises(UsageError, match=r"a\.jsonl: 'q' is a pair or a question, which cannot be (cut|joined) \(leave out"):
-        data.load("t", path, **how)
+        loading.load("t", path, **how)
 
 
 def test_a_digest_tells_pairs_and_questions_from_the_same_parts_as_documents():

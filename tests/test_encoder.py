@@ -14,7 +14,7 @@ from llmbench.adapters.encoder import EncoderNetwork
 from llmbench.bpe import Bpe
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.gap_lessons import ASKED, HIDDEN, SWAPPED, Gaps
 from llmbench.models.transformer_encoder import TransformerEncoder

@@ -17,7 +17,7 @@ from llmbench import finetuning, registry, training
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.checkpoints import learnt, trained_folder
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.muon import Muon, orthogonal
 from llmbench.snapshots import Snapshots

@@ -9,11 +9,12 @@ import pytest
 from conftest import real
 from toys import TEXT
 
-from llmbench import data, scoring
+from llmbench import scoring
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.adapters.ngram import ByteNgram
-from llmbench.data import Document, Text
+from llmbench.data import loading
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import CODE
 
@@ -21,7 +22,7 @@ from llmbench.ledger import CODE
 @pytest.fixture(scope="module")
 def halves():
     path = real("tinyshakespeare/input.txt")
-    return tuple(data.load(name, path, {"fraction": part}) for name, part in (("train", [0.0, 0.9]), ("test", [0.9, 1.0])))
+    return tuple(loading.load(name, path, {"fraction": part}) for name, part in (("train", [0.0, 0.9]), ("test", [0.9, 1.0])))
 
 
 def rate(adapter, text):

@@ -15,9 +15,10 @@ import pytest
 from fake_hub import COMMIT, elsewhere, serve
 from run_helpers import llmbench, run_json
 
-from llmbench import data, suite
+from llmbench import suite
+from llmbench.data import loading
+from llmbench.data.hub import Rows, text_file
 from llmbench.errors import Unavailable, UsageError
-from llmbench.hub import Rows, text_file
 
 PAGES = [" = One = \n \n Text , of one . \n", "\ufeffcaf\u00e9\u2028\r\n\x00\t \U0001f680", "", "no line end"]
 CARD = b"""---
@@ -287,7 +288,7 @@ def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
 
 
 def test_the_parent_never_loads_datasets():
-    code = "import sys, llmbench.hub, llmbench.suite; assert not {'datasets', 'pandas', 'torch'} & set(sys.modules)"
+    code = "import sys, llmbench.data.hub, llmbench.suite; assert not {'datasets', 'pandas', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -306,7 +307,7 @@ def test_pages_that_are_cut_already_stay_whole(tmp_path):
     pages = [" = One = \n \n = = Part = = \n a \n ", " = Two = \n \n b \n "]
     place = folder(tmp_path, test=[{"page": page} for page in pages])
     split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
-    text = data.load("test", text_file(Rows(str(place), field="page")), split)
+    text = loading.load("test", text_file(Rows(str(place), field="page")), split)
     assert [document.text for document in text.documents] == pages
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from fake_hub import elsewhere, serve
 
-from llmbench import hub
+from llmbench.data import hub
 
 
 @pytest.fixture(autouse=True)

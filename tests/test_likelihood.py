@@ -9,7 +9,7 @@ from toys import TEXT, Uniform
 
 from llmbench.adapter import Adapter, ModelInfo, Window
 from llmbench.adapters.floors import Compressor, UniformBytes
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError
 from llmbench.ledger import TOKEN, Ledger, count_words
 from llmbench.tasks.likelihood import Likelihood

@@ -12,7 +12,7 @@ import pytest
 import torch
 from run_helpers import folder, llmbench, run_json
 
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import Unsupported
 from llmbench.hardware import memory
 from llmbench.hardware.memory import Gpu, Kernel, Meter, Sampled

@@ -29,7 +29,7 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         here = {f"llmbench/{folder}/{file.name}" for file in (ROOT / folder).glob("*.yaml")}
         assert here
         assert here <= names
-    assert {"llmbench/texts/fables.jsonl", "llmbench/templates/adapter.py.txt"} <= names
+    assert {"llmbench/data/texts/fables.jsonl", "llmbench/templates/adapter.py.txt"} <= names
     page = {f"llmbench/renderers/{file.name}" for ending in ("jinja", "css", "js") for file in (ROOT / "llmbench/renderers").glob(f"*.{ending}")}
     assert len(page) == 10
     assert page <= names

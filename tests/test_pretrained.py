@@ -10,7 +10,8 @@ import time
 import pytest
 import small_checkpoints
 
-from llmbench import hub, pretrained, registry
+from llmbench import pretrained, registry
+from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError
 from llmbench.pretrained import Checkpoint, locate, verify
 

@@ -17,7 +17,8 @@ from llmbench.adapters.seq2seq import Seq2SeqNetwork
 from llmbench.bpe import Bpe
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.data import Document, Text, load
+from llmbench.data.loading import load
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import END
 from llmbench.models.transformer_seq2seq import TransformerSeq2Seq

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Request
-from llmbench.data import Document, Text, passage
+from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.speed import Event, Timeline, listen, percentiles, prompt_read, throughput
 from llmbench.task_specs import SpeedSpec

@@ -11,11 +11,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from llmbench import data, storyworld
-from llmbench.storyworld import generate, make, parse, questions, translate
-from llmbench.storyworld_sentences import WORDINGS, Slot
-from llmbench.storyworld_tree import EPISODES, FIRST, LAST, THEN, signature, summary, walk
-from llmbench.storyworld_words import LEXICON, SUFFIXES, TABLES, table
+from llmbench.data import loading
+from llmbench.data.storyworld import stories as storyworld_stories
+from llmbench.data.storyworld.grammar import EPISODES, FIRST, LAST, THEN, signature, summary, walk
+from llmbench.data.storyworld.sentences import WORDINGS, Slot
+from llmbench.data.storyworld.stories import generate, make, parse, questions, translate
+from llmbench.data.storyworld.words import LEXICON, SUFFIXES, TABLES, table
 
 LANGUAGES = ("english", "murrel")
 MANDATORY = (24, 23, 22, 16, 15, 14, 16, 16, 8, 16, 24, 12, 16, 16, 8, 7)
@@ -29,7 +30,7 @@ def stories():
 def forms(part, language):
     """All that may stand at a slot."""
     if part.pronoun:
-        return (part.pronoun, storyworld.PRONOUNS[part.pronoun])
+        return (part.pronoun, storyworld_stories.PRONOUNS[part.pronoun])
     return tuple(word.form(language) for word in table(part.name).values())
 
 
@@ -128,9 +129,9 @@ def test_every_story_has_sixty_bits(stories):
     for story in stories[:200]:  # the draws that the argument counts on are there, with these probabilities
         counted = [round(1 / choice.probability) for choice in story.choices if choice.site not in ("kind", "wording", "keeper", "winner")]
         assert not [size for size in MANDATORY if MANDATORY.count(size) > counted.count(size)]
-    assert storyworld.least_bits() > 60
+    assert storyworld_stories.least_bits() > 60
     bits = [story.bits for story in stories]
-    assert storyworld.least_bits() <= min(bits) <= max(bits) <= summary().most
+    assert storyworld_stories.least_bits() <= min(bits) <= max(bits) <= summary().most
 
 
 def test_the_bits_are_those_of_the_choices(stories):
@@ -140,8 +141,8 @@ def test_the_bits_are_those_of_the_choices(stories):
 
 def test_the_mean_bits_are_the_entropy(stories):
     bits = np.array([story.bits for story in stories])
-    assert abs(bits.mean() - storyworld.entropy()) < 3 * bits.std() / math.sqrt(len(bits))
-    assert bits.std() == pytest.approx(storyworld.deviation(), rel=0.03)
+    assert abs(bits.mean() - storyworld_stories.entropy()) < 3 * bits.std() / math.sqrt(len(bits))
+    assert bits.std() == pytest.approx(storyworld_stories.deviation(), rel=0.03)
 
 
 def test_states_that_the_recursion_takes_for_the_same_offer_the_same_weights():
@@ -296,12 +297,12 @@ def test_a_story_cannot_be_changed():
         generate(0).text = "Once upon a time"
 
 
-@pytest.mark.parametrize("kind", [storyworld.rows, storyworld.question_rows, storyworld.pair_rows])
+@pytest.mark.parametrize("kind", [storyworld_stories.rows, storyworld_stories.question_rows, storyworld_stories.pair_rows])
 def test_rows_are_a_text_that_the_harness_reads(tmp_path, kind):
     found = list(kind(make(5, seed=2)))
     path = tmp_path / "stories.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
-    documents = data.load("stories", path).documents
+    documents = loading.load("stories", path).documents
     assert [(document.id, document.text, document.given) for document in documents] == [
         (row["id"], row["text"], row.get("given", "")) for row in found
     ]
@@ -309,8 +310,8 @@ def test_rows_are_a_text_that_the_harness_reads(tmp_path, kind):
 
 def test_rows_say_what_they_are():
     story = generate(4)
-    assert list(storyworld.rows([story])) == [{"id": "000000", "text": story.text, "bits": story.bits}]
-    assert list(storyworld.pair_rows([story])) == [{"id": "000000", "given": translate(story), "text": story.text}]
-    first = next(storyworld.question_rows([story]))
+    assert list(storyworld_stories.rows([story])) == [{"id": "000000", "text": story.text, "bits": story.bits}]
+    assert list(storyworld_stories.pair_rows([story])) == [{"id": "000000", "given": translate(story), "text": story.text}]
+    first = next(storyworld_stories.question_rows([story]))
     question, answer = questions(story)[0]
     assert first == {"id": "000000.0", "given": f"{story.text} {question}", "text": answer}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import data
 from llmbench.adapter import Adapter, Chunk, ModelInfo
-from llmbench.data import Document, Text
+from llmbench.data import loading
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.plan import Options, plan
@@ -298,7 +298,7 @@ def test_a_wrong_question_is_refused_with_its_line(tmp_path, row, what):
 def test_a_question_is_found_in_nested_fields_and_under_one_name_or_another(tmp_path, row, fields):
     names = {"given": ["question", "query"], "choices": ["choices.text", "choices"], "gold": ["answerKey", "gold"], "labels": "choices.label"}
     (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
-    (found,) = data.load("test", tmp_path / "quiz.jsonl", fields=names).documents
+    (found,) = loading.load("test", tmp_path / "quiz.jsonl", fields=names).documents
     assert (found.given, found.text, found.choices) == ("q", "c", ("b", "c"))
 
 
@@ -307,5 +307,5 @@ def test_a_right_candidate_that_has_no_label_is_refused(tmp_path, gold):
     row = {"given": "q", "choices": ["b", "c"], "labels": ["A", "B"], "gold": gold}
     (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(UsageError, match="one of the labels in `labels`") as error:
-        data.load("test", tmp_path / "quiz.jsonl")
+        loading.load("test", tmp_path / "quiz.jsonl")
     assert error.value.where.endswith("quiz.jsonl:1:1")

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 from sample_pairs import SENTENCES
 
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.answers import F1, Accuracy, ExactMatch, normalised
 from llmbench.metrics.catalogue import NAMES, named

@@ -14,7 +14,7 @@ from llmbench.adapter import Materials, Passage
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.checkpoints import checkpoint_folder
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.recurrent import RNN
 from llmbench.training import IGNORE, Course, Line, lanes, line, random_windows

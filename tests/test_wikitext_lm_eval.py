@@ -10,7 +10,7 @@ from conftest import real
 
 from llmbench.adapter import Window
 from llmbench.adapters.floors import Compressor, UniformBytes
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.tasks.likelihood import Likelihood
 from llmbench.tasks.wikitext_lm_eval import WikitextLmEval, count_pieces, detokenise
 
@@ -114,12 +114,13 @@ def test_numbers_of_lm_eval_itself_for_the_same_model_and_pages(tmp_path):
     """Six pages and a GPT-2-shaped checkpoint; lm-eval 0.4.13, its own task `wikitext` on a JSON file with these pages, float32."""
     import checkpoints
 
-    from llmbench import data, registry, suite
+    from llmbench import registry, suite
     from llmbench.adapter import Materials
+    from llmbench.data import loading
 
     folder = checkpoints.gpt2_shape(tmp_path, real("gpt2-tokenizer"))
     split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
-    pages = data.load("test", real("wikitext2-valid/valid.txt"), split).documents[20:26]
+    pages = loading.load("test", real("wikitext2-valid/valid.txt"), split).documents[20:26]
     adapter = registry.make(registry.resolve(f"hf:{folder}"), Materials())
     _, scores = outcome(Text("t", pages), adapter)
     assert scores["bits_per_byte"]["value"] == pytest.approx(3.710716024819869, rel=1e-6)

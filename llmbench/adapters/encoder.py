@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.bpe import Bpe
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.gap_lessons import Gaps
 from llmbench.masked_adapter import MaskedAdapter
 from llmbench.models.transformer_encoder import TransformerEncoder

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from llmbench import storyworld
 from llmbench.adapter import Adapter, ModelInfo, Passage, Window
+from llmbench.data.storyworld import stories
 from llmbench.errors import Unsupported
 from llmbench.ledger import TOKEN, Ledger
 
@@ -19,14 +19,14 @@ class Oracle(Adapter):
 
     @property
     def info(self) -> ModelInfo:
-        sources = sorted(Path(storyworld.__file__).parent.glob("storyworld*.py"))
+        sources = sorted(Path(stories.__file__).parent.glob("*.py"))
         mark = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
         return ModelInfo("storyworld-oracle", "the source itself", "choices", None, None, None, "cpu", mark)
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
             try:
-                bits = storyworld.parse(passage.text).bits
+                bits = stories.parse(passage.text).bits
             except ValueError:
                 raise Unsupported("the oracle knows the stories of storyworld, and no other text") from None
             size = len(passage.text.encode())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llmbench.adapter import Passage
 from llmbench.bpe import Bpe
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.ledger import END
 from llmbench.models.transformer_seq2seq import TransformerSeq2Seq

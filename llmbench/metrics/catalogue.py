@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics import Metric
 from llmbench.metrics.answers import F1, Accuracy, ExactMatch

@@ -5,7 +5,8 @@ Beside either number belongs the same of held-out human text in samples of the s
 
 from __future__ import annotations
 
-from llmbench.data import OVERLAP_BYTES, Text
+from llmbench.data.overlap import OVERLAP_BYTES
+from llmbench.data.text import Text
 from llmbench.metrics import Metric
 from llmbench.metrics.text import Mean, Share, TextMetric
 

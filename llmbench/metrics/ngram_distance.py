@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.data import Text, block_edges
+from llmbench.data.splitting import block_edges
+from llmbench.data.text import Text
 from llmbench.metrics import Metric
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmbench.adapter import Adapter, Progress
 
 if TYPE_CHECKING:
-    from llmbench.data import Text
+    from llmbench.data.text import Text
     from llmbench.ledger import Ledger
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.adapter import Adapter
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.batch_fit import Fit
-from llmbench.data import Text, passage
+from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
 from llmbench.speed import listen, long_enough, throughput

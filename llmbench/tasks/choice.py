@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
 from llmbench.metrics.catalogue import named

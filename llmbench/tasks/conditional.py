@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.likelihood import Item

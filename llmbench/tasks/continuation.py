@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.metrics.catalogue import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
 from llmbench.metrics.text import TextMetric

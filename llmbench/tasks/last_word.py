@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
-from llmbench.data import Document, Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import two_to
 from llmbench.metrics import Metric

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data import Text, block_edges
+from llmbench.data.splitting import block_edges
+from llmbench.data.text import Text
 from llmbench.errors import ModelError
 from llmbench.ledger import CODE, PSEUDO, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
 from llmbench.metrics.likelihood import METRICS, Item, intervals

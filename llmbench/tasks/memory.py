@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
-from llmbench.data import Text, passage
+from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.memory import METRICS

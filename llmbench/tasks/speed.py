@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.data import Text, passage
+from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.speed import BY_NAME

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.ledger import Totals
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.tasks import Outcome, Task

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.data import Text
+from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.catalogue import named
 from llmbench.speed import prompt_read

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from llmbench import batches, carried, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.data import load
+from llmbench.data.loading import load
 from llmbench.models.recurrent import LSTM
 from llmbench.models.transformer_decoder import TransformerDecoder
 from llmbench.vocabulary import Vocabulary

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from llmbench.storyworld_sentences import WORDINGS, Wording
-from llmbench.storyworld_words import NUMBERS, PERSONS, table
+from llmbench.data.storyworld.sentences import WORDINGS, Wording
+from llmbench.data.storyworld.words import NUMBERS, PERSONS, table
 
 Facts = Mapping[str, str]
 Options = dict[str, int]  # option: weight

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from llmbench.storyworld_words import Language, murrel
+from llmbench.data.storyworld.words import Language, murrel
 
 _SENTENCES = {
     "opening": """

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
-from llmbench.storyworld_sentences import WORDINGS, Wording
-from llmbench.storyworld_tree import Choice, Chooser, Options, State, summary, walk
-from llmbench.storyworld_words import PERSONS, WOMEN, Language, entry_forms, table
+from llmbench.data.storyworld.grammar import Choice, Chooser, Options, State, summary, walk
+from llmbench.data.storyworld.sentences import WORDINGS, Wording
+from llmbench.data.storyworld.words import PERSONS, WOMEN, Language, entry_forms, table
 
 PRONOUNS = {"she": "he", "Her": "His"}
 TIMES = ("never", "once", "twice", "three times", "four times")

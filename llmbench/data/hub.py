@@ -1,6 +1,6 @@
 """The hub: whether it can be reached, and texts of its data sets as files on this machine.
 
-`python -m llmbench.hub` is the child process that imports the `datasets` library, which is slow and large: the parent of a run stays light.
+`python -m llmbench.data.hub` is the child process that imports the `datasets` library, which is slow and large: the parent of a run stays light.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _read_in_child(rows: Rows, sources: Sequence[str], file: Path, online: bool)
     environment = dict(os.environ) if online else {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     job = {"rows": asdict(rows), "sources": sources, "file": str(file)}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "llmbench.hub"],
+        [sys.executable, "-P", "-m", "llmbench.data.hub"],
         input=json.dumps(job).encode() + b"\n",
         stdout=subprocess.PIPE,
         stderr=None if sys.stderr.isatty() else subprocess.PIPE,  # a terminal sees the bars of a long download
