@@ -12,21 +12,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import pretrained
 from llmbench.adapter import Materials
 from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.data.loading import load
 from llmbench.data.text import Text
 from llmbench.hardware import machine
+from llmbench.models.pretrained import files as pretrained_files
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
-_TRAINING = ("training.py", "muon.py", "snapshots.py", "scoring.py", "batches.py", "carried.py", "charging.py", "causal_blocks.py", "data/text.py", "data/splitting.py")
-TRAINER_SOURCES = (*_TRAINING, "vocabulary.py", "spelling.py", "witten_bell.py", "models/network.py", "trained_networks.py")
-FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "body_and_head.py", "byte_spans.py")
+_TRAINING = (
+    "training.py",
+    "muon.py",
+    "snapshots.py",
+    "scoring.py",
+    "batches.py",
+    "carried.py",
+    "charging.py",
+    "causal_blocks.py",
+    "data/text.py",
+    "data/splitting.py",
+)
+TRAINER_SOURCES = (*_TRAINING, "models/tokenizers/vocabulary.py", "models/tokenizers/tokens.py", "models/tokenizers/spelling.py", "models/tokenizers/witten_bell.py", "models/networks/network.py", "trained_networks.py")
+FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
 
 
-_PAIRED = ("bpe.py", "models/attention.py")
+_PAIRED = ("models/tokenizers/bpe.py", "models/networks/attention.py")
 ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
     "network": ("adapters/network.py",),
     "encoder": (*_PAIRED, "gap_lessons.py", "masked_adapter.py", "adapters/encoder.py"),
@@ -70,8 +81,8 @@ def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
         facts += [None if text is None else text.sha256 for text in learnt(stage, materials)]
     first = stages[0].checkpoint
     if first.id is not None:
-        begin = pretrained.locate(first.id, first.revision)
-        facts.append(begin.commit or pretrained.weights_sha256(begin.folder))
+        begin = pretrained_files.locate(first.id, first.revision)
+        facts.append(begin.commit or pretrained_files.weights_sha256(begin.folder))
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for name in FINETUNING_SOURCES:
         digest.update(hashlib.sha256((package / name).read_bytes()).digest())

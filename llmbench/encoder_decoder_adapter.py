@@ -18,7 +18,7 @@ from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
 from llmbench.batches import halving
 from llmbench.errors import ModelError, Unsupported
 from llmbench.ledger import END, TOKEN, Ledger
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 TOKEN_BUDGET = 4096  # ids in one forward pass, source and target, padding included
 

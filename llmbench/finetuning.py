@@ -21,19 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmbench import body_and_head, pretrained, scoring
+from llmbench import scoring
 from llmbench.adapter import Materials, Window
-from llmbench.byte_spans import ByteTokenizer
 from llmbench.checkpoints import learnt, placed, trained_folder
 from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.loading import Loaded, load, quiet
-from llmbench.models.network import Network
-from llmbench.pretrained import Checkpoint
+from llmbench.models.networks.network import Network
+from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained import lm_head
+from llmbench.models.pretrained.files import Checkpoint
+from llmbench.models.pretrained.loading import Loaded, load, quiet
+from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
+from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.snapshots import Snapshots
 from llmbench.training import Course, line, train, valid_passages
-from llmbench.vocabulary import Tokens
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
 FACTS = "llmbench.json"
@@ -45,9 +47,9 @@ def obtain(stages: Sequence[Stage], materials: Materials) -> tuple[Checkpoint, M
     last = stages[-1]
     if last.recipe is None:
         assert last.checkpoint.id is not None
-        return pretrained.locate(last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline), None
+        return pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline), None
     if stages[0].checkpoint.id is not None:
-        pretrained.locate(stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline)
+        pretrained_files.locate(stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline)
     folder = trained_folder(stages, materials)
     facts = _kept(folder)
     if facts is None:
@@ -64,7 +66,7 @@ def _kept(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if facts["weights_sha256"] != pretrained.weights_sha256(folder):
+        if facts["weights_sha256"] != pretrained_files.weights_sha256(folder):
             raise ValueError("the weights are not those that were written")
         training: dict[str, Any] = facts["training"]
         return training
@@ -84,7 +86,7 @@ def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
         checkpoint = obtain(stages[:-1], materials)[0]
     else:
         assert last.checkpoint.id is not None
-        checkpoint = pretrained.locate(last.checkpoint.id, last.checkpoint.revision)
+        checkpoint = pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision)
     loaded = load(checkpoint, "float32", materials.device, last.checkpoint.trust_remote_code)
     if loaded.kind != "causal":
         raise Unsupported(f"a {loaded.kind} checkpoint is not fine-tuned here", where=last.name, hint="causal ones are")
@@ -132,7 +134,7 @@ class _Learner(Network):
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # of peft's wrapper, whose base_model is another wrapper
         ids = torch.arange(PROBE, device=loaded.device)[None] % max(1, len(loaded.tokenizer))
         was = inner.training
-        parts = body_and_head.split(inner.eval(), ids, use_cache=False)
+        parts = lm_head.split(inner.eval(), ids, use_cache=False)
         inner.train(was)
         if parts is None:
             raise Unsupported("no body and head that equal the whole were found, which training needs", where=loaded.checkpoint.id)
@@ -257,4 +259,4 @@ def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> Non
             model = model.merge_and_unload()
         model.save_pretrained(beside)
         begin.tokenizer.save_pretrained(beside)
-        (beside / FACTS).write_text(json.dumps({"training": facts, "weights_sha256": pretrained.weights_sha256(beside)}), encoding="utf-8")
+        (beside / FACTS).write_text(json.dumps({"training": facts, "weights_sha256": pretrained_files.weights_sha256(beside)}), encoding="utf-8")

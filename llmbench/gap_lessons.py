@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from llmbench.config.model_card import Recipe
 from llmbench.errors import UsageError
-from llmbench.models.network import State
-from llmbench.models.transformer_encoder import TransformerEncoder
+from llmbench.models.networks.network import State
+from llmbench.models.networks.transformer_encoder import TransformerEncoder
 
 ASKED, HIDDEN, SWAPPED = 0.15, 0.8, 0.1  # of all symbols; of those that are asked for: hidden, swapped for another, and the rest as they are
 Batch = tuple[Tensor, Tensor, Tensor]  # (B, T) ids, (B, T) attention, (B, T) targets

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from llmbench.adapter import Chunk, Request
 from llmbench.errors import ModelError
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 BATCH = 64  # answers made side by side
 

@@ -21,7 +21,7 @@ from llmbench.adapter import Adapter, Passage
 from llmbench.batches import halving
 from llmbench.errors import ModelError
 from llmbench.ledger import PSEUDO, Ledger
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 TOKEN_BUDGET = 2048  # ids in one forward pass, padding included
 

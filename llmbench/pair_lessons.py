@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from llmbench.config.model_card import Recipe
 from llmbench.encoder_decoder_adapter import padded
-from llmbench.models.network import State
-from llmbench.models.transformer_seq2seq import TransformerSeq2Seq
+from llmbench.models.networks.network import State
+from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 
 POOL = 50  # batches that are drawn together and sorted by length, so that rows of a batch are of like length
 SMOOTHING = 0.1  # of the targets (Szegedy et al. 2016; Vaswani et al. 2017)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmbench import pretrained, registry
+from llmbench import registry
 from llmbench import suite as suites
 from llmbench.checkpoints import ADAPTER_SOURCES
 from llmbench.config.model_card import Card
@@ -22,6 +22,7 @@ from llmbench.config.plugins import source_files
 from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
+from llmbench.models.pretrained import files as pretrained_files
 from llmbench.record import ModelRow, Score
 from llmbench.suite import LEARNT, Suite
 from llmbench.task_specs import asked_about, examples_from, process_of
@@ -134,10 +135,10 @@ def _lack(suite: Suite, card: Card, task: Any) -> Unavailable | None:
 def _unfetched(card: Card, options: Options) -> Unavailable | None:
     """Why a checkpoint cannot be loaded: it is not on this machine, and cannot be fetched. UsageError where its directory is wrong."""
     first = registry.lineage(card)[0].checkpoint if card.checkpoint else None
-    if first is None or first.id is None or (not pretrained.is_directory(first.id) and not options.offline and hub.reachable()):
+    if first is None or first.id is None or (not pretrained_files.is_directory(first.id) and not options.offline and hub.reachable()):
         return None  # nothing to look for, or the worker asks the hub
     try:
-        pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
+        pretrained_files.verify(pretrained_files.locate(first.id, first.revision), first.trust_remote_code)
     except Unavailable as error:
         return Unavailable(f"{error.where}: {error.what}", hint=error.hint)
     return None
@@ -154,7 +155,7 @@ def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
     if card.checkpoint:
         stages = registry.lineage(card)
         facts += [[s.checkpoint.model_dump(mode="json"), s.recipe.model_dump(mode="json") if s.recipe else None] for s in stages]
-        facts.append(pretrained.identity(stages[0].checkpoint))
+        facts.append(pretrained_files.identity(stages[0].checkpoint))
     if process_of(task) == "probes":
         facts.append(options.memory_budget)
     if process_of(task) != "shared":  # what a machine needs is no other machine's

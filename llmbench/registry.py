@@ -11,12 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmbench import checkpoints, pretrained
+from llmbench import checkpoints
 from llmbench.adapter import Adapter, Materials
 from llmbench.config import model_card
 from llmbench.config.model_card import Card, Stage
 from llmbench.config.plugins import load_object
 from llmbench.errors import ModelError, UsageError, did_you_mean
+from llmbench.models.pretrained import files as pretrained_files
 
 ADAPTERS = {
     "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
@@ -106,8 +107,8 @@ def _checkpoint(id: str) -> Card:
     """The card of a checkpoint that has none; a path becomes absolute."""
     if not id:
         raise UsageError("hf: needs a hub id or a directory", hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint")
-    place = str(Path(id).expanduser().resolve()) if pretrained.is_directory(id) else id
-    return Card.model_validate({"name": pretrained.name_of(id), "adapter": "huggingface", "checkpoint": {"id": place}})
+    place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
+    return Card.model_validate({"name": pretrained_files.name_of(id), "adapter": "huggingface", "checkpoint": {"id": place}})
 
 
 def lineage(card: Card) -> list[Stage]:

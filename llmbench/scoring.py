@@ -22,7 +22,7 @@ from llmbench.causal_blocks import CausalBlocks
 from llmbench.charging import charge, check_logits
 from llmbench.errors import ModelError, Unsupported
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 
 class TokenModel(Protocol):

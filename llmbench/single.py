@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import pretrained, registry
+from llmbench import registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import hub, loading
@@ -18,6 +18,7 @@ from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported,
 from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
+from llmbench.models.pretrained import files as pretrained_files
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored
 
 
@@ -51,8 +52,8 @@ def find(spec: str) -> Card:
     """The card of a SPEC, after a look at its checkpoint: what is wrong or not here is said before anything heavy is imported."""
     card = registry.resolve(spec)
     first = registry.lineage(card)[0].checkpoint if card.checkpoint is not None else None
-    if first is not None and first.id is not None and (pretrained.is_directory(first.id) or not hub.reachable()):
-        pretrained.verify(pretrained.locate(first.id, first.revision), first.trust_remote_code)
+    if first is not None and first.id is not None and (pretrained_files.is_directory(first.id) or not hub.reachable()):
+        pretrained_files.verify(pretrained_files.locate(first.id, first.revision), first.trust_remote_code)
     return card
 
 

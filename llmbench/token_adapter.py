@@ -21,7 +21,7 @@ from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
 from llmbench.charging import check_logits
 from llmbench.errors import ModelError
 from llmbench.ledger import Ledger
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 __all__ = ["TokenAdapter", "Tokens"]
 

@@ -19,10 +19,10 @@ from llmbench.config.model_card import Recipe
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
-from llmbench.models.network import Network, State
+from llmbench.models.networks.network import Network, State
+from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.muon import Muon
 from llmbench.snapshots import Snapshots, TrainingLog, Work
-from llmbench.vocabulary import Tokens
 
 SNAPSHOT_EVERY = 60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
 LAST = ("output", "lm_head")  # what the layer that gives the logits is called

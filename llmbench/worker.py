@@ -150,7 +150,7 @@ def _imports(card: Card) -> None:
     if card.network:
         load_object(card.network.cls)
     if card.checkpoint is not None:
-        importlib.import_module("llmbench.loading")
+        importlib.import_module("llmbench.models.pretrained.loading")
         importlib.import_module("transformers")
 
 

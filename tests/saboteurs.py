@@ -18,7 +18,7 @@ from llmbench import generation
 from llmbench.adapter import Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.ledger import SPELLING
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 # Looking at what is to be predicted -------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
-from llmbench import byte_spans
-from llmbench.byte_spans import ByteTokenizer, _exact, byte_alphabet
+from llmbench.models.tokenizers import byte_offsets
+from llmbench.models.tokenizers.byte_offsets import ByteTokenizer, _exact, byte_alphabet
 
 TORTURE = (
     "Once upon <s> a time\n\nthe 😀 end▁x  yy",
@@ -81,7 +81,7 @@ def test_texts_encoded_at_once_are_what_each_is_by_itself(tokenizers, texts):
 
 
 def test_more_texts_than_are_encoded_at_once_keep_their_order(tokenizers, monkeypatch):
-    monkeypatch.setattr(byte_spans, "PORTION", 3)
+    monkeypatch.setattr(byte_offsets, "PORTION", 3)
     texts = [f"The {number}" for number in range(10)]
     found = tokenizers["llama"].encode_all(texts)
     assert [tokenizers["llama"].decode(tokens.ids.tolist()).decode().strip() for tokens in found] == texts

@@ -11,15 +11,15 @@ from toys import TEXT
 from llmbench import conformance, trained_networks
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters.encoder import EncoderNetwork
-from llmbench.bpe import Bpe
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.gap_lessons import ASKED, HIDDEN, SWAPPED, Gaps
-from llmbench.models.transformer_encoder import TransformerEncoder
+from llmbench.models.networks.transformer_encoder import TransformerEncoder
+from llmbench.models.tokenizers.bpe import Bpe
 
-CLASS = "llmbench.models.transformer_encoder:TransformerEncoder"
+CLASS = "llmbench.models.networks.transformer_encoder:TransformerEncoder"
 BPE = Bpe.learn([TEXT], 300)
 
 

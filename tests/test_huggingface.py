@@ -16,10 +16,11 @@ from small_checkpoints import TEXTS, bert, load, passages, said
 from toys import reference_bits
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 
-from llmbench import body_and_head, loading, registry, scoring
+from llmbench import registry, scoring
 from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import CellError, LlmbenchError, ModelError, UsageError
 from llmbench.ledger import END
+from llmbench.models.pretrained import lm_head, loading
 
 # Causal ----------------------------------------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ def test_a_soft_cap_is_found_and_replayed_and_what_cannot_be_split_is_not(folder
     with torch.no_grad():
         model.lm_head.weight.mul_(0.01)  # small logits, among which a cap hides
     ids = torch.arange(3, 13)[None]
-    parts = body_and_head.split(model, ids, use_cache=False)
+    parts = lm_head.split(model, ids, use_cache=False)
     assert (parts and ("plain" if parts.plain else "replay")) == want
     if parts:
         with torch.inference_mode():

@@ -52,7 +52,7 @@ def test_nothing_is_loaded_that_scoring_does_not_use_and_all_of_it_works_later(f
 
 def test_a_part_of_sympy_that_is_asked_for_while_checkpoints_load_is_the_real_one():
     code = """
-from llmbench.light_imports import light_imports
+from llmbench.models.pretrained.fast_import import light_imports
 with light_imports():
     import sympy
     assert not isinstance(1, sympy.Basic) and not hasattr(sympy, "__file__")

@@ -14,7 +14,7 @@ from toys import TEXT, network
 from llmbench import packing, scoring
 from llmbench.adapter import Passage
 from llmbench.causal_blocks import CausalBlocks
-from llmbench.models.network import Network
+from llmbench.models.networks.network import Network
 
 
 def line(*ids: int, first: int) -> SimpleNamespace:

@@ -10,10 +10,11 @@ import time
 import pytest
 import small_checkpoints
 
-from llmbench import pretrained, registry
+from llmbench import registry
 from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError
-from llmbench.pretrained import Checkpoint, locate, verify
+from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained.files import Checkpoint, locate, verify
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_an_id_that_is_not_cached_is_unavailable_with_the_command_that_fetches_i
         locate("openai-community/gpt2", fetch=True)
     assert caught.value.what == "the weights are not on this machine"
     assert 'hf download openai-community/gpt2 --include "*.json"' in caught.value.hint
-    assert "--revision v1" in pretrained.fetch_command("a/b", "v1")
+    assert "--revision v1" in pretrained_files.fetch_command("a/b", "v1")
 
 
 def cached(cache, name, whole, commit="0123456789abcdef0123456789abcdef01234567"):

@@ -142,7 +142,7 @@ def test_children_of_a_model_do_not_hold_up_the_run_nor_outlive_it(place):
         ("adapter: netwrok\n", "unknown adapter 'netwrok' (did you mean 'network'?)"),
         ("adapter: network\nrecipe: {steps: 1}\n", "no 'network'"),
         ("adapter: compressor\narguments: {methd: zlib}\n", "methd"),
-        ('adapter: network\nnetwork: {class: "llmbench.models.recurrent:RNN", arguments: {widht: 3}}\nrecipe: {steps: 1}\n', "widht"),
+        ('adapter: network\nnetwork: {class: "llmbench.models.networks.recurrent:RNN", arguments: {widht: 3}}\nrecipe: {steps: 1}\n', "widht"),
         ('adapter: network\nnetwork: {class: "llmbench.models.recurent:RNN"}\nrecipe: {steps: 1}\n', "there is no module 'recurent'"),
         ('adapter: "leaves.py:Model"\n', "importing raised SystemExit"),
     ],

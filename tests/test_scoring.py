@@ -13,7 +13,7 @@ from llmbench import carried, charging, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.ledger import SPELLING, TOKEN
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 TORTURE = "e\N{COMBINING ACUTE ACCENT}\N{FAMILY}\U0001f469\N{ZERO WIDTH JOINER}\U0001f680\r\n\ufeff\x00 \t\N{IDEOGRAPHIC SPACE}\u202ework\n\n"
 

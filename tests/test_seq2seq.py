@@ -14,17 +14,17 @@ from run_helpers import folder, llmbench, run_json
 from llmbench import conformance
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.adapters.seq2seq import Seq2SeqNetwork
-from llmbench.bpe import Bpe
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import END
-from llmbench.models.transformer_seq2seq import TransformerSeq2Seq
+from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
+from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.pair_lessons import Pairs
 
-CLASS = "llmbench.models.transformer_seq2seq:TransformerSeq2Seq"
+CLASS = "llmbench.models.networks.transformer_seq2seq:TransformerSeq2Seq"
 WORDS = ["kettle", "tap", "spoon", "cellar", "stove", "ladder", "goat", "cheese"]
 PAIRS = [(f"{a} und {b}", f"the {b} saw the {a}") for a in WORDS for b in WORDS if a != b]
 BPE = Bpe.learn([part for pair in PAIRS for part in pair], 330)

@@ -305,7 +305,7 @@ def test_of_a_prompt_longer_than_the_context_only_the_end_was_read():
         context = 4
 
         def encode(self, text):
-            from llmbench.vocabulary import Tokens
+            from llmbench.models.tokenizers.tokens import Tokens
 
             return Tokens.of(list(range(len(text))), [c.encode() for c in text])
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from toys import network
 
 from llmbench.adapter import Passage
-from llmbench.spelling import END, Speller, SpellReader, escape_probability, spelling_examples
-from llmbench.vocabulary import Vocabulary, split
-from llmbench.witten_bell import WittenBell
+from llmbench.models.tokenizers.spelling import END, Speller, SpellReader, escape_probability, spelling_examples
+from llmbench.models.tokenizers.vocabulary import Vocabulary, split
+from llmbench.models.tokenizers.witten_bell import WittenBell
 
 
 @given(st.text(max_size=80), st.sampled_from(["characters", "words"]))
@@ -122,7 +122,7 @@ def test_all_sequences_of_a_word_model_and_its_speller_sum_to_one(pieces):
     small = Vocabulary("words", [" a", " b"], [" c", " d", " ad"], unknown=True, escape=0.0)
     torch.manual_seed(1)
     from llmbench.adapters.network import NetworkAdapter
-    from llmbench.models.word_ffn import WordFFN
+    from llmbench.models.networks.word_ffn import WordFFN
 
     word = NetworkAdapter(WordFFN(small.symbols, reach=2, embedding=4, width=8), small)
     spellings = [" c", " d", " ad", " dd"]

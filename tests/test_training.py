@@ -16,9 +16,9 @@ from llmbench.checkpoints import checkpoint_folder
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
-from llmbench.models.recurrent import RNN
+from llmbench.models.networks.recurrent import RNN
+from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training import IGNORE, Course, Line, lanes, line, random_windows
-from llmbench.vocabulary import Tokens
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(6)))
 VALID = Text("valid", (Document("v", TEXT[:150]),))
@@ -265,7 +265,7 @@ def test_a_checkpoint_that_cannot_be_kept_costs_no_training(tmp_path):
 def test_tied_weights_are_kept_and_come_back(tmp_path):
     (tmp_path / "tied.py").write_text(
         "from torch import nn\n"
-        "from llmbench.models.network import Network\n"
+        "from llmbench.models.networks.network import Network\n"
         "class Tied(Network):\n"
         "    carries = True\n"
         "    def __init__(self, symbols):\n"

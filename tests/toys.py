@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.models.char_ffn import CharFFN
-from llmbench.models.network import Network
-from llmbench.models.recurrent import LSTM, RNN
-from llmbench.models.transformer_decoder import TransformerDecoder
-from llmbench.models.word_ffn import WordFFN
+from llmbench.models.networks.char_ffn import CharFFN
+from llmbench.models.networks.network import Network
+from llmbench.models.networks.recurrent import LSTM, RNN
+from llmbench.models.networks.transformer_decoder import TransformerDecoder
+from llmbench.models.networks.word_ffn import WordFFN
+from llmbench.models.tokenizers.vocabulary import Vocabulary
 from llmbench.token_adapter import TokenAdapter, Tokens
-from llmbench.vocabulary import Vocabulary
 
 ALPHABET = string.ascii_letters + string.digits + " .,'\"!?\n-;:"
 TEXT = (

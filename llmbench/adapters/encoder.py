@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench.bpe import Bpe
 from llmbench.data.text import Text
 from llmbench.gap_lessons import Gaps
 from llmbench.masked_adapter import MaskedAdapter
-from llmbench.models.transformer_encoder import TransformerEncoder
+from llmbench.models.networks.transformer_encoder import TransformerEncoder
+from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.trained_networks import BpeNetwork
 from llmbench.training import valid_passages
 

@@ -16,16 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import body_and_head, packing, pretrained
+from llmbench import packing
 from llmbench.adapter import Adapter, Materials, ModelInfo
-from llmbench.body_and_head import Parts
-from llmbench.byte_spans import ByteTokenizer
 from llmbench.config.model_card import Stage
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.errors import ModelError, UsageError
 from llmbench.finetuning import obtain
-from llmbench.loading import Loaded, load
 from llmbench.masked_adapter import MaskedAdapter
+from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained import lm_head
+from llmbench.models.pretrained.lm_head import Parts
+from llmbench.models.pretrained.loading import Loaded, load
+from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.token_adapter import TokenAdapter, Tokens
 
 WORDS_FOR = {"bytes": "byte-level BPE", "sentencepiece": "SentencePiece", "wordpiece": "WordPiece", "plain": "subwords"}
@@ -77,7 +79,7 @@ class Pretrained(Adapter):
         identity = [self.loaded.weights_sha256, self.loaded.tokenizer_sha256, self.loaded.dtype, Path(__file__).read_text(encoding="utf-8")]
         origin = {"id": checkpoint.id, "commit": checkpoint.commit, "weights_sha256": self.loaded.weights_sha256}
         return ModelInfo(
-            name=pretrained.name_of(checkpoint.id),
+            name=pretrained_files.name_of(checkpoint.id),
             family=str(self.loaded.config.model_type),
             tokenizer=WORDS_FOR[self.text.alphabet],
             parameters=sum(p.numel() for p in unique),
@@ -140,7 +142,7 @@ class CausalLM(Pretrained, TokenAdapter):
         self.adds_start = tuple(loaded.tokenizer("a")["input_ids"][: len(self.start)]) == self.start  # of itself, before any text
         unknown = loaded.tokenizer.unk_token_id
         self.unknown = None if unknown in (*self.start, *self.ends) else unknown
-        self.parts: Parts | None = body_and_head.split(self.model, self._probe_ids(), use_cache=False)
+        self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)
 
     @property
     def splits(self) -> bool:
@@ -270,7 +272,7 @@ class MaskedLM(Pretrained, MaskedAdapter):
         self.context, self.mask = loaded.context or 512, int(tokenizer.mask_token_id)
         self.before = tuple(i for i in (tokenizer.cls_token_id,) if i is not None)
         self.after = tuple(i for i in (tokenizer.sep_token_id,) if i is not None)
-        self.parts: Parts | None = body_and_head.split(self.model, self._probe_ids())
+        self.parts: Parts | None = lm_head.split(self.model, self._probe_ids())
 
     def words(self, text: str) -> NDArray[Any]:
         return self.text.words(text)

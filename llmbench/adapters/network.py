@@ -19,11 +19,11 @@ from llmbench.checkpoints import checkpoint_folder, usual_vocabulary
 from llmbench.config.model_card import NetworkSpec, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
-from llmbench.models.network import Network, State
+from llmbench.models.networks.network import Network, State
+from llmbench.models.tokenizers.vocabulary import Vocabulary
 from llmbench.token_adapter import TokenAdapter, Tokens
 from llmbench.trained_networks import made, obtained, taught, texts_of
 from llmbench.training import NextSymbols, line, valid_passages
-from llmbench.vocabulary import Vocabulary
 
 
 class NetworkAdapter(TokenAdapter):

@@ -14,9 +14,9 @@ from torch import Tensor
 from llmbench.adapter import Adapter, Materials, ModelInfo, Passage, Window
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
+from llmbench.models.tokenizers.tokens import Tokens
+from llmbench.models.tokenizers.witten_bell import WittenBell
 from llmbench.token_adapter import TokenAdapter
-from llmbench.vocabulary import Tokens
-from llmbench.witten_bell import WittenBell
 
 
 def _bytes(text: str) -> NDArray[np.int64]:

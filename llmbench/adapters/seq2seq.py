@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from llmbench.adapter import Passage
-from llmbench.bpe import Bpe
 from llmbench.data.text import Text
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.ledger import END
-from llmbench.models.transformer_seq2seq import TransformerSeq2Seq
+from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
+from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.pair_lessons import Pairs
 from llmbench.trained_networks import BpeNetwork
 

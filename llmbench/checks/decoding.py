@@ -13,7 +13,7 @@ from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_differe
 from llmbench.coding import decode, encode
 from llmbench.errors import Unsupported
 from llmbench.ledger import SPELLING, Ledger
-from llmbench.spelling import END, SpellReader
+from llmbench.models.tokenizers.spelling import END, SpellReader
 
 if TYPE_CHECKING:
     from llmbench.token_adapter import TokenAdapter

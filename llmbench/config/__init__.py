@@ -1,0 +1,1 @@
+"""What people write: strict YAML, model cards, and code of their own."""

@@ -1,0 +1,1 @@
+"""Texts: built in, from files, from the Hub, generated."""

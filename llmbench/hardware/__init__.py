@@ -1,0 +1,1 @@
+"""The machine: what it is, what it holds, what it can do at most."""

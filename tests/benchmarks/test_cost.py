@@ -19,9 +19,9 @@ from llmbench import batches, carried, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.data.loading import load
-from llmbench.models.recurrent import LSTM
-from llmbench.models.transformer_decoder import TransformerDecoder
-from llmbench.vocabulary import Vocabulary
+from llmbench.models.networks.recurrent import LSTM
+from llmbench.models.networks.transformer_decoder import TransformerDecoder
+from llmbench.models.tokenizers.vocabulary import Vocabulary
 
 PAIRS = 9
 

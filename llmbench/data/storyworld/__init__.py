@@ -1,0 +1,1 @@
+"""Stories whose exact bits are known."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from llmbench.models.network import Network, State
+from llmbench.models.networks.network import Network, State
 
 
 class _Recurrent(Network):

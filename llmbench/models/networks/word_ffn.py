@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmbench.models.network import Network
+from llmbench.models.networks.network import Network
 
 
 class WordFFN(Network):

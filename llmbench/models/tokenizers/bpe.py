@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.byte_spans import byte_alphabet
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.byte_offsets import byte_alphabet
+from llmbench.models.tokenizers.tokens import Tokens
 
 
 class Bpe:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmbench.models.network import Network
+from llmbench.models.networks.network import Network
 
 Cache = list[dict[str, Tensor]]  # one a layer: keys and values so far, and the last inputs of the convolution
 

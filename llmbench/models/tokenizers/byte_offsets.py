@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.errors import ModelError
-from llmbench.vocabulary import Tokens
+from llmbench.models.tokenizers.tokens import Tokens
 
 Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "plain"]
 SPACE = "\u2581"  # ▁, which SentencePiece writes for a space

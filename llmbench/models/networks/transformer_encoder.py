@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmbench.models.attention import Layer, positions
+from llmbench.models.networks.attention import Layer, positions
 
 
 class TransformerEncoder(nn.Module):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.witten_bell import WittenBell
+from llmbench.models.tokenizers.witten_bell import WittenBell
 
 END = 256  # the symbol after a piece's last byte
 ORDER = 4  # bytes of history: a 5-gram

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import torch
 
-from llmbench import pretrained
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
-from llmbench.light_imports import light_imports
-from llmbench.pretrained import Checkpoint
+from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained.fast_import import light_imports
+from llmbench.models.pretrained.files import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
 CLASSES: dict[Kind, str] = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
@@ -96,19 +96,19 @@ def fuse(model: torch.nn.Module) -> None:
 
 def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:
     """The checkpoint itself, or the one that its low-rank matrices are for."""
-    config = pretrained.verify(checkpoint, trusted)
-    if not pretrained.is_lora(checkpoint.folder):
+    config = pretrained_files.verify(checkpoint, trusted)
+    if not pretrained_files.is_lora(checkpoint.folder):
         return checkpoint
     id = config.get("base_model_name_or_path")
     if not isinstance(id, str) or not id:
         raise UsageError("adapter_config.json does not say which checkpoint it adapts", where=checkpoint.id, hint="base_model_name_or_path")
-    base = pretrained.locate(id, config.get("revision"))
-    pretrained.verify(base, trusted)
+    base = pretrained_files.locate(id, config.get("revision"))
+    pretrained_files.verify(base, trusted)
     return base
 
 
 def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
-    hashes = [pretrained.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))]
+    hashes = [pretrained_files.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -170,7 +170,7 @@ def _context(config: Any, model: Any, kind: Kind) -> int | None:
 
 def _tokenizer_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in (*pretrained.TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"):
+    for name in (*pretrained_files.TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"):
         if (folder / name).is_file():
             digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()

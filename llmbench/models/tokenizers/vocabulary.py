@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llmbench.spelling import Speller, escape_probability, spelling_examples
+from llmbench.models.tokenizers.spelling import Speller, escape_probability, spelling_examples
+from llmbench.models.tokenizers.tokens import Tokens
 
 Splitter = Literal["characters", "words"]
 
@@ -22,28 +21,6 @@ _WORDS = re.compile(r" ?[^\W\d_]+(?:'[^\W\d_]+)?| ?\d| ?[^\w\s]|\s|_", re.DOTALL
 def split(text: str, splitter: Splitter) -> list[str]:
     """Pieces that give the text when joined."""
     return list(text) if splitter == "characters" else _WORDS.findall(text)
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """A text as a model's symbols, (T,) each. `start`, `end`: the bytes that each stands for; they tile the text, empty spans allowed.
-    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the others. `loss`: what of the text the tokens do
-    not hold, "" where whoever made them has seen that they hold all of it, None where nobody has looked (scoring then does).
-    """
-
-    ids: NDArray[np.int64]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    spelling: NDArray[np.float64]
-    loss: str | None = None
-
-    @classmethod
-    def of(cls, ids: Sequence[int], pieces: Iterable[bytes], spelling: Sequence[float] | None = None) -> Tokens:
-        """From ids and the bytes of each, in order."""
-        lengths = np.fromiter((len(piece) for piece in pieces), dtype=np.int64)
-        end = np.cumsum(lengths)
-        costs = np.zeros(len(lengths)) if spelling is None else np.asarray(spelling, dtype=np.float64)
-        return cls(np.asarray(ids, dtype=np.int64), end - lengths, end, costs)
 
 
 class Vocabulary:

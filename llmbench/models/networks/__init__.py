@@ -1,0 +1,1 @@
+"""The roadmap's networks, one readable file a stage."""

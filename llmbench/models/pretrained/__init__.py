@@ -1,0 +1,1 @@
+"""Checkpoints of transformers: find, load, take apart."""

@@ -1,0 +1,1 @@
+"""From text to tokens, and the bytes that each token stands for."""
