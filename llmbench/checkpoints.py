@@ -33,7 +33,15 @@ _TRAINING = (
     "data/text.py",
     "data/splitting.py",
 )
-TRAINER_SOURCES = (*_TRAINING, "models/tokenizers/vocabulary.py", "models/tokenizers/tokens.py", "models/tokenizers/spelling.py", "models/tokenizers/witten_bell.py", "models/networks/network.py", "trained_networks.py")
+TRAINER_SOURCES = (
+    *_TRAINING,
+    "models/tokenizers/vocabulary.py",
+    "models/tokenizers/tokens.py",
+    "models/tokenizers/spelling.py",
+    "models/tokenizers/witten_bell.py",
+    "models/networks/network.py",
+    "trained_networks.py",
+)
 FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
 
 

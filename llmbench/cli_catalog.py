@@ -49,9 +49,10 @@ def adapters() -> int:
 @click.command()
 def metrics() -> int:
     """The metrics there are."""
-    from llmbench.metrics import catalogue, likelihood, memory, speed
+    from llmbench.metrics import likelihood, memory, performance
+    from llmbench.metrics import registry as metrics_registry
 
-    found = (*likelihood.METRICS, *catalogue.described(), *speed.METRICS, *memory.METRICS)
+    found = (*likelihood.METRICS, *metrics_registry.described(), *performance.METRICS, *memory.METRICS)
     print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in found])
     return 0
 

@@ -12,11 +12,11 @@ from llmbench.compare import Row, rows_of
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.items import Opened
 from llmbench.matching import Side, same_machine
-from llmbench.metrics import memory, speed
+from llmbench.metrics import memory, performance
 from llmbench.paired import RULES
 from llmbench.record import Score, key_of
 
-OF_A_MACHINE = {metric.name for metric in (*speed.METRICS, *memory.METRICS)}
+OF_A_MACHINE = {metric.name for metric in (*performance.METRICS, *memory.METRICS)}
 DEFAULTS = {name: Allowance(rule.margin) for name, rule in RULES.items() if rule.margin and name not in OF_A_MACHINE}  # as much as makes a tie
 ROUNDING = 1e-12
 State = Literal["passed", "failed", "skipped"]

@@ -156,7 +156,7 @@ def apart_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Differ
 @cache
 def corpus_total(metric: str) -> Total:
     """The formula of a corpus metric over the column sums of its statistics."""
-    from llmbench.metrics.translation import Bleu, Chrf, Ter
+    from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 
     made: dict[str, Callable[[], Any]] = {"bleu": Bleu, "chrf": Chrf, "ter": Ter}
     total: Total = made[metric]().total

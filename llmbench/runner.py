@@ -21,7 +21,7 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
-from llmbench.metrics import speed as speed_metrics
+from llmbench.metrics import performance
 from llmbench.plan import Plan, read_cell
 from llmbench.ranking import rank_scores
 from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
@@ -254,7 +254,7 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
     for (model, _), rate in rates.items():
         value, low, high = (None if end is None else price / 3600 / float(end) * 1e6 for end in (rate.value, rate.high, rate.low))
         facts = {"model": model, "task": rate.task, "batch": getattr(rate, "batch", 1), "low": low, "high": high}
-        row = speed_metrics.BY_NAME["price_per_million_tokens"].row(value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}")
+        row = performance.BY_NAME["price_per_million_tokens"].row(value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}")
         scores.append(Score.model_validate({**row, **facts}))
     return scores
 

@@ -19,8 +19,9 @@ from llmbench.data import hub, loading
 from llmbench.data.fields import PARTS, Fields, Part
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.metrics import catalogue, likelihood, memory, speed
-from llmbench.metrics.plugged import PREFIX
+from llmbench.metrics import likelihood, memory, performance
+from llmbench.metrics import registry as metrics_registry
+from llmbench.metrics.hf_evaluate import PREFIX
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
@@ -288,7 +289,7 @@ def read(spec: str) -> Suite:
             raise UsageError(f"two tasks are called {task.name!r}", where=suite.where("tasks", i), hint="give one another `name`")
         for name in getattr(task, "metrics", None) or ():
             try:
-                catalogue.check(name, "train" in file.texts)
+                metrics_registry.check(name, "train" in file.texts)
             except UsageError as error:
                 raise UsageError(error.what, where=suite.where("tasks", i, "metrics"), hint=error.hint) from None
         for key in ("text", "shots_from" if getattr(task, "shots", 0) else ""):
@@ -301,7 +302,7 @@ def read(spec: str) -> Suite:
 def _check_gate(name: str, loss: float | str, where: str) -> None:
     """UsageError where a gate names no metric, or no loss."""
     allowance.parse(loss, where)
-    known = [*catalogue.NAMES, *(metric.name for metric in (*likelihood.METRICS, *speed.METRICS, *memory.METRICS))]
+    known = [*metrics_registry.NAMES, *(metric.name for metric in (*likelihood.METRICS, *performance.METRICS, *memory.METRICS))]
     if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
         raise UsageError(f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known))
 

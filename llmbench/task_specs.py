@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from llmbench.adapter import Window
 from llmbench.config.model_card import Positive
 from llmbench.config.strict_yaml import NAME, Strict
-from llmbench.metrics.catalogue import BESIDE_HELD_OUT, OF_PAIRS
+from llmbench.metrics.registry import BESIDE_HELD_OUT, OF_PAIRS
 
 # shared: the model's worker; fresh: one that does nothing else; probes: one for every attempt; parked: one that waits for its turn among all models
 Process = Literal["shared", "fresh", "probes", "parked"]

@@ -19,7 +19,7 @@ from llmbench.compare import compare
 from llmbench.errors import UsageError
 from llmbench.items import opened
 from llmbench.matching import between, within
-from llmbench.metrics.translation import Bleu
+from llmbench.metrics.sacrebleu import Bleu
 from llmbench.paired import mcnemar_p
 from llmbench.signatures import difference as signature_difference
 from llmbench.stats import holm, sign_flip_p

@@ -15,7 +15,7 @@ from llmbench.config.strict_yaml import check
 from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.metrics.catalogue import named
+from llmbench.metrics.registry import named
 from llmbench.record import Record
 from llmbench.record import load as load_record
 from llmbench.task_specs import ContinuationSpec

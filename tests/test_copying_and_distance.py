@@ -14,9 +14,9 @@ import pytest
 
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.metrics.catalogue import named
 from llmbench.metrics.copying import LongCopyShare, LongestCopy, longest_copy
 from llmbench.metrics.ngram_distance import NgramDistance, _codes, _cut, _halves
+from llmbench.metrics.registry import named
 from llmbench.stats import wilson_interval
 
 
@@ -282,7 +282,7 @@ class LengthShare(evaluate.Metric):
 """
 ASKING = """
 import sys
-from llmbench.metrics.catalogue import named
+from llmbench.metrics.registry import named
 metric = named("evaluate:" + sys.argv[1])
 found = metric.value([metric.statistics(a, b) for a, b in [("ab", "abcd"), ("", "x"), ("half \\ud800", "half")] * 4])
 print(metric.metric.name, found.value, found.low < found.value < found.high, found.n)

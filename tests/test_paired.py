@@ -16,7 +16,7 @@ from sacrebleu.significance import PairedTest
 from sample_pairs import SENTENCES
 
 from llmbench import leaderboard
-from llmbench.metrics.translation import Bleu, Chrf, Ter
+from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.paired import (
     RULES,
     Difference,

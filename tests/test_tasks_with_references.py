@@ -263,10 +263,10 @@ def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp
 
 
 def test_every_metric_of_text_is_listed_with_what_it_is():
-    from llmbench.metrics import catalogue
+    from llmbench.metrics import registry
 
-    assert {metric.name for metric in catalogue.described()} == set(catalogue.NAMES)
-    assert all(metric.about for metric in catalogue.described())
+    assert {metric.name for metric in registry.described()} == set(registry.NAMES)
+    assert all(metric.about for metric in registry.described())
 
 
 @pytest.mark.parametrize(

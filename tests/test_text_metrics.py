@@ -14,9 +14,9 @@ from sample_pairs import SENTENCES
 
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.metrics.answers import F1, Accuracy, ExactMatch, normalised
-from llmbench.metrics.catalogue import NAMES, named
 from llmbench.metrics.diversity import Distinct2, Repetition4
+from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch, normalised
+from llmbench.metrics.registry import NAMES, named
 from llmbench.metrics.text import Mean, as_numbers, as_text
 from llmbench.stats import Interval, wilson_interval
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmbench.data.overlap import OVERLAP_BYTES
 from llmbench.data.text import Text
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean, Share, TextMetric
 
 

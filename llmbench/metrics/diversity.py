@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean
 
 WORDS = 30  # of a sample, for distinct n-grams: their share falls with length, so all samples are cut to the same

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmbench.ledger import WORD_COUNTER, Totals, two_to
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.stats import Interval, ratio_interval
 
 METRICS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 
 METRICS = (
     Metric("peak_ram", "bytes", "lower", "most memory that the process held, from loading the model on"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from llmbench.hardware.machine import version
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean
 
 RougeName = Literal["rouge1", "rouge2", "rougeL"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.errors import UsageError
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.stats import LEVEL, Interval, wilson_interval
 
 RESAMPLES = 1000

@@ -10,7 +10,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
-from llmbench.metrics.catalogue import named
+from llmbench.metrics.registry import named
 from llmbench.tasks import Outcome, Task
 from llmbench.tasks.asking import Asking
 from llmbench.tasks.likelihood import charge

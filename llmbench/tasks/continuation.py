@@ -12,7 +12,7 @@ from typing import Any
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
-from llmbench.metrics.catalogue import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
+from llmbench.metrics.registry import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
 from llmbench.metrics.text import TextMetric
 from llmbench.tasks import Outcome, Task
 from llmbench.tasks.writing import counts, written

@@ -10,8 +10,8 @@ from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import two_to
-from llmbench.metrics import Metric
-from llmbench.metrics.catalogue import named
+from llmbench.metrics.metric import Metric
+from llmbench.metrics.registry import named
 from llmbench.stats import ratio_interval
 from llmbench.tasks import Outcome, Task
 from llmbench.tasks.likelihood import charge

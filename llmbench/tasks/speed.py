@@ -18,7 +18,7 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
-from llmbench.metrics.speed import BY_NAME
+from llmbench.metrics.performance import BY_NAME
 from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
 from llmbench.stats import Interval, block_interval
 from llmbench.tasks import Outcome, Task

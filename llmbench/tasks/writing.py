@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
-from llmbench.metrics.catalogue import named
+from llmbench.metrics.registry import named
 from llmbench.speed import prompt_read
 from llmbench.tasks import Outcome, Task
 from llmbench.tasks.asking import Asking

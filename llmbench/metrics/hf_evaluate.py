@@ -15,7 +15,7 @@ import numpy as np
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.hardware.machine import version
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval
 

@@ -8,7 +8,7 @@ import re
 import string
 from collections import Counter
 
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean, Share
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

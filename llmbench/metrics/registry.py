@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.metrics import Metric
-from llmbench.metrics.answers import F1, Accuracy, ExactMatch
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
 from llmbench.metrics.diversity import AnswerBytes, Distinct2, Repetition4
+from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch
+from llmbench.metrics.hf_evaluate import PREFIX, Plugged
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.ngram_distance import NgramDistance
-from llmbench.metrics.plugged import PREFIX, Plugged
 from llmbench.metrics.rouge import Rouge
+from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.metrics.text import TextMetric
-from llmbench.metrics.translation import Bleu, Chrf, Ter
 
 OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "bleu": Bleu,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmbench.metrics import Metric
+from llmbench.metrics.metric import Metric
 
 METRICS = (
     Metric("prefill_bytes_per_second", "bytes/s", "higher", "bytes of the prompt that the model read / time to the first text"),
