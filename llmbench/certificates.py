@@ -18,16 +18,18 @@ SAMPLED = ("A1", "A2")  # what a run proves by itself
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 SOURCES = (
     *("conformance.py", "ledger.py", "adapter.py"),
-    "packing.py",
-    "carried.py",
-    "charging.py",
+    "inference/packing.py",
+    "inference/stateful.py",
+    "inference/token_bits.py",
     *(
-        "scoring.py",
-        "generation.py",
+        "inference/scoring.py",
+        "inference/windows.py",
+        "inference/generation.py",
+        "inference/sampling.py",
         "token_adapter.py",
         "encoder_decoder_adapter.py",
         "masked_adapter.py",
-        "causal_blocks.py",
+        "inference/blocked_attention.py",
         "models/pretrained/lm_head.py",
     ),
     *(

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmbench import generation
 from llmbench.adapter import Adapter, Request
 from llmbench.hardware import flops
 from llmbench.hardware.peaks import Ceilings
+from llmbench.inference import sampling
 from llmbench.stats import Interval
 
 PART_SECONDS, PART_RUNS = 0.05, 30  # of each part: so long, or so often
@@ -109,7 +109,7 @@ def _parts(adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence
         parts: dict[str, Callable[[], object]] = {
             "tokenise": lambda: model.encode(prompt),
             "prefill": lambda: model.prefill(line)[1].cpu(),
-            "sample": lambda: generation.sample(row, drawn, rng),
+            "sample": lambda: sampling.sample(row, drawn, rng),
             "detokenise": lambda: model.decode(symbols[:1]),
         }
         found = {name: _seconds(work) for name, work in parts.items()}

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import generation
 from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
-from llmbench.batches import halving
 from llmbench.errors import ModelError, Unsupported
+from llmbench.inference import generation
+from llmbench.inference.batching import halving, padded
 from llmbench.ledger import END, TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -169,14 +169,6 @@ class _Writer:
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
         return self.model.step(state, ids)
-
-
-def padded(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
-    """(B, T) ids, padded on the right, and their (B, T) attention mask."""
-    longest = max(len(line) for line in lines)
-    ids = torch.tensor([[*line, *([pad] * (longest - len(line)))] for line in lines], dtype=torch.long, device=device)
-    mask = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in lines], dtype=torch.long, device=device)
-    return ids, mask
 
 
 def _ledger(pair: _Pair) -> Ledger:

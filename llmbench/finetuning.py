@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmbench import scoring
 from llmbench.adapter import Materials, Window
 from llmbench.checkpoints import learnt, placed, trained_folder
 from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
+from llmbench.inference import scoring
 from llmbench.models.networks.network import Network
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head

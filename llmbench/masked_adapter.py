@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.batches import halving
 from llmbench.errors import ModelError
+from llmbench.inference.batching import halving
 from llmbench.ledger import PSEUDO, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 

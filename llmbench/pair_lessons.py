@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmbench.config.model_card import Recipe
-from llmbench.encoder_decoder_adapter import padded
+from llmbench.inference.batching import padded
 from llmbench.models.networks.network import State
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 

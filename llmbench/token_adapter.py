@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from llmbench import generation, scoring
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
-from llmbench.charging import check_logits
 from llmbench.errors import ModelError
+from llmbench.inference import generation, scoring
+from llmbench.inference.token_bits import check_logits
 from llmbench.ledger import Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 

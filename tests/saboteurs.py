@@ -14,9 +14,9 @@ from torch import nn
 from toys import network
 from zoo import Carried, Padded, Windowed, caught_by
 
-from llmbench import generation
 from llmbench.adapter import Window
 from llmbench.adapters.network import NetworkAdapter
+from llmbench.inference import generation
 from llmbench.ledger import SPELLING
 from llmbench.models.tokenizers.tokens import Tokens
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from zoo import Windowed, caught_by
 
-from llmbench import generation
+from llmbench.inference import generation
 from llmbench.ledger import PSEUDO, Ledger
 
 # Speaking ---------------------------------------------------------------------------------------------------------------

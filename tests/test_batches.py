@@ -12,9 +12,9 @@ import pytest
 import small_checkpoints
 import torch
 
-from llmbench import batches, scoring
 from llmbench.adapter import Passage
 from llmbench.errors import OutOfMemory
+from llmbench.inference import batching, scoring
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ class Passes:
 
 
 def over(jobs, passes, *, reentrant=True, device="cpu", budget=10):
-    batches.in_batches(SimpleNamespace(device=device, reentrant=reentrant), jobs, lambda job: job, passes, budget)
+    batching.in_batches(SimpleNamespace(device=device, reentrant=reentrant), jobs, lambda job: job, passes, budget)
     return [job for batch in passes.seen for job in batch]
 
 
@@ -62,7 +62,7 @@ def test_narrow_passes_of_a_reentrant_model_have_a_thread_each_and_torch_one_in_
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("case", [{"reentrant": False}, {"device": "cuda:0"}, {"width": batches.NARROW + 1}])
+@pytest.mark.parametrize("case", [{"reentrant": False}, {"device": "cuda:0"}, {"width": batching.NARROW + 1}])
 def test_all_other_passes_come_one_after_another(case, two_threads):
     passes = Passes(case.pop("width", 64))
     over([10, 9, 9, 8], passes, **case)
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_all_after_the_passes_that_have_begun(two_threads):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of pytest-xdist ignore it
     try:
         with pytest.raises(KeyboardInterrupt):
-            batches._side_by_side(Told([[1]] * 50), run)
+            batching._side_by_side(Told([[1]] * 50), run)
     finally:
         signal.signal(signal.SIGINT, before)
     assert 1 <= len(seen) <= 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llmbench.causal_blocks import BLOCK, CausalBlocks
+from llmbench.inference.blocked_attention import BLOCK, CausalBlocks
 
 
 def drawn(length, heads=2, keys=2, dtype=torch.float32):

@@ -9,13 +9,13 @@ import pytest
 from conftest import real
 from toys import TEXT
 
-from llmbench import scoring
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.adapters.ngram import ByteNgram
 from llmbench.data import loading
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.inference import scoring
 from llmbench.ledger import CODE
 
 

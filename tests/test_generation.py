@@ -10,7 +10,7 @@ from toys import NETWORKS, ByteModel, network
 
 from llmbench.adapter import Request
 from llmbench.errors import ModelError, UsageError
-from llmbench.generation import sample
+from llmbench.inference.sampling import sample
 
 
 def say(model, *requests):

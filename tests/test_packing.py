@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from toys import TEXT, network
 
-from llmbench import packing, scoring
 from llmbench.adapter import Passage
-from llmbench.causal_blocks import CausalBlocks
+from llmbench.inference import packing, scoring
+from llmbench.inference.blocked_attention import CausalBlocks
 from llmbench.models.networks.network import Network
 
 

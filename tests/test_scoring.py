@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import NETWORKS, TEXT, ByteModel, OrderK, Uniform, network, reference_bits
 
-from llmbench import carried, charging, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
+from llmbench.inference import scoring, stateful, token_bits, windows
 from llmbench.ledger import SPELLING, TOKEN
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -26,7 +26,7 @@ def bits(model, text, window="half", **options):
 @settings(max_examples=400, deadline=None)
 def test_windows_charge_every_target_once_with_the_context_they_promise(length, first, context, stride):
     stride = min(stride, context)
-    pieces = scoring.windows(length, first, context, stride)
+    pieces = windows.windows(length, first, context, stride)
     charged = [t for piece in pieces for t in range(piece.first, piece.b + 1)]
     assert charged == list(range(first, length))
     for piece in pieces:
@@ -37,7 +37,7 @@ def test_windows_charge_every_target_once_with_the_context_they_promise(length, 
 
 def test_rolling_windows_are_those_of_lm_eval():
     """Its documented example: context 4, tokens 1..10 after one start symbol: [0..3]->1..4, [4..7]->5..8, last full window charges 9, 10."""
-    assert scoring.windows(11, 1, 4, 4) == [scoring.Piece(0, 4, 1), scoring.Piece(4, 8, 5), scoring.Piece(6, 10, 9)]
+    assert windows.windows(11, 1, 4, 4) == [windows.Piece(0, 4, 1), windows.Piece(4, 8, 5), windows.Piece(6, 10, 9)]
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 15, 16, 17, 33])
@@ -80,7 +80,7 @@ def test_an_order_k_model_has_the_same_bits_under_every_window_that_gives_it_k(c
 def test_state_is_carried_over_every_border_inside_a_document(monkeypatch):
     model = network("lstm")
     whole = bits(model, TEXT, budget=1 << 20)
-    monkeypatch.setattr(carried, "LEAST_PIECE", 4)
+    monkeypatch.setattr(stateful, "LEAST_PIECE", 4)
     assert bits(model, TEXT, budget=7) == pytest.approx(whole, rel=1e-5, abs=1e-5)
 
 
@@ -235,15 +235,15 @@ def test_a_tokenizer_that_changes_or_gives_away_text_is_refused():
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 300])
 def test_a_plain_head_multiplied_the_other_way_round_charges_the_same(count):
     torch.manual_seed(0)
-    rows, matrix = torch.randn(count, 8), torch.randn(charging.WIDE + 3, 8)
+    rows, matrix = torch.randn(count, 8), torch.randn(token_bits.WIDE + 3, 8)
     targets = np.random.default_rng(0).integers(0, len(matrix), count)
     want = -torch.log_softmax(rows.double() @ matrix.double().T, 1)[torch.arange(count), torch.from_numpy(targets)].numpy() / math.log(2)
-    assert np.allclose(charging._by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
+    assert np.allclose(token_bits._by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
 
 
 def test_a_plain_head_says_what_is_wrong_as_any_other_does():
-    rows, matrix = torch.randn(2, 8), torch.randn(charging.WIDE, 8)
+    rows, matrix = torch.randn(2, 8), torch.randn(token_bits.WIDE, 8)
     with pytest.raises(ModelError, match="has no logit"):
-        charging._by_columns(matrix, rows, np.array([0, charging.WIDE]))
+        token_bits._by_columns(matrix, rows, np.array([0, token_bits.WIDE]))
     with pytest.raises(ModelError, match="NaN"):
-        charging._by_columns(matrix, rows * float("inf"), np.array([0, 1]))
+        token_bits._by_columns(matrix, rows * float("inf"), np.array([0, 1]))

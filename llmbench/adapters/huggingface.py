@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import packing
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Stage
 from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.errors import ModelError, UsageError
 from llmbench.finetuning import obtain
+from llmbench.inference import packing
 from llmbench.masked_adapter import MaskedAdapter
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head

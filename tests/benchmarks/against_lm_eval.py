@@ -168,12 +168,12 @@ def _batches(adapter, passages, size):
     """The windows of the passages as padded ids, longest first, `size` at a time or as many as the scorer takes."""
     import torch
 
-    from llmbench import scoring
-    from llmbench.batches import _budget
+    from llmbench.inference import scoring, windows
+    from llmbench.inference.batching import _budget
 
     lines = scoring._lines(adapter, passages)
     context = adapter.context
-    jobs = [(line, piece) for line in lines for piece in scoring.windows(len(line.ids), line.first, context, context)]
+    jobs = [(line, piece) for line in lines for piece in windows.windows(len(line.ids), line.first, context, context)]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
     batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:

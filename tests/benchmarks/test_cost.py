@@ -15,10 +15,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llmbench import batches, carried, scoring
 from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.data.loading import load
+from llmbench.inference import batching as batches
+from llmbench.inference import scoring, stateful, windows
 from llmbench.models.networks.recurrent import LSTM
 from llmbench.models.networks.transformer_decoder import TransformerDecoder
 from llmbench.models.tokenizers.vocabulary import Vocabulary
@@ -37,7 +38,7 @@ def _model(kind):
 def _bare_windows(model, passages):
     """The same windows in the same batches, through the bare network: what any scorer must pay. Built beforehand."""
     lines = scoring._lines(model, passages)
-    jobs = [(line, p) for line in lines for p in scoring.windows(len(line.ids), line.first, model.context, Window().stride(model.context))]
+    jobs = [(line, p) for line in lines for p in windows.windows(len(line.ids), line.first, model.context, Window().stride(model.context))]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
     batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
@@ -63,7 +64,7 @@ def _bare_carried(model, passages):
     ids = torch.full((len(lines), longest), model.start[0])
     for row, line in enumerate(lines):
         ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
-    step = max(carried.LEAST_PIECE, batches.TOKEN_BUDGET // len(lines))
+    step = max(stateful.LEAST_PIECE, batches.TOKEN_BUDGET // len(lines))
 
     def run():
         state = None

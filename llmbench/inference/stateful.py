@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import packing
-from llmbench.charging import Headed, charge
+from llmbench.inference import packing
+from llmbench.inference.token_bits import Headed, charge
 
 LEAST_PIECE = 64  # ids of a document in one pass
 

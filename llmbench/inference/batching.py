@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-from llmbench.causal_blocks import CausalBlocks
 from llmbench.errors import OutOfMemory, is_out_of_memory
+from llmbench.inference.blocked_attention import CausalBlocks
+
+pass
 
 TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
 ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
@@ -113,3 +116,11 @@ def halving(jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Ca
             raise OutOfMemory(f"no memory for one {said(jobs[0])}", hint="a smaller context, or more memory") from None
     half = len(jobs) // 2
     return [*halving(jobs[:half], run, said), *halving(jobs[half:], run, said)]
+
+
+def padded(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
+    """(B, T) ids, padded on the right, and their (B, T) attention mask."""
+    longest = max(len(line) for line in lines)
+    ids = torch.tensor([[*line, *([pad] * (longest - len(line)))] for line in lines], dtype=torch.long, device=device)
+    mask = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in lines], dtype=torch.long, device=device)
+    return ids, mask

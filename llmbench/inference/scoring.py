@@ -7,83 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from llmbench import packing
 from llmbench.adapter import Passage, Window
-from llmbench.batches import TOKEN_BUDGET, in_batches
-from llmbench.carried import score_carried
-from llmbench.causal_blocks import CausalBlocks
-from llmbench.charging import charge, check_logits
 from llmbench.errors import ModelError, Unsupported
+from llmbench.inference import packing
+from llmbench.inference.batching import TOKEN_BUDGET, in_batches
+from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.stateful import score_carried
+from llmbench.inference.token_bits import charge, check_logits
+from llmbench.inference.token_model import TokenModel
+from llmbench.inference.windows import Piece, windows
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
-
-
-class TokenModel(Protocol):
-    """What scoring needs of a model; TokenAdapter says what each part means."""
-
-    context: int | None
-    start: tuple[int, ...]
-    ends: tuple[int, ...]
-    escape: float
-
-    @property
-    def matrix(self) -> Tensor | None: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def splits(self) -> bool: ...
-    @property
-    def carries(self) -> bool: ...
-    @property
-    def packs(self) -> bool: ...
-    @property
-    def shares(self) -> bool: ...
-    @property
-    def reentrant(self) -> bool: ...
-    def encode(self, text: str) -> Tokens: ...
-    def encode_all(self, texts: Sequence[str]) -> list[Tokens]: ...
-    def decode(self, ids: Sequence[int]) -> bytes: ...
-    def logits(self, ids: Tensor) -> Tensor: ...
-    def hidden(self, ids: Tensor) -> Tensor: ...
-    def head(self, rows: Tensor) -> Tensor: ...
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor: ...
-    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
-    def take(self, state: Any, rows: Tensor) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One forward pass over line[a:b] that charges the targets line[first:b+1]; the row of target t is t - 1 - a."""
-
-    a: int
-    b: int
-    first: int
-
-
-def windows(length: int, first: int, context: int, stride: int) -> list[Piece]:
-    """Pieces that charge each target first .. length-1 of a line of `length` ids exactly once.
-
-    The first piece starts with the line and charges all it can; each later one is as long as the context allows and charges its last
-    `stride` targets; the last charges what is left. With stride = context this is lm-eval's rolling rule.
-    """
-    pieces = []
-    target = first
-    if first <= context and first < length:
-        end = min(context, length - 1)
-        pieces.append(Piece(0, end, first))
-        target = end + 1
-    while target < length:
-        end = min(target + stride, length)  # exclusive end of this piece's targets
-        pieces.append(Piece(max(0, end - 1 - context), end - 1, target))
-        target = end
-    return pieces
 
 
 @dataclass

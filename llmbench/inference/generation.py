@@ -18,6 +18,7 @@ from torch import Tensor
 
 from llmbench.adapter import Chunk, Request
 from llmbench.errors import ModelError
+from llmbench.inference.sampling import sample
 from llmbench.models.tokenizers.tokens import Tokens
 
 BATCH = 64  # answers made side by side
@@ -109,22 +110,6 @@ def _finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _not_finite() -> ModelError:
     return ModelError("logits hold NaN or +inf while generating", hint="look at the weights")
-
-
-def sample(logits: NDArray[np.float64], request: Request, rng: np.random.Generator) -> int:
-    """One id from (V,) logits: greedy at temperature 0, else by temperature, then top-k, then top-p (Holtzman et al. 2020)."""
-    if request.temperature == 0:
-        return int(np.argmax(logits))
-    scaled = (logits - logits.max()) / request.temperature
-    order = np.argsort(-scaled, kind="stable")
-    p = np.exp(scaled[order])
-    if request.top_k is not None:
-        p[request.top_k :] = 0.0
-    p /= p.sum()
-    if request.top_p is not None:  # the fewest symbols that together reach top_p
-        p[np.searchsorted(np.cumsum(p), request.top_p) + 1 :] = 0.0
-    total = np.cumsum(p)
-    return int(order[np.searchsorted(total, rng.random() * total[-1], side="right")])
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Scoring and generation with models over tokens."""
