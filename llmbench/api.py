@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmbench import leaderboard, record, runner, storage
+from llmbench import leaderboard, runner, storage
 from llmbench import plan as plans
-from llmbench.record import Record
 from llmbench.renderers import chart, csv, html, markdown, table
+from llmbench.results import record
+from llmbench.results.record import Record
 from llmbench.single import score
 from llmbench.watcher import Watcher
 

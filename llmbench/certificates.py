@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmbench.record import Certificate
+from llmbench.results.record import Certificate
 
 LEVELS = ("A1", "A2", "A3")
 SAMPLED = ("A1", "A2")  # what a run proves by itself

@@ -30,10 +30,10 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
 
     RUN is a run's folder, its run.json, or a reviewed record. Verdicts are on the first of the two, A, against the second, B.
     """
-    from llmbench import compare as comparing
-    from llmbench import matching
-    from llmbench.items import opened
     from llmbench.renderers import comparison
+    from llmbench.results import compare as results_compare
+    from llmbench.results import matching
+    from llmbench.results.samples import opened
 
     if len(others) not in (1, 2):
         raise UsageError("compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2")
@@ -46,7 +46,7 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
         raise UsageError("there is no such run", where=others[0], hint="compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2")
     else:
         names, pairs = (str(run), others[0]), matching.between(one, opened(Path(others[0])), only)
-    found = comparing.compare(names, pairs, metrics, top)
+    found = results_compare.compare(names, pairs, metrics, top)
     _print(form, asdict(found), comparison.sections(found))
     return 0
 
@@ -62,18 +62,18 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is allowed. Speed and memory are looked at only where
     --allow or the suite names them, and only if the machine is the same.
     """
-    from llmbench import allowance
-    from llmbench import gate as gates
-    from llmbench.items import opened
     from llmbench.renderers import gating
+    from llmbench.results import gate as results_gate
+    from llmbench.results import tolerance
+    from llmbench.results.samples import opened
 
     chosen = {}
     for word in allow:
         name, equals, loss = word.rpartition("=")
         if not (name and equals and loss):
             raise UsageError(f"--allow {word!r} is not NAME=LOSS", hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%")
-        chosen[name] = allowance.parse(loss, f"--allow {name}")
-    found = gates.gate(opened(run), opened(record), chosen)
+        chosen[name] = tolerance.parse(loss, f"--allow {name}")
+    found = results_gate.gate(opened(run), opened(record), chosen)
     _print(form, {"passed": found.passed, **asdict(found)}, gating.sections(found))
     return 0 if found.passed else 1
 
@@ -88,10 +88,10 @@ def record() -> None:
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Default: baselines/records/<suite>@<machine>.json.")
 def promote(run: Path, out: Path | None) -> int:
     """Make RUN a reviewed record: all of its cells are done, and all in the checkout is committed."""
-    from llmbench import promotion
-    from llmbench.items import opened
+    from llmbench.results import promote as results_promote
+    from llmbench.results.samples import opened
 
-    click.echo(promotion.promote(opened(run), out))
+    click.echo(results_promote.promote(opened(run), out))
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llmbench.notes import cut, mapping
 from llmbench.published import words
-from llmbench.record import BITS, SPEED, WRITING, Certificate, ModelRow, Score
+from llmbench.results.record import BITS, SPEED, WRITING, Certificate, ModelRow, Score
 
 STAGES = {
     0: "Floors",

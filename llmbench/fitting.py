@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import registry, worker
+from llmbench import registry
 from llmbench.batch_fit import Attempt, search
 from llmbench.children import opened
 from llmbench.config.model_card import Card
@@ -14,7 +14,8 @@ from llmbench.errors import CellError, OutOfMemory
 from llmbench.hardware import machine
 from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
-from llmbench.record import Failure
+from llmbench.results import cell as results_cell
+from llmbench.results.record import Failure
 from llmbench.task_specs import TaskSpec
 from llmbench.watcher import Watcher
 
@@ -53,7 +54,7 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
             "task": task.name,
             "model": seen["model"],
         }
-        worker.write_cell(made.out, cell, outcome, time.perf_counter() - begun)
+        results_cell.write_cell(made.out, cell, outcome, time.perf_counter() - begun)
     except _Over as over:
         row = over.row
     except CellError as error:

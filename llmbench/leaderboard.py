@@ -12,8 +12,8 @@ from llmbench.notes import cut, notes
 from llmbench.passages import Passage, passages
 from llmbench.provenance import Provenance, provenance
 from llmbench.published import Figure, apart, sentences
-from llmbench.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
-from llmbench.run_folder import samples
+from llmbench.results.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
+from llmbench.results.run_dir import samples
 
 COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
 DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench import record as records
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.leaderboard import COSTS, machine_words
 from llmbench.notes import cut
-from llmbench.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
+from llmbench.results import record as results_record
+from llmbench.results.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
 
 FIRST_TEXT = "time_to_first_token"
 FINGERPRINT_CHARACTERS = 8  # of a fingerprint, where it tells two models of one name apart
@@ -57,7 +57,7 @@ def opened(paths: Sequence[Path]) -> list[Run]:
     names = _names(list(files))
     runs = []
     for file, name in zip(files, names, strict=True):
-        found = records.load(file)
+        found = results_record.load(file)
         words = machine_words(found.machine, gpus=found.options.get("device") != "cpu")
         runs.append(Run(name, found, file, words))
     return sorted(runs, key=lambda run: _when(run.record), reverse=True)

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmbench import leaderboard, signatures
+from llmbench import leaderboard
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.errors import UsageError
-from llmbench.items import Opened
 from llmbench.leaderboard import COSTS, Board, Table
 from llmbench.many_runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
 from llmbench.notes import cut
-from llmbench.paired import gives
-from llmbench.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
-from llmbench.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.results import signature as results_signature
+from llmbench.results.paired_tests import gives
+from llmbench.results.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
+from llmbench.results.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.results.samples import Opened
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
 BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
@@ -89,10 +90,10 @@ def _of_one_task(found: Mapping[Place, Mapping[str, Sequence[Measured]]]) -> dic
 def _differences(by_signature: Mapping[str, Sequence[Measured]]) -> list[str]:
     """For each part in which signatures differ: its values, and in which runs each is."""
     said = []
-    for part in signatures.differing(by_signature):
+    for part in results_signature.differing(by_signature):
         runs: dict[str, list[str]] = {}
         for signature, cells in by_signature.items():
-            runs.setdefault(signatures.value(signature, part), []).extend(cell.run.name for cell in cells)
+            runs.setdefault(results_signature.value(signature, part), []).extend(cell.run.name for cell in cells)
         said.append(f"{part} differs: " + " against ".join(f"{value} (in {listed(names)})" for value, names in runs.items()))
     return said
 
@@ -148,10 +149,13 @@ def _groups(found: Mapping[Place, Mapping[str, Sequence[Measured]]], apart: set[
 
 def _title(task: str, place: Place, alike: Sequence[str]) -> str:
     """The task's name, what tells its signature from the others', and the machine."""
-    own = signatures.parts(place.signature)
-    parts = signatures.differing(alike)
-    short = [tuple(signatures.value(signature, part) for part in parts) for signature in alike]
-    values = {part: signatures.value(place.signature, part) if len({*short}) == len(short) else own.get(part, signatures.ABSENT) for part in parts}
+    own = results_signature.parts(place.signature)
+    parts = results_signature.differing(alike)
+    short = [tuple(results_signature.value(signature, part) for part in parts) for signature in alike]
+    values = {
+        part: results_signature.value(place.signature, part) if len({*short}) == len(short) else own.get(part, results_signature.ABSENT)
+        for part in parts
+    }
     marks = f" ({', '.join(f'{part}={value}' for part, value in values.items())})" if parts else ""
     return f"{cut(task + marks, NAME_CHARACTERS // 2) or '?'}{f' on {place.machine}' if place.machine else ''}"
 
@@ -205,7 +209,7 @@ def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], l
     for key, found in counts.items():
         if len(found) > 1:
             names = [cell.model for cell in cells if key in cell.scores and cell.scores[key].signature != usual[key]]
-            parts = " and ".join(signatures.differing(found))
+            parts = " and ".join(results_signature.differing(found))
             said.append(f"{key} of {listed(names)} is left out: its signature differs from the others' in {parts}.")
     return [[score for key, score in cell.scores.items() if score.signature == usual[key]] for cell in cells], said
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
+from llmbench.results.record import HEADLINES, QUALITY, SPEED, WRITING, ModelRow, Record, Score, TaskNotes, notes_key
 
 LONGEST = 2000  # characters of a sentence
 COUNTED = {

@@ -21,6 +21,7 @@ from llmbench import events, worker
 from llmbench.adapter import Adapter
 from llmbench.events import Emit
 from llmbench.hardware import machine, peaks
+from llmbench.results import cell as results_cell
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 SIGMAS = 3.0  # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and what is not is measured again
@@ -62,7 +63,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
                 cell = {"key": job["keys"][name], "question": job["question"], "machine": job["machine"], "task": name, "model": row}
-                worker.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
+                results_cell.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
                 emit({"event": "cell", "task": name, "outcome": "done"})
                 break
             emit({"event": "block", **one_block(adapter, task, facts, sentinel)})

@@ -14,8 +14,8 @@ from typing import Any
 
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.notes import cut
-from llmbench.record import BITS, Record
-from llmbench.run_folder import inside, samples
+from llmbench.results.record import BITS, Record
+from llmbench.results.run_dir import inside, samples
 
 MOST_PASSAGES = 3  # of a task
 LONGEST, SHORTEST = 600, 200  # bytes of a passage: where many models stand under one another, passages are shorter, and then fewer

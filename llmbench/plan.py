@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from llmbench import registry
 from llmbench import suite as suites
 from llmbench.checkpoints import ADAPTER_SOURCES
@@ -23,7 +21,7 @@ from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
-from llmbench.record import ModelRow, Score
+from llmbench.results.cell import read_cell
 from llmbench.suite import LEARNT, Suite
 from llmbench.task_specs import asked_about, examples_from, process_of
 
@@ -88,18 +86,6 @@ class Plan:
         """The finished cell, if it is there, whole, and of this very question."""
         found = read_cell(self.cell_path(model, task))
         return found if found is not None and found["key"] == self.keys.get((model, task)) else None
-
-
-def read_cell(path: Path) -> dict[str, Any] | None:
-    """A cell's content; None where there is none or it is not what a cell must be."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        ModelRow.model_validate(data["model"])
-        for row in data["scores"]:
-            Score.model_validate({"model": "", "task": "", **row})
-        return data if {"key", "question", "task"} <= data.keys() else None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
-        return None
 
 
 def plan(spec: str, options: Options) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmbench.columns import NAME_CHARACTERS
 from llmbench.notes import cut
-from llmbench.record import ModelRow, Record
+from llmbench.results.record import ModelRow, Record
 
 Facts = Sequence[tuple[str, str]]
 

@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from llmbench.notes import LONGEST, cut
-from llmbench.record import ModelRow, Score, key_of
-from llmbench.signatures import ABSENT, parts
+from llmbench.results.record import ModelRow, Score, key_of
+from llmbench.results.signature import ABSENT, parts
 
 LARGEST = 1e300  # what is beyond is nonsense, and more than arithmetic can do with
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import certificates, children, fitting, record, registry, rounds, storage
+from llmbench import certificates, children, fitting, registry, rounds, storage
 from llmbench.adapter import Materials
 from llmbench.checkpoints import learnt
 from llmbench.children import Child
@@ -22,9 +22,11 @@ from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
 from llmbench.metrics import performance
-from llmbench.plan import Plan, read_cell
-from llmbench.ranking import rank_scores
-from llmbench.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
+from llmbench.plan import Plan
+from llmbench.results import record
+from llmbench.results.cell import read_cell
+from llmbench.results.ranking import rank_scores
+from llmbench.results.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
 from llmbench.storage import default_cache
 from llmbench.task_specs import TaskSpec, asked_about, process_of
 from llmbench.watcher import Silent, Watcher

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import allowance, registry
+from llmbench import registry
 from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.config.strict_yaml import Strict
@@ -22,6 +22,7 @@ from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import likelihood, memory, performance
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.hf_evaluate import PREFIX
+from llmbench.results import tolerance
 from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
@@ -301,7 +302,7 @@ def read(spec: str) -> Suite:
 
 def _check_gate(name: str, loss: float | str, where: str) -> None:
     """UsageError where a gate names no metric, or no loss."""
-    allowance.parse(loss, where)
+    tolerance.parse(loss, where)
     known = [*metrics_registry.NAMES, *(metric.name for metric in (*likelihood.METRICS, *performance.METRICS, *memory.METRICS))]
     if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
         raise UsageError(f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Record
+from llmbench.results.record import Record
 from llmbench.storage import write_lines
 
 SIGNATURE = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
@@ -154,7 +154,7 @@ def samples(folder: Path) -> Path:
 def charge(folder: Path, name: str, text: str, bits: list[float], task: str = "likelihood", size: int = 1) -> None:
     """A model's charges for a text, `size` bytes a piece, and the sample that holds the text, as a run stores them."""
     from llmbench.ledger import TOKEN, Ledger
-    from llmbench.worker import write_charges
+    from llmbench.results.cell import write_charges
 
     whole = len(text.encode("utf-8", "replace"))
     ends = [*range(size, whole, size), whole]

@@ -8,9 +8,9 @@ from typing import Any
 
 import hand_record
 
-from llmbench.items import statistic_of
-from llmbench.paired import total_of
-from llmbench.record import Record, Score
+from llmbench.results.paired_tests import total_of
+from llmbench.results.record import Record, Score
+from llmbench.results.samples import statistic_of
 from llmbench.storage import write_lines
 
 BITS = ("likelihood", "bits_per_byte", "bits/byte", "lower")

@@ -9,7 +9,7 @@ from typing import Any
 
 import hand_record
 
-from llmbench.record import Record
+from llmbench.results.record import Record
 from llmbench.storage import write_lines
 
 SIZE = 1000  # bytes of an item

@@ -11,10 +11,10 @@ import pytest
 from llmbench import leaderboard
 from llmbench.api import write_boards
 from llmbench.leaderboard import Curve, Point
-from llmbench.record import Score
 from llmbench.renderers import html
 from llmbench.renderers.chart import chart, svg
 from llmbench.renderers.labels import sides
+from llmbench.results.record import Score
 
 POINTS = [
     Point("slow and good", 5, 1.0, 100.0, 2**30, True),

@@ -15,13 +15,13 @@ from sample_pairs import SENTENCES
 
 from llmbench import storage
 from llmbench.cli import cli
-from llmbench.compare import compare
 from llmbench.errors import UsageError
-from llmbench.items import opened
-from llmbench.matching import between, within
 from llmbench.metrics.sacrebleu import Bleu
-from llmbench.paired import mcnemar_p
-from llmbench.signatures import difference as signature_difference
+from llmbench.results.compare import compare
+from llmbench.results.matching import between, within
+from llmbench.results.paired_tests import mcnemar_p
+from llmbench.results.samples import opened
+from llmbench.results.signature import difference as signature_difference
 from llmbench.stats import holm, sign_flip_p
 
 RATES = (2.0, 2.1, 1.9, 2.4, 2.2, 2.0, 1.8, 2.3, 2.1, 2.5)

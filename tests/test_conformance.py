@@ -19,7 +19,7 @@ import small_checkpoints
 import zoo
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import conformance, record, runner, storage
+from llmbench import conformance, runner, storage
 from llmbench.adapter import Materials
 from llmbench.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
 from llmbench.checks import Check, Failed, Skip, Subject
@@ -27,6 +27,7 @@ from llmbench.conformance import CHECKS, Result, certificate, named, run
 from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.registry import make, resolve
+from llmbench.results import record
 
 ROOT = Path(__file__).parents[1]
 NAMES = [check.name for check in CHECKS]

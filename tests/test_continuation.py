@@ -16,8 +16,8 @@ from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.registry import named
-from llmbench.record import Record
-from llmbench.record import load as load_record
+from llmbench.results.record import Record
+from llmbench.results.record import load as load_record
 from llmbench.task_specs import ContinuationSpec
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
 

@@ -14,7 +14,7 @@ import yaml
 from run_helpers import SUITE, folder, llmbench, run_json
 
 from llmbench.cli import cli
-from llmbench.paired import RULES
+from llmbench.results.paired_tests import RULES
 
 ROOT = Path(__file__).parents[1]
 

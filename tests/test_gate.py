@@ -10,11 +10,12 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, RATE, REPETITION, Hand, bits, right
 from run_helpers import SUITE, folder
 
-from llmbench import allowance, gate, suite
-from llmbench.allowance import Allowance
+from llmbench import suite
 from llmbench.cli import cli
 from llmbench.errors import UsageError
-from llmbench.items import opened
+from llmbench.results import gate, tolerance
+from llmbench.results.samples import opened
+from llmbench.results.tolerance import Allowance
 
 RATES = tuple(2.0 + 0.01 * (i % 5) for i in range(20))
 
@@ -26,7 +27,7 @@ def shifted(by, spread=0.0):
 
 def held(tmp_path, run, record, **allow):
     """The gate's rows of two hands."""
-    return gate.gate(opened(run.write()), opened(record.write()), {name: allowance.parse(loss) for name, loss in allow.items()})
+    return gate.gate(opened(run.write()), opened(record.write()), {name: tolerance.parse(loss) for name, loss in allow.items()})
 
 
 def runs(tmp_path, **changes):
@@ -241,14 +242,14 @@ def test_the_runs_own_suite_cannot_loosen_the_gate(tmp_path):
     ],
 )
 def test_losses_are_read(text, found, shown):
-    assert allowance.parse(text) == found
+    assert tolerance.parse(text) == found
     assert str(found) == shown
 
 
 @pytest.mark.parametrize("text", ["", "%", "ten", "-1", "nan", "inf", "1e400", "10%%"])
 def test_what_is_no_loss_is_refused_with_its_place(text):
     with pytest.raises(UsageError, match=r"here: .* is no loss that could be allowed"):
-        allowance.parse(text, "here")
+        tolerance.parse(text, "here")
 
 
 def called(*arguments):

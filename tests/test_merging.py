@@ -16,11 +16,13 @@ from hand_runs import ACCURACY, BLEU, RATE, Hand, right
 from many_runs_by_hand import OTHER_MACHINE, bits, likelihood_run, quality, ranks, run, said, sample, values
 from run_helpers import llmbench
 
-from llmbench import items, merging, signatures
+from llmbench import merging
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.merging import merge
-from llmbench.promotion import promote
+from llmbench.results import samples as items
+from llmbench.results import signature as results_signature
+from llmbench.results.promote import promote
 from llmbench.stats import rank_sets
 from llmbench.storage import write_json, write_lines
 
@@ -123,13 +125,13 @@ def test_two_signatures_are_two_tables_whose_titles_tell_them_apart(tmp_path):
 
 def test_texts_are_told_apart_by_the_beginning_of_their_hash_and_in_full_where_that_is_the_same():
     texts = [f"text={'a' * 8}{i}{'b' * 7};protocol=likelihood/1" for i in range(2)]
-    assert signatures.value(texts[0], "text") == "aaaaaaaa…"
+    assert results_signature.value(texts[0], "text") == "aaaaaaaa…"
     titles = [merging._title("t", merging.Place("bits_per_byte", text), texts) for text in texts]
     assert titles == [f"t (text=aaaaaaaa{i}bbbbbbb)" for i in range(2)]
 
 
 def test_what_a_signature_is_made_of():
-    assert signatures.parts("text=a;protocol=p/1;nrefs:1|case:mixed;x;limit=none") == {
+    assert results_signature.parts("text=a;protocol=p/1;nrefs:1|case:mixed;x;limit=none") == {
         "text": "a",
         "protocol": "p/1",
         "nrefs": "1",
@@ -137,8 +139,8 @@ def test_what_a_signature_is_made_of():
         "metric": "x",
         "limit": "none",
     }
-    assert signatures.differing(["text=a;window=half", "text=a;window=half;words=w", "text=a"]) == ["window", "words"]
-    assert signatures.differing(["text=a", "text=a"]) == []
+    assert results_signature.differing(["text=a;window=half", "text=a;window=half;words=w", "text=a"]) == ["window", "words"]
+    assert results_signature.differing(["text=a", "text=a"]) == []
 
 
 def test_strict_refuses_different_signatures_and_says_which_part_differs(tmp_path):

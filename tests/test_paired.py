@@ -17,7 +17,7 @@ from sample_pairs import SENTENCES
 
 from llmbench import leaderboard
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
-from llmbench.paired import (
+from llmbench.results.paired_tests import (
     RULES,
     Difference,
     Rule,
@@ -34,8 +34,8 @@ from llmbench.paired import (
     share_difference,
     total_of,
 )
-from llmbench.ranking import rank_scores
-from llmbench.record import Score
+from llmbench.results.ranking import rank_scores
+from llmbench.results.record import Score
 from llmbench.stats import Interval, block_difference, sign_flip_p
 from llmbench.storage import write_lines
 
@@ -130,7 +130,7 @@ def test_the_trials_of_a_long_text_are_those_of_one_matrix(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 9, (40, 2)), rng.integers(0, 9, (40, 2))
     whole = randomisation_p(a, b, lambda sums: sums[0] / sums[1], trials=500)
-    monkeypatch.setattr("llmbench.paired.AT_ONCE", 100)
+    monkeypatch.setattr("llmbench.results.paired_tests.AT_ONCE", 100)
     assert randomisation_p(a, b, lambda sums: sums[0] / sums[1], trials=500) == whole
 
 

@@ -14,8 +14,8 @@ from llmbench.adapter import Window
 from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.passages import Passage, Piece, Row, bits_of_bytes, bits_per_byte, line_ends, lines
+from llmbench.results.cell import write_cell, write_charges
 from llmbench.tasks.likelihood import Likelihood
-from llmbench.worker import write_cell, write_charges
 
 
 def found(folder, *models, **changes):

@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, RATE, Hand, bits, right
 from run_helpers import folder, llmbench
 
-from llmbench import gate, promotion, storage
-from llmbench import record as records
+from llmbench import storage
 from llmbench.cli import cli
-from llmbench.compare import compare
 from llmbench.errors import UsageError
-from llmbench.items import opened
-from llmbench.matching import between
-from llmbench.record import Machine
+from llmbench.results import gate, promote, record
+from llmbench.results.compare import compare
+from llmbench.results.matching import between
+from llmbench.results.record import Machine
+from llmbench.results.samples import opened
 
 RATES = tuple(1.9 + 0.017 * i for i in range(12))
 CELLS = {"lstm": ["likelihood", "choice", "speed"], "rnn": ["likelihood"]}
@@ -61,8 +61,8 @@ def test_a_run_becomes_a_record_named_after_its_suite_and_machine(outside):
     done = CliRunner().invoke(cli, ["record", "promote", str(hand(outside / "run").write())], standalone_mode=False)
     assert (done.exception, done.return_value) == (None, 0)
     assert done.output == "baselines/records/by-hand@a-processor-4-cores.json\n"
-    kept = records.load(outside / done.output.strip())
-    assert [score.value for score in kept.scores] == [score.value for score in records.load(outside / "run").scores]
+    kept = record.load(outside / done.output.strip())
+    assert [score.value for score in kept.scores] == [score.value for score in record.load(outside / "run").scores]
     assert kept.review.commit is None
 
 
@@ -73,14 +73,14 @@ def test_a_record_does_not_choose_which_file_is_written(outside, name):
     run = opened(made.write())
     before = sorted(outside.rglob("*"))
     with pytest.raises(UsageError, match="no file can be called after the suite"):
-        promotion.promote(run)
+        promote.promote(run)
     assert sorted(outside.rglob("*")) == before
-    assert promotion.promote(run, outside / "record.json").is_file()
+    assert promote.promote(run, outside / "record.json").is_file()
 
 
 def test_the_items_of_a_record_are_those_of_the_run(outside):
     run = opened(hand(outside / "run").write())
-    kept = opened(promotion.promote(run, outside / "record.json"))
+    kept = opened(promote.promote(run, outside / "record.json"))
     for model, task in (("lstm", "likelihood"), ("rnn", "likelihood"), ("lstm", "choice"), ("lstm", "speed")):
         expected = [(item.key, item.statistics, item.session) for item in run.items(model, task)]
         assert expected
@@ -90,7 +90,7 @@ def test_the_items_of_a_record_are_those_of_the_run(outside):
 
 def test_a_comparison_with_a_record_is_the_comparison_with_its_run(outside):
     run, other = opened(hand(outside / "run").write()), Hand(outside / "other").add("lstm", BITS, bits(*(rate + 0.1 for rate in RATES))).write()
-    kept = opened(promotion.promote(run, outside / "record.json"))
+    kept = opened(promote.promote(run, outside / "record.json"))
     rows = [compare(("a", "b"), between(opened(other), one)).rows for one in (run, kept)]
     assert rows[0] == rows[1]
     assert next(row for row in rows[0] if row.metric == "bits_per_byte").verdict == "worse"
@@ -100,7 +100,7 @@ def test_a_comparison_with_a_record_is_the_comparison_with_its_run(outside):
 
 def test_models_that_were_asked_the_same_items_share_their_ids(outside):
     made = hand(outside / "run", cells={}).add("ngram", BITS, bits(1.0, 2.0), ids=["x", "y"])
-    data = json.loads(promotion.promote(opened(made.write()), outside / "record.json").read_text())
+    data = json.loads(promote.promote(opened(made.write()), outside / "record.json").read_text())
     assert [(len(group["ids"]), list(group["models"])) for group in data["items"]["likelihood"]] == [(12, ["lstm", "rnn"]), (2, ["ngram"])]
     assert data["items"]["speed"][0]["sessions"] == ["s1"] * 8
     assert "sessions" not in data["items"]["choice"][0]
@@ -110,69 +110,69 @@ def test_models_that_were_asked_the_same_items_share_their_ids(outside):
 def test_a_run_with_a_failed_cell_is_refused_and_names_it(outside, reason):
     failures = [*UNSUPPORTED, {"model": "mine", "task": "likelihood", "reason": reason, "message": "a bad day", "hint": ""}]
     with pytest.raises(UsageError, match=f"1 failed cells, mine on likelihood the first .{reason}"):
-        promotion.promote(opened(hand(outside / "run", failures=failures).write()), outside / "record.json")
+        promote.promote(opened(hand(outside / "run", failures=failures).write()), outside / "record.json")
     assert not (outside / "record.json").exists()
 
 
 def test_an_interrupted_run_is_refused(outside):
     with pytest.raises(UsageError, match="rnn on choice is not done: the run was interrupted"):
-        promotion.promote(opened(hand(outside / "run", failures=UNSUPPORTED[1:]).write()), outside / "record.json")
+        promote.promote(opened(hand(outside / "run", failures=UNSUPPORTED[1:]).write()), outside / "record.json")
 
 
 def test_a_run_without_its_samples_is_refused(outside):
     place = hand(outside / "run").write()
     (place / "samples" / "rnn" / "likelihood.jsonl").unlink()
     with pytest.raises(UsageError, match="the samples of rnn on likelihood are not there"):
-        promotion.promote(opened(place), outside / "record.json")
+        promote.promote(opened(place), outside / "record.json")
 
 
 def test_samples_that_do_not_give_the_score_are_refused(outside):
     place = hand(outside / "run").write()
     storage.write_lines(place / "samples" / "rnn" / "likelihood.jsonl", [{"id": "d0", "statistics": {"bits_per_byte": [300.0, 100]}}])
     with pytest.raises(UsageError, match="do not give its bits_per_byte"):
-        promotion.promote(opened(place), outside / "record.json")
+        promote.promote(opened(place), outside / "record.json")
 
 
 def test_a_record_is_not_promoted_again(outside):
-    place = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
     with pytest.raises(UsageError, match="a reviewed record already"):
-        promotion.promote(opened(place), outside / "other.json")
+        promote.promote(opened(place), outside / "other.json")
 
 
 def test_uncommitted_changes_are_refused_and_other_records_are_not(checkout):
     run = opened(hand(checkout.parent / "run").write())
     place = checkout / "baselines" / "records" / "one.json"
-    assert records.load(promotion.promote(run, place)).review.commit == git(checkout, "rev-parse", "HEAD")
-    promotion.promote(run, place.with_name("two.json"))  # the first one is not committed, and that is no matter
-    promotion.promote(run, checkout / "elsewhere.json")
-    promotion.promote(run, checkout / "elsewhere.json")  # nor is the file that is written anew
+    assert record.load(promote.promote(run, place)).review.commit == git(checkout, "rev-parse", "HEAD")
+    promote.promote(run, place.with_name("two.json"))  # the first one is not committed, and that is no matter
+    promote.promote(run, checkout / "elsewhere.json")
+    promote.promote(run, checkout / "elsewhere.json")  # nor is the file that is written anew
     (checkout / "elsewhere.json").unlink()
     (checkout / "model.py").write_text("x = 2\n")
     before = place.read_bytes()
     with pytest.raises(UsageError, match=r"not committed: model\.py \("):
-        promotion.promote(run, place)
+        promote.promote(run, place)
     assert place.read_bytes() == before
     git(checkout, "commit", "-q", "-a", "-m", "Go on")
     (checkout / "new.py").write_text("y = 1\n")
     with pytest.raises(UsageError, match=r"not committed: new\.py \("):
-        promotion.promote(run, place)
+        promote.promote(run, place)
 
 
 def test_the_run_itself_may_lie_in_the_checkout(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
     run = opened(hand(checkout / "run").write())
-    assert records.load(promotion.promote(run)).review.commit
+    assert record.load(promote.promote(run)).review.commit
     (checkout / "runs").mkdir()
     (checkout / "runs" / "notes.txt").write_text("x")
     with pytest.raises(UsageError, match="not committed: runs/"):
-        promotion.promote(run)
+        promote.promote(run)
 
 
 def test_a_checkout_without_a_commit_has_none(outside):
     if shutil.which("git") is None:
         pytest.skip("git is not here")
     git(outside, "init", "-q", "empty")
-    assert promotion.clean_commit(outside / "empty" / "record.json") is None
+    assert promote.clean_commit(outside / "empty" / "record.json") is None
 
 
 def edited(data, key):
@@ -193,32 +193,32 @@ def edited(data, key):
 
 @pytest.mark.parametrize("key", ["value", "item", "gate", "commit", "review", "items"])
 def test_an_edited_record_is_refused_with_its_path(outside, key):
-    place = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json")
-    records.load(place)
+    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    record.load(place)
     place.write_text(json.dumps(edited(json.loads(place.read_text()), key)))
     with pytest.raises(UsageError, match=r"record\.json: the reviewed record was edited"):
-        records.load(place)
+        record.load(place)
 
 
 def test_a_record_that_was_only_laid_out_anew_is_the_same(outside):
-    place = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
     place.write_text(json.dumps(json.loads(place.read_text()), indent=4, sort_keys=True))
-    assert records.load(place).items
+    assert record.load(place).items
 
 
 def test_a_torn_record_is_refused_with_its_path(outside):
-    place = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
     place.write_text(place.read_text()[:-40])
     with pytest.raises(UsageError, match=r"record\.json: the record is torn"):
-        records.load(place)
+        record.load(place)
 
 
 @pytest.mark.parametrize("review", [3, {}, {"promoted": "x"}, {"promoted": "x", "sha256": 4}])
 def test_a_review_that_is_none_is_refused(outside, review):
-    place = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
     place.write_text(json.dumps({**json.loads(place.read_text()), "review": review}))
     with pytest.raises(UsageError, match=r"record\.json: the record is wrong at review"):
-        records.load(place)
+        record.load(place)
 
 
 def test_a_runs_own_record_has_no_place_for_a_review(outside):
@@ -226,10 +226,10 @@ def test_a_runs_own_record_has_no_place_for_a_review(outside):
 
 
 def test_the_file_has_a_line_for_each_score_so_that_a_review_can_be_read(outside):
-    text = promotion.promote(opened(hand(outside / "run").write()), outside / "record.json").read_text()
+    text = promote.promote(opened(hand(outside / "run").write()), outside / "record.json").read_text()
     lines = [line for line in text.split("\n") if '"metric":"' in line]
     assert len(lines) == 4
-    assert max(len(line) for line in text.split("\n")) <= promotion.LINE + 100
+    assert max(len(line) for line in text.split("\n")) <= promote.LINE + 100
 
 
 def test_from_a_run_to_a_record_to_a_gate(outside):
@@ -247,5 +247,5 @@ def test_from_a_run_to_a_record_to_a_gate(outside):
 
 def test_machines_are_named_in_letters_that_every_file_system_has():
     machine = Machine(cpu="AMD EPYC 7B13 (R)", cores=16, gpus=[{"name": "NVIDIA A100/80GB"}])
-    assert promotion.machine_name(machine) == "amd-epyc-7b13-r-16-cores-nvidia-a100-80gb"
-    assert promotion.machine_name(Machine(cpu="x")) == "x-cores"
+    assert promote.machine_name(machine) == "amd-epyc-7b13-r-16-cores-nvidia-a100-80gb"
+    assert promote.machine_name(Machine(cpu="x")) == "x-cores"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hand_record import data, model, record, score
 
 from llmbench.provenance import LONGEST_VALUE, MOST_FACTS, Protocol, provenance
-from llmbench.record import Record
+from llmbench.results.record import Record
 
 
 def test_a_signature_comes_apart_into_its_parts_with_the_metrics_that_have_it():

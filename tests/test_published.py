@@ -13,7 +13,7 @@ from llmbench import leaderboard, registry
 from llmbench.api import RENDERERS
 from llmbench.merging import merge
 from llmbench.published import apart, beside, compare, figures, is_of
-from llmbench.record import ModelRow, Score
+from llmbench.results.record import ModelRow, Score
 
 SIGNATURE = "text=0123456789abcdef;protocol=wikitext-lm-eval/1;limit=none"
 FIGURE = {"metric": "word_perplexity", "value": 37.3698, "protocol": "wikitext-lm-eval/1", "source": "a harness"}

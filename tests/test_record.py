@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hand_record import data, record
 
-from llmbench import leaderboard, ranking, storage
-from llmbench import record as records
+from llmbench import leaderboard, storage
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
+from llmbench.results import ranking
+from llmbench.results import record as results_record
 
 
 def stored(tmp_path, content):
@@ -25,8 +26,8 @@ def stored(tmp_path, content):
 def test_what_is_written_is_read_back(tmp_path):
     made = record()
     path = made.write(tmp_path / "new" / "folder")
-    assert records.load(path) == made
-    assert records.load(path.parent) == made  # a run's folder will do
+    assert results_record.load(path) == made
+    assert results_record.load(path.parent) == made  # a run's folder will do
     assert made.scores[0].rank == (5, 5)
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -44,7 +45,7 @@ def test_unknown_keys_are_kept(tmp_path):
     whole["weather"] = "rain"
     for part in (whole["suite"], whole["machine"], whole["models"][0], whole["scores"][0], whole["failures"][0], whole["notes"]):
         part["later"] = {"deep": [1, 2]}
-    found = json.loads(records.Record.model_validate(whole).write(tmp_path).read_text())
+    found = json.loads(results_record.Record.model_validate(whole).write(tmp_path).read_text())
     assert found["weather"] == "rain"
     assert all(part["later"] == {"deep": [1, 2]} for part in (found["suite"], found["machine"], found["notes"]))
     assert all(found[part][0]["later"] == {"deep": [1, 2]} for part in ("models", "scores", "failures"))
@@ -54,15 +55,15 @@ def test_infinite_bits_are_the_string_inf(tmp_path):
     path = record().write(tmp_path)
     assert '"value": "inf"' in path.read_text()
     assert "Infinity" not in path.read_text()
-    infinite = [row for row in records.load(path).scores if row.model == "mine"]
+    infinite = [row for row in results_record.load(path).scores if row.model == "mine"]
     assert [row.value for row in infinite] == [math.inf, math.inf]
 
 
 def test_a_model_may_be_called_inf(tmp_path):
     whole = data()
     whole["models"][0]["name"] = whole["scores"][0]["model"] = whole["scores"][1]["model"] = whole["scores"][0]["task"] = "inf"
-    path = records.Record.model_validate(whole).write(tmp_path)
-    assert records.load(path).models[0].name == "inf"
+    path = results_record.Record.model_validate(whole).write(tmp_path)
+    assert results_record.load(path).models[0].name == "inf"
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
@@ -91,7 +92,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     def refuse(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*{"fsync": (os, "fsync", refuse), "replace": (records.Path, "replace", refuse)}[call])
+    monkeypatch.setattr(*{"fsync": (os, "fsync", refuse), "replace": (results_record.Path, "replace", refuse)}[call])
     with pytest.raises(OSError, match="No space left"):
         storage.write_json(path, {"new": 1})
     assert path.read_text() == "old"
@@ -142,7 +143,7 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
 def test_files_that_are_no_records_are_refused_with_path_and_reason(tmp_path, content, want):
     path = stored(tmp_path, content)
     with pytest.raises(UsageError, match=want) as caught:
-        records.load(path)
+        results_record.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -178,7 +179,7 @@ def test_a_record_edited_into_nonsense_is_refused_with_the_place(tmp_path, at, v
     here[at[-1]] = value
     path = stored(tmp_path, json.dumps(whole))
     with pytest.raises(UsageError, match=f"the record is wrong at {spot}") as caught:
-        records.load(path)
+        results_record.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -187,11 +188,11 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_the_record_of_every_schema_loads_forever():
-    first = records.load(GOLDEN / "schema-1.json")
+    first = results_record.load(GOLDEN / "schema-1.json")
     assert first == record()
     assert all(draw(leaderboard.build(first)) for draw in RENDERERS.values())
-    before = records.load(GOLDEN / "schema-0.json")  # before there were notes: ranks, and nothing on what they rest on
-    assert before.schema_ == records.SCHEMA
+    before = results_record.load(GOLDEN / "schema-0.json")  # before there were notes: ranks, and nothing on what they rest on
+    assert before.schema_ == results_record.SCHEMA
     assert before == record(notes={}, failures=[{**row, "hint": ""} for row in data()["failures"]])
 
 
@@ -202,33 +203,33 @@ def test_an_older_record_is_brought_up_a_step_a_number(tmp_path, monkeypatch):
     def third(found):
         found["seed"] += 1
 
-    monkeypatch.setattr(records, "SCHEMA", 3)
-    monkeypatch.setattr(records, "UPGRADES", {1: second, 2: third})
+    monkeypatch.setattr(results_record, "SCHEMA", 3)
+    monkeypatch.setattr(results_record, "UPGRADES", {1: second, 2: third})
     whole = data()
     whole["luck"] = whole.pop("seed")
-    loaded = records.load(stored(tmp_path, json.dumps(whole)))
+    loaded = results_record.load(stored(tmp_path, json.dumps(whole)))
     assert (loaded.schema_, loaded.seed) == (3, 8)
     with pytest.raises(UsageError, match="there is no schema 0"):
-        records.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
+        results_record.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
 
 
 def test_there_is_a_step_from_every_older_schema():
-    assert records.UPGRADES.keys() == set(range(records.SCHEMA))
+    assert results_record.UPGRADES.keys() == set(range(results_record.SCHEMA))
 
 
 def test_what_is_wrong_is_said_in_one_line_whatever_the_record_calls_it(tmp_path):
     whole = data()
     whole["notes"]["tasks"] = {"\x1b[31mred\n\u202e": {"better_than": 3}}
     with pytest.raises(UsageError) as caught:
-        records.load(stored(tmp_path, json.dumps(whole)))
+        results_record.load(stored(tmp_path, json.dumps(whole)))
     assert str(caught.value).endswith("the record is wrong at notes.tasks. [31mred .better_than: Input should be a valid dictionary")
 
 
 def test_a_missing_record_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"run\.json: cannot read the record: No such file"):
-        records.load(tmp_path)
+        results_record.load(tmp_path)
     with pytest.raises(UsageError, match="elsewhere: cannot read the record: No such file"):
-        records.load(tmp_path / "elsewhere")
+        results_record.load(tmp_path / "elsewhere")
 
 
 def test_items_whose_ids_hold_odd_line_ends_are_ranked_all_the_same(tmp_path):
@@ -244,10 +245,10 @@ def test_items_whose_ids_hold_odd_line_ends_are_ranked_all_the_same(tmp_path):
 
 def test_a_kind_of_machine_is_its_processor_cores_threads_gpus_and_system_and_no_version_of_it():
     facts = {"cpu": "A Processor", "cores": 4, "threads": 2, "gpus": [{"name": "Big GPU", "memory_bytes": 1}], "os": "Linux 6.1"}
-    kind = records.Machine.model_validate(facts).kind()
+    kind = results_record.Machine.model_validate(facts).kind()
     assert kind == ("A Processor", 4, 2, ("Big GPU",), "Linux")
-    assert records.Machine.model_validate({**facts, "os": "Linux 6.8", "python": "3.13", "memory_bytes": 5}).kind() == kind
+    assert results_record.Machine.model_validate({**facts, "os": "Linux 6.8", "python": "3.13", "memory_bytes": 5}).kind() == kind
     for other in ({"cpu": "B"}, {"cores": 8}, {"threads": 4}, {"gpus": []}, {"os": "Darwin 6.1"}):
-        assert records.Machine.model_validate({**facts, **other}).kind() != kind
-    assert records.Machine.model_validate({**facts, "gpus": []}).kind() == records.Machine.model_validate(facts).kind(gpus=False)
-    assert records.Machine().kind() == ("?", None, None, (), "")
+        assert results_record.Machine.model_validate({**facts, **other}).kind() != kind
+    assert results_record.Machine.model_validate({**facts, "gpus": []}).kind() == results_record.Machine.model_validate(facts).kind(gpus=False)
+    assert results_record.Machine().kind() == ("?", None, None, (), "")

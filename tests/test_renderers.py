@@ -21,9 +21,9 @@ from markdown_it import MarkdownIt
 from llmbench import leaderboard
 from llmbench.api import RENDERERS
 from llmbench.merging import merge
-from llmbench.record import Record
 from llmbench.renderers import chart, html, markdown, table
 from llmbench.renderers import csv as csv_renderer
+from llmbench.results.record import Record
 from llmbench.storage import write_lines
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -15,8 +15,9 @@ import pytest
 from run_helpers import folder, llmbench, run_json, started
 
 from llmbench import plan as plans
-from llmbench import record, runner
+from llmbench import runner
 from llmbench.ledger import KINDS
+from llmbench.results import record
 from llmbench.watcher import Silent
 
 BAD = ("Raises", "NoStart", "Nan", "Shape", "Hungry", "Dies", "Rude")

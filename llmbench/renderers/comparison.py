@@ -10,7 +10,7 @@ from llmbench.notes import cut
 from llmbench.renderers.sections import Section
 
 if TYPE_CHECKING:
-    from llmbench.compare import Comparison, Row
+    from llmbench.results.compare import Comparison, Row
 
 EXCERPT = 80  # characters of what was asked or said
 SHARES = ("share", "F1")

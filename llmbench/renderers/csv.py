@@ -7,7 +7,7 @@ import io
 
 from llmbench.columns import WRITING_COLUMNS
 from llmbench.leaderboard import Board
-from llmbench.record import BITS, SPEED
+from llmbench.results.record import BITS, SPEED
 
 METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *BITS[1:])
 FORMULA = tuple("=+-@＝＋－＠")

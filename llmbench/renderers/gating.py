@@ -10,7 +10,7 @@ from llmbench.renderers.comparison import SHARES, difference, value, why
 from llmbench.renderers.sections import Section
 
 if TYPE_CHECKING:
-    from llmbench.gate import Gate, Gated
+    from llmbench.results.gate import Gate, Gated
 
 TITLES = ("model", "task", "metric", "run", "record", "run against record", "p", "allowed loss", "why")
 HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Not looked at"}

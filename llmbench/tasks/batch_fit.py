@@ -11,8 +11,9 @@ from llmbench.batch_fit import Fit
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
+from llmbench.results.outcome import Outcome
 from llmbench.speed import listen, long_enough, throughput
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 
 MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 

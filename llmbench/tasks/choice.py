@@ -11,7 +11,8 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
 from llmbench.metrics.registry import named
-from llmbench.tasks import Outcome, Task
+from llmbench.results.outcome import Outcome
+from llmbench.tasks import Task
 from llmbench.tasks.asking import Asking
 from llmbench.tasks.likelihood import charge
 

@@ -10,8 +10,9 @@ from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.likelihood import Item
+from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 
 METRIC = "conditional_bits_per_byte"

@@ -14,7 +14,8 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.metrics.registry import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
 from llmbench.metrics.text import TextMetric
-from llmbench.tasks import Outcome, Task
+from llmbench.results.outcome import Outcome
+from llmbench.tasks import Task
 from llmbench.tasks.writing import counts, written
 
 GREEDY, SAMPLED = "greedy", "sampled"

@@ -12,8 +12,9 @@ from llmbench.errors import UsageError
 from llmbench.ledger import two_to
 from llmbench.metrics.metric import Metric
 from llmbench.metrics.registry import named
+from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.writing import written
 

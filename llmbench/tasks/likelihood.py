@@ -13,8 +13,9 @@ from llmbench.data.text import Text
 from llmbench.errors import ModelError
 from llmbench.ledger import CODE, PSEUDO, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
 from llmbench.metrics.likelihood import METRICS, Item, intervals
+from llmbench.results.outcome import Outcome
 from llmbench.stats import Interval, ratio_interval
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 
 OPENINGS = 3  # items whose samples hold
 OPENING_BYTES = 600  # of their text, cut at a character's border

@@ -10,7 +10,8 @@ from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.memory import METRICS
-from llmbench.tasks import Outcome, Task
+from llmbench.results.outcome import Outcome
+from llmbench.tasks import Task
 
 GPU = {"peak_gpu_allocated": "allocated", "peak_gpu_reserved": "reserved", "peak_gpu_process": "process", "gpu_idle": "idle"}
 

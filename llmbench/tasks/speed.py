@@ -19,9 +19,10 @@ from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.performance import BY_NAME
+from llmbench.results.outcome import Outcome
 from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
 from llmbench.stats import Interval, block_interval
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 
 WARM_SECONDS, WARM_RUNS, SETTLED = 2.0, 3, 0.05  # warm up until two medians of three differ by less, or for so long
 MOST_REPEATS = 64  # in one block

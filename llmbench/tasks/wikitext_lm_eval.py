@@ -14,7 +14,8 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Text
 from llmbench.ledger import Totals
 from llmbench.metrics.likelihood import Item, intervals
-from llmbench.tasks import Outcome, Task
+from llmbench.results.outcome import Outcome
+from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")

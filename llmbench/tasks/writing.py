@@ -9,8 +9,9 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.registry import named
+from llmbench.results.outcome import Outcome
 from llmbench.speed import prompt_read
-from llmbench.tasks import Outcome, Task
+from llmbench.tasks import Task
 from llmbench.tasks.asking import Asking
 
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from llmbench import signatures
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.items import Item, Opened, statistic_of
 from llmbench.metrics import memory
-from llmbench.paired import RULES, Rows, gives
-from llmbench.record import Score, key_of
+from llmbench.results import signature
+from llmbench.results.paired_tests import RULES, Rows, gives
+from llmbench.results.record import Score, key_of
+from llmbench.results.samples import Item, Opened, statistic_of
 from llmbench.stats import Verdict
 
 OF_MEMORY = {metric.name for metric in memory.METRICS}
@@ -95,7 +95,7 @@ def _stopped(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] 
 def _scores_differ(one: Score, other: Score) -> Stop | None:
     """Why two scores cannot be compared, before their items are looked at."""
     if one.signature != other.signature:
-        return "not comparable", f"signatures differ in {signatures.difference(one.signature, other.signature)}"
+        return "not comparable", f"signatures differ in {signature.difference(one.signature, other.signature)}"
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
     if one.metric not in RULES:

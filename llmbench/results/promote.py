@@ -15,9 +15,9 @@ from typing import Any
 
 from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
-from llmbench.items import Item, Opened, statistic_of
-from llmbench.paired import RULES, gives
-from llmbench.record import Machine, Score, digest
+from llmbench.results.paired_tests import RULES, gives
+from llmbench.results.record import Machine, Score, digest
+from llmbench.results.samples import Item, Opened, statistic_of
 from llmbench.storage import as_json, write_text
 
 RECORDS = Path("baselines/records")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.items import Item as Asked
-from llmbench.items import sampled
-from llmbench.paired import Rows, quality_rank_sets
-from llmbench.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
+from llmbench.results.paired_tests import Rows, quality_rank_sets
+from llmbench.results.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
+from llmbench.results.samples import Item as Asked
+from llmbench.results.samples import sampled
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics

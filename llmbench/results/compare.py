@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.matching import OF_MEMORY, Met, Pair, Wanted, meet, same_machine
-from llmbench.paired import UNITS, Difference, alpha_of, difference, items_needed, judged
-from llmbench.record import Score, key_of
+from llmbench.results.matching import OF_MEMORY, Met, Pair, Wanted, meet, same_machine
+from llmbench.results.paired_tests import UNITS, Difference, alpha_of, difference, items_needed, judged
+from llmbench.results.record import Score, key_of
 from llmbench.stats import Verdict, holm
 
 REEXPRESSIONS = ("byte_perplexity", "word_perplexity", "token_perplexity", "excess_bits_per_byte")  # they move with bits per byte

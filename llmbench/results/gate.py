@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llmbench.allowance import Allowance, parse
-from llmbench.compare import Row, rows_of
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.items import Opened
-from llmbench.matching import Side, same_machine
 from llmbench.metrics import memory, performance
-from llmbench.paired import RULES
-from llmbench.record import Score, key_of
+from llmbench.results.compare import Row, rows_of
+from llmbench.results.matching import Side, same_machine
+from llmbench.results.paired_tests import RULES
+from llmbench.results.record import Score, key_of
+from llmbench.results.samples import Opened
+from llmbench.results.tolerance import Allowance, parse
 
 OF_A_MACHINE = {metric.name for metric in (*performance.METRICS, *memory.METRICS)}
 DEFAULTS = {name: Allowance(rule.margin) for name, rule in RULES.items() if rule.margin and name not in OF_A_MACHINE}  # as much as makes a tie

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import Items, Record, Score, load
-from llmbench.run_folder import inside
+from llmbench.results.record import Items, Record, Score, load
+from llmbench.results.run_dir import inside
 
 SAID = ("input", "output", "output:byte", "reference")  # of a sample; a choice by bits per byte has a name of its own
 

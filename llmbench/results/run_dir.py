@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmbench.record import ModelRow, Record
+from llmbench.results.record import ModelRow, Record
 
 
 def inside(folder: Path, kind: str, model: str) -> Path | None:

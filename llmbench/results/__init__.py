@@ -1,0 +1,1 @@
+"""What a run leaves: the record, its cells and samples, and comparisons of them."""
