@@ -8,7 +8,7 @@ from llmbench.checkpoints import trained_folder
 from llmbench.config.model_card import Card
 from llmbench.plan import Plan
 from llmbench.storage import default_cache
-from llmbench.task_specs import asked_about, process_of
+from llmbench.tasks.config import asked_about, process_of
 
 START_UP = 3.0  # seconds: a process, its imports
 ATTEMPTS = 8  # processes until a batch is fitted

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmbench import registry
-from llmbench.batch_fit import Attempt, search
 from llmbench.children import opened
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
@@ -16,7 +15,8 @@ from llmbench.jobs import job_of, log_of
 from llmbench.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure
-from llmbench.task_specs import TaskSpec
+from llmbench.tasks.config import TaskSpec
+from llmbench.tasks.performance.max_batch_search import Attempt, search
 from llmbench.watcher import Watcher
 
 FREE_SHARE = 0.8  # of the free memory, where no budget is given

@@ -11,7 +11,7 @@ from llmbench.data.text import Document, Text
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
     from llmbench.plan import Plan
-    from llmbench.task_specs import TaskSpec
+    from llmbench.tasks.config import TaskSpec
 
 
 def job_of(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str]) -> dict[str, Any]:

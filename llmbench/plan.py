@@ -23,7 +23,7 @@ from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.results.cell import read_cell
 from llmbench.suite import LEARNT, Suite
-from llmbench.task_specs import asked_about, examples_from, process_of
+from llmbench.tasks.config import asked_about, examples_from, process_of
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files

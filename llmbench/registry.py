@@ -34,13 +34,13 @@ TASKS = {
     "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
     "conditional": "llmbench.tasks.conditional:Conditional",
     "continuation": "llmbench.tasks.continuation:Continuation",
-    "translation": "llmbench.tasks.translation:Translation",
-    "answer": "llmbench.tasks.answer:Answer",
-    "choice": "llmbench.tasks.choice:Choice",
+    "translation": "llmbench.tasks.reference_based:Translation",
+    "answer": "llmbench.tasks.reference_based:Answer",
+    "choice": "llmbench.tasks.multiple_choice:Choice",
     "last-word": "llmbench.tasks.last_word:LastWord",
-    "memory": "llmbench.tasks.memory:Memory",
-    "speed": "llmbench.tasks.speed:Speed",
-    "batch-fit": "llmbench.tasks.batch_fit:BatchFit",
+    "memory": "llmbench.tasks.performance.memory:Memory",
+    "speed": "llmbench.tasks.performance.speed:Speed",
+    "batch-fit": "llmbench.tasks.performance.max_batch:BatchFit",
 }
 ENTRY_POINTS = "llmbench.adapters"
 

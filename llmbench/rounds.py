@@ -21,7 +21,7 @@ from llmbench.plan import Plan
 from llmbench.results.record import Failure
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
-from llmbench.task_specs import TaskSpec
+from llmbench.tasks.config import TaskSpec
 from llmbench.watcher import Watcher
 
 TOGETHER = 2  # workers that load at the same time

@@ -28,7 +28,7 @@ from llmbench.results.cell import read_cell
 from llmbench.results.ranking import rank_scores
 from llmbench.results.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
 from llmbench.storage import default_cache
-from llmbench.task_specs import TaskSpec, asked_about, process_of
+from llmbench.tasks.config import TaskSpec, asked_about, process_of
 from llmbench.watcher import Silent, Watcher
 
 

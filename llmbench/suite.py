@@ -23,7 +23,7 @@ from llmbench.metrics import likelihood, memory, performance
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.hf_evaluate import PREFIX
 from llmbench.results import tolerance
-from llmbench.task_specs import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
+from llmbench.tasks.config import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 
 LEARNT = ("train", "valid", "domain", "domain_valid")  # the roles that models learn from, named like their fields in Materials
 

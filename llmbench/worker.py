@@ -33,7 +33,7 @@ from llmbench.hardware.memory import Gpu, Meter
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.storage import default_cache
-from llmbench.task_specs import TaskSpec, process_of
+from llmbench.tasks.config import TaskSpec, process_of
 
 PROOF_SECONDS = 30.0  # for each check that a run samples
 

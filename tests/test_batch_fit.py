@@ -8,12 +8,12 @@ import random
 import pytest
 from run_helpers import folder, llmbench, run_json
 
-from llmbench.batch_fit import Attempt, guessed, line, search
 from llmbench.cli import _size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
-from llmbench.task_specs import BatchFitSpec
-from llmbench.tasks.batch_fit import BatchFit
+from llmbench.tasks.config import BatchFitSpec
+from llmbench.tasks.performance.max_batch import BatchFit
+from llmbench.tasks.performance.max_batch_search import Attempt, guessed, line, search
 
 MIB = 1 << 20
 

@@ -13,8 +13,8 @@ from test_tasks_with_references import quiet
 from llmbench import registry
 from llmbench.adapter import Materials
 from llmbench.data import loading
-from llmbench.tasks.asking import Asking
-from llmbench.tasks.choice import Choice
+from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.prompts import Asking
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 QUESTIONS, CHECKPOINT = SHARED / "choice" / "arc_easy.jsonl", SHARED / "stories260K-hf"

@@ -18,7 +18,7 @@ from llmbench.errors import UsageError
 from llmbench.metrics.registry import named
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
-from llmbench.task_specs import ContinuationSpec
+from llmbench.tasks.config import ContinuationSpec
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
 
 LINE = "The tap dripped; the kettle c\N{LATIN SMALL LETTER O WITH DIAERESIS}unted. "

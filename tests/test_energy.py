@@ -9,8 +9,8 @@ import pytest
 from test_speed import MS, TEXT, Clock, Typist
 
 from llmbench.hardware import energy, machine
-from llmbench.task_specs import SpeedSpec
-from llmbench.tasks.speed import Speed
+from llmbench.tasks.config import SpeedSpec
+from llmbench.tasks.performance.speed import Speed
 
 
 @pytest.fixture

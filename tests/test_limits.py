@@ -8,11 +8,11 @@ import toys
 from torch import nn
 from torch.nn import functional as F
 
-from llmbench import dissection
 from llmbench.hardware import flops
 from llmbench.hardware.flops import Work, count, kind_of_cache, parameters_of, passes
 from llmbench.hardware.peaks import Ceilings
 from llmbench.stats import Interval
+from llmbench.tasks.performance import profile
 
 ALL = Ceilings("cpu", 2, [(1 << 18, 8e10), (1 << 24, 4e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01)
 
@@ -169,7 +169,7 @@ MEASURED = {
 
 def test_a_share_is_the_least_time_over_the_measured_one_with_its_interval():
     model = toys.network("lstm")
-    found = dissection.dissect(model, toys.TEXT[:100], toys.TEXT[100:140], 8, MEASURED, ALL)
+    found = profile.dissect(model, toys.TEXT[:100], toys.TEXT[100:140], 8, MEASURED, ALL)
     assert (found.absent, found.cache) == ("", "recurrent")
     assert found.parts.keys() == {"tokenise", "prefill", "sample", "detokenise", "step"}
     assert all(seconds > 0 for seconds in found.parts.values())
@@ -184,11 +184,11 @@ def test_a_share_is_the_least_time_over_the_measured_one_with_its_interval():
 
 def test_no_share_without_ceilings_parameters_or_passes_and_the_reason_is_said():
     lstm = toys.network("lstm")
-    assert "llmbench doctor" in dissection.dissect(lstm, "a b", "c d", 1, MEASURED, None).absent
-    assert "no parameters" in dissection.dissect(toys.Uniform(), "a b", "c d", 1, MEASURED, ALL).absent
-    assert "no passes" in dissection.dissect(object(), "a b", "c d", 1, MEASURED, ALL).absent
+    assert "llmbench doctor" in profile.dissect(lstm, "a b", "c d", 1, MEASURED, None).absent
+    assert "no parameters" in profile.dissect(toys.Uniform(), "a b", "c d", 1, MEASURED, ALL).absent
+    assert "no passes" in profile.dissect(object(), "a b", "c d", 1, MEASURED, ALL).absent
     half = Ceilings("cpu", 2, ALL.bandwidth, {"float64": 1e9}, 1e-6, 0.01)
-    found = dissection.dissect(lstm, "a b", "c d", 1, MEASURED, half)
+    found = profile.dissect(lstm, "a b", "c d", 1, MEASURED, half)
     assert "float32 is not known" in found.absent
     assert found.shares == {}
 
@@ -198,12 +198,12 @@ def test_a_model_that_cannot_be_taken_apart_keeps_its_times():
         def prefill(self, ids):
             raise RuntimeError("not like that")
 
-    found = dissection.dissect(Odd(2, 64), "a b c d", "e f", 1, MEASURED, ALL)
+    found = profile.dissect(Odd(2, 64), "a b c d", "e f", 1, MEASURED, ALL)
     assert "not like that" in found.absent
 
 
 def test_counts_that_differ_give_unknown(monkeypatch):
     monkeypatch.setattr(flops, "_operations", lambda *call: 0)
-    found = dissection.dissect(toys.network("lstm"), toys.TEXT[:50], "c d", 1, MEASURED, ALL)
+    found = profile.dissect(toys.network("lstm"), toys.TEXT[:50], "c d", 1, MEASURED, ALL)
     assert found.absent.startswith("unknown")
     assert found.shares == {}

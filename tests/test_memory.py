@@ -16,7 +16,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import Unsupported
 from llmbench.hardware import memory
 from llmbench.hardware.memory import Gpu, Kernel, Meter, Sampled
-from llmbench.tasks.memory import Memory
+from llmbench.tasks.performance.memory import Memory
 
 MIB = 1 << 20
 TEXT = Text("test", (Document("a", "The tap dripped. " * 40), Document("b", "The kettle hummed. " * 40)))

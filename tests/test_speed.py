@@ -9,9 +9,9 @@ import pytest
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Request
 from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.speed import Event, Timeline, listen, percentiles, prompt_read, throughput
-from llmbench.task_specs import SpeedSpec
-from llmbench.tasks.speed import MOST_REPEATS, Speed, _settled
+from llmbench.tasks.config import SpeedSpec
+from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, _settled
+from llmbench.tasks.performance.timeline import Event, Timeline, listen, percentiles, prompt_read, throughput
 
 MS = 1_000_000  # ns
 TEXT = Text("test", tuple(Document(str(i), f"Document {i}: " + "the tap dripped and the kettle counted. " * 12) for i in range(4)))

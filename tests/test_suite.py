@@ -9,7 +9,7 @@ import pytest
 from llmbench import registry, suite
 from llmbench.config import model_card
 from llmbench.errors import UsageError
-from llmbench.task_specs import LikelihoodSpec
+from llmbench.tasks.config import LikelihoodSpec
 
 GOOD = """\
 name: mine

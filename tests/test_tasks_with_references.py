@@ -16,11 +16,10 @@ from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.plan import Options, plan
 from llmbench.suite import read
-from llmbench.tasks.answer import Answer
-from llmbench.tasks.asking import Asking
-from llmbench.tasks.choice import Choice
 from llmbench.tasks.last_word import LastWord, bare, parted
-from llmbench.tasks.translation import Translation
+from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.prompts import Asking
+from llmbench.tasks.reference_based import Answer, Translation
 
 
 class Known(Adapter):

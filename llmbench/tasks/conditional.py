@@ -12,8 +12,8 @@ from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.likelihood import Item
 from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
-from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
+from llmbench.tasks.task import Task
 
 METRIC = "conditional_bits_per_byte"
 

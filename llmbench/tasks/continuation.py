@@ -15,8 +15,8 @@ from llmbench.errors import UsageError
 from llmbench.metrics.registry import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome
-from llmbench.tasks import Task
-from llmbench.tasks.writing import counts, written
+from llmbench.tasks.reference_based import counts, written
+from llmbench.tasks.task import Task
 
 GREEDY, SAMPLED = "greedy", "sampled"
 SEEDS_APART = 1000  # between the seeds of two answers to one prompt: there are fewer prompts than that

@@ -14,9 +14,9 @@ from llmbench.metrics.metric import Metric
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
-from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge
-from llmbench.tasks.writing import written
+from llmbench.tasks.reference_based import written
+from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
 PERPLEXITY = Metric("word_perplexity", "perplexity", "lower", "2^(bits of the last words / their number)")

@@ -15,7 +15,7 @@ from llmbench.ledger import CODE, PSEUDO, WORD_COUNTER, Ledger, LedgerError, Tot
 from llmbench.metrics.likelihood import METRICS, Item, intervals
 from llmbench.results.outcome import Outcome
 from llmbench.stats import Interval, ratio_interval
-from llmbench.tasks import Task
+from llmbench.tasks.task import Task
 
 OPENINGS = 3  # items whose samples hold
 OPENING_BYTES = 600  # of their text, cut at a character's border

@@ -15,8 +15,8 @@ from llmbench.data.text import Text
 from llmbench.ledger import Totals
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.results.outcome import Outcome
-from llmbench.tasks import Task
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
+from llmbench.tasks.task import Task
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 WORD_COUNTER = "split-at-whitespace"  # pieces between runs of white space: an edge of white space makes an empty piece, which counts

@@ -34,7 +34,7 @@ OURS = """
 import gc, json, sys
 from llmbench import machine, registry
 from llmbench.adapter import Materials, Request
-from llmbench.speed import listen
+from llmbench.tasks.performance.timeline import listen
 machine.keep_freed_memory()  # as the worker that is timed does
 adapter = registry.make(registry.resolve("hf:" + sys.argv[1]), Materials())
 gc.collect()

@@ -10,9 +10,12 @@ from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
-from llmbench.speed import prompt_read
-from llmbench.tasks import Task
-from llmbench.tasks.asking import Asking
+from llmbench.tasks.performance.timeline import prompt_read
+from llmbench.tasks.prompts import Asking
+from llmbench.tasks.task import Task
+
+pass
+pass
 
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
 
@@ -85,3 +88,13 @@ def written(adapter: Adapter, requests: Sequence[Request], progress: Progress) -
     if not requests:
         raise Unsupported("there is nothing to write")
     return said
+
+
+class Translation(Writing):
+    protocol = "translation/1"
+    metrics = ("bleu", "chrf", "ter")
+
+
+class Answer(Writing):
+    protocol = "answer/1"
+    metrics = ("exact_match", "f1")

@@ -20,9 +20,9 @@ from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.performance import BY_NAME
 from llmbench.results.outcome import Outcome
-from llmbench.speed import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
 from llmbench.stats import Interval, block_interval
-from llmbench.tasks import Task
+from llmbench.tasks.performance.timeline import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
+from llmbench.tasks.task import Task
 
 WARM_SECONDS, WARM_RUNS, SETTLED = 2.0, 3, 0.05  # warm up until two medians of three differ by less, or for so long
 MOST_REPEATS = 64  # in one block
@@ -198,9 +198,9 @@ class Speed(Task):
         if "torch" not in sys.modules:
             absent["limit_share"] = "no torch model"
             return []
-        from llmbench import dissection
+        from llmbench.tasks.performance import profile
 
-        seen = dissection.dissect(adapter, self.prompt, self.answer, facts["batch"], found, self.ceilings)
+        seen = profile.dissect(adapter, self.prompt, self.answer, facts["batch"], found, self.ceilings)
         facts |= {"cache": seen.cache, "parts": seen.parts}
         if seen.absent:
             absent["limit_share"] = seen.absent

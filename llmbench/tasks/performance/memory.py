@@ -11,7 +11,7 @@ from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.memory import METRICS
 from llmbench.results.outcome import Outcome
-from llmbench.tasks import Task
+from llmbench.tasks.task import Task
 
 GPU = {"peak_gpu_allocated": "allocated", "peak_gpu_reserved": "reserved", "peak_gpu_process": "process", "gpu_idle": "idle"}
 

@@ -12,9 +12,9 @@ from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
-from llmbench.tasks import Task
-from llmbench.tasks.asking import Asking
 from llmbench.tasks.likelihood import charge
+from llmbench.tasks.prompts import Asking
+from llmbench.tasks.task import Task
 
 
 class Choice(Task):

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.batch_fit import Fit
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
 from llmbench.results.outcome import Outcome
-from llmbench.speed import listen, long_enough, throughput
-from llmbench.tasks import Task
+from llmbench.tasks.performance.max_batch_search import Fit
+from llmbench.tasks.performance.timeline import listen, long_enough, throughput
+from llmbench.tasks.task import Task
 
 MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 
