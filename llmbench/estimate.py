@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from llmbench import registry
 from llmbench.adapter import Materials
-from llmbench.checkpoints import trained_folder
 from llmbench.config.model_card import Card
 from llmbench.plan import Plan
 from llmbench.storage import default_cache
 from llmbench.tasks.config import asked_about, process_of
+from llmbench.training.cache import trained_folder
 
 START_UP = 3.0  # seconds: a process, its imports
 ATTEMPTS = 8  # processes until a batch is fitted

@@ -14,7 +14,6 @@ from typing import Any
 
 from llmbench import registry
 from llmbench import suite as suites
-from llmbench.checkpoints import ADAPTER_SOURCES
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
 from llmbench.data import hub
@@ -24,6 +23,7 @@ from llmbench.models.pretrained import files as pretrained_files
 from llmbench.results.cell import read_cell
 from llmbench.suite import LEARNT, Suite
 from llmbench.tasks.config import asked_about, examples_from, process_of
+from llmbench.training.cache import ADAPTER_SOURCES
 
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files

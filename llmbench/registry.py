@@ -11,13 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmbench import checkpoints
 from llmbench.adapter import Adapter, Materials
 from llmbench.config import model_card
 from llmbench.config.model_card import Card, Stage
 from llmbench.config.plugins import load_object
 from llmbench.errors import ModelError, UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.training import cache
 
 ADAPTERS = {
     "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
@@ -130,10 +130,8 @@ def kept_in(card: Card, materials: Materials) -> Path:
     """The folder of the checkpoint that a card's training leaves."""
     assert card.recipe is not None
     if card.network is not None:
-        return checkpoints.checkpoint_folder(
-            card.network, card.vocabulary or checkpoints.usual_vocabulary(card.adapter), card.recipe, materials, card.adapter
-        )
-    return checkpoints.trained_folder(lineage(card), materials)
+        return cache.checkpoint_folder(card.network, card.vocabulary or cache.usual_vocabulary(card.adapter), card.recipe, materials, card.adapter)
+    return cache.trained_folder(lineage(card), materials)
 
 
 def is_outside(card: Card) -> bool:

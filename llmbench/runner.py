@@ -13,7 +13,6 @@ from typing import Any
 import llmbench
 from llmbench import certificates, children, fitting, registry, rounds, storage
 from llmbench.adapter import Materials
-from llmbench.checkpoints import learnt
 from llmbench.children import Child
 from llmbench.config.model_card import Card
 from llmbench.data.overlap import overlap_share
@@ -29,6 +28,7 @@ from llmbench.results.ranking import rank_scores
 from llmbench.results.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
 from llmbench.storage import default_cache
 from llmbench.tasks.config import TaskSpec, asked_about, process_of
+from llmbench.training.cache import learnt
 from llmbench.watcher import Silent, Watcher
 
 

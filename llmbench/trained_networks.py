@@ -20,16 +20,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmbench.adapter import Materials, ModelInfo
-from llmbench.checkpoints import checkpoint_folder, placed, usual_vocabulary
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.snapshots import Snapshots
 from llmbench.token_adapter import fingerprint
-from llmbench.training import Course, Lessons, teach
+from llmbench.training.cache import checkpoint_folder, placed, usual_vocabulary
+from llmbench.training.resume import Snapshots
+from llmbench.training.trainer import Course, Lessons, teach
 
 WEIGHTS, FACTS = "model.safetensors", "config.json"
 Net = TypeVar("Net", bound=nn.Module)

@@ -15,9 +15,9 @@ from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.gap_lessons import ASKED, HIDDEN, SWAPPED, Gaps
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
 from llmbench.models.tokenizers.bpe import Bpe
+from llmbench.training.masked_lm import ASKED, HIDDEN, SWAPPED, Gaps
 
 CLASS = "llmbench.models.networks.transformer_encoder:TransformerEncoder"
 BPE = Bpe.learn([TEXT], 300)

@@ -13,14 +13,15 @@ from safetensors.torch import load_file
 from toys import TEXT
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmbench import finetuning, registry, training
+from llmbench import registry
 from llmbench.adapter import Materials, Passage, Request
-from llmbench.checkpoints import learnt, trained_folder
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.muon import Muon, orthogonal
-from llmbench.snapshots import Snapshots
+from llmbench.training import finetuning, trainer
+from llmbench.training.cache import learnt, trained_folder
+from llmbench.training.muon import Muon, orthogonal
+from llmbench.training.resume import Snapshots
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(4)))
 DOMAIN = Text("domain", (Document("d", "Dear tap, I hum at night. Yours, the kettle.\n" * 12),))
@@ -116,7 +117,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
     recipe = RECIPE.model_copy(update={"matrix_learning_rate": muon})
     stage = Stage("small", NEW.checkpoint.model_copy(update={"new": NewCheckpoint(vocabulary=300, config={**SHAPE, "resid_pdrop": 0.3})}), recipe)
     whole, facts = finetuning.obtain([stage], Materials(train=TRAIN, cache=tmp_path / "whole"))
-    real, steps = training._learn, []
+    real, steps = trainer._learn, []
 
     def step(*arguments):
         if len(steps) == 9:
@@ -125,12 +126,12 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_learn", step)
+        patch.setattr(trainer, "_learn", step)
         with pytest.raises(Interrupted):
             obtain(tmp_path, stage)
     assert list((tmp_path / "cache" / "checkpoints").glob("*.partial"))
     steps = [1] * 20  # count the rest from here
-    monkeypatch.setattr(training, "_learn", lambda *arguments: steps.append(1) or real(*arguments))
+    monkeypatch.setattr(trainer, "_learn", lambda *arguments: steps.append(1) or real(*arguments))
     again, resumed = obtain(tmp_path, stage)
     assert len(steps) == 20 + 12 - 8  # the last snapshot was taken after the eighth step
     assert resumed["curve"] == facts["curve"]
@@ -147,7 +148,7 @@ def test_a_torn_snapshot_is_as_if_there_were_none(tmp_path):
 
 
 def test_a_full_disk_costs_a_snapshot_and_not_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("llmbench.snapshots.save_file", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr("llmbench.training.resume.save_file", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert obtain(tmp_path, NEW)[1]["steps"] == 12
     assert Snapshots(tmp_path / "none").load(None, None) == 0
 

@@ -22,7 +22,7 @@ from llmbench.errors import UsageError
 from llmbench.ledger import END
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 from llmbench.models.tokenizers.bpe import Bpe
-from llmbench.pair_lessons import Pairs
+from llmbench.training.seq2seq_lm import Pairs
 
 CLASS = "llmbench.models.networks.transformer_seq2seq:TransformerSeq2Seq"
 WORDS = ["kettle", "tap", "spoon", "cellar", "stove", "ladder", "goat", "cheese"]

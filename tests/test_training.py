@@ -9,16 +9,18 @@ import pytest
 import torch
 from toys import NETWORKS, SMALL, TEXT
 
-from llmbench import trained_networks, training
+from llmbench import trained_networks
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters.network import NetworkAdapter
-from llmbench.checkpoints import checkpoint_folder
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.networks.recurrent import RNN
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training import IGNORE, Course, Line, lanes, line, random_windows
+from llmbench.training import trainer
+from llmbench.training.cache import checkpoint_folder
+from llmbench.training.causal_lm import IGNORE, Line, lanes, line, random_windows
+from llmbench.training.trainer import Course
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(6)))
 VALID = Text("valid", (Document("v", TEXT[:150]),))
@@ -136,7 +138,7 @@ def test_a_loss_that_is_no_number_is_an_error():
             return super().head(rows) * float("nan")
 
     with pytest.raises(ModelError, match="training loss became nan at step 2"):
-        training.train(Broken(70, **SMALL["rnn"]), [Line(*documents(60))], Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0))
+        trainer.train(Broken(70, **SMALL["rnn"]), [Line(*documents(60))], Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0))
 
 
 def test_without_a_training_text_it_says_what_to_give(tmp_path):
@@ -227,13 +229,13 @@ def test_a_source_ends_with_the_last_token_that_lies_in_it():
 def test_a_batch_of_sources_alone_teaches_nothing_and_breaks_nothing():
     network = RNN(70, **SMALL["rnn"])
     course = Course(Recipe(steps=2, batch=1, length=2, evaluations=1), 0, lambda: 1.0)
-    training.train(network, [Line(*documents(60), first=58)], course)
+    trainer.train(network, [Line(*documents(60), first=58)], course)
     assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
 def test_rates_rise_then_fall_to_what_is_left():
     recipe = Recipe(steps=100, warmup=0.1, final=0.05)
-    shares = [training._schedule(step, recipe) for step in range(100)]
+    shares = [trainer._schedule(step, recipe) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert max(shares) == shares[9] == 1.0
     assert shares[-1] == pytest.approx(0.05, abs=0.02)
@@ -241,12 +243,12 @@ def test_rates_rise_then_fall_to_what_is_left():
 
 def test_muon_gets_the_matrices_and_adamw_the_rest():
     net = NETWORKS["transformer-decoder"](20, **SMALL["transformer-decoder"])
-    adamw, muon = training._optimizers(net, Recipe(steps=1, matrix_learning_rate=0.02))
+    adamw, muon = trainer._optimizers(net, Recipe(steps=1, matrix_learning_rate=0.02))
     chosen = {id(p) for group in muon.param_groups for p in group["params"]}
     names = {name for name, p in net.named_parameters() if id(p) in chosen}
     assert names == {f"layers.{i}.{part}.weight" for i in range(2) for part in ("qkv", "out", "up", "down")}
     assert sum(len(group["params"]) for optimizer in (adamw, muon) for group in optimizer.param_groups) == len(list(net.parameters()))
-    assert len(training._optimizers(net, Recipe(steps=1))) == 1
+    assert len(trainer._optimizers(net, Recipe(steps=1))) == 1
 
 
 def test_progress_is_told(tmp_path):

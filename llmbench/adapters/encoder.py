@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.data.text import Text
-from llmbench.gap_lessons import Gaps
 from llmbench.masked_adapter import MaskedAdapter
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.trained_networks import BpeNetwork
-from llmbench.training import valid_passages
+from llmbench.training.masked_lm import Gaps
+from llmbench.training.trainer import valid_passages
 
 ASKED = 400  # gaps of the validation text that tell which state is the best
 

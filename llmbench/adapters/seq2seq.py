@@ -15,8 +15,8 @@ from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.ledger import END
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 from llmbench.models.tokenizers.bpe import Bpe
-from llmbench.pair_lessons import Pairs
 from llmbench.trained_networks import BpeNetwork
+from llmbench.training.seq2seq_lm import Pairs
 
 
 class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):

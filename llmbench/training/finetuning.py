@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from llmbench.adapter import Materials, Window
-from llmbench.checkpoints import learnt, placed, trained_folder
 from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
@@ -34,8 +33,10 @@ from llmbench.models.pretrained.files import Checkpoint
 from llmbench.models.pretrained.loading import Loaded, load, quiet
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.snapshots import Snapshots
-from llmbench.training import Course, line, train, valid_passages
+from llmbench.training.cache import learnt, placed, trained_folder
+from llmbench.training.causal_lm import line
+from llmbench.training.resume import Snapshots
+from llmbench.training.trainer import Course, train, valid_passages
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
 FACTS = "llmbench.json"

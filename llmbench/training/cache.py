@@ -22,9 +22,10 @@ from llmbench.models.pretrained import files as pretrained_files
 
 # What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
 _TRAINING = (
-    "training.py",
-    "muon.py",
-    "snapshots.py",
+    "training/trainer.py",
+    "training/causal_lm.py",
+    "training/muon.py",
+    "training/resume.py",
     "inference/scoring.py",
     "inference/windows.py",
     "inference/batching.py",
@@ -43,14 +44,14 @@ TRAINER_SOURCES = (
     "models/networks/network.py",
     "trained_networks.py",
 )
-FINETUNING_SOURCES = ("finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
+FINETUNING_SOURCES = ("training/finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
 
 
 _PAIRED = ("models/tokenizers/bpe.py", "models/networks/attention.py")
 ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
     "network": ("adapters/network.py",),
-    "encoder": (*_PAIRED, "gap_lessons.py", "masked_adapter.py", "adapters/encoder.py"),
-    "seq2seq": (*_PAIRED, "pair_lessons.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py"),
+    "encoder": (*_PAIRED, "training/masked_lm.py", "masked_adapter.py", "adapters/encoder.py"),
+    "seq2seq": (*_PAIRED, "training/seq2seq_lm.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py"),
 }
 
 
@@ -62,7 +63,7 @@ def usual_vocabulary(adapter: str) -> VocabularySpec:
 def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials, adapter: str = "network") -> Path:
     """Where the checkpoint of a trained network is kept: named by a hash of everything that decides its weights on one machine."""
     assert materials.train is not None
-    package, valid = Path(__file__).parent, materials.valid
+    package, valid = Path(__file__).parents[1], materials.valid
     digest = hashlib.sha256()
     facts = [
         network.model_dump(),
@@ -82,7 +83,7 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
 
 def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
     """Where the checkpoint that the last of these stages trains is kept: named by a hash of everything that decides its weights on one machine."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
     facts: list[Any] = [materials.seed, materials.device, *(machine.version(name) for name in ("torch", "transformers", "tokenizers", "peft"))]
     for stage in stages:
         assert stage.recipe is not None

@@ -1,0 +1,1 @@
+"""Train the roadmap's networks, fine-tune checkpoints, keep what was trained."""
