@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmbench import leaderboard, runner, storage
 from llmbench import plan as plans
-from llmbench.renderers import chart, csv, html, markdown, table
+from llmbench import runner, storage
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.renderers import chart, csv, html, markdown, table
 from llmbench.results import record
 from llmbench.results.record import Record
 from llmbench.single import score
@@ -31,8 +32,8 @@ class Run:
     interrupted: bool = False
 
     @cached_property
-    def board(self) -> leaderboard.Board:
-        return leaderboard.build(self.record, self.folder)
+    def board(self) -> leaderboard_board.Board:
+        return leaderboard_board.build(self.record, self.folder)
 
     def value(self, model: str, metric: str = "bits_per_byte", task: str | None = None) -> float:
         """One score. KeyError where it was not measured."""
@@ -74,7 +75,7 @@ def run(
     return finished
 
 
-def write_boards(board: leaderboard.Board, folder: Path) -> None:
+def write_boards(board: leaderboard_board.Board, folder: Path) -> None:
     """leaderboard.md, .csv and .html; and the picture, where there is one."""
     for ending in WRITTEN:
         storage.write_text(folder / f"leaderboard.{ending}", RENDERERS[ending](board))

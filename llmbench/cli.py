@@ -131,8 +131,8 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
     from rich.console import Console
 
     from llmbench import api, runner
+    from llmbench.leaderboard.renderers import table
     from llmbench.plan import plan
-    from llmbench.renderers import table
 
     chosen = _options(**options)
     made = plan(suite, chosen)

@@ -19,12 +19,13 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     """One board from many runs: their folders, run.json files, or reviewed records."""
     from rich.console import Console
 
-    from llmbench import api, merging
-    from llmbench.renderers import table
+    from llmbench import api
+    from llmbench.leaderboard import merge
+    from llmbench.leaderboard.renderers import table
 
     if out is not None and (out / "run.json").exists():
         raise UsageError("this is a run's folder, whose own boards would be written over", where=str(out), hint="another --out")
-    board, warnings = merging.merge(runs, strict)
+    board, warnings = merge.merge(runs, strict)
     for line in warnings:
         click.echo(f"warning: {''.join(c if c.isprintable() else ' ' for c in line)}", err=True)
     if not form:

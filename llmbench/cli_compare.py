@@ -13,7 +13,7 @@ import click
 from llmbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmbench.renderers.sections import Section
+    from llmbench.leaderboard.renderers.sections import Section
 
 _format = click.option("--format", "form", default="table", show_default=True, type=click.Choice(["table", "md", "json"]), help="What to print.")
 
@@ -30,7 +30,7 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
 
     RUN is a run's folder, its run.json, or a reviewed record. Verdicts are on the first of the two, A, against the second, B.
     """
-    from llmbench.renderers import comparison
+    from llmbench.leaderboard.renderers import comparison
     from llmbench.results import compare as results_compare
     from llmbench.results import matching
     from llmbench.results.samples import opened
@@ -62,7 +62,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is allowed. Speed and memory are looked at only where
     --allow or the suite names them, and only if the machine is the same.
     """
-    from llmbench.renderers import gating
+    from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
     from llmbench.results import tolerance
     from llmbench.results.samples import opened
@@ -74,7 +74,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
             raise UsageError(f"--allow {word!r} is not NAME=LOSS", hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%")
         chosen[name] = tolerance.parse(loss, f"--allow {name}")
     found = results_gate.gate(opened(run), opened(record), chosen)
-    _print(form, {"passed": found.passed, **asdict(found)}, gating.sections(found))
+    _print(form, {"passed": found.passed, **asdict(found)}, renderers_gate.sections(found))
     return 0 if found.passed else 1
 
 
@@ -100,7 +100,7 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
     from rich.console import Console
 
     from llmbench import storage
-    from llmbench.renderers.sections import markdown, print_to
+    from llmbench.leaderboard.renderers.sections import markdown, print_to
 
     if form == "table":
         print_to(Console(width=None if sys.stdout.isatty() else 140), sections)

@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ElementTree
 import hand_record
 import pytest
 
-from llmbench import leaderboard
 from llmbench.api import write_boards
-from llmbench.leaderboard import Curve, Point
-from llmbench.renderers import html
-from llmbench.renderers.chart import chart, svg
-from llmbench.renderers.labels import sides
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.board import Curve, Point
+from llmbench.leaderboard.renderers import html
+from llmbench.leaderboard.renderers.chart import chart, svg
+from llmbench.leaderboard.renderers.labels import sides
 from llmbench.results.record import Score
 
 POINTS = [
@@ -64,7 +64,7 @@ def record(*rows):
 
 
 def test_on_the_front_is_a_model_than_which_none_is_both_better_and_faster():
-    board = leaderboard.build(
+    board = leaderboard_board.build(
         record(("a", 1.0, 10.0), ("b", 2.0, 20.0), ("c", 2.5, 15.0), ("d", 3.0, 30.0), ("same as d", 3.0, 30.0), ("e", 1.0, 9.0))
     )
     assert {point.model for point in board.points if point.front} == {"a", "b", "d", "same as d"}
@@ -74,15 +74,15 @@ def test_on_the_front_is_a_model_than_which_none_is_both_better_and_faster():
 def test_a_model_without_one_of_the_numbers_is_not_in_the_picture(missing):
     made = record(("a", 1.0, 10.0), ("b", 2.0, 20.0))
     made.scores = [score for score in made.scores if score.model == "a" or score.metric != missing]
-    assert [point.model for point in leaderboard.build(made).points] == ["a"]
+    assert [point.model for point in leaderboard_board.build(made).points] == ["a"]
 
 
 def test_infinite_bits_are_not_drawn():
-    assert [point.model for point in leaderboard.build(record(("a", 1.0, 10.0), ("b", "inf", 20.0))).points] == ["a"]
+    assert [point.model for point in leaderboard_board.build(record(("a", 1.0, 10.0), ("b", "inf", 20.0))).points] == ["a"]
 
 
 def test_the_boards_show_it(tmp_path):
-    board = leaderboard.build(record(("a", 1.0, 10.0), ("b", 2.0, 20.0)))
+    board = leaderboard_board.build(record(("a", 1.0, 10.0), ("b", 2.0, 20.0)))
     write_boards(board, tmp_path)
     assert "![bits per byte" in (tmp_path / "leaderboard.md").read_text()
     assert (tmp_path / "leaderboard.svg").read_text().startswith("<svg")
@@ -106,7 +106,7 @@ def test_on_the_front_of_memory_is_a_model_than_which_none_is_both_better_and_sm
     made = record(("a", 1.0, 10.0), ("b", 2.0, 20.0), ("c", 2.5, 30.0), ("d", 3.0, 5.0))
     held = [hand_record.speed(name, "peak_ram", size, task="memory") for name, size in (("a", 300), ("b", 400), ("c", 100))]
     made = made.model_copy(update={"scores": [*made.scores, *(Score.model_validate(row) for row in held)]})
-    assert [(point.model, point.memory, point.lean) for point in leaderboard.build(made).points] == [
+    assert [(point.model, point.memory, point.lean) for point in leaderboard_board.build(made).points] == [
         ("a", 300.0, True),
         ("b", 400.0, False),
         ("c", 100.0, True),
@@ -117,7 +117,7 @@ def test_on_the_front_of_memory_is_a_model_than_which_none_is_both_better_and_sm
 def test_a_picture_in_the_page_takes_its_colours_from_the_page_and_names_cannot_break_out():
     hostile = ["<script>alert(1)</script>", "</svg><img onerror=x>", "'\"; fill: red", "]]>&<!--", "a\ud800b\u202e"]
     points = [Point(name, number, 1.0 + number, 10.0 * (number + 1), 2.0**20, True, True) for number, name in enumerate(hostile)]
-    board = leaderboard.Board("t", [], [], [], points=points)
+    board = leaderboard_board.Board("t", [], [], [], points=points)
     drawn = html.pictures(board)
     assert [picture.axis for picture in drawn] == ["speed", "memory"]
     for picture in drawn:
@@ -157,9 +157,9 @@ def test_curves_share_their_axes_and_a_step_zero_has_its_place():
 )
 def test_what_is_no_curve_is_not_drawn(curve):
     made = hand_record.record(models=[hand_record.model("a", 1, training={"seconds": 1.0, "curve": curve})])
-    assert leaderboard.build(made).curves == []
+    assert leaderboard_board.build(made).curves == []
 
 
 def test_curves_go_by_step_whatever_the_record_says():
     made = hand_record.record(models=[hand_record.model("a", 1, training={"seconds": 1.0, "curve": [[20, 2.0], [10, 3], [30, 1.5]]})])
-    assert leaderboard.build(made).curves == [Curve("a", 1, [(10.0, 3.0), (20.0, 2.0), (30.0, 1.5)])]
+    assert leaderboard_board.build(made).curves == [Curve("a", 1, [(10.0, 3.0), (20.0, 2.0), (30.0, 1.5)])]

@@ -8,13 +8,13 @@ from hand_record import data, score
 from run_helpers import folder, llmbench, run_json
 from test_tasks_with_references import Known, quiet
 
-from llmbench import leaderboard
 from llmbench.adapter import Chunk
 from llmbench.api import RENDERERS
 from llmbench.config.strict_yaml import check
 from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.leaderboard import board as leaderboard_board
 from llmbench.metrics.registry import named
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
@@ -158,7 +158,7 @@ def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
     assert done.returncode == 0, done.stderr
     found = {(row["metric"], row["variant"]): row for row in run_json(place / "out")["scores"] if row["task"] == "continuation"}
     assert {("answer_bytes", ""), ("answer_bytes", ":greedy"), ("longest_copy_bytes", "")} <= found.keys()
-    board = leaderboard.build(load_record(place / "out"), place / "out")
+    board = leaderboard_board.build(load_record(place / "out"), place / "out")
     (table,) = [table for table in board.tables if table.task == "continuation"]
     (line,) = table.lines
     assert line.cells["answer_bytes:greedy"].value == found["answer_bytes", ":greedy"]["value"]
@@ -228,7 +228,7 @@ def test_metrics_that_no_column_is_for_have_one_of_their_own(tmp_path):
         score("lstm", "evaluate:mine", 0.25, **more),
         score("lstm", "rougeL", 0.5, **{**more, "unit": "share", "variant": ":greedy"}),
     ]
-    board = leaderboard.build(Record.model_validate(written))
+    board = leaderboard_board.build(Record.model_validate(written))
     (table,) = [table for table in board.tables if table.task == "said"]
     assert [column.key for column in table.columns if column.key in ("evaluate:mine", "rougeL:greedy")] == ["evaluate:mine", "rougeL:greedy"]
     assert (table.lines[0].cells["evaluate:mine"].text, table.lines[0].cells["rougeL:greedy"].text) == ("0.2", "50.0 %")

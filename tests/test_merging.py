@@ -16,10 +16,10 @@ from hand_runs import ACCURACY, BLEU, RATE, Hand, right
 from many_runs_by_hand import OTHER_MACHINE, bits, likelihood_run, quality, ranks, run, said, sample, values
 from run_helpers import llmbench
 
-from llmbench import merging
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
-from llmbench.merging import merge
+from llmbench.leaderboard import merge as leaderboard_merge
+from llmbench.leaderboard.merge import merge
 from llmbench.results import samples as items
 from llmbench.results import signature as results_signature
 from llmbench.results.promote import promote
@@ -104,7 +104,7 @@ def test_samples_of_another_run_rank_nobody_by_whatever_metric(tmp_path, kind, r
 
 
 def test_more_models_than_can_be_tested_in_pairs_are_not_ranked(tmp_path, monkeypatch):
-    monkeypatch.setattr(merging, "RANKED_AT_MOST", 2)
+    monkeypatch.setattr(leaderboard_merge, "RANKED_AT_MOST", 2)
     runs = [likelihood_run(tmp_path / name, {name: 1.0 + n}) for n, name in enumerate("abc")]
     (table,) = merge(runs)[0].tables
     assert "Not ranked: every pair is tested, and 3 models are more than 2." in table.notes
@@ -126,7 +126,7 @@ def test_two_signatures_are_two_tables_whose_titles_tell_them_apart(tmp_path):
 def test_texts_are_told_apart_by_the_beginning_of_their_hash_and_in_full_where_that_is_the_same():
     texts = [f"text={'a' * 8}{i}{'b' * 7};protocol=likelihood/1" for i in range(2)]
     assert results_signature.value(texts[0], "text") == "aaaaaaaa…"
-    titles = [merging._title("t", merging.Place("bits_per_byte", text), texts) for text in texts]
+    titles = [leaderboard_merge._title("t", leaderboard_merge.Place("bits_per_byte", text), texts) for text in texts]
     assert titles == [f"t (text=aaaaaaaa{i}bbbbbbb)" for i in range(2)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hand_record import model, score, speed
 from many_runs_by_hand import OTHER_MACHINE, bits, keys, quality, ranks, run, said, sample, values
 
-from llmbench.merging import merge
+from llmbench.leaderboard.merge import merge
 from llmbench.storage import write_lines
 
 

@@ -30,7 +30,11 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         assert here
         assert here <= names
     assert {"llmbench/data/texts/fables.jsonl", "llmbench/templates/adapter.py.txt"} <= names
-    page = {f"llmbench/renderers/{file.name}" for ending in ("jinja", "css", "js") for file in (ROOT / "llmbench/renderers").glob(f"*.{ending}")}
+    page = {
+        f"llmbench/leaderboard/renderers/templates/{file.name}"
+        for ending in ("jinja", "css", "js")
+        for file in (ROOT / "llmbench/leaderboard/renderers/templates").glob(f"*.{ending}")
+    }
     assert len(page) == 10
     assert page <= names
     assert not [name for name in names if name.startswith(("tests/", "reports/"))]

@@ -6,8 +6,8 @@ import browser
 import pytest
 from hand_record import data, passage, record, samples, speed
 
-from llmbench import leaderboard
-from llmbench.renderers import html
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.renderers import html
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium on PATH (chromium, chromium-browser or google-chrome)")
 HOSTILE = "</script><script>alert(1)</script>\u202e"
@@ -21,7 +21,7 @@ def page(tmp_path_factory):
     rates = [speed("byte-ngram", "decode_bytes_per_second", 900.0), speed("transformer-decoder", "decode_bytes_per_second", 90.0)]
     held = [speed(name, "peak_ram", size, task="memory") for name, size in (("byte-ngram", 90 << 20), ("transformer-decoder", 80 << 20))]
     whole["failures"].append({"model": HOSTILE, "task": "t", "reason": "error", "message": HOSTILE, "hint": HOSTILE})
-    board = leaderboard.build(record(scores=[*whole["scores"], *rates, *held], failures=whole["failures"]), passage(samples(folder)))
+    board = leaderboard_board.build(record(scores=[*whole["scores"], *rates, *held], failures=whole["failures"]), passage(samples(folder)))
     (folder / "board.html").write_text(html.render(board), encoding="utf-8")
     with browser.opened(folder / "board.html", folder / "profile") as opened:
         yield opened

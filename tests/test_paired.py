@@ -15,7 +15,7 @@ from sacrebleu.metrics.ter import TER
 from sacrebleu.significance import PairedTest
 from sample_pairs import SENTENCES
 
-from llmbench import leaderboard
+from llmbench.leaderboard import board
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.results.paired_tests import (
     RULES,
@@ -257,7 +257,7 @@ def scored(tmp_path, answers, metric="accuracy"):
 def test_a_table_of_answers_is_ranked_and_says_what_it_could_have_seen(tmp_path):
     rng = np.random.default_rng(7)
     made = scored(tmp_path, {"lstm": rng.random(120) < 0.9, "mine": rng.random(120) < 0.3, "zlib": rng.random(119) < 0.5})
-    table = next(table for table in leaderboard.build(made).tables if table.headline == "accuracy")
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
     assert {line.model: line.cells["rank"].text for line in table.lines} == {"lstm": "1", "mine": "2", "zlib": "-"}
     assert "Not ranked, because their items are not those of the others: zlib." in table.notes
     assert any(re.fullmatch(r"Differences below about \d\.\d% could not have been proven here \(median over pairs\)\.", note) for note in table.notes)
@@ -266,14 +266,14 @@ def test_a_table_of_answers_is_ranked_and_says_what_it_could_have_seen(tmp_path)
 
 def test_two_questions_rank_nobody_and_the_table_says_so(tmp_path):
     made = scored(tmp_path, {"lstm": [1, 1], "mine": [0, 0]})
-    table = next(table for table in leaderboard.build(made).tables if table.headline == "accuracy")
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
     assert [line.cells["rank"].text for line in table.lines] == ["1-2", "1-2"]
     assert "2 items are too few to prove any difference between so many models: 6 would be needed." in table.notes
 
 
 def test_without_samples_a_table_of_answers_has_no_ranks(tmp_path):
     made = scored(tmp_path, {"lstm": [1] * 9})
-    table = next(table for table in leaderboard.build(made).tables if table.headline == "accuracy")
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
     assert table.notes[-1] == "Intervals: 95 % over 9 items. Models are not ranked here."
 
 

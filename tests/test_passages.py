@@ -9,11 +9,11 @@ import pytest
 from hand_record import charge, likelihood, model, passage, record
 from toys import TEXT
 
-from llmbench import passages
 from llmbench.adapter import Window
 from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
-from llmbench.passages import Passage, Piece, Row, bits_of_bytes, bits_per_byte, line_ends, lines
+from llmbench.leaderboard import heatmap as passages
+from llmbench.leaderboard.heatmap import Passage, Piece, Row, bits_of_bytes, bits_per_byte, line_ends, lines
 from llmbench.results.cell import write_cell, write_charges
 from llmbench.tasks.likelihood import Likelihood
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hand_record import data, model, record, score
 
-from llmbench.provenance import LONGEST_VALUE, MOST_FACTS, Protocol, provenance
+from llmbench.leaderboard.provenance import LONGEST_VALUE, MOST_FACTS, Protocol, provenance
 from llmbench.results.record import Record
 
 

@@ -9,10 +9,11 @@ import pytest
 from hand_record import model, record, score
 from many_runs_by_hand import run
 
-from llmbench import leaderboard, registry
+from llmbench import registry
 from llmbench.api import RENDERERS
-from llmbench.merging import merge
-from llmbench.published import apart, beside, compare, figures, is_of
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.reference_scores import apart, beside, compare, figures, is_of
 from llmbench.results.record import ModelRow, Score
 
 SIGNATURE = "text=0123456789abcdef;protocol=wikitext-lm-eval/1;limit=none"
@@ -113,7 +114,7 @@ def test_a_figure_that_is_nonsense_is_left_out(wrong):
 
 
 def test_the_table_says_match_and_mismatch_and_ranks_only_what_was_measured(made):
-    (table,) = leaderboard.build(made).tables
+    (table,) = leaderboard_board.build(made).tables
     assert {line.model: (line.cells["rank"].text, line.cells["published"].text) for line in table.lines} == {
         "gpt2": ("1", "0.9769: mismatch"),
         "mine": ("2", "-"),
@@ -128,13 +129,13 @@ def test_the_table_says_match_and_mismatch_and_ranks_only_what_was_measured(made
 
 def test_another_metrics_figure_is_named_where_the_table_goes_by_one_without(made):
     made.models[0].published = [FIGURE]
-    (table,) = leaderboard.build(made).tables
+    (table,) = leaderboard_board.build(made).tables
     assert table.lines[0].cells["published"].text == "word_perplexity 37.3698: match"
 
 
 @pytest.mark.parametrize("form", RENDERERS)
 def test_every_format_shows_figures_beside_and_apart(made, form):
-    drawn = RENDERERS[form](leaderboard.build(made)).replace("\\_", "_").replace("\\", "")
+    drawn = RENDERERS[form](leaderboard_board.build(made)).replace("\\_", "_").replace("\\", "")
     assert "0.9769: mismatch" in drawn
     if form == "csv":
         assert [row["published"] for row in csv.DictReader(io.StringIO(drawn))] == ["0.9769: mismatch", ""]
@@ -147,7 +148,7 @@ def test_every_format_shows_figures_beside_and_apart(made, form):
 
 @pytest.mark.parametrize("form", RENDERERS)
 def test_a_board_without_figures_says_nothing_of_them(form):
-    assert "ublished, not" not in RENDERERS[form](leaderboard.build(record()))
+    assert "ublished, not" not in RENDERERS[form](leaderboard_board.build(record()))
 
 
 def test_boards_of_many_runs_show_them_too(tmp_path, made):

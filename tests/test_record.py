@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hand_record import data, record
 
-from llmbench import leaderboard, storage
+from llmbench import storage
 from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
+from llmbench.leaderboard import board
 from llmbench.results import ranking
 from llmbench.results import record as results_record
 
@@ -190,7 +191,7 @@ GOLDEN = Path(__file__).parent / "golden"
 def test_the_record_of_every_schema_loads_forever():
     first = results_record.load(GOLDEN / "schema-1.json")
     assert first == record()
-    assert all(draw(leaderboard.build(first)) for draw in RENDERERS.values())
+    assert all(draw(board.build(first)) for draw in RENDERERS.values())
     before = results_record.load(GOLDEN / "schema-0.json")  # before there were notes: ranks, and nothing on what they rest on
     assert before.schema_ == results_record.SCHEMA
     assert before == record(notes={}, failures=[{**row, "hint": ""} for row in data()["failures"]])

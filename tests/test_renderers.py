@@ -18,11 +18,11 @@ import pytest
 from hand_record import PROMPT, SIGNATURE, charge, data, likelihood, model, passage, record, samples, say, score, speed
 from markdown_it import MarkdownIt
 
-from llmbench import leaderboard
 from llmbench.api import RENDERERS
-from llmbench.merging import merge
-from llmbench.renderers import chart, html, markdown, table
-from llmbench.renderers import csv as csv_renderer
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.renderers import chart, html, markdown, table
+from llmbench.leaderboard.renderers import csv as renderers_csv
 from llmbench.results.record import Record
 from llmbench.storage import write_lines
 
@@ -46,7 +46,7 @@ HOSTILE = {
 
 @pytest.fixture
 def board(tmp_path):
-    return leaderboard.build(record(), passage(samples(tmp_path)))
+    return leaderboard_board.build(record(), passage(samples(tmp_path)))
 
 
 def hostile(text):
@@ -71,7 +71,7 @@ def hostile_board(folder, text):
     whole["scores"][0]["signature"] = f"protocol=likelihood/1;{text}"
     say(folder, "byte-ngram", text, text)
     charge(folder, "byte-ngram", f"{text} ", [1.0, 2.0, 9.0], task="tales")
-    return leaderboard.build(Record.model_validate(whole), folder)
+    return leaderboard_board.build(Record.model_validate(whole), folder)
 
 
 def hostile_merged_board(folder, text):
@@ -127,18 +127,18 @@ def test_infinite_bits_are_shown_as_inf_without_a_bar(board):
     page = html.render(board)
     assert 'data-sort="inf">inf</td>' in page
     assert not re.search(r"\bnan\b", page.lower())
-    assert {row["bits_per_byte"] for row in csv.DictReader(io.StringIO(csv_renderer.render(board))) if row["model"] == "mine"} == {"inf"}
+    assert {row["bits_per_byte"] for row in csv.DictReader(io.StringIO(renderers_csv.render(board))) if row["model"] == "mine"} == {"inf"}
 
 
 def test_a_board_of_infinite_models_alone_still_draws(tmp_path):
     rows = [score("mine", "bits_per_byte", "inf"), score("lstm", "bits_per_byte", "inf")]
-    drawn = leaderboard.build(record(scores=rows))
+    drawn = leaderboard_board.build(record(scores=rows))
     assert all("inf" in draw(drawn) for draw in RENDERERS.values())
 
 
 @pytest.mark.parametrize("failures", [data()["failures"], []], ids=["failures", "nothing at all"])
 def test_a_board_without_scores_still_draws(failures):
-    empty = leaderboard.build(record(scores=[], failures=failures))
+    empty = leaderboard_board.build(record(scores=[], failures=failures))
     for form, draw in RENDERERS.items():
         drawn = draw(empty)
         assert drawn
@@ -158,7 +158,7 @@ def test_a_stage_of_a_later_llmbench_and_samples_that_are_nonsense_still_draw(tm
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(text.encode("latin-1"))
     say(tmp_path, "lstm", "still heard")
-    later = leaderboard.build(record(models=[model("lstm", 9)]), tmp_path)
+    later = leaderboard_board.build(record(models=[model("lstm", 9)]), tmp_path)
     assert [saying.answers for saying in later.sayings] == [[("lstm", "still heard")]]
     assert all("Stage 9" in RENDERERS[form](later) for form in ("md", "html", "table"))
 
@@ -172,14 +172,14 @@ def test_of_a_task_with_many_prompts_the_first_are_shown(tmp_path):
     rows = [{"id": str(number), "input": f"p{number}", "output": "x"} for number in range(300)]
     write_lines(tmp_path / "samples" / "lstm" / "a.jsonl", rows)
     write_lines(tmp_path / "samples" / "lstm" / "b.jsonl", rows[50:51])
-    shown = [saying.prompt for saying in leaderboard.build(record(), tmp_path).sayings]
-    assert shown == [*(f"p{number}" for number in range(leaderboard.MOST_SAYINGS)), "p50"]
+    shown = [saying.prompt for saying in leaderboard_board.build(record(), tmp_path).sayings]
+    assert shown == [*(f"p{number}" for number in range(leaderboard_board.MOST_SAYINGS)), "p50"]
 
 
 def test_a_page_of_many_long_curves_stays_small(tmp_path):
     curve = [[step, 9.0 - step / 1000] for step in range(5000)]
     models = [model(f"m{number}", 3, training={"seconds": 1.0, "curve": curve}) for number in range(40)]
-    page = html.render(leaderboard.build(record(models=models, scores=[], failures=[])))
+    page = html.render(leaderboard_board.build(record(models=models, scores=[], failures=[])))
     assert page.count("<figure data-model=") == 40
     assert len(page) < 1_500_000
 
@@ -190,14 +190,14 @@ def test_a_page_of_many_long_curves_stays_small(tmp_path):
 )
 def test_of_a_curve_what_is_before_the_first_step_is_left_out(curve, drawn):
     models = [model("m", 3, training={"seconds": 1.0, "curve": curve})]
-    board = leaderboard.build(record(models=models, scores=[], failures=[]))
+    board = leaderboard_board.build(record(models=models, scores=[], failures=[]))
     assert [points for shown in board.curves for points in shown.points] == [(0.0, 2.0), (5.0, 1.0)] * drawn
     assert html.render(board).count("<figure data-model=") == drawn
 
 
 def test_a_rate_of_nothing_has_no_interval_in_percent():
     rows = [speed("m", "decode_bytes_per_second", 0.0, 0.0, batch=1), *likelihood("m", 2.0, 0.1, None)]
-    page = markdown.render(leaderboard.build(record(models=[model("m", 3)], scores=rows, failures=[])))
+    page = markdown.render(leaderboard_board.build(record(models=[model("m", 3)], scores=rows, failures=[])))
     assert re.search(r"\| 0 \|", page)
     assert "±" not in re.sub("2.0000 ± 0.1000", "", page)
 
@@ -208,7 +208,7 @@ def test_a_record_does_not_choose_which_other_files_are_shown(tmp_path, name):
     (tmp_path / "secret/s.jsonl").write_text('{"id": "0", "input": "p", "output": "SECRET"}\n')
     (tmp_path / "run").mkdir()
     name = str(tmp_path / "secret") if name == "/secret" else name
-    drawn = leaderboard.build(record(models=[model(name, 0)]), tmp_path / "run")
+    drawn = leaderboard_board.build(record(models=[model(name, 0)]), tmp_path / "run")
     assert drawn.sayings == []
 
 
@@ -275,7 +275,7 @@ def test_a_hostile_text_is_harmless_in_markdown(tmp_path, text, draw):
 @BOARDS
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_text_is_one_row_and_no_formula_in_csv(tmp_path, text, draw):
-    rows = list(csv.reader(io.StringIO(csv_renderer.render(draw(tmp_path, text)))))
+    rows = list(csv.reader(io.StringIO(renderers_csv.render(draw(tmp_path, text)))))
     assert [len(row) for row in rows] == [len(rows[0])] * (3 if draw is hostile_board else 9)
     assert not [field for row in rows for field in row if field.strip()[:1] in tuple("=+-@")]
     assert not [c for row in rows for field in row for c in field if not c.isprintable()]
@@ -304,8 +304,8 @@ def test_a_hostile_name_is_only_a_name_in_the_picture(tmp_path, text):
 
 def test_texts_are_cut_where_no_reader_would_follow(tmp_path):
     long = hostile_board(tmp_path, HOSTILE["megabyte"])
-    assert [len(line.model) for line in long.tables[0].lines] == [leaderboard.NAME_CHARACTERS, len("byte-ngram")]
-    assert {len(long.sayings[0].prompt), len(long.sayings[0].answers[0][1]), len(long.failures[0].message)} == {leaderboard.SAMPLE_CHARACTERS}
+    assert [len(line.model) for line in long.tables[0].lines] == [leaderboard_board.NAME_CHARACTERS, len("byte-ngram")]
+    assert {len(long.sayings[0].prompt), len(long.sayings[0].answers[0][1]), len(long.failures[0].message)} == {leaderboard_board.SAMPLE_CHARACTERS}
 
 
 def test_letters_of_every_script_are_shown_as_they_are():
@@ -319,13 +319,13 @@ def test_letters_of_every_script_are_shown_as_they_are():
     [(0, "0"), (999, "999"), (1000, "1 k"), (70_649, "70.6 k"), (999_499, "999 k"), (999_999, "1 M"), (124_439_808, "124 M"), (10**9 - 1, "1 G")],
 )
 def test_parameters_are_counted_in_round_numbers(count, text):
-    drawn = leaderboard.build(record(models=[model("lstm", 3, parameters=count)]))
+    drawn = leaderboard_board.build(record(models=[model("lstm", 3, parameters=count)]))
     assert drawn.tables[0].lines[0].cells["parameters"].text == text
 
 
 def test_rows_of_different_protocols_are_called_not_comparable():
     rows = [score("lstm", "bits_per_byte", 2.0), score("mine", "bits_per_byte", 1.0, signature=SIGNATURE.replace("half", "rolling"))]
-    notes = leaderboard.build(record(scores=rows)).tables[0].notes
+    notes = leaderboard_board.build(record(scores=rows)).tables[0].notes
     assert any("not comparable" in note and "window=rolling" in note for note in notes)
 
 
@@ -333,10 +333,10 @@ def test_no_number_is_made_up_where_none_was_measured(board):
     cells = board.tables[0].lines[0].cells
     assert cells["spelling_share"].text == "-"
     assert cells["spelling_share"].value is None
-    assert math.isinf(leaderboard.build(record(scores=[score("mine", "bits_per_byte", "inf")])).tables[0].lines[0].cells["bits_per_byte"].value)
+    assert math.isinf(leaderboard_board.build(record(scores=[score("mine", "bits_per_byte", "inf")])).tables[0].lines[0].cells["bits_per_byte"].value)
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_names():
-    shown = table.render(leaderboard.build(record()), width=60)
+    shown = table.render(leaderboard_board.build(record()), width=60)
     assert max(len(line) for line in shown.splitlines()) <= 60
     assert "byte-ngram" in shown

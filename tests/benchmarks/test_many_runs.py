@@ -12,7 +12,7 @@ import pytest
 from hand_record import model, score, speed
 from many_runs_by_hand import SIZE, bits, quality, run, sample
 
-from llmbench.merging import merge
+from llmbench.leaderboard.merge import merge
 
 RUNS, MODELS, TASKS, ITEMS, SECONDS = 200, 20, 2, 60, 10.0
 BESIDE = ("byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share")

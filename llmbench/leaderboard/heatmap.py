@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmbench.columns import NAME_CHARACTERS
-from llmbench.notes import cut
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
 from llmbench.results.record import BITS, Record
 from llmbench.results.run_dir import inside, samples
 

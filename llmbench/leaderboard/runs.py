@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench.columns import NAME_CHARACTERS
-from llmbench.leaderboard import COSTS, machine_words
-from llmbench.notes import cut
+from llmbench.leaderboard.board import COSTS, machine_words
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
 from llmbench.results import record as results_record
 from llmbench.results.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
 

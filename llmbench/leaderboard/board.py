@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmbench.columns import COLUMNS, NAME_CHARACTERS, Cell, Column, all_columns, any_cell, cells
-from llmbench.notes import cut, notes
-from llmbench.passages import Passage, passages
-from llmbench.provenance import Provenance, provenance
-from llmbench.published import Figure, apart, sentences
+from llmbench.leaderboard.cells import Cell, any_cell, cells
+from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
+from llmbench.leaderboard.findings import cut, notes
+from llmbench.leaderboard.heatmap import Passage, passages
+from llmbench.leaderboard.provenance import Provenance, provenance
+from llmbench.leaderboard.reference_scores import Figure, apart, sentences
 from llmbench.results.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
 from llmbench.results.run_dir import samples
 

@@ -13,13 +13,14 @@ from typing import Any, get_args
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from llmbench import passages as bits
-from llmbench.columns import NAME_CHARACTERS, Cell, Column, stage_title
-from llmbench.leaderboard import Board, Curve, Table
-from llmbench.notes import cut
-from llmbench.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
+from llmbench.leaderboard import heatmap as bits
+from llmbench.leaderboard.board import Board, Curve, Table
+from llmbench.leaderboard.cells import Cell
+from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
+from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
 
-_loader = PackageLoader("llmbench.renderers", ".")
+_loader = PackageLoader("llmbench.leaderboard.renderers", "templates")
 _environment = Environment(loader=_loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 KEPT = "\n\t\u200c\u200d"  # joiners, which some scripts need, as some need wide or unbreakable spaces

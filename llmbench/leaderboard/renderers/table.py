@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from llmbench.columns import stage_title
-from llmbench.leaderboard import Board, Table
+from llmbench.leaderboard.board import Board, Table
+from llmbench.leaderboard.columns import stage_title
 
 SHOWN = (
     *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"),

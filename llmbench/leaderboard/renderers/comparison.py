@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmbench.columns import NAME_CHARACTERS
-from llmbench.notes import cut
-from llmbench.renderers.sections import Section
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
     from llmbench.results.compare import Comparison, Row

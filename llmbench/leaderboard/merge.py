@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmbench import leaderboard
-from llmbench.columns import NAME_CHARACTERS
 from llmbench.errors import UsageError
-from llmbench.leaderboard import COSTS, Board, Table
-from llmbench.many_runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
-from llmbench.notes import cut
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.board import COSTS, Board, Table
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.runs import FIRST_TEXT, Measured, Models, Place, Run, facts, failures, is_refused, listed, measured, opened, places
 from llmbench.results import signature as results_signature
 from llmbench.results.paired_tests import gives
 from llmbench.results.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
@@ -62,8 +62,8 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
     whole = runs[0].record.model_copy(update={"models": models.all(one is not None), "scores": scores, "failures": rows, "notes": Notes()})
-    board = leaderboard.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
-    return replace(board, provenance=None, published=leaderboard.elsewhere(whole.models, _by_model(cells))), warnings
+    board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
+    return replace(board, provenance=None, published=leaderboard_board.elsewhere(whole.models, _by_model(cells))), warnings
 
 
 def _by_model(cells: Sequence[Measured]) -> dict[str, list[Score]]:
@@ -101,7 +101,7 @@ def _differences(by_signature: Mapping[str, Sequence[Measured]]) -> list[str]:
 def _refuse_differences(found: Mapping[Place, Mapping[str, Sequence[Measured]]]) -> None:
     for (task, _), by_signature in _of_one_task(found).items():
         if len(by_signature) > 1:
-            said = cut("; ".join(_differences(by_signature)), leaderboard.SAMPLE_CHARACTERS)
+            said = cut("; ".join(_differences(by_signature)), leaderboard_board.SAMPLE_CHARACTERS)
             raise UsageError(f"not comparable: {said}", where=cut(task, NAME_CHARACTERS), hint="without --strict they are tables apart")
 
 
@@ -192,10 +192,12 @@ def _table(group: Group, models: Models, beside: Mapping[str, Sequence[Score]], 
     notes, remarks = _ranks(group, headline, refused, models)
     first = group.cells[0].run.record
     changes = {"models": rows, "scores": scores, "failures": [], "notes": Notes(tasks={notes_key(group.title, metric): notes})}
-    table = leaderboard.table(first.model_copy(update=changes), group.title, metric)
+    table = leaderboard_board.table(first.model_copy(update=changes), group.title, metric)
     where = {cut(cell.model, NAME_CHARACTERS): cell.run for cell in group.cells}
     lines = [replace(line, run=cut(where[line.model].name, NAME_CHARACTERS), machine=where[line.model].machine) for line in table.lines]
-    return replace(table, lines=lines, notes=[cut(text, leaderboard.SAMPLE_CHARACTERS) for text in (*group.said, *said, *remarks, *table.notes)])
+    return replace(
+        table, lines=lines, notes=[cut(text, leaderboard_board.SAMPLE_CHARACTERS) for text in (*group.said, *said, *remarks, *table.notes)]
+    )
 
 
 def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], list[str]]:

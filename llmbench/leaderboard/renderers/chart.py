@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from llmbench.columns import stage_title
-from llmbench.leaderboard import Point
-from llmbench.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
+from llmbench.leaderboard.board import Point
+from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
 
 Axis = Literal["speed", "memory"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.columns import stage_title
-from llmbench.leaderboard import Board, Table
+from llmbench.leaderboard.board import Board, Table
+from llmbench.leaderboard.columns import stage_title
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmbench.renderers.markdown import escape, pipe_table
+from llmbench.leaderboard.renderers.markdown import escape, pipe_table
 
 
 @dataclass(frozen=True)

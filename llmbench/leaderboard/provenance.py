@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmbench.columns import NAME_CHARACTERS
-from llmbench.notes import cut
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
 from llmbench.results.record import ModelRow, Record
 
 Facts = Sequence[tuple[str, str]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmbench.columns import NAME_CHARACTERS
-from llmbench.notes import cut
-from llmbench.renderers.comparison import SHARES, difference, value, why
-from llmbench.renderers.sections import Section
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.renderers.comparison import SHARES, difference, value, why
+from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
     from llmbench.results.gate import Gate, Gated

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from llmbench.columns import WRITING_COLUMNS
-from llmbench.leaderboard import Board
+from llmbench.leaderboard.board import Board
+from llmbench.leaderboard.columns import WRITING_COLUMNS
 from llmbench.results.record import BITS, SPEED
 
 METRICS = ("bits_per_byte", "byte_perplexity", "word_perplexity", "token_perplexity", "spelling_share", "unknown_share", *BITS[1:])

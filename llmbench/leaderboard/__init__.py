@@ -1,0 +1,1 @@
+"""Boards, from records alone; no torch."""
