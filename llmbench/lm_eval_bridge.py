@@ -102,7 +102,7 @@ def likeliest(adapter: Any, passage: Passage) -> bool | None:
     """Whether every symbol of the text is the likeliest, by one plain pass; None where an adapter's symbols cannot be seen."""
     import torch
 
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
     if not isinstance(adapter, TokenAdapter):
         return None

@@ -20,13 +20,13 @@ from llmbench.models.pretrained import files as pretrained_files
 from llmbench.training import cache
 
 ADAPTERS = {
-    "uniform-bytes": "llmbench.adapters.floors:UniformBytes",
-    "compressor": "llmbench.adapters.floors:Compressor",
+    "uniform-bytes": "llmbench.adapters.trivial:UniformBytes",
+    "compressor": "llmbench.adapters.trivial:Compressor",
     "oracle": "llmbench.adapters.oracle:Oracle",
     "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
     "network": "llmbench.adapters.network:NetworkAdapter",
-    "encoder": "llmbench.adapters.encoder:EncoderNetwork",
-    "seq2seq": "llmbench.adapters.seq2seq:Seq2SeqNetwork",
+    "encoder": "llmbench.adapters.masked_network:EncoderNetwork",
+    "seq2seq": "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
     "huggingface": "llmbench.adapters.huggingface:Pretrained",
 }
 TASKS = {
@@ -148,7 +148,7 @@ def adapter_class(spec: str) -> type[Adapter]:
     cls = load_object(where)
     if not (isinstance(cls, type) and issubclass(cls, Adapter)):
         raise UsageError(
-            f"{where.rpartition(':')[2]!r} is not an Adapter", where=where.rpartition(":")[0], hint="subclass llmbench.token_adapter.TokenAdapter"
+            f"{where.rpartition(':')[2]!r} is not an Adapter", where=where.rpartition(":")[0], hint="subclass llmbench.adapters.token.TokenAdapter"
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:

@@ -57,7 +57,7 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
         try:
             cls = registry.adapter_class(card.adapter)
             if card.network:
-                from llmbench.trained_networks import class_of
+                from llmbench.adapters.bpe_network import class_of
 
                 kind = getattr(cls, "network_kind", object)  # of an adapter from outside, which makes what it likes of a card's network
                 _fits(class_of(card.network.cls, kind), card.network.arguments, card.network.cls, 50)

@@ -23,7 +23,7 @@ models: [uniform-bytes, byte-ngram, zlib]
 
 MODELS = '''\
 import os, time, torch
-from llmbench.token_adapter import TokenAdapter, Tokens
+from llmbench.adapters.token import TokenAdapter, Tokens
 
 
 class Good(TokenAdapter):

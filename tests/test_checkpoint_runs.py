@@ -131,7 +131,7 @@ def test_the_suite_of_wikitext_takes_a_file_and_has_both_protocols(place):
 
 
 def test_my_model_against_gpt2_is_one_line_and_gpt2_may_be_missing(place):
-    (place / "my_model.py").write_text("from llmbench.adapters.floors import UniformBytes\n\n\nclass MyModel(UniformBytes):\n    pass\n")
+    (place / "my_model.py").write_text("from llmbench.adapters.trivial import UniformBytes\n\n\nclass MyModel(UniformBytes):\n    pass\n")
     command = (
         "run",
         "quick",

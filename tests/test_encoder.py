@@ -8,9 +8,10 @@ import torch
 from run_helpers import folder, llmbench, run_json
 from toys import TEXT
 
-from llmbench import conformance, trained_networks
+from llmbench import conformance
 from llmbench.adapter import Materials, Passage
-from llmbench.adapters.encoder import EncoderNetwork
+from llmbench.adapters import bpe_network
+from llmbench.adapters.masked_network import EncoderNetwork
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
@@ -182,7 +183,7 @@ def test_a_full_disk_costs_the_cache_and_says_so(tmp_path, monkeypatch):
     def full(*what):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trained_networks, "save_file", full)
+    monkeypatch.setattr(bpe_network, "save_file", full)
     with pytest.warns(UserWarning, match="No space left"):
         assert EncoderNetwork.build({**ARGUMENTS, "recipe": RECIPE}, stuff).training["steps"] == 4
 

@@ -10,8 +10,8 @@ from conftest import real
 from toys import TEXT
 
 from llmbench.adapter import Materials, Passage, Request
-from llmbench.adapters.floors import Compressor, UniformBytes
 from llmbench.adapters.ngram import ByteNgram
+from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data import loading
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError

@@ -245,7 +245,7 @@ tasks:
 models: [uniform-bytes, byte-ngram]
 """
 OWN = """\
-from llmbench.adapters.floors import UniformBytes
+from llmbench.adapters.trivial import UniformBytes
 
 
 class Plain(UniformBytes):

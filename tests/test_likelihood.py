@@ -8,7 +8,7 @@ import pytest
 from toys import TEXT, Uniform
 
 from llmbench.adapter import Adapter, ModelInfo, Window
-from llmbench.adapters.floors import Compressor, UniformBytes
+from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError
 from llmbench.ledger import TOKEN, Ledger, count_words

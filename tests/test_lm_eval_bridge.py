@@ -15,7 +15,7 @@ from conftest import real
 from toys import network
 
 from llmbench.adapter import Passage, Request
-from llmbench.adapters.floors import UniformBytes
+from llmbench.adapters.trivial import UniformBytes
 
 pytest.importorskip("lm_eval")
 bridge = pytest.importorskip("llmbench.lm_eval_bridge")

@@ -8,7 +8,7 @@ from torch import nn
 from toys import NETWORKS, SMALL, TEXT, network
 
 from llmbench.adapter import Passage
-from llmbench.token_adapter import TokenAdapter, fingerprint
+from llmbench.adapters.token import TokenAdapter, fingerprint
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -117,7 +117,7 @@ def test_next_distribution_is_what_scoring_charges(name):
 
 def test_every_card_of_a_network_builds_its_network():
     from llmbench import registry
-    from llmbench.trained_networks import class_of
+    from llmbench.adapters.bpe_network import class_of
 
     found = 0
     for name in registry.names("baselines"):

@@ -10,7 +10,7 @@ from hand_record import charge, likelihood, model, passage, record
 from toys import TEXT
 
 from llmbench.adapter import Window
-from llmbench.adapters.floors import Compressor, UniformBytes
+from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.leaderboard import heatmap as passages
 from llmbench.leaderboard.heatmap import Passage, Piece, Row, bits_of_bytes, bits_per_byte, line_ends, lines

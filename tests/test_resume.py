@@ -15,7 +15,7 @@ from llmbench.errors import UsageError
 MODEL = '''\
 import os, subprocess, sys, torch
 from llmbench.adapter import ModelInfo
-from llmbench.token_adapter import TokenAdapter, Tokens
+from llmbench.adapters.token import TokenAdapter, Tokens
 import neighbour
 
 

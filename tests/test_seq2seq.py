@@ -13,7 +13,7 @@ from run_helpers import folder, llmbench, run_json
 
 from llmbench import conformance
 from llmbench.adapter import Materials, Passage, Request
-from llmbench.adapters.seq2seq import Seq2SeqNetwork
+from llmbench.adapters.seq2seq_network import Seq2SeqNetwork
 from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.loading import load

@@ -209,7 +209,7 @@ def test_specs_that_name_nothing_say_so(spec, want):
         ("import no_such_package\n", r"there is no module 'no_such_package'"),
         ("\nx = 1 / 0\n", r"model\.py:2:1: importing raised ZeroDivisionError"),
         (
-            "from llmbench.token_adapter import TokenAdapter\nclass Model(TokenAdapter):\n    def encode(self, text): ...\n",
+            "from llmbench.adapters.token import TokenAdapter\nclass Model(TokenAdapter):\n    def encode(self, text): ...\n",
             r"model\.py:2:1: Model does not define decode, logits",
         ),
     ],
@@ -222,10 +222,10 @@ def test_model_files_that_cannot_serve_are_placed(tmp_path, source, want):
 
 
 def test_a_module_path_and_an_entry_point_name_adapters(monkeypatch):
-    assert registry.adapter_class("llmbench.adapters.floors:UniformBytes").__name__ == "UniformBytes"
+    assert registry.adapter_class("llmbench.adapters.trivial:UniformBytes").__name__ == "UniformBytes"
 
     class Point:
-        name, value = "outside", "llmbench.adapters.floors:UniformBytes"
+        name, value = "outside", "llmbench.adapters.trivial:UniformBytes"
 
     monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [Point()] if group == "llmbench.adapters" else [])
     assert registry.resolve("outside").adapter == "outside"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from toys import NETWORKS, SMALL, TEXT
 
-from llmbench import trained_networks
 from llmbench.adapter import Materials, Passage
+from llmbench.adapters import bpe_network
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.data.text import Document, Text
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(name, tmp
 
 def test_a_trained_network_comes_from_the_cache_the_second_time(tmp_path, monkeypatch):
     first = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
-    monkeypatch.setattr(trained_networks, "teach", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(bpe_network, "teach", lambda *a: pytest.fail("trained again"))
     second = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
     assert first.info == second.info
 
@@ -113,7 +113,7 @@ def _train_and_die(folder):
     def die(path, *args):
         os._exit(9)
 
-    trained_networks.save_file = die  # killed in the moment of writing
+    bpe_network.save_file = die  # killed in the moment of writing
     NetworkAdapter.build(arguments("rnn"), materials(folder))
 
 

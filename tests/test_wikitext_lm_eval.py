@@ -9,7 +9,7 @@ import pytest
 from conftest import real
 
 from llmbench.adapter import Window
-from llmbench.adapters.floors import Compressor, UniformBytes
+from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.tasks.likelihood import Likelihood
 from llmbench.tasks.wikitext_lm_eval import WikitextLmEval, count_pieces, detokenise

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from llmbench.adapters.network import NetworkAdapter
+from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.models.networks.char_ffn import CharFFN
 from llmbench.models.networks.network import Network
 from llmbench.models.networks.recurrent import LSTM, RNN
 from llmbench.models.networks.transformer_decoder import TransformerDecoder
 from llmbench.models.networks.word_ffn import WordFFN
 from llmbench.models.tokenizers.vocabulary import Vocabulary
-from llmbench.token_adapter import TokenAdapter, Tokens
 
 ALPHABET = string.ascii_letters + string.digits + " .,'\"!?\n-;:"
 TEXT = (

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from toys import ByteModel, network
 
-from llmbench.adapters.floors import UniformBytes
+from llmbench.adapters.trivial import UniformBytes
 
 
 class Net(nn.Module):

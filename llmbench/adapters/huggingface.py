@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, Materials, ModelInfo
+from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
+from llmbench.adapters.masked import MaskedAdapter
+from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.config.model_card import Stage
-from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.errors import ModelError, UsageError
 from llmbench.inference import packing
-from llmbench.masked_adapter import MaskedAdapter
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.lm_head import Parts
 from llmbench.models.pretrained.loading import Loaded, load
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
-from llmbench.token_adapter import TokenAdapter, Tokens
 from llmbench.training.finetuning import obtain
 
 WORDS_FOR = {"bytes": "byte-level BPE", "sentencepiece": "SentencePiece", "wordpiece": "WordPiece", "plain": "subwords"}

@@ -15,13 +15,13 @@ from typing import Any
 from torch import Tensor
 
 from llmbench.adapter import Materials, ModelInfo, Window
+from llmbench.adapters.bpe_network import made, obtained, taught, texts_of
+from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.config.model_card import NetworkSpec, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
 from llmbench.models.tokenizers.vocabulary import Vocabulary
-from llmbench.token_adapter import TokenAdapter, Tokens
-from llmbench.trained_networks import made, obtained, taught, texts_of
 from llmbench.training.cache import checkpoint_folder, usual_vocabulary
 from llmbench.training.causal_lm import NextSymbols, line
 from llmbench.training.trainer import valid_passages

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, Materials, ModelInfo, Passage, Window
+from llmbench.adapters.token import TokenAdapter
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.models.tokenizers.witten_bell import WittenBell
-from llmbench.token_adapter import TokenAdapter
 
 
 def _bytes(text: str) -> NDArray[np.int64]:

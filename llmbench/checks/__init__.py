@@ -21,7 +21,7 @@ from llmbench.errors import Unsupported
 from llmbench.ledger import CODE, Ledger
 
 if TYPE_CHECKING:
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 Level = Literal["A1", "A2", "A3"]
 
@@ -223,7 +223,7 @@ class Subject:
 
 def tokens_of(adapter: Adapter) -> TokenAdapter | None:
     """The adapter as a token model, if it is one. Torch is not loaded for this: without it nobody can have made one."""
-    module = sys.modules.get("llmbench.token_adapter")
+    module = sys.modules.get("llmbench.adapters.token")
     return adapter if module is not None and isinstance(adapter, module.TokenAdapter) else None
 
 

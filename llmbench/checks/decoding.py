@@ -16,7 +16,7 @@ from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader
 
 if TYPE_CHECKING:
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 SYMBOLS = 200  # of one text, at most
 DEAR = 40.0  # bits of one symbol, which the coder still resolves

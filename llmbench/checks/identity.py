@@ -13,7 +13,7 @@ from llmbench.adapter import Adapter
 from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, first_difference, show, tokens_of
 
 if TYPE_CHECKING:
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 HEAVY = 2 << 30  # bytes of weights that are not doubled for a check
 

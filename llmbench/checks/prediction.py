@@ -18,7 +18,7 @@ from llmbench.ledger import TOKEN
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 SUM = 1e-4  # how far the probabilities of all symbols may be from 1
 PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")

@@ -9,7 +9,7 @@ from llmbench.checks import Check, Failed, Skip, Subject, show
 from llmbench.errors import Unsupported
 
 if TYPE_CHECKING:
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 PROMPTS = ("The tap", "It rained on Tuesday, and the kettle", "A")
 SHORT = 64  # a context that a check of generation goes beyond

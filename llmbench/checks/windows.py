@@ -17,7 +17,7 @@ from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, show
 from llmbench.ledger import END, TOKEN
 
 if TYPE_CHECKING:
-    from llmbench.token_adapter import TokenAdapter
+    from llmbench.adapters.token import TokenAdapter
 
 LONG = 1500  # symbols of a long text, where a context is shorter
 ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass

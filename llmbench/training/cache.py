@@ -42,7 +42,7 @@ TRAINER_SOURCES = (
     "models/tokenizers/spelling.py",
     "models/tokenizers/witten_bell.py",
     "models/networks/network.py",
-    "trained_networks.py",
+    "adapters/bpe_network.py",
 )
 FINETUNING_SOURCES = ("training/finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
 
@@ -50,8 +50,8 @@ FINETUNING_SOURCES = ("training/finetuning.py", *_TRAINING, "models/pretrained/l
 _PAIRED = ("models/tokenizers/bpe.py", "models/networks/attention.py")
 ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
     "network": ("adapters/network.py",),
-    "encoder": (*_PAIRED, "training/masked_lm.py", "masked_adapter.py", "adapters/encoder.py"),
-    "seq2seq": (*_PAIRED, "training/seq2seq_lm.py", "encoder_decoder_adapter.py", "adapters/seq2seq.py"),
+    "encoder": (*_PAIRED, "training/masked_lm.py", "adapters/masked.py", "adapters/masked_network.py"),
+    "seq2seq": (*_PAIRED, "training/seq2seq_lm.py", "adapters/encoder_decoder.py", "adapters/seq2seq_network.py"),
 }
 
 

@@ -81,7 +81,7 @@ class Markov(Adapter):
         return [bytes([byte]) for byte in range(256)], self.after(given.encode()[-self.order :])
 
     def generate(self, requests):
-        """Byte by byte. An adapter over tokens would subclass llmbench.token_adapter.TokenAdapter and have this for nothing."""
+        """Byte by byte. An adapter over tokens would subclass llmbench.adapters.token.TokenAdapter and have this for nothing."""
         for row, request in enumerate(requests):
             yield self._answer(row, request)
 

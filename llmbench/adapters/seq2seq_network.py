@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from llmbench.adapter import Passage
+from llmbench.adapters.bpe_network import BpeNetwork
+from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
 from llmbench.data.text import Text
-from llmbench.encoder_decoder_adapter import EncoderDecoderAdapter
 from llmbench.ledger import END
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 from llmbench.models.tokenizers.bpe import Bpe
-from llmbench.trained_networks import BpeNetwork
 from llmbench.training.seq2seq_lm import Pairs
 
 

@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmbench.adapter import Materials, ModelInfo
+from llmbench.adapters.token import fingerprint
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.token_adapter import fingerprint
 from llmbench.training.cache import checkpoint_folder, placed, usual_vocabulary
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, Lessons, teach

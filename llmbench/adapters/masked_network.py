@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmbench.adapters.bpe_network import BpeNetwork
+from llmbench.adapters.masked import MaskedAdapter
 from llmbench.data.text import Text
-from llmbench.masked_adapter import MaskedAdapter
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
 from llmbench.models.tokenizers.bpe import Bpe
-from llmbench.trained_networks import BpeNetwork
 from llmbench.training.masked_lm import Gaps
 from llmbench.training.trainer import valid_passages
 
