@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmbench import plan as plans
 from llmbench import runner, storage
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import chart, csv, html, markdown, table
+from llmbench.plan import plan
 from llmbench.results import record
 from llmbench.results.record import Record
 from llmbench.single import score
@@ -67,8 +67,8 @@ def run(
         options["only"] = tuple(options["only"])
     if options.get("out") is not None:
         options["out"] = Path(options["out"])
-    chosen = plans.Options(models=tuple(str(model) for model in models), data=given, **options)
-    made = plans.plan(str(suite), chosen)
+    chosen = plan.Options(models=tuple(str(model) for model in models), data=given, **options)
+    made = plan.plan(str(suite), chosen)
     result, interrupted = runner.run(made, watcher)
     finished = Run(result, made.out, interrupted)
     write_boards(finished.board, made.out)

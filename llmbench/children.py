@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.hardware import machine
-from llmbench.plan import Options
+from llmbench.plan.plan import Options
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
 SETTLING = ("cell", "failed", "loaded", "ready", "block", "probe")  # events after which the time that is allowed begins anew

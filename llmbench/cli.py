@@ -20,7 +20,7 @@ from llmbench.cli_catalog import print_rows
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError
 
 if TYPE_CHECKING:
-    from llmbench.plan import Options
+    from llmbench.plan.plan import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -132,12 +132,12 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
 
     from llmbench import api, runner
     from llmbench.leaderboard.renderers import table
-    from llmbench.plan import plan
+    from llmbench.plan.plan import plan
 
     chosen = _options(**options)
     made = plan(suite, chosen)
     if dry_run:
-        from llmbench.estimate import estimate
+        from llmbench.plan.dry_run import estimate
 
         print_rows(("model", "task", "state", "seconds", "memory"), estimate(made))
         return 0
@@ -158,7 +158,7 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
 
 
 def _options(**given: Any) -> Options:
-    from llmbench.plan import Options
+    from llmbench.plan.plan import Options
 
     given["models"], given["only"] = tuple(given["models"]), tuple(given["only"])
     return Options(**given)
@@ -251,7 +251,8 @@ def generate(
 @_threads
 def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
     """Train the baseline NAME (a run does it by itself when needed). Without --data, on the built-in tales."""
-    from llmbench import registry, single
+    from llmbench import single
+    from llmbench.plan import registry
     from llmbench.progress import spinner
 
     card = single.find(name)

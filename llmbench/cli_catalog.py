@@ -14,7 +14,7 @@ import click
 @click.command()
 def models() -> int:
     """The baselines there are."""
-    from llmbench import registry
+    from llmbench.plan import registry
 
     cards = [registry.resolve(name) for name in registry.names("baselines")]
     cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
@@ -26,13 +26,13 @@ def models() -> int:
 @click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
 def suites(schema: bool) -> int:
     """The suites there are."""
-    from llmbench import registry
-    from llmbench import suite as suite_module
+    from llmbench.plan import registry
+    from llmbench.plan import suite as plan_suite
 
     if schema:
-        click.echo(json.dumps(suite_module.schema(), indent=2))
+        click.echo(json.dumps(plan_suite.schema(), indent=2))
         return 0
-    found = [suite_module.read(name) for name in registry.names("suites")]
+    found = [plan_suite.read(name) for name in registry.names("suites")]
     print_rows(("suite", "version", "about"), [(suite.name, str(suite.version), suite.file.about) for suite in found])
     return 0
 
@@ -40,7 +40,7 @@ def suites(schema: bool) -> int:
 @click.command()
 def adapters() -> int:
     """The adapters there are, outside packages' included."""
-    from llmbench import registry
+    from llmbench.plan import registry
 
     print_rows(("adapter", "where"), sorted(registry.adapters().items()))
     return 0

@@ -208,7 +208,8 @@ def _maker(model: str | Callable[[], Adapter]) -> Callable[[], Adapter]:
     """What gives the adapter as `run` would have it: on its device, in evaluation mode."""
 
     def make() -> Adapter:
-        from llmbench import registry, single
+        from llmbench import single
+        from llmbench.plan import registry
 
         return single.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
 

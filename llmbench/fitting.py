@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import registry
 from llmbench.children import opened
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
 from llmbench.hardware import machine
 from llmbench.jobs import job_of, log_of
-from llmbench.plan import Plan
+from llmbench.plan import registry
+from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure
 from llmbench.tasks.config import TaskSpec

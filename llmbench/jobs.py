@@ -10,7 +10,7 @@ from llmbench.data.text import Document, Text
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
-    from llmbench.plan import Plan
+    from llmbench.plan.plan import Plan
     from llmbench.tasks.config import TaskSpec
 
 

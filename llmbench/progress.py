@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # rich is imported where somebody is watching
     from rich.console import Console
     from rich.progress import Progress
 
-    from llmbench.plan import Plan
+    from llmbench.plan.plan import Plan
     from llmbench.watcher import Watcher
 
 

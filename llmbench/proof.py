@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmbench import certificates, conformance, registry, single, storage
+from llmbench import certificates, conformance, single, storage
 from llmbench.adapter import Adapter
 from llmbench.checks import Subject
+from llmbench.plan import registry
 
 PATIENCE = 2.0  # times its limit that a check may take before the program ends: a hang inside foreign code hears no alarm
 

@@ -17,7 +17,7 @@ from llmbench.children import Child, opened
 from llmbench.config.model_card import Card
 from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
-from llmbench.plan import Plan
+from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache

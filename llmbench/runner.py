@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import certificates, children, fitting, registry, rounds, storage
+from llmbench import certificates, children, fitting, rounds, storage
 from llmbench.adapter import Materials
 from llmbench.children import Child
 from llmbench.config.model_card import Card
@@ -21,7 +21,8 @@ from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
 from llmbench.jobs import job_of, log_of
 from llmbench.metrics import performance
-from llmbench.plan import Plan
+from llmbench.plan import registry
+from llmbench.plan.plan import Plan
 from llmbench.results import record
 from llmbench.results.cell import read_cell
 from llmbench.results.ranking import rank_scores

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench import registry
 from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import hub, loading
@@ -19,6 +18,7 @@ from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.plan import registry
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import certificates, events, jobs, registry, storage
+from llmbench import certificates, events, jobs, storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
@@ -30,6 +30,7 @@ from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, U
 from llmbench.events import Emit
 from llmbench.hardware import machine
 from llmbench.hardware.memory import Gpu, Meter
+from llmbench.plan import registry
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.storage import default_cache

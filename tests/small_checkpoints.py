@@ -23,8 +23,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from llmbench import registry
 from llmbench.adapter import Materials, Passage
+from llmbench.plan import registry
 
 LINES = (
     "The kettle said nothing. It had said nothing since Tuesday, which was the day the new tap came.",

@@ -32,7 +32,7 @@ def test_the_front_is_light(arguments):
 
 
 def test_the_parent_of_a_run_and_the_painter_of_boards_load_no_torch():
-    assert not loaded("-c", "import llmbench.api, llmbench.runner, llmbench.progress, llmbench.estimate") & {"torch", "transformers", "pandas"}
+    assert not loaded("-c", "import llmbench.api, llmbench.runner, llmbench.progress, llmbench.plan.dry_run") & {"torch", "transformers", "pandas"}
     assert not loaded("-c", "import llmbench.leaderboard.board, llmbench.leaderboard.renderers.html, llmbench.cli_compare") & {
         "torch",
         "transformers",

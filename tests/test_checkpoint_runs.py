@@ -12,7 +12,7 @@ from run_helpers import llmbench, run_json
 
 from llmbench.adapter import Materials, Passage
 from llmbench.ledger import END
-from llmbench.registry import make, resolve
+from llmbench.plan.registry import make, resolve
 
 SUITE = """\
 name: kinds

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from test_tasks_with_references import quiet
 
-from llmbench import registry
 from llmbench.adapter import Materials
 from llmbench.data import loading
+from llmbench.plan import registry
 from llmbench.tasks.multiple_choice import Choice
 from llmbench.tasks.prompts import Asking
 

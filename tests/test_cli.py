@@ -14,8 +14,9 @@ from run_helpers import folder
 from run_helpers import llmbench as child
 
 import llmbench
-from llmbench import cli, registry
+from llmbench import cli
 from llmbench.metrics.likelihood import METRICS
+from llmbench.plan import registry
 
 SCORE_KEYS = {
     *("model", "text", "sha256", "bytes", "documents", "bits", "bits_per_byte", "low", "high", "byte_perplexity", "word_perplexity"),

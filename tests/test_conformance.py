@@ -26,7 +26,7 @@ from llmbench.checks import Check, Failed, Skip, Subject
 from llmbench.conformance import CHECKS, Result, certificate, named, run
 from llmbench.data.loading import load
 from llmbench.errors import UsageError
-from llmbench.registry import make, resolve
+from llmbench.plan.registry import make, resolve
 from llmbench.results import record
 
 ROOT = Path(__file__).parents[1]

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from toys import TEXT
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmbench import registry
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.plan import registry
 from llmbench.training import finetuning, trainer
 from llmbench.training.cache import learnt, trained_folder
 from llmbench.training.muon import Muon, orthogonal

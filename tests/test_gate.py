@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, RATE, REPETITION, Hand, bits, right
 from run_helpers import SUITE, folder
 
-from llmbench import suite
 from llmbench.cli import cli
 from llmbench.errors import UsageError
+from llmbench.plan import suite
 from llmbench.results import gate, tolerance
 from llmbench.results.samples import opened
 from llmbench.results.tolerance import Allowance

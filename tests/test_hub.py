@@ -15,10 +15,10 @@ import pytest
 from fake_hub import COMMIT, elsewhere, serve
 from run_helpers import llmbench, run_json
 
-from llmbench import suite
 from llmbench.data import loading
 from llmbench.data.hub import Rows, text_file
 from llmbench.errors import Unavailable, UsageError
+from llmbench.plan import suite
 
 PAGES = [" = One = \n \n Text , of one . \n", "\ufeffcaf\u00e9\u2028\r\n\x00\t \U0001f680", "", "no line end"]
 CARD = b"""---

@@ -16,12 +16,12 @@ from small_checkpoints import TEXTS, bert, load, passages, said
 from toys import reference_bits
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 
-from llmbench import registry
 from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import CellError, LlmbenchError, ModelError, UsageError
 from llmbench.inference import scoring
 from llmbench.ledger import END
 from llmbench.models.pretrained import lm_head, loading
+from llmbench.plan import registry
 
 # Causal ----------------------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ import checkpoints
 import pytest
 from conftest import real
 
-from llmbench import registry
 from llmbench.adapter import Materials, Passage, Window
 from llmbench.ledger import count_words
+from llmbench.plan import registry
 
 SHORT, SHARE = 1200, 8  # tokens; of the longer documents every eighth is scored in the ordinary tests
 CASES = {case["name"]: case for case in json.loads((Path(__file__).parent / "golden" / "lm_eval.json").read_text(encoding="utf-8"))["cases"]}

@@ -116,8 +116,8 @@ def test_next_distribution_is_what_scoring_charges(name):
 
 
 def test_every_card_of_a_network_builds_its_network():
-    from llmbench import registry
     from llmbench.adapters.bpe_network import class_of
+    from llmbench.plan import registry
 
     found = 0
     for name in registry.names("baselines"):

@@ -10,11 +10,11 @@ import time
 import pytest
 import small_checkpoints
 
-from llmbench import registry
 from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.files import Checkpoint, locate, verify
+from llmbench.plan import registry
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 from hand_record import model, record, score
 from many_runs_by_hand import run
 
-from llmbench import registry
 from llmbench.api import RENDERERS
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.merge import merge
 from llmbench.leaderboard.reference_scores import apart, beside, compare, figures, is_of
+from llmbench.plan import registry
 from llmbench.results.record import ModelRow, Score
 
 SIGNATURE = "text=0123456789abcdef;protocol=wikitext-lm-eval/1;limit=none"

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import plan as plans
 from llmbench.errors import UsageError
+from llmbench.plan import plan
 
 MODEL = '''\
 import os, subprocess, sys, torch
@@ -184,7 +184,7 @@ def test_a_timeout_may_be_longer_than_the_system_can_wait(place, seconds):
 
 def test_a_timeout_that_is_no_number_is_refused():
     with pytest.raises(UsageError, match="timeout"):
-        plans.plan("quick", plans.Options(timeout=float("nan")))
+        plan.plan("quick", plan.Options(timeout=float("nan")))
 
 
 def test_a_limit_that_samples_nothing_leaves_no_mark(place):

@@ -13,7 +13,7 @@ from run_helpers import folder, llmbench, run_json
 
 from llmbench import rounds, runner
 from llmbench.parked import DRIFT, FIRST_SENTINELS, Sentinel
-from llmbench.plan import Options, plan
+from llmbench.plan.plan import Options, plan
 from llmbench.stats import RATE_ALPHA, TIE_RATE, Interval, block_difference, block_interval, rate_rank_sets, rate_verdict
 
 BLOCKS = 16

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from run_helpers import folder, llmbench, run_json, started
 
-from llmbench import plan as plans
 from llmbench import runner
 from llmbench.ledger import KINDS
+from llmbench.plan import plan
 from llmbench.results import record
 from llmbench.watcher import Silent
 
@@ -208,8 +208,8 @@ class Impatient(Silent):
 
 
 def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_next_run_compares(tmp_path):
-    options = plans.Options(only=("uniform-bytes", "byte-ngram"), out=tmp_path / "out", device="cpu", cache=tmp_path / "cache")
-    made = plans.plan(str(folder(tmp_path) / "tiny.yaml"), options)
+    options = plan.Options(only=("uniform-bytes", "byte-ngram"), out=tmp_path / "out", device="cpu", cache=tmp_path / "cache")
+    made = plan.plan(str(folder(tmp_path) / "tiny.yaml"), options)
     result, interrupted = runner.run(made, Impatient())
     assert interrupted
     assert record.load(tmp_path / "out") == result

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from llmbench import registry, suite
 from llmbench.config import model_card
 from llmbench.errors import UsageError
+from llmbench.plan import registry, suite
 from llmbench.tasks.config import LikelihoodSpec
 
 GOOD = """\

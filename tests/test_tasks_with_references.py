@@ -14,8 +14,8 @@ from llmbench.data import loading
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
-from llmbench.plan import Options, plan
-from llmbench.suite import read
+from llmbench.plan.plan import Options, plan
+from llmbench.plan.suite import read
 from llmbench.tasks.last_word import LastWord, bare, parted
 from llmbench.tasks.multiple_choice import Choice
 from llmbench.tasks.prompts import Asking

@@ -114,9 +114,9 @@ def test_numbers_of_lm_eval_itself_for_the_same_model_and_pages(tmp_path):
     """Six pages and a GPT-2-shaped checkpoint; lm-eval 0.4.13, its own task `wikitext` on a JSON file with these pages, float32."""
     import checkpoints
 
-    from llmbench import registry, suite
     from llmbench.adapter import Materials
     from llmbench.data import loading
+    from llmbench.plan import registry, suite
 
     folder = checkpoints.gpt2_shape(tmp_path, real("gpt2-tokenizer"))
     split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)

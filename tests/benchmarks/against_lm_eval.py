@@ -146,8 +146,8 @@ def bare(name: str, data: Path) -> None:
     sys.path.insert(0, str(oracle.TESTS))
     from transformers import AutoModelForCausalLM
 
-    from llmbench import registry
     from llmbench.adapter import Materials, Passage, Window
+    from llmbench.plan import registry
 
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = WORKS[name].checkpoint(Path(scratch), data)

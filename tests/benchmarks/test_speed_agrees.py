@@ -61,8 +61,8 @@ def test_the_rate_of_a_checkpoint_is_that_of_ten_lines_of_its_own(benchmark):
     folder = Path(__file__).parents[3] / "shared" / "data" / "stories260K-hf"
     if not folder.is_dir():
         pytest.skip(f"the checkpoint is not here: {folder}")
-    from llmbench import registry
     from llmbench.adapter import Materials
+    from llmbench.plan import registry
 
     adapter = registry.make(registry.resolve(f"hf:{folder}"), Materials())
     text = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " * 3

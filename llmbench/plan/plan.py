@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench import registry
-from llmbench import suite as suites
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
 from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.plan import registry
+from llmbench.plan import suite as plan_suite
+from llmbench.plan.suite import LEARNT, Suite
 from llmbench.results.cell import read_cell
-from llmbench.suite import LEARNT, Suite
 from llmbench.tasks.config import asked_about, examples_from, process_of
 from llmbench.training.cache import ADAPTER_SOURCES
 
@@ -92,7 +92,7 @@ def plan(spec: str, options: Options) -> Plan:
     """Read and check everything that can be checked without running a model; UsageError where something is wrong."""
     if not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
-    suite = suites.read(spec)
+    suite = plan_suite.read(spec)
     suite.load_texts(options.data, options.limit, options.seed, fetch=not options.offline, cache=options.cache)
     cards = suite.cards(list(options.models), list(options.only))
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmbench import registry
 from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.config.strict_yaml import Strict
@@ -22,6 +21,7 @@ from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.metrics import likelihood, memory, performance
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.hf_evaluate import PREFIX
+from llmbench.plan import registry
 from llmbench.results import tolerance
 from llmbench.tasks.config import ChoiceSpec, ConditionalSpec, ContinuationSpec, Name, TaskSpec, Written, asked_about
 

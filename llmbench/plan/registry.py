@@ -47,8 +47,8 @@ ENTRY_POINTS = "llmbench.adapters"
 
 def shipped(folder: str) -> Path:
     """The folder `suites` or `baselines`: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / folder
-    return inside if inside.is_dir() else Path(__file__).parents[1] / folder
+    inside = Path(__file__).parents[1] / folder
+    return inside if inside.is_dir() else Path(__file__).parents[2] / folder
 
 
 def names(folder: str) -> list[str]:

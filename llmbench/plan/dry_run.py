@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llmbench import registry
 from llmbench.adapter import Materials
 from llmbench.config.model_card import Card
-from llmbench.plan import Plan
+from llmbench.plan import registry
+from llmbench.plan.plan import Plan
 from llmbench.storage import default_cache
 from llmbench.tasks.config import asked_about, process_of
 from llmbench.training.cache import trained_folder

@@ -1,0 +1,1 @@
+"""YAML to what will be run."""
