@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmbench import certificates, conformance, single, storage
+from llmbench import single, storage
 from llmbench.adapter import Adapter
-from llmbench.checks import Subject
+from llmbench.conformance import certificates, kit
+from llmbench.conformance.check import Subject
 from llmbench.plan import registry
 
 PATIENCE = 2.0  # times its limit that a check may take before the program ends: a hang inside foreign code hears no alarm
@@ -20,16 +21,16 @@ def prove(
     spec: str, given: Mapping[str, str], only: Sequence[str], timeout: float, progress: Callable[[str, float, str], None], **options: Any
 ) -> dict[str, Any]:
     """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in the cache, by fingerprint and device."""
-    checks = conformance.named(only) if only else conformance.CHECKS
+    checks = kit.named(only) if only else kit.CHECKS
     card, adapter, stuff = single.load_with_materials(spec, given, progress=progress, **options)
 
     def another() -> Adapter:
         return registry.make(card, stuff)
 
-    results: list[conformance.Result] = []
+    results: list[kit.Result] = []
     with single.model_errors(card.name):
         fingerprint, device = adapter.info.fingerprint, adapter.info.device
-    rounds = conformance.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
+    rounds = kit.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
     for check in checks:
         progress("checking", len(results) / len(checks), check.name)
         alarm = threading.Timer(PATIENCE * timeout, _give_up, (check.name, timeout))
@@ -37,7 +38,7 @@ def prove(
         alarm.start()
         results.append(next(rounds))
         alarm.cancel()
-    found = conformance.report(results, fingerprint, card.name, device)
+    found = kit.report(results, fingerprint, card.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
     if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
         storage.write_json(certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"])

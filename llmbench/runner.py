@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import certificates, children, fitting, rounds, storage
+from llmbench import children, fitting, rounds, storage
 from llmbench.adapter import Materials
 from llmbench.children import Child
 from llmbench.config.model_card import Card
+from llmbench.conformance import certificates
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.errors import UsageError

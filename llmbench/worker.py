@@ -21,10 +21,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import certificates, events, jobs, storage
+from llmbench import events, jobs, storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
+from llmbench.conformance import certificates
 from llmbench.data.text import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
 from llmbench.events import Emit
@@ -157,17 +158,17 @@ def _imports(card: Card) -> None:
 
 def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: Callable[[str, float, str], None]) -> None:
     """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back. What these weights have earned they keep."""
-    from llmbench import conformance
-    from llmbench.checks import Subject
+    from llmbench.conformance import kit
+    from llmbench.conformance.check import Subject
 
     place, weights = certificates.of_run(out, info.name), certificates.of_weights(cache, info.fingerprint, info.device)
     found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(weights, info.fingerprint, info.device)
     if found is None:  # what was not earned before may have been the machine's fault
-        results: list[conformance.Result] = []
-        for result in conformance.run(Subject(adapter, thorough=False), conformance.named(conformance.SAMPLED), PROOF_SECONDS):
+        results: list[kit.Result] = []
+        for result in kit.run(Subject(adapter, thorough=False), kit.named(kit.SAMPLED), PROOF_SECONDS):
             results.append(result)
-            report("proving", len(results) / len(conformance.SAMPLED), result.name)
-        found = conformance.certificate(results, info.fingerprint, info.device)
+            report("proving", len(results) / len(kit.SAMPLED), result.name)
+        found = kit.certificate(results, info.fingerprint, info.device)
     try:
         storage.write_json(place, found)
         if certificates.earned(place, info.fingerprint, info.device):

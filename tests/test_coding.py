@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbench.coding import TOTAL, WIDTH, Decoder, Encoder, decode, encode, frequencies
+from llmbench.conformance.arithmetic_coding import TOTAL, WIDTH, Decoder, Encoder, decode, encode, frequencies
 
 
 class Table:

@@ -19,11 +19,12 @@ import small_checkpoints
 import zoo
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import conformance, runner, storage
+from llmbench import runner, storage
 from llmbench.adapter import Materials
-from llmbench.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
-from llmbench.checks import Check, Failed, Skip, Subject
-from llmbench.conformance import CHECKS, Result, certificate, named, run
+from llmbench.conformance import kit
+from llmbench.conformance.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
+from llmbench.conformance.check import Check, Failed, Skip, Subject
+from llmbench.conformance.kit import CHECKS, Result, certificate, named, run
 from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.plan.registry import make, resolve
@@ -240,7 +241,7 @@ def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells
 OWN = """\
 import sys; sys.path.insert(0, {tests!r})
 from saboteurs_that_speak import DeafToStops, Windowed
-from llmbench.conformance import conformance
+from llmbench.conformance.kit import conformance
 
 @conformance({model}, expected_failures={expected!r})
 def test_mine(check):
@@ -278,14 +279,14 @@ def test_an_expected_failure_that_does_not_come_is_one(tmp_path):
 
 def test_a_misspelt_check_and_a_failure_without_a_reason_are_errors():
     with pytest.raises(UsageError, match=r"no check 'limit'.*did you mean 'limits'"):
-        conformance.conformance(zoo.Windowed, expected_failures={"limit": "why"})
+        kit.conformance(zoo.Windowed, expected_failures={"limit": "why"})
     with pytest.raises(UsageError, match="needs a reason"):
-        conformance.conformance(zoo.Windowed, expected_failures={"limits": " "})
+        kit.conformance(zoo.Windowed, expected_failures={"limits": " "})
     with pytest.raises(UsageError, match="no check 'til'"):
         named(["til"])
 
 
-@conformance.conformance("uniform-bytes")
+@kit.conformance("uniform-bytes")
 def test_a_spec_will_do_for_the_decorator(check):
     check()
 

@@ -8,12 +8,12 @@ import torch
 from run_helpers import folder, llmbench, run_json
 from toys import TEXT
 
-from llmbench import conformance
 from llmbench.adapter import Materials, Passage
 from llmbench.adapters import bpe_network
 from llmbench.adapters.masked_network import EncoderNetwork
-from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.conformance import kit
+from llmbench.conformance.check import Subject
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
@@ -110,7 +110,7 @@ def test_words_are_numbered_and_every_byte_is_asked_for_once():
 
 
 def test_the_kit_finds_no_fault_in_it():
-    results = list(conformance.run(Subject(made(), lambda: made(), seed=0), conformance.CHECKS, 60))
+    results = list(kit.run(Subject(made(), lambda: made(), seed=0), kit.CHECKS, 60))
     assert not [result for result in results if result.state not in ("passed", "skipped")], results
 
 

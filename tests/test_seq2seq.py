@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import conformance
 from llmbench.adapter import Materials, Passage, Request
 from llmbench.adapters.seq2seq_network import Seq2SeqNetwork
-from llmbench.checks import Subject
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
+from llmbench.conformance import kit
+from llmbench.conformance.check import Subject
 from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
@@ -86,7 +86,7 @@ def test_padding_of_a_source_is_seen_by_nobody():
 
 
 def test_the_kit_finds_no_fault_in_it():
-    results = list(conformance.run(Subject(made(), lambda: made(), seed=0), conformance.CHECKS, 60))
+    results = list(kit.run(Subject(made(), lambda: made(), seed=0), kit.CHECKS, 60))
     assert not [result for result in results if result.state not in ("passed", "skipped")], results
     assert sum(result.state == "passed" for result in results) >= 5
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
-from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, show
+from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, show
 from llmbench.ledger import END, TOKEN
 
 if TYPE_CHECKING:

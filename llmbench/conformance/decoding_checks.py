@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show, tokens_of
-from llmbench.coding import decode, encode
+from llmbench.conformance.arithmetic_coding import decode, encode
+from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, first_difference, show, tokens_of
 from llmbench.errors import Unsupported
 from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.checks import Check, Failed, Skip, Subject, first_difference, show
+from llmbench.conformance.check import Check, Failed, Skip, Subject, first_difference, show
 from llmbench.errors import Unsupported
 from llmbench.ledger import TOKEN
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmbench.adapter import Adapter, Passage, Request
-from llmbench.checks import TORTURE, Check, Failed, Skip, Subject, first_difference, show
+from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, first_difference, show
 from llmbench.errors import Unsupported
 from llmbench.ledger import KINDS, SPELLING, Ledger, LedgerError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmbench.adapter import Adapter
-from llmbench.checks import LOGITS, Check, Failed, Skip, Subject, first_difference, show, tokens_of
+from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, first_difference, show, tokens_of
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmbench.adapter import Adapter, Request
-from llmbench.checks import Check, Failed, Skip, Subject, show
+from llmbench.conformance.check import Check, Failed, Skip, Subject, show
 from llmbench.errors import Unsupported
 
 if TYPE_CHECKING:

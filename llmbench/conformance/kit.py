@@ -23,11 +23,19 @@ from types import FrameType
 from typing import Any, Literal
 
 from llmbench.adapter import Adapter
-from llmbench.certificates import LEVELS, version
-from llmbench.checks import Check, Failed, Skip, Subject, charges, decoding, identity, prediction, speaking, windows
+from llmbench.conformance import context_checks, decoding_checks, generation_checks, ledger_checks, probability_checks, reproducibility_checks
+from llmbench.conformance.certificates import LEVELS, version
+from llmbench.conformance.check import Check, Failed, Skip, Subject
 from llmbench.errors import OutOfMemory, Unavailable, Unsupported, UsageError, did_you_mean, is_out_of_memory
 
-CHECKS: tuple[Check, ...] = (*charges.CHECKS, *prediction.CHECKS, *windows.CHECKS, *speaking.CHECKS, *identity.CHECKS, *decoding.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *ledger_checks.CHECKS,
+    *probability_checks.CHECKS,
+    *context_checks.CHECKS,
+    *generation_checks.CHECKS,
+    *reproducibility_checks.CHECKS,
+    *decoding_checks.CHECKS,
+)
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 TIMEOUT = 120.0  # seconds for one check
 

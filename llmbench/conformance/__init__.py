@@ -1,0 +1,1 @@
+"""Does an adapter tell the truth? The checks, and certificates."""
