@@ -8,14 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmbench import runner, storage
+from llmbench import storage
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import chart, csv, html, markdown, table
 from llmbench.plan import plan
 from llmbench.results import record
 from llmbench.results.record import Record
-from llmbench.single import score
-from llmbench.watcher import Watcher
+from llmbench.runner import run as runner_run
+from llmbench.runner.progress import Watcher
+from llmbench.runner.session import score
 
 __all__ = ["RENDERERS", "Run", "open_run", "run", "score", "write_boards"]
 
@@ -69,7 +70,7 @@ def run(
         options["out"] = Path(options["out"])
     chosen = plan.Options(models=tuple(str(model) for model in models), data=given, **options)
     made = plan.plan(str(suite), chosen)
-    result, interrupted = runner.run(made, watcher)
+    result, interrupted = runner_run.run(made, watcher)
     finished = Run(result, made.out, interrupted)
     write_boards(finished.board, made.out)
     return finished

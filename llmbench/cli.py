@@ -130,9 +130,10 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
     """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
     from rich.console import Console
 
-    from llmbench import api, runner
+    from llmbench import api
     from llmbench.leaderboard.renderers import table
     from llmbench.plan.plan import plan
+    from llmbench.runner import run as runner_run
 
     chosen = _options(**options)
     made = plan(suite, chosen)
@@ -141,11 +142,11 @@ def run(suite: str, dry_run: bool, **options: Any) -> int:
 
         print_rows(("model", "task", "state", "seconds", "memory"), estimate(made))
         return 0
-    from llmbench.progress import watcher
+    from llmbench.runner.progress import watcher
 
     with watcher(made) as watching:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill keeps what is finished, like Ctrl-C
-        result, interrupted = runner.run(made, watching)
+        result, interrupted = runner_run.run(made, watching)
         done = api.Run(result, made.out, interrupted)
         api.write_boards(done.board, made.out)
     table.print_to(Console(width=None if sys.stdout.isatty() else 140), done.board)
@@ -176,14 +177,14 @@ def _options(**given: Any) -> Options:
 @_threads
 def score(spec: str, textfile: Path, window: str, as_json: bool, data: Mapping[str, str], **where: Any) -> int:
     """Bits per byte of the model SPEC on one text."""
-    from llmbench import single
-    from llmbench.progress import spinner
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
 
     rule: str | int = int(window) if window.isdecimal() else window
     _set_threads(where["threads"])
-    single.find(spec)
+    session.find(spec)
     with spinner() as progress:
-        facts = single.score(
+        facts = session.score(
             spec, textfile, window=rule, given=data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress
         )
     if as_json:
@@ -224,17 +225,17 @@ def generate(
     **where: Any,
 ) -> int:
     """What the model SPEC says after PROMPT, as it says it."""
-    from llmbench import single
     from llmbench.adapter import Request
-    from llmbench.progress import spinner
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
 
     request = Request(prompt, max_bytes=max_bytes, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop, seed=where["seed"])
     _set_threads(where.pop("threads"))
-    single.find(spec)
+    session.find(spec)
     with spinner() as progress:
-        card, adapter = single.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
+        card, adapter = session.load_model(spec, data, seed=where["seed"], device=_pick(where["device"]), dtype=where["dtype"], progress=progress)
     shown = prompt  # together with the first words: a model that cannot speak leaves stdout empty
-    with single.model_errors(card.name):
+    with session.model_errors(card.name):
         for chunk in adapter.generate([request]):
             click.echo(shown + chunk.text, nl=False)
             sys.stdout.flush()
@@ -251,16 +252,16 @@ def generate(
 @_threads
 def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
     """Train the baseline NAME (a run does it by itself when needed). Without --data, on the built-in tales."""
-    from llmbench import single
     from llmbench.plan import registry
-    from llmbench.progress import spinner
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
 
-    card = single.find(name)
+    card = session.find(name)
     if card.recipe is None:
         raise UsageError(f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`")
     _set_threads(threads)
     with spinner() as progress:
-        card, adapter, materials = single.load_with_materials(name, data, seed=seed, device=_pick(device), progress=progress)
+        card, adapter, materials = session.load_with_materials(name, data, seed=seed, device=_pick(device), progress=progress)
     facts = adapter.info.training or {}
     click.echo(registry.kept_in(card, materials))
     for step, bits in facts.get("curve", []):
@@ -281,8 +282,8 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
 @_threads
 def check(spec: str, as_json: bool, only: tuple[str, ...], timeout: float, data: Mapping[str, str], **where: Any) -> int:
     """Whether the adapter of SPEC tells the truth: conformance checks, and the certificate they earn."""
-    from llmbench.progress import spinner
-    from llmbench.proof import prove
+    from llmbench.runner.check import prove
+    from llmbench.runner.progress import spinner
 
     _set_threads(where.pop("threads"))
     with spinner() as progress:

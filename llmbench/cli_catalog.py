@@ -87,7 +87,7 @@ def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
     count = threads or machine.cores()
     os.environ.update(machine.thread_settings(count))  # before torch is loaded
     from llmbench import doctor as doctors
-    from llmbench.progress import spinner
+    from llmbench.runner.progress import spinner
 
     with spinner() as progress:
         found = doctors.examine(device, count, again, progress)

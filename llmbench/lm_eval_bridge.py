@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench import single
 from llmbench.adapter import Adapter, Passage, Request, Window
 from llmbench.errors import Unsupported, UsageError
 from llmbench.ledger import Ledger
+from llmbench.runner import session
 
 try:
     from lm_eval.api.model import LM
@@ -37,7 +37,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
             if name not in ("batch_size", "max_batch_size"):
                 raise UsageError(f"unknown model argument {name!r}", hint="spec, train, valid, device, seed")
         given = {name: path for name, path in (("train", train), ("valid", valid)) if path}
-        self.card, self.adapter = single.load_model(str(spec), given, seed=int(seed), device=_device(device))
+        self.card, self.adapter = session.load_model(str(spec), given, seed=int(seed), device=_device(device))
         self.seed = int(seed)
         self.start = bool(getattr(self.adapter, "adds_start", True))  # lm-eval gives one only where the tokenizer adds it, or nothing else is given
 
@@ -61,7 +61,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """What the model says after each context, up to a stop string."""
         answers = [""] * len(requests)
-        with single.model_errors(self.card.name):
+        with session.model_errors(self.card.name):
             asked = [
                 _request(request.args[0], request.args[1], self.seed * 1_000_003 + i) for i, request in enumerate(requests)
             ]  # repeats are drawn anew
@@ -70,14 +70,14 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         return answers
 
     def _score(self, passages: Sequence[Passage]) -> list[Ledger]:
-        with single.model_errors(self.card.name):
+        with session.model_errors(self.card.name):
             return list(self.adapter.score(passages, Window("rolling")))
 
     def _greedy(self, passages: Sequence[Passage], ledgers: Sequence[Ledger]) -> list[bool]:
         """A continuation can only be greedy where none of its symbols is below the mean of all symbols; those are looked at."""
         most = math.log2(self._symbols())
         able = [bool(len(ledger.bits)) and float(ledger.bits.max()) <= most for ledger in ledgers]
-        with single.model_errors(self.card.name):
+        with session.model_errors(self.card.name):
             return [can and self._says(passage) for passage, can in zip(passages, able, strict=True)]
 
     def _says(self, passage: Passage) -> bool:

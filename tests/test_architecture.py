@@ -32,7 +32,11 @@ def test_the_front_is_light(arguments):
 
 
 def test_the_parent_of_a_run_and_the_painter_of_boards_load_no_torch():
-    assert not loaded("-c", "import llmbench.api, llmbench.runner, llmbench.progress, llmbench.plan.dry_run") & {"torch", "transformers", "pandas"}
+    assert not loaded("-c", "import llmbench.api, llmbench.runner.run, llmbench.runner.progress, llmbench.plan.dry_run") & {
+        "torch",
+        "transformers",
+        "pandas",
+    }
     assert not loaded("-c", "import llmbench.leaderboard.board, llmbench.leaderboard.renderers.html, llmbench.cli_compare") & {
         "torch",
         "transformers",
@@ -67,5 +71,5 @@ def test_nothing_unsafe_is_called(file):
 
 def test_a_worker_and_the_parent_of_a_run_load_no_scipy_before_a_number_needs_it():
     """It would be more than a quarter of the memory of a model that needs no torch, and a quarter of a second in each process."""
-    for code in ("import llmbench.worker", "import llmbench.api, llmbench.runner"):
+    for code in ("import llmbench.runner.worker", "import llmbench.api, llmbench.runner.run"):
         assert not loaded("-c", code) & {"torch", "transformers", "pandas", "scipy"}

@@ -19,7 +19,7 @@ import small_checkpoints
 import zoo
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import runner, storage
+from llmbench import storage
 from llmbench.adapter import Materials
 from llmbench.conformance import kit
 from llmbench.conformance.certificates import LEVELS, SOURCES, merge, of_run, of_weights, read, version
@@ -29,6 +29,7 @@ from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.plan.registry import make, resolve
 from llmbench.results import record
+from llmbench.runner import run as runner_run
 
 ROOT = Path(__file__).parents[1]
 NAMES = [check.name for check in CHECKS]
@@ -191,7 +192,7 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
     storage.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
     for device, states in found.items():
         row = record.ModelRow(name="m", fingerprint="f", device=device)
-        runner._add_certificate(made, row)
+        runner_run._add_certificate(made, row)
         assert tuple(proof.state for proof in row.certificate.levels.values()) == states
 
 

@@ -7,7 +7,7 @@ import threading
 
 from rich.console import Console
 
-from llmbench.progress import _Bars, _bars, _Lines
+from llmbench.runner.progress import _Bars, _bars, _Lines
 
 
 def terminal():

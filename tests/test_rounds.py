@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from run_helpers import folder, llmbench, run_json
 
-from llmbench import rounds, runner
-from llmbench.parked import DRIFT, FIRST_SENTINELS, Sentinel
 from llmbench.plan.plan import Options, plan
+from llmbench.runner import interleaving as rounds
+from llmbench.runner import run
+from llmbench.runner.speed_worker import DRIFT, FIRST_SENTINELS, Sentinel
 from llmbench.stats import RATE_ALPHA, TIE_RATE, Interval, block_difference, block_interval, rate_rank_sets, rate_verdict
 
 BLOCKS = 16
@@ -321,7 +322,7 @@ def test_models_that_have_no_room_together_are_loaded_again_for_each_block(measu
     monkeypatch.setattr(rounds, "HALF", 0.0)
     monkeypatch.chdir(place)
     made = plan("turns.yaml", Options(models=("turns.py:Fast",), only=("Fast",), out=tmp_path / "out", device="cpu"))
-    result, _ = runner.run(made)
+    result, _ = run.run(made)
     assert not result.failures
     assert len(started) == 2 * (2 + 8) + 1  # each entry to be looked at, to be warmed up, and for each block; and once to finish
     again = result.notes.tasks["speed"].again

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from run_helpers import folder, llmbench, run_json, started
 
-from llmbench import runner
 from llmbench.ledger import KINDS
 from llmbench.plan import plan
 from llmbench.results import record
-from llmbench.watcher import Silent
+from llmbench.runner import run
+from llmbench.runner.progress import Silent
 
 BAD = ("Raises", "NoStart", "Nan", "Shape", "Hungry", "Dies", "Rude")
 
@@ -210,12 +210,12 @@ class Impatient(Silent):
 def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_next_run_compares(tmp_path):
     options = plan.Options(only=("uniform-bytes", "byte-ngram"), out=tmp_path / "out", device="cpu", cache=tmp_path / "cache")
     made = plan.plan(str(folder(tmp_path) / "tiny.yaml"), options)
-    result, interrupted = runner.run(made, Impatient())
+    result, interrupted = run.run(made, Impatient())
     assert interrupted
     assert record.load(tmp_path / "out") == result
     bits = {score.model: (score.value, score.rank) for score in result.scores if score.metric == "bits_per_byte"}
     assert {rank for _, rank in bits.values()} == {None}
-    whole, interrupted = runner.run(made)
+    whole, interrupted = run.run(made)
     assert not interrupted
     again = {score.model: (score.value, score.rank) for score in whole.scores if score.metric == "bits_per_byte"}
     assert {model: value for model, (value, _) in again.items()} == {model: value for model, (value, _) in bits.items()}

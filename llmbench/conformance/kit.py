@@ -216,9 +216,9 @@ def _maker(model: str | Callable[[], Adapter]) -> Callable[[], Adapter]:
     """What gives the adapter as `run` would have it: on its device, in evaluation mode."""
 
     def make() -> Adapter:
-        from llmbench import single
         from llmbench.plan import registry
+        from llmbench.runner import session
 
-        return single.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
+        return session.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
 
     return make

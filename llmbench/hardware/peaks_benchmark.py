@@ -9,13 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from llmbench import events
-from llmbench.hardware import peaks
 from llmbench.hardware.peaks import Ceilings
 
 SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
@@ -121,16 +118,3 @@ def spread(times: Sequence[float]) -> float:
     """(third quartile - first quartile) / median."""
     first, middle, third = np.percentile(np.asarray(times, dtype=np.float64), (25, 50, 75))
     return float((third - first) / middle)
-
-
-def main() -> None:
-    """Entry point of a child process: measure, keep, and say so."""
-    job, emit, _ = events.connected()
-    torch.set_num_threads(job["threads"])
-    peaks.keep(Path(job["path"]), measure(job["device"], job["threads"], events.progress(emit)))
-    emit({"event": "end"})
-    events.leave()
-
-
-if __name__ == "__main__":
-    main()

@@ -213,7 +213,7 @@ def _check_code(cards: Sequence[Card]) -> None:
     if not cards:
         return
     job = json.dumps({"cards": [card.model_dump(mode="json", by_alias=True) for card in cards]})
-    command = [sys.executable, "-P", "-m", "llmbench.worker", "--check"]
+    command = [sys.executable, "-P", "-m", "llmbench.runner.worker", "--check"]
     try:
         done = subprocess.run(command, input=job + "\n", capture_output=True, text=True, timeout=CHECK_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:

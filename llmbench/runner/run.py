@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import llmbench
-from llmbench import children, fitting, rounds, storage
+from llmbench import storage
 from llmbench.adapter import Materials
-from llmbench.children import Child
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
-from llmbench.jobs import job_of, log_of
 from llmbench.metrics import performance
 from llmbench.plan import registry
 from llmbench.plan.plan import Plan
@@ -28,10 +26,13 @@ from llmbench.results import record
 from llmbench.results.cell import read_cell
 from llmbench.results.ranking import rank_scores
 from llmbench.results.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
+from llmbench.runner import interleaving, max_batch, process
+from llmbench.runner.messages import job_of, log_of
+from llmbench.runner.process import Child
+from llmbench.runner.progress import Silent, Watcher
 from llmbench.storage import default_cache
 from llmbench.tasks.config import TaskSpec, asked_about, process_of
 from llmbench.training.cache import learnt
-from llmbench.watcher import Silent, Watcher
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
@@ -105,7 +106,7 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         failures += _run_batch(made, card, batch, known, watcher)
     for task in asked:
         if process_of(task) == "probes":
-            failures += fitting.run(made, card, task, known, watcher)
+            failures += max_batch.run(made, card, task, known, watcher)
     return failures + _lost(made, card, asked, failures)
 
 
@@ -122,7 +123,7 @@ def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
     """A task in which all models take turns."""
     found = [(card, _known(made, card)) for card in made.cards]
     asked = [(card, known) for card, known in found if _is_asked(made, card, task, known)]
-    failures = rounds.Rounds(made, task, watcher).run(asked) if asked else []
+    failures = interleaving.Rounds(made, task, watcher).run(asked) if asked else []
     return failures + [row for card, _ in asked for row in _lost(made, card, [task], failures)]
 
 
@@ -137,7 +138,7 @@ def _lost(made: Plan, card: Card, asked: Sequence[TaskSpec], failures: Sequence[
 def _run_batch(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
     job = job_of(made, card, tasks, known)
-    with children.opened(log_of(made, card), made.options) as child:
+    with process.opened(log_of(made, card), made.options) as child:
         failures, open_tasks = _follow(child, job, made.options.timeout, card, watcher)
     if open_tasks:
         reason, message, hint = child.ending(made.options.timeout)

@@ -1,6 +1,6 @@
 """A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is told to; in between it sleeps on a pipe.
 
-`python -m llmbench.parked`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each
+`python -m llmbench.runner.speed_worker`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each
 block a sentinel, a fixed piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run
 again, and where that does not help either, it is marked.
 """
@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench import events, worker
 from llmbench.adapter import Adapter
-from llmbench.events import Emit
 from llmbench.hardware import machine, peaks
 from llmbench.results import cell as results_cell
+from llmbench.runner import messages, worker
+from llmbench.runner.messages import Emit
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 SIGMAS = 3.0  # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and what is not is measured again
@@ -32,10 +32,10 @@ FIRST_SENTINELS = 5
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, lines = events.connected()
+    job, emit, lines = messages.connected()
     serve(job, emit, lines)
     emit({"event": "end"})
-    events.leave()
+    messages.leave()
 
 
 def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]) -> None:
@@ -52,7 +52,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         task.ceilings = known if known is not None and info.device.startswith(known.device) else None
         emit({"event": "loaded", "held": held(info.device)})
         next(lines)  # others may be loading: nothing is timed before the parent says that they are not
-        facts = task.prepare(adapter, events.progress(emit), job.get("facts"))
+        facts = task.prepare(adapter, messages.progress(emit), job.get("facts"))
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
 
 from llmbench.adapter import Progress as Report
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # rich is imported where somebody is watching
     from rich.progress import Progress
 
     from llmbench.plan.plan import Plan
-    from llmbench.watcher import Watcher
+
+    pass
 
 
 class _Lines:
@@ -118,3 +119,24 @@ def spinner() -> Iterator[Report]:
 def warn(text: str) -> None:
     """A warning for a person."""
     print(f"llmbench: {text}", file=sys.stderr)
+
+
+class Watcher(Protocol):
+    """What is told about a run as it goes; the command line draws it."""
+
+    def model(self, name: str, number: int, count: int) -> None: ...
+    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
+    def cell(self, name: str, task: str, outcome: str) -> None: ...
+    def measuring(self, task: str) -> AbstractContextManager[None]:
+        """While this lasts, nothing may be drawn but when `progress` is told: a clock is running."""
+        ...
+
+
+class Silent:
+    """Nobody is watching."""
+
+    def model(self, name: str, number: int, count: int) -> None: ...
+    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
+    def cell(self, name: str, task: str, outcome: str) -> None: ...
+    def measuring(self, task: str) -> AbstractContextManager[None]:
+        return nullcontext()

@@ -1,4 +1,4 @@
-"""One attempt of a batch, in a process of its own: `python -m llmbench.attempt`. The job says the batch and the budget in bytes.
+"""One attempt of a batch, in a process of its own: `python -m llmbench.runner.max_batch_worker`. The job says the batch and the budget in bytes.
 
 On the processor RLIMIT_DATA keeps the process within the budget and a little more, so that an allocation fails, in words, before the system
 has to kill anybody; on a GPU the allocator of torch has such a limit. What counts is the peak that was measured.
@@ -11,20 +11,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench import events, worker
 from llmbench.errors import is_out_of_memory
-from llmbench.events import Emit
 from llmbench.hardware import machine, memory
+from llmbench.runner import messages, worker
+from llmbench.runner.messages import Emit
 
 SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never touched
 
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, _ = events.connected()
+    job, emit, _ = messages.connected()
     work(job, emit)
     emit({"event": "end"})
-    events.leave()
+    messages.leave()
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:

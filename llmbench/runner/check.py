@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llmbench import single, storage
+from llmbench import storage
 from llmbench.adapter import Adapter
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Subject
 from llmbench.plan import registry
+from llmbench.runner import session
 
 PATIENCE = 2.0  # times its limit that a check may take before the program ends: a hang inside foreign code hears no alarm
 
@@ -22,13 +23,13 @@ def prove(
 ) -> dict[str, Any]:
     """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in the cache, by fingerprint and device."""
     checks = kit.named(only) if only else kit.CHECKS
-    card, adapter, stuff = single.load_with_materials(spec, given, progress=progress, **options)
+    card, adapter, stuff = session.load_with_materials(spec, given, progress=progress, **options)
 
     def another() -> Adapter:
         return registry.make(card, stuff)
 
     results: list[kit.Result] = []
-    with single.model_errors(card.name):
+    with session.model_errors(card.name):
         fingerprint, device = adapter.info.fingerprint, adapter.info.device
     rounds = kit.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
     for check in checks:

@@ -1,6 +1,6 @@
 """One model, its own process: load, run the tasks, write each finished cell at once, end.
 
-`python -m llmbench.worker` reads its job and reports by events.py. `--check` reads a list of cards instead and reports what is wrong with
+`python -m llmbench.runner.worker` reads its job and reports by events.py. `--check` reads a list of cards instead and reports what is wrong with
 their code, running nothing but its import.
 """
 
@@ -21,19 +21,20 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from llmbench import events, jobs, storage
+from llmbench import storage
 from llmbench.adapter import Adapter, Materials, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
 from llmbench.data.text import Text
 from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
-from llmbench.events import Emit
 from llmbench.hardware import machine
 from llmbench.hardware.memory import Gpu, Meter
 from llmbench.plan import registry
 from llmbench.results import record
 from llmbench.results.cell import write_cell
+from llmbench.runner import messages
+from llmbench.runner.messages import Emit
 from llmbench.storage import default_cache
 from llmbench.tasks.config import TaskSpec, process_of
 
@@ -43,13 +44,13 @@ PROOF_SECONDS = 30.0  # for each check that a run samples
 def main() -> None:
     """Entry point of the child process."""
     checking = "--check" in sys.argv
-    job, emit, _ = events.connected(stays=not checking)
+    job, emit, _ = messages.connected(stays=not checking)
     if checking:
         check(job, emit)
     else:
         work(job, emit)
         emit({"event": "end"})
-    events.leave()
+    messages.leave()
 
 
 def check(job: Mapping[str, Any], emit: Emit) -> None:
@@ -82,7 +83,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early."""
     machine.keep_freed_memory()
     card, tasks, texts = read_job(job)
-    report = events.progress(emit)
+    report = messages.progress(emit)
     fresh = any(process_of(task) == "fresh" for task in tasks)
     meter = Meter() if fresh else None
     try:
@@ -126,7 +127,7 @@ def read_job(job: Mapping[str, Any]) -> tuple[Card, list[TaskSpec], dict[str, Te
     """The model, the tasks and the texts of a job."""
     card = Card.model_validate_json(json.dumps(job["card"]))
     tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
-    return card, tasks, {role: jobs.read_text(row) for role, row in job["texts"].items()}
+    return card, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
 
 
 def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
@@ -138,7 +139,7 @@ def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
 def opened(job: Mapping[str, Any], emit: Emit) -> tuple[Adapter, ModelInfo, dict[str, Any], Any] | None:
     """Of a job with one task: the model, what it is, its row, and the task; None, and that is said, where its cell is of these very weights."""
     card, (spec,), texts = read_job(job)
-    adapter = load(card, texts, job["options"], events.progress(emit), job["missing"])
+    adapter = load(card, texts, job["options"], messages.progress(emit), job["missing"])
     info, row = described(adapter, card)
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before"})

@@ -6,18 +6,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from llmbench.children import opened
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
 from llmbench.hardware import machine
-from llmbench.jobs import job_of, log_of
 from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure
+from llmbench.runner.messages import job_of, log_of
+from llmbench.runner.process import opened
+from llmbench.runner.progress import Watcher
 from llmbench.tasks.config import TaskSpec
 from llmbench.tasks.performance.max_batch_search import Attempt, search
-from llmbench.watcher import Watcher
 
 FREE_SHARE = 0.8  # of the free memory, where no budget is given
 
@@ -74,7 +74,7 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
 
 def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, dict[str, Any]]:
     """One child. A batch of more than one whose process is lost did not fit; of one, it is a failure like any other."""
-    with opened(log_of(made, card), made.options, "llmbench.attempt") as child:
+    with opened(log_of(made, card), made.options, "llmbench.runner.max_batch_worker") as child:
         child.send(job)
         for event in child.events(made.options.timeout):
             if event["event"] == "probe":

@@ -26,7 +26,7 @@ GOODBYE = 10.0  # seconds for a worker that said all to end
 class Child:
     """One worker. It ends with its parent, since its stdin does; it does not outlive `opened`."""
 
-    def __init__(self, log: Path, options: Options, module: str = "llmbench.worker"):
+    def __init__(self, log: Path, options: Options, module: str = "llmbench.runner.worker"):
         environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}
         if options.offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -105,7 +105,7 @@ class Child:
 
 
 @contextmanager
-def opened(log: Path, options: Options, module: str = "llmbench.worker") -> Iterator[Child]:
+def opened(log: Path, options: Options, module: str = "llmbench.runner.worker") -> Iterator[Child]:
     """A child that does not outlive this block."""
     child = Child(log, options, module)
     try:

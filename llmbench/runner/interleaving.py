@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from llmbench import storage
-from llmbench.children import Child, opened
 from llmbench.config.model_card import Card
 from llmbench.hardware import machine, peaks
-from llmbench.jobs import job_of, log_of
 from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
+from llmbench.runner.messages import job_of, log_of
+from llmbench.runner.process import Child, opened
+from llmbench.runner.progress import Watcher
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
 from llmbench.tasks.config import TaskSpec
-from llmbench.watcher import Watcher
 
 TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
@@ -90,7 +90,7 @@ class Rounds:
             return
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
-        with opened(log, self.made.options, "llmbench.hardware.peaks_benchmark") as child:
+        with opened(log, self.made.options, "llmbench.runner.peaks_worker") as child:
             child.send({"device": self.made.options.device_kind, "path": str(self.ceilings), "threads": self.made.options.threads or machine.cores()})
             for event in child.events(self.made.options.timeout):
                 if event["event"] == "progress":
@@ -112,7 +112,7 @@ class Rounds:
         """Have workers load; a model that cannot be loaded is out, with its row."""
         begun = time.perf_counter()
         for one in group:
-            one.child = Child(one.log, self.made.options, "llmbench.parked")
+            one.child = Child(one.log, self.made.options, "llmbench.runner.speed_worker")
             one.child.send({**one.job, "facts": one.facts})
         for one in group:
             event = self._wait(one, "loaded")

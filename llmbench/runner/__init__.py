@@ -1,0 +1,1 @@
+"""The only loop, and the processes that it starts."""
