@@ -18,7 +18,7 @@ from llmbench.adapter import Passage, Request
 from llmbench.adapters.trivial import UniformBytes
 
 pytest.importorskip("lm_eval")
-bridge = pytest.importorskip("llmbench.lm_eval_bridge")
+bridge = pytest.importorskip("llmbench.integrations.lm_eval")
 SCRIPT = """\
 import json, sys
 import lm_eval, lm_eval.models, lm_eval.tasks

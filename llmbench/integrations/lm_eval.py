@@ -1,6 +1,6 @@
 """Any llmbench model as a model of lm-evaluation-harness, whose hundreds of tasks it can then be asked (extra `lm-eval`):
 
-    python -m llmbench.lm_eval_bridge --model llmbench --model_args spec=char-ffn --tasks arc_easy
+    python -m llmbench.integrations.lm_eval --model llmbench --model_args spec=char-ffn --tasks arc_easy
 
 is lm-eval's own command line with one model type more. `spec` is a SPEC as everywhere; `train=PATH` and `valid=PATH` are what it learns from.
 """

@@ -1,0 +1,1 @@
+"""Bridges to other projects, each behind its extra."""
