@@ -109,12 +109,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def llmbench(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "llmbench.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "llmbench.cli.main", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """The program, started and not waited for; Ctrl-C reaches it even where the tests themselves run with it ignored, as in a script's background."""
-    command = [sys.executable, "-m", "llmbench.cli", *arguments]
+    command = [sys.executable, "-m", "llmbench.cli.main", *arguments]
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  # the child's own affair, before it becomes Python
     return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heed)
 

@@ -8,7 +8,7 @@ import random
 import pytest
 from run_helpers import folder, llmbench, run_json
 
-from llmbench.cli import _size
+from llmbench.cli.main import _size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
 from llmbench.tasks.config import BatchFitSpec

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from llmbench import doctor
+from llmbench.cli import doctor
 from llmbench.hardware import machine, peaks, peaks_benchmark
 from llmbench.hardware.peaks import Ceilings
 

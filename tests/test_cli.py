@@ -14,7 +14,7 @@ from run_helpers import folder
 from run_helpers import llmbench as child
 
 import llmbench
-from llmbench import cli
+from llmbench.cli import main
 from llmbench.metrics.likelihood import METRICS
 from llmbench.plan import registry
 
@@ -34,14 +34,14 @@ def call(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["llmbench", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main.main()
         out, err = capsys.readouterr()
         return SimpleNamespace(code=caught.value.code, out=out, err=err)
 
     return run
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("-h",), *((name, "--help") for name in sorted(cli.cli.commands))])
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), *((name, "--help") for name in sorted(main.cli.commands))])
 def test_help_says_what_there_is(call, arguments):
     done = call(*arguments)
     assert done.code == 0
@@ -53,7 +53,7 @@ def test_help_names_every_command_and_no_command_at_all_is_help_too(call):
     for arguments, code in ((("--help",), 0), ((), 2)):
         done = call(*arguments)
         assert done.code == code
-        assert all(f"  {name} " in done.out + done.err for name in cli.cli.commands)
+        assert all(f"  {name} " in done.out + done.err for name in main.cli.commands)
 
 
 def test_the_version_is_the_packages(call):

@@ -14,7 +14,7 @@ from hand_runs import ACCURACY, BITS, BLEU, F1, RATE, REPETITION, Hand, bits, ri
 from sample_pairs import SENTENCES
 
 from llmbench import storage
-from llmbench.cli import cli
+from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.metrics.sacrebleu import Bleu
 from llmbench.results.compare import compare
@@ -371,7 +371,7 @@ def test_runs_without_a_model_in_common_are_refused(tmp_path):
 
 def test_comparing_loads_no_torch(tmp_path):
     Hand(tmp_path).add("a", BITS, bits(*BETTER)).add("b", BITS, bits(*RATES)).write()
-    lines = ["import sys, llmbench.cli", "try: llmbench.cli.main()", "except SystemExit: print('torch' in sys.modules)"]
+    lines = ["import sys, llmbench.cli.main", "try: llmbench.cli.main.main()", "except SystemExit: print('torch' in sys.modules)"]
     command = [sys.executable, "-c", "\n".join(lines), "compare", str(tmp_path), "a", "b"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.endswith("False\n")

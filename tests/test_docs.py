@@ -13,7 +13,7 @@ import pytest
 import yaml
 from run_helpers import SUITE, folder, llmbench, run_json
 
-from llmbench.cli import cli
+from llmbench.cli.main import cli
 from llmbench.results.paired_tests import RULES
 
 ROOT = Path(__file__).parents[1]

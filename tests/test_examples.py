@@ -38,10 +38,12 @@ def test_its_own_tests_pass_with_the_kit(site, tmp_path):
 
 
 def test_its_name_is_known_to_every_command(site, tmp_path):
-    assert "markov" in run(site, tmp_path, "llmbench.cli", "adapters").stdout
-    checked = run(site, tmp_path, "llmbench.cli", "check", "markov")
+    assert "markov" in run(site, tmp_path, "llmbench.cli.main", "adapters").stdout
+    checked = run(site, tmp_path, "llmbench.cli.main", "check", "markov")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "A3 earned" in checked.stdout
-    done = run(site, tmp_path, "llmbench.cli", "run", "quick", "--model", "markov", "--only", "markov", "--only", "uniform-bytes", "--out", "out")
+    done = run(
+        site, tmp_path, "llmbench.cli.main", "run", "quick", "--model", "markov", "--only", "markov", "--only", "uniform-bytes", "--out", "out"
+    )
     assert done.returncode == 0, done.stderr
     assert "A1 A2 A3" in done.stdout

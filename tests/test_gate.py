@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hand_runs import ACCURACY, BITS, RATE, REPETITION, Hand, bits, right
 from run_helpers import SUITE, folder
 
-from llmbench.cli import cli
+from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.plan import suite
 from llmbench.results import gate, tolerance

@@ -29,7 +29,7 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         here = {f"llmbench/{folder}/{file.name}" for file in (ROOT / folder).glob("*.yaml")}
         assert here
         assert here <= names
-    assert {"llmbench/data/texts/fables.jsonl", "llmbench/templates/adapter.py.txt"} <= names
+    assert {"llmbench/data/texts/fables.jsonl", "llmbench/cli/templates/adapter.py.txt"} <= names
     page = {
         f"llmbench/leaderboard/renderers/templates/{file.name}"
         for ending in ("jinja", "css", "js")
@@ -50,7 +50,7 @@ def test_the_quick_suite_runs_from_an_installed_wheel(wheel, tmp_path):
     probe = "import llmbench; print(llmbench.__file__)"
     where = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert where.stdout.startswith(str(site))
-    command = [sys.executable, "-m", "llmbench.cli", "run", "quick", "--out", "out"]
+    command = [sys.executable, "-m", "llmbench.cli.main", "run", "quick", "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     record = run_json(tmp_path / "out")

@@ -177,7 +177,7 @@ def test_every_stage_of_a_lineage_is_named():
 
 
 def test_the_answer_unavailable_takes_under_a_second_and_no_torch(cache):
-    line = "import sys; from llmbench.cli import main; sys.argv[1:] = ['score', 'gpt2', 'x.txt']\ntry: main()\nfinally: print('torch' in sys.modules)"
+    line = "import sys; from llmbench.cli.main import main; sys.argv[1:] = ['score', 'gpt2', 'x.txt']\ntry: main()\nfinally: print('torch' in sys.modules)"
     (cache.parent / "x.txt").write_text("A text.")
     begun = time.process_time(), time.perf_counter()
     done = subprocess.run([sys.executable, "-c", line], cwd=cache.parent, capture_output=True, text=True, check=False)

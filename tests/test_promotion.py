@@ -12,7 +12,7 @@ from hand_runs import ACCURACY, BITS, RATE, Hand, bits, right
 from run_helpers import folder, llmbench
 
 from llmbench import storage
-from llmbench.cli import cli
+from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.results import gate, promote, record
 from llmbench.results.compare import compare

@@ -172,7 +172,7 @@ def test_a_library_is_not_hidden_by_a_file_in_the_current_folder(place):
     import subprocess
     import sys
 
-    command = [sys.executable, "-P", "-m", "llmbench.cli", "run", "tiny.yaml", "--only", "byte-ngram", "--out", "out"]
+    command = [sys.executable, "-P", "-m", "llmbench.cli.main", "run", "tiny.yaml", "--only", "byte-ngram", "--out", "out"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -16,13 +16,12 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any, Literal
 
-from llmbench.adapter import Adapter
 from llmbench.conformance import context_checks, decoding_checks, generation_checks, ledger_checks, probability_checks, reproducibility_checks
 from llmbench.conformance.certificates import LEVELS, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
@@ -169,56 +168,7 @@ def report(results: Sequence[Result], fingerprint: str, model: str, device: str 
     return {"model": model, "fingerprint": fingerprint, "checks": [asdict(r) for r in results], "certificate": proven}
 
 
-def conformance(
-    model: str | type[Adapter] | Callable[[], Adapter], *, expected_failures: Mapping[str, str] | None = None, timeout: float = TIMEOUT
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: one test for each check of the kit, given to the test function as `check`, which it calls.
-
-    `model`: an adapter's class, a function that makes one, or a SPEC as on the command line. `expected_failures`: check -> reason; such a check
-    must fail, and it is an error when it passes or is skipped. Raises UsageError for a name that there is not.
-    """
-    import pytest
-
-    expected = dict(expected_failures or {})
-    named(list(expected))
-    if not all(reason.strip() for reason in expected.values()):
-        raise UsageError("an expected failure needs a reason", where="conformance")
-    make = _maker(model)
-    kept: list[Subject] = []
-
-    def bound(check: Check) -> Callable[[], Result]:
-        def call() -> Result:
-            if not kept:
-                kept.append(Subject(make(), make))
-            (result,) = run(kept[0], [check], timeout)
-            if check.name in expected:
-                if result.state != "failed":
-                    pytest.fail(f"{check.name} was expected to fail ({expected[check.name]}) and {WORDS[result.state]}")
-                pytest.xfail(expected[check.name])
-            if result.state == "skipped":
-                pytest.skip(result.reason)
-            if result.bad:
-                pytest.fail(words(result), pytrace=False)
-            return result
-
-        return call
-
-    return pytest.mark.parametrize("check", [pytest.param(bound(check), id=check.name) for check in CHECKS])
-
-
 def words(result: Result) -> str:
     """A failure in lines."""
     lines = [f"{result.name}: {result.rule}", f"  sent: {result.sent}", f"  came: {result.came}", f"  likely cause: {result.cause}"]
     return "\n".join(line for line in lines if not line.endswith(": "))
-
-
-def _maker(model: str | Callable[[], Adapter]) -> Callable[[], Adapter]:
-    """What gives the adapter as `run` would have it: on its device, in evaluation mode."""
-
-    def make() -> Adapter:
-        from llmbench.plan import registry
-        from llmbench.runner import session
-
-        return session.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
-
-    return make

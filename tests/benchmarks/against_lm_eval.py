@@ -215,7 +215,7 @@ def main() -> None:
         "--threads", type=int, help="of torch (default: all cores); 1 where others keep the machine busy, and then read CPU time only"
     )
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
-    parser.add_argument("--ours", default=f"{sys.executable} -m llmbench.cli", help="how llmbench is called")
+    parser.add_argument("--ours", default=f"{sys.executable} -m llmbench.cli.main", help="how llmbench is called")
     parser.add_argument("--data", type=Path, default=oracle.DATA, help="the folder of shared data")
     parser.add_argument("--bare", action="store_true", help="against the bare forward passes instead")
     parser.add_argument("--prepare", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="the first so many questions only")
     parser.add_argument("--batch", type=int, default=8, help="lm-eval's")
-    parser.add_argument("--ours", default=f"{sys.executable} -m llmbench.cli", help="how llmbench is called")
+    parser.add_argument("--ours", default=f"{sys.executable} -m llmbench.cli.main", help="how llmbench is called")
     parser.add_argument("--data", type=Path, default=oracle.DATA, help="the folder of shared data")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

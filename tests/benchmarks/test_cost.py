@@ -103,7 +103,7 @@ def test_cpu_seconds_of_help(benchmark):
 
     def once():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "llmbench.cli", "--help"], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "llmbench.cli.main", "--help"], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -2,7 +2,7 @@
 
 from llmbench_markov import Markov
 
-from llmbench.conformance.kit import conformance
+from llmbench.testing import conformance
 
 LINES = [b"The tap dripped, and the kettle said so. ", b"It rained on Tuesday; nobody had asked it to.\n"] * 5
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import llmbench
-from llmbench import cli_boards, cli_catalog, cli_compare
-from llmbench.cli_catalog import print_rows
+from llmbench.cli import catalog, compare, leaderboard
+from llmbench.cli.catalog import print_rows
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ def _pick(device: str) -> str:
     return "cpu"
 
 
-for command in (*cli_catalog.COMMANDS, *cli_compare.COMMANDS, *cli_boards.COMMANDS):
+for command in (*catalog.COMMANDS, *compare.COMMANDS, *leaderboard.COMMANDS):
     cli.add_command(command)
 
 

@@ -24,7 +24,7 @@ def write_adapter(name: str, folder: Path) -> list[Path]:
     for target, template in ((folder / f"{stem}.py", "adapter.py.txt"), (folder / f"test_{stem}.py", "test_adapter.py.txt")):
         if target.exists():
             raise UsageError("there is such a file already", where=str(target), hint="choose another name")
-        text = resources.files("llmbench").joinpath("templates", template).read_text(encoding="utf-8")
+        text = resources.files("llmbench.cli").joinpath("templates", template).read_text(encoding="utf-8")
         written.append((target, text.replace("__CLASS__", cls).replace("__MODULE__", stem)))
     if stem in sys.modules or find_spec(stem) is not None:
         raise UsageError(f"there is a module {stem!r} already, which the file would hide", hint="choose another name")

@@ -66,7 +66,7 @@ def new() -> None:
 @click.argument("name")
 def new_adapter(name: str) -> int:
     """Write NAME.py, a working adapter with a test beside it."""
-    from llmbench.scaffold import write_adapter
+    from llmbench.cli.scaffold import write_adapter
 
     written = write_adapter(name, Path.cwd())
     for path in written:
@@ -86,15 +86,15 @@ def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
 
     count = threads or machine.cores()
     os.environ.update(machine.thread_settings(count))  # before torch is loaded
-    from llmbench import doctor as doctors
+    from llmbench.cli import doctor as cli_doctor
     from llmbench.runner.progress import spinner
 
     with spinner() as progress:
-        found = doctors.examine(device, count, again, progress)
+        found = cli_doctor.examine(device, count, again, progress)
     if as_json:
         click.echo(json.dumps(found))
     else:
-        print_rows(("what", "found"), doctors.rows(found))
+        print_rows(("what", "found"), cli_doctor.rows(found))
         for line in found["advice"]:
             click.echo(line)
     return 0
