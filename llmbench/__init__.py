@@ -1,4 +1,5 @@
-"""llmbench puts every language model on the same board: quality in bits per byte, text, speed and memory.
+"""llmbench puts every language model on the same board: quality in bits per byte, text, speed and
+memory.
 
     import llmbench
     result = llmbench.run("quick")                       # a Run; in a notebook it shows its board

@@ -1,7 +1,8 @@
-"""THE interface. A suite sees text in and numbers out; how a model makes them is the adapter's affair.
+"""THE interface. A suite sees text in and numbers out; how a model makes them is the adapter's
+affair.
 
-Most people subclass `TokenAdapter` (token_adapter.py), which is smaller. A capability is a method that is overridden; one that
-is missing becomes a row "unsupported" on the board, not a crash.
+Most people subclass `TokenAdapter` (token_adapter.py), which is smaller. A capability is a method
+that is overridden; one that is missing becomes a row "unsupported" on the board, not a crash.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
     from llmbench.data.text import Text
 
-Progress = Callable[[str, float, str], None]  # what is being done, share done in [0, 1], a short remark
+Progress = Callable[
+    [str, float, str], None
+]  # what is being done, share done in [0, 1], a short remark
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the board says about a model. Sizes in bytes; None where it does not apply or is not known."""
+    """What the board says about a model. Sizes in bytes; None where it does not apply or is not
+    known.
+    """
 
     name: str
     family: str
@@ -39,13 +44,15 @@ class ModelInfo:
     fingerprint: str
     weights_bytes: int | None = None
     training: Mapping[str, Any] | None = None  # seconds, steps, curve
-    origin: Mapping[str, Any] | None = None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    origin: Mapping[str, Any] | None = (
+        None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    )
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged too. Without `start`, no start symbol
-    stands before what is given, as other harnesses have it.
+    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged
+    too. Without `start`, no start symbol stands before what is given, as other harnesses have it.
     """
 
     text: str
@@ -57,9 +64,11 @@ class Passage:
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or before any of `stop`.
+    """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or
+    before any of `stop`.
 
-    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling. Without `start`, no start symbol stands before the prompt.
+    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling. Without
+    `start`, no start symbol stands before the prompt.
     """
 
     prompt: str
@@ -76,7 +85,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.max_tokens is None and self.max_bytes is None and self.forced is None:
             raise UsageError("a request needs max_tokens or max_bytes")
-        if any(limit is not None and limit < 1 for limit in (self.max_tokens, self.max_bytes)) or self.forced == "":
+        if (
+            any(limit is not None and limit < 1 for limit in (self.max_tokens, self.max_bytes))
+            or self.forced == ""
+        ):
             raise UsageError("a request must ask for at least one token or byte")
         if self.temperature < 0:
             raise UsageError(f"temperature {self.temperature} is below 0", hint="0 is greedy")
@@ -88,7 +100,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer to request number `row`, as it arrives; `finish` is set on the last one."""
+    """A piece of the answer to request number `row`, as it arrives; `finish` is set on the last
+    one.
+    """
 
     row: int
     text: str
@@ -123,8 +137,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Materials:
-    """What an adapter may use to get ready: the suite's training text, the text of a domain to go on with, a seed, a device, a place to keep
-    what it trained.
+    """What an adapter may use to get ready: the suite's training text, the text of a domain to go
+    on with, a seed, a device, a place to keep what it trained.
     """
 
     train: Text | None = None
@@ -144,7 +158,9 @@ class Adapter(ABC):
 
     @classmethod
     def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
-        """The model, ready. The default calls the class with the card's `arguments`; override it to train on `materials.train`."""
+        """The model, ready. The default calls the class with the card's `arguments`; override it to
+        train on `materials.train`.
+        """
         return cls(**arguments)
 
     @property
@@ -153,12 +169,16 @@ class Adapter(ABC):
         """What this model is."""
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
-        """For each passage, in order, the ledger of chain-rule bits of `text` after `given`, and of nothing else."""
+        """For each passage, in order, the ledger of chain-rule bits of `text` after `given`, and of
+        nothing else.
+        """
         raise Unsupported(f"{type(self).__name__} does not score text")
 
-    def pseudo_score(self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0) -> Iterator[Ledger]:
-        """For each passage, in order, what a model that sees both sides pays for gaps: charges of kind pseudo, of all tokens or of a seeded
-        sample of `positions`.
+    def pseudo_score(
+        self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
+    ) -> Iterator[Ledger]:
+        """For each passage, in order, what a model that sees both sides pays for gaps: charges of
+        kind pseudo, of all tokens or of a seeded sample of `positions`.
         """
         raise Unsupported(f"{type(self).__name__} does not fill gaps")
 
@@ -167,7 +187,9 @@ class Adapter(ABC):
         raise Unsupported(f"{type(self).__name__} does not generate text")
 
     def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
-        """The symbols that may follow `given` (their bytes) and the probability of each; the symbol for all other pieces has no bytes."""
+        """The symbols that may follow `given` (their bytes) and the probability of each; the symbol
+        for all other pieces has no bytes.
+        """
         raise Unsupported(f"{type(self).__name__} does not show its next-symbol distribution")
 
     def close(self) -> None:

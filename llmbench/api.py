@@ -48,7 +48,10 @@ class Run:
 
     def _repr_html_(self) -> str:
         page = html.render(self.board).replace("&", "&amp;").replace('"', "&quot;")
-        return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0" sandbox="allow-scripts"></iframe>'
+        return (
+            f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"'
+            ' sandbox="allow-scripts"></iframe>'
+        )
 
 
 def run(
@@ -59,9 +62,11 @@ def run(
     watcher: Watcher | None = None,
     **options: Any,
 ) -> Run:
-    """Run a suite, with further `models`. `options` are those of the command line: only, out, device, dtype, threads, limit, seed, timeout, offline.
+    """Run a suite, with further `models`. `options` are those of the command line: only, out,
+    device, dtype, threads, limit, seed, timeout, offline.
 
-    Raises UsageError where suite, models or texts are wrong; then nothing ran. Models that fail are in `record.failures`.
+    Raises UsageError where suite, models or texts are wrong; then nothing ran. Models that fail are
+    in `record.failures`.
     """
     given = {name: str(path) for name, path in (data or {}).items()}
     if "only" in options:

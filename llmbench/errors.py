@@ -1,11 +1,11 @@
 """Every error llmbench raises on purpose.
 
-LlmbenchError            what, where, hint: printed as one line
-+-- UsageError           wrong command line, suite, card, text or model file: exit code 2, nothing ran
-+-- CellError            one model on one task cannot be done: a row in the board's failures
-    +-- Unavailable      weights or data are not on this machine and can't be fetched
-    +-- Unsupported      the model cannot do what is asked (a missing capability, a lossy tokenizer)
-    +-- ModelError       the model did something wrong: logits of a wrong shape, NaN, a raised exception
+LlmbenchError            what, where, hint: printed as one line +-- UsageError           wrong
+command line, suite, card, text or model file: exit code 2, nothing ran +-- CellError            one
+model on one task cannot be done: a row in the board's failures
+    +-- Unavailable      weights or data are not on this machine and can't be fetched +--
+    Unsupported      the model cannot do what is asked (a missing capability, a lossy tokenizer) +--
+    ModelError       the model did something wrong: logits of a wrong shape, NaN, a raised exception
     +-- OutOfMemory      the machine refused the memory
 """
 
@@ -25,7 +25,9 @@ class LlmbenchError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         whole = f"{text} ({self.hint})" if self.hint else text
-        return " ".join("".join(c if c.isprintable() else " " for c in whole).split())  # it may quote a file: nothing speaks to the terminal
+        return " ".join(
+            "".join(c if c.isprintable() else " " for c in whole).split()
+        )  # it may quote a file: nothing speaks to the terminal
 
 
 class UsageError(LlmbenchError):
@@ -54,11 +56,18 @@ class OutOfMemory(CellError):
     reason = "out_of_memory"
 
 
-NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't start new thread", "std::bad_alloc")
+NO_MEMORY = (
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't start new thread",
+    "std::bad_alloc",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python or torch, on whichever device, could not allocate. Told by name, so that torch need not be imported."""
+    """Whether Python or torch, on whichever device, could not allocate. Told by name, so that torch
+    need not be imported.
+    """
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or any(words in str(error) for words in NO_MEMORY)
 

@@ -1,7 +1,8 @@
-"""The bit ledger: for each document the charges (start, end, bits, kind) of a model, and every number that follows from them.
+"""The bit ledger: for each document the charges (start, end, bits, kind) of a model, and every
+number that follows from them.
 
-bits_per_byte = sum of bits / sum of bytes (over documents: the ratio of sums), byte_perplexity = 2^bits_per_byte,
-word_perplexity = 2^(bits/words), token_perplexity = 2^(token bits/tokens).
+bits_per_byte = sum of bits / sum of bytes (over documents: the ratio of sums), byte_perplexity =
+2^bits_per_byte, word_perplexity = 2^(bits/words), token_perplexity = 2^(token bits/tokens).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 KINDS = ("token", "spelling", "code", "end", "pseudo")
 TOKEN, SPELLING, CODE, END, PSEUDO = range(5)
 
-WORD_COUNTER = "whitespace"  # the named word counter: maximal runs of characters that are no white space
+WORD_COUNTER = (  # the named word counter: maximal runs of characters that are no white space
+    "whitespace"
+)
 _WORD = re.compile(r"\S+")
 
 
@@ -28,7 +31,9 @@ def count_words(text: str) -> int:
 
 def word_starts(text: str) -> NDArray[np.int64]:
     """Byte offset of each word's first byte."""
-    sizes = np.fromiter((len(c.encode("utf-8", "surrogatepass")) for c in text), dtype=np.int64, count=len(text))
+    sizes = np.fromiter(
+        (len(c.encode("utf-8", "surrogatepass")) for c in text), dtype=np.int64, count=len(text)
+    )
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     return offsets[[match.start() for match in _WORD.finditer(text)]]
 
@@ -41,10 +46,13 @@ class LedgerError(ValueError):
 class Ledger:
     """The charges of one document of `bytes` bytes, in the order of the text.
 
-    `start`, `end`: int64, byte offsets, start inclusive and end exclusive; `bits`: float64, >= 0 or +inf;
-    `kind`: uint8, an index into KINDS. Charges of kind token and spelling (or one of kind code) tile [0, bytes) exactly;
-    spans may be empty. A charge of kind end stands at [bytes, bytes). A ledger of kind pseudo (what a model that looks ahead pays for gaps)
-    stands alone: it may be of a sample of the tokens, so it need not tile. `loss`: what its tokenizer lost of the text, where that is allowed.
+    `start`, `end`: int64, byte offsets, start inclusive and end exclusive; `bits`: float64, >= 0 or
+    +inf;
+    `kind`: uint8, an index into KINDS. Charges of kind token and spelling (or one of kind code)
+    tile [0, bytes) exactly; spans may be empty. A charge of kind end stands at [bytes, bytes). A
+    ledger of kind pseudo (what a model that looks ahead pays for gaps) stands alone: it may be of a
+    sample of the tokens, so it need not tile. `loss`: what its tokenizer lost of the text, where
+    that is allowed.
     """
 
     start: NDArray[np.int64]
@@ -56,18 +64,38 @@ class Ledger:
     loss: str = ""
 
     @classmethod
-    def build(cls, start: Iterable[int], end: Iterable[int], bits: Iterable[float], kind: Iterable[int], bytes: int, id: str = "") -> Ledger:
+    def build(
+        cls,
+        start: Iterable[int],
+        end: Iterable[int],
+        bits: Iterable[float],
+        kind: Iterable[int],
+        bytes: int,
+        id: str = "",
+    ) -> Ledger:
         """From any sequences; checked (see `check`)."""
 
-        def array(values: Iterable[float], dtype: type) -> NDArray:  # type: ignore[type-arg]  # three dtypes, one helper
-            return np.asarray(values if isinstance(values, np.ndarray | Sequence) else list(values), dtype=dtype)
+        # three dtypes, one helper
+        def array(values: Iterable[float], dtype: type) -> NDArray:  # type: ignore[type-arg]
+            return np.asarray(
+                values if isinstance(values, np.ndarray | Sequence) else list(values), dtype=dtype
+            )
 
-        ledger = cls(array(start, np.int64), array(end, np.int64), array(bits, np.float64), array(kind, np.uint8), bytes, id)
+        ledger = cls(
+            array(start, np.int64),
+            array(end, np.int64),
+            array(bits, np.float64),
+            array(kind, np.uint8),
+            bytes,
+            id,
+        )
         ledger.check()
         return ledger
 
     def check(self) -> None:
-        """Raise LedgerError unless lengths agree, bits are >= 0 (no NaN), and the spans tile the document exactly."""
+        """Raise LedgerError unless lengths agree, bits are >= 0 (no NaN), and the spans tile the
+        document exactly.
+        """
         if self._is_plain():
             return
         n = len(self.start)
@@ -75,7 +103,10 @@ class Ledger:
             raise LedgerError(f"{self.id}: start, end, bits and kind differ in length")
         wrong = np.flatnonzero(~(self.bits >= 0))
         if wrong.size:
-            raise LedgerError(f"{self.id}: charge {wrong[0]} has {self.bits[wrong[0]]} bits; bits are >= 0 or +inf")
+            raise LedgerError(
+                f"{self.id}: charge {wrong[0]} has {self.bits[wrong[0]]} bits; bits are >= 0 or"
+                " +inf"
+            )
         if n and int(self.kind.max()) >= len(KINDS):
             raise LedgerError(f"{self.id}: unknown kind of charge {int(self.kind.max())}")
         text = self.kind != END
@@ -87,27 +118,49 @@ class Ledger:
         gaps = np.flatnonzero(start != edges[:-1])
         if gaps.size:
             i = gaps[0]
-            raise LedgerError(f"{self.id}: charge {i} starts at byte {start[i]}, the one before it ended at {edges[i]}")
+            raise LedgerError(
+                f"{self.id}: charge {i} starts at byte {start[i]}, the one before it ended at"
+                f" {edges[i]}"
+            )
         if int(edges[-1]) != self.bytes or bool((end < start).any()):
             raise LedgerError(f"{self.id}: charges end at byte {edges[-1]} of {self.bytes}")
         if bool((self.start[~text] != self.bytes).any()):
             raise LedgerError(f"{self.id}: a charge of kind end stands before the end")
 
     def _is_plain(self) -> bool:
-        """Whether all is well in the commonest way, asked with as little as it takes: there are thousands of short texts."""
+        """Whether all is well in the commonest way, asked with as little as it takes: there are
+        thousands of short texts.
+        """
         start, end, bits, kind = self.start, self.end, self.bits, self.kind
-        if not 0 < len(start) == len(end) == len(bits) == len(kind) or kind.max() > CODE or not bits.min() >= 0:
+        if (
+            not 0 < len(start) == len(end) == len(bits) == len(kind)
+            or kind.max() > CODE
+            or not bits.min() >= 0
+        ):
             return False
-        return bool(start[0] == 0 and end[-1] == self.bytes and (start[1:] == end[:-1]).all() and (start <= end).all())
+        return bool(
+            start[0] == 0
+            and end[-1] == self.bytes
+            and (start[1:] == end[:-1]).all()
+            and (start <= end).all()
+        )
 
     def _check_gaps(self) -> None:
         if (self.kind != PSEUDO).any():
-            raise LedgerError(f"{self.id}: pseudo-bits stand beside bits of the chain rule, with which they cannot be added")
-        if bool((self.start[1:] < self.end[:-1]).any() or (self.end < self.start).any()) or int(self.end.max()) > self.bytes:
+            raise LedgerError(
+                f"{self.id}: pseudo-bits stand beside bits of the chain rule, with which they"
+                " cannot be added"
+            )
+        if (
+            bool((self.start[1:] < self.end[:-1]).any() or (self.end < self.start).any())
+            or int(self.end.max()) > self.bytes
+        ):
             raise LedgerError(f"{self.id}: the spans of pseudo-bits overlap or leave the text")
 
     def total(self, *kinds: int) -> float:
-        """Bits of the given kinds; without any, of everything that tiles the text: neither of its end nor of gaps."""
+        """Bits of the given kinds; without any, of everything that tiles the text: neither of its
+        end nor of gaps.
+        """
         chosen = np.isin(self.kind, kinds) if kinds else (self.kind != END) & (self.kind != PSEUDO)
         return math.fsum(self.bits[chosen])
 
@@ -127,8 +180,9 @@ class Ledger:
         return int(np.count_nonzero(self.kind == SPELLING))
 
     def bits_between(self, edges: Sequence[int]) -> NDArray[np.float64]:
-        """Bits of each stretch [edges[i], edges[i+1]) of the text. A charge that crosses an edge is shared in proportion to
-        its bytes, so that models with different tokens have items of the same bytes; an empty charge goes to the next byte's stretch.
+        """Bits of each stretch [edges[i], edges[i+1]) of the text. A charge that crosses an edge is
+        shared in proportion to its bytes, so that models with different tokens have items of the
+        same bytes; an empty charge goes to the next byte's stretch.
         """
         text = self.kind != END
         start, end, bits = self.start[text], self.end[text], self.bits[text]
@@ -136,7 +190,9 @@ class Ledger:
         if len(marks) < 2 or marks[0] != 0 or marks[-1] != self.bytes:
             raise LedgerError(f"{self.id}: edges must run from 0 to {self.bytes}")
         first = np.clip(np.searchsorted(marks, start, side="right") - 1, 0, len(marks) - 2)
-        last = np.clip(np.searchsorted(marks, np.maximum(end - 1, start), side="right") - 1, 0, len(marks) - 2)
+        last = np.clip(
+            np.searchsorted(marks, np.maximum(end - 1, start), side="right") - 1, 0, len(marks) - 2
+        )
         out = np.zeros(len(marks) - 1)
         whole = first == last
         np.add.at(out, first[whole], bits[whole])

@@ -1,8 +1,10 @@
-"""Intervals, paired tests and ranks. Numbers only: the items are documents or blocks of text, never tokens.
+"""Intervals, paired tests and ranks. Numbers only: the items are documents or blocks of text, never
+tokens.
 
-Sources: ratio estimator (Cochran, Sampling Techniques, 3rd ed., ch. 6); sign-flip permutation test (Fisher 1935; with
-the observed arrangement counted: Phipson & Smyth 2010); Holm 1979; sets of ranks: Mogstad, Romano, Shaikh & Wilhelm 2024, reduced to
-counting significant pairs; interval of a share: Wilson 1927.
+Sources: ratio estimator (Cochran, Sampling Techniques, 3rd ed., ch. 6); sign-flip permutation test
+(Fisher 1935; with the observed arrangement counted: Phipson & Smyth 2010); Holm 1979; sets of
+ranks: Mogstad, Romano, Shaikh & Wilhelm 2024, reduced to counting significant pairs; interval of a
+share: Wilson 1927.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 LEVEL = 0.95
 TIE_BITS_PER_BYTE = 0.01  # a difference this small is of no use to anybody: the margin of a tie
 TIE_RATE = 0.05  # of a rate or a time, likewise, as a share
-RATE_ALPHA = 0.01  # of calling a rate better or worse: that a process happens to lie well in memory is in all of its blocks
+# of calling a rate better or worse: that a process happens to lie well in memory is in all of its
+# blocks
+RATE_ALPHA = 0.01
 PORTION = 1_000_000  # numbers that are held at a time while signs are flipped
 EXACT_UP_TO = 16  # items: all 2^m sign patterns are tried
 Verdict = Literal["better", "worse", "tie", "unclear", "not comparable"]
@@ -28,7 +32,9 @@ Verdict = Literal["better", "worse", "tie", "unclear", "not comparable"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the ends of its 95 % interval over `n` items; None where no honest interval exists."""
+    """A value with the ends of its 95 % interval over `n` items; None where no honest interval
+    exists.
+    """
 
     value: float
     low: float | None
@@ -36,12 +42,18 @@ class Interval:
     n: int
 
 
-def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, level: float = LEVEL) -> Interval:
-    """R = sum(B)/sum(n) over m items, with SE = sqrt(m/(m-1) * sum((B_i - R n_i)^2)) / sum(n) and a t interval, m-1 degrees.
+def ratio_interval(
+    numerators: ArrayLike, denominators: ArrayLike, level: float = LEVEL
+) -> Interval:
+    """R = sum(B)/sum(n) over m items, with SE = sqrt(m/(m-1) * sum((B_i - R n_i)^2)) / sum(n) and a
+    t interval, m-1 degrees.
 
     No interval with fewer than two items or with infinite bits.
     """
-    top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    top, bottom = (
+        np.asarray(numerators, dtype=np.float64),
+        np.asarray(denominators, dtype=np.float64),
+    )
     value, m = math.fsum(top) / math.fsum(bottom), len(top)
     if m < 2 or not math.isfinite(value):
         return Interval(value, None, None, m)
@@ -49,15 +61,18 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, level: float 
     return Interval(value, value - half, value + half, m)
 
 
-def paired_interval(a: ArrayLike, b: ArrayLike, denominators: ArrayLike, level: float = LEVEL) -> Interval:
+def paired_interval(
+    a: ArrayLike, b: ArrayLike, denominators: ArrayLike, level: float = LEVEL
+) -> Interval:
     """Interval of sum(A - B)/sum(n): the difference of two models on the same items."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return ratio_interval(a - b, denominators, level)
 
 
 def wilson_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
-    """Of the share `hits` / `n` (Wilson 1927): all shares p whose normal test at `hits` does not reject. Never outside [0, 1], and wide where all
-    or none are hits. Raises ValueError unless 0 <= hits <= n and n > 0.
+    """Of the share `hits` / `n` (Wilson 1927): all shares p whose normal test at `hits` does not
+    reject. Never outside [0, 1], and wide where all or none are hits. Raises ValueError unless 0 <=
+    hits <= n and n > 0.
     """
     if not 0 <= hits <= n or n < 1:
         raise ValueError(f"{hits} of {n} is no share")
@@ -68,8 +83,9 @@ def wilson_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def block_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
-    """Of a rate or a time measured in blocks: their median, with a t interval over the logarithms of the blocks' values, widened where the
-    median lies outside. Blocks are the items: what was measured inside one is not independent.
+    """Of a rate or a time measured in blocks: their median, with a t interval over the logarithms
+    of the blocks' values, widened where the median lies outside. Blocks are the items: what was
+    measured inside one is not independent.
     """
     x = np.asarray(values, dtype=np.float64)
     middle = float(np.median(x))
@@ -77,11 +93,18 @@ def block_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
         return Interval(middle, None, None, len(x))
     logs = np.log(x)
     half = _half_width(logs - logs.mean(), len(x), level)
-    return Interval(middle, min(middle, math.exp(logs.mean() - half)), max(middle, math.exp(logs.mean() + half)), len(x))
+    return Interval(
+        middle,
+        min(middle, math.exp(logs.mean() - half)),
+        max(middle, math.exp(logs.mean() + half)),
+        len(x),
+    )
 
 
 def block_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> tuple[Interval, float]:
-    """Two models measured in the same blocks: the interval of log(A/B), and p of Student's paired t test on it."""
+    """Two models measured in the same blocks: the interval of log(A/B), and p of Student's paired t
+    test on it.
+    """
     d = np.log(np.asarray(a, dtype=np.float64)) - np.log(np.asarray(b, dtype=np.float64))
     m, mean = len(d), float(np.mean(d))
     if m < 2:
@@ -103,43 +126,64 @@ def _half_width(residuals: NDArray[np.float64], total: float, level: float) -> f
 
 
 def sign_flip_p(a: ArrayLike, b: ArrayLike, flips: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p that the items' differences A_i - B_i are symmetric about 0: the share of sign patterns whose sum is at least as far
-    from 0 as the observed one. Exact up to 16 items; beyond, `flips` random patterns, the observed one counted among them.
+    """Two-sided p that the items' differences A_i - B_i are symmetric about 0: the share of sign
+    patterns whose sum is at least as far from 0 as the observed one. Exact up to 16 items; beyond,
+    `flips` random patterns, the observed one counted among them.
     """
-    return sign_flip_ps((np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))[None], flips, seed)[0]
+    return sign_flip_ps(
+        (np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))[None], flips, seed
+    )[0]
 
 
-def sign_flip_ps(differences: NDArray[np.float64], flips: int = 10_000, seed: int = 0) -> list[float]:
-    """The same for many pairs over the same items, which share their sign patterns: `differences` is (pairs, items)."""
+def sign_flip_ps(
+    differences: NDArray[np.float64], flips: int = 10_000, seed: int = 0
+) -> list[float]:
+    """The same for many pairs over the same items, which share their sign patterns: `differences`
+    is (pairs, items).
+    """
     m = differences.shape[1]
     found = [1.0] * len(differences)
-    tested = [row for row, d in enumerate(differences) if np.isfinite(d).all() and d.any()]  # a test that cannot be run proves nothing
+    tested = [
+        row for row, d in enumerate(differences) if np.isfinite(d).all() and d.any()
+    ]  # a test that cannot be run proves nothing
     if not tested:
         return found
     d = differences[tested]
     slack = 1e-12 * np.abs(d).sum(axis=1)  # sums that differ by rounding only are equal
     least = np.asarray([abs(math.fsum(row)) for row in d]) - slack
     if m <= EXACT_UP_TO:
-        half = 1 << (m - 1)  # a pattern and its mirror image have the same |sum|: the first sign stays
+        half = 1 << (
+            m - 1
+        )  # a pattern and its mirror image have the same |sum|: the first sign stays
         bits = (np.arange(half)[:, None] >> np.arange(m - 1)) & 1
         patterns = np.hstack([np.ones((half, 1), dtype=np.int8), (1 - 2 * bits).astype(np.int8)])
         p = _reached(patterns, d, least) / half
     else:
         rng, reached = np.random.default_rng(seed), np.zeros(len(d), dtype=np.int64)
         for size in _portions(flips, max(1, 4_000_000 // m)):
-            reached += _reached(rng.integers(0, 2, size=(size, m), dtype=np.int8) * np.int8(2) - np.int8(1), d, least)
+            reached += _reached(
+                rng.integers(0, 2, size=(size, m), dtype=np.int8) * np.int8(2) - np.int8(1),
+                d,
+                least,
+            )
         p = (reached + 1) / (flips + 1)
     for row, value in zip(tested, p, strict=True):
         found[row] = float(value)
     return found
 
 
-def _reached(signs: NDArray[np.int8], d: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each row of `d`, how many patterns have a sum at least so far from 0; a portion of the patterns at a time, which bounds the memory."""
+def _reached(
+    signs: NDArray[np.int8], d: NDArray[np.float64], least: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """For each row of `d`, how many patterns have a sum at least so far from 0; a portion of the
+    patterns at a time, which bounds the memory.
+    """
     count = np.zeros(len(d), dtype=np.int64)
     step = max(1, PORTION // max(d.shape))
     for begin in range(0, len(signs), step):
-        count += np.count_nonzero(np.abs(signs[begin : begin + step].astype(np.float64) @ d.T) >= least, axis=0)
+        count += np.count_nonzero(
+            np.abs(signs[begin : begin + step].astype(np.float64) @ d.T) >= least, axis=0
+        )
     return count
 
 
@@ -157,15 +201,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def rate_verdict(difference: Interval, p: float, margin: float = TIE_RATE, alpha: float = RATE_ALPHA) -> Verdict:
+def rate_verdict(
+    difference: Interval, p: float, margin: float = TIE_RATE, alpha: float = RATE_ALPHA
+) -> Verdict:
     """Of A against B where more is better, from `block_difference`."""
     found = verdict(difference, p, math.log1p(margin), alpha)
-    return {"better": "worse", "worse": "better"}.get(found, found)  # type: ignore[return-value]  # words of the same set
+    # words of the same set
+    return {"better": "worse", "worse": "better"}.get(found, found)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """`rank`: for each name the best and worst rank that the data allow; `smallest_visible`, `items_needed`: see `rank_sets`."""
+    """`rank`: for each name the best and worst rank that the data allow; `smallest_visible`,
+    `items_needed`: see `rank_sets`.
+    """
 
     rank: dict[str, tuple[int, int]]
     better_than: dict[str, set[str]]
@@ -173,13 +222,16 @@ class Ranking:
     items_needed: int
 
 
-def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: float = 1 - LEVEL, seed: int = 0) -> Ranking:
-    """Ranks as sets, lower being better: every pair tested by sign flips, Holm over the pairs; a name's rank runs from
-    1 + (names significantly better) to K - (names significantly worse).
+def rank_sets(
+    items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: float = 1 - LEVEL, seed: int = 0
+) -> Ranking:
+    """Ranks as sets, lower being better: every pair tested by sign flips, Holm over the pairs; a
+    name's rank runs from 1 + (names significantly better) to K - (names significantly worse).
 
-    `items`: name -> B_i over the same items for all. `smallest_visible` is the median over pairs of the half width of the paired
-    interval at Holm's first level, in units of the ratio: about the smallest difference that could have been proven. With fewer than
-    `items_needed` items none could be, however large: of m items the smallest p is 2^(1 - m).
+    `items`: name -> B_i over the same items for all. `smallest_visible` is the median over pairs of
+    the half width of the paired interval at Holm's first level, in units of the ratio: about the
+    smallest difference that could have been proven. With fewer than `items_needed` items none could
+    be, however large: of m items the smallest p is 2^(1 - m).
     """
     names = list(items)
     bits = {name: np.asarray(items[name], dtype=np.float64) for name in names}
@@ -203,9 +255,12 @@ def rank_sets(items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: fl
     return Ranking(rank, better, float(np.median(known)) if known else None, needed)
 
 
-def rate_rank_sets(blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, margin: float = TIE_RATE) -> Ranking:
-    """The same for rates, higher being better: paired t tests on the blocks' log-ratios, Holm over the pairs. A difference whose whole interval
-    lies inside the margin is a tie, however significant: the next process would shift it by more. `smallest_visible` is a share.
+def rate_rank_sets(
+    blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, margin: float = TIE_RATE
+) -> Ranking:
+    """The same for rates, higher being better: paired t tests on the blocks' log-ratios, Holm over
+    the pairs. A difference whose whole interval lies inside the margin is a tie, however
+    significant: the next process would shift it by more. `smallest_visible` is a share.
     """
     names, better = list(blocks), {name: set[str]() for name in blocks}
     pairs = list(combinations(names, 2))
@@ -217,23 +272,45 @@ def rate_rank_sets(blocks: Mapping[str, ArrayLike], alpha: float = RATE_ALPHA, m
             lead, rest = (a, b) if said == "better" else (b, a)
             better[lead].add(rest)
     halves = [(d.high - d.low) / 2 for d, _ in found if d.high is not None and d.low is not None]
-    widths = [math.expm1(max(half, math.log1p(margin) - half)) for half in halves]  # beyond the interval, and no tie
+    widths = [
+        math.expm1(max(half, math.log1p(margin) - half)) for half in halves
+    ]  # beyond the interval, and no tie
     return Ranking(ranks(better), better, float(np.median(widths)) if widths else None, 2)
 
 
 def ranks(better: Mapping[str, set[str]]) -> dict[str, tuple[int, int]]:
-    """For each name, from those that it is better than: 1 + (how many are better) to K - (how many are worse)."""
-    return {name: (1 + sum(name in rest for rest in better.values()), len(better) - len(better[name])) for name in better}
+    """For each name, from those that it is better than: 1 + (how many are better) to K - (how many
+    are worse).
+    """
+    return {
+        name: (1 + sum(name in rest for rest in better.values()), len(better) - len(better[name]))
+        for name in better
+    }
 
 
-def _pair_width(a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], level: float) -> float | None:
+def _pair_width(
+    a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], level: float
+) -> float | None:
     interval = paired_interval(a, b, n, level)
-    return None if interval.high is None or interval.low is None else (interval.high - interval.low) / 2
+    return (
+        None
+        if interval.high is None or interval.low is None
+        else (interval.high - interval.low) / 2
+    )
 
 
-def verdict(difference: Interval, p: float, margin: float = TIE_BITS_PER_BYTE, alpha: float = 1 - LEVEL) -> Verdict:
-    """Of A against B where less is better: tie = the whole interval inside the margin; better or worse = significant; else unclear."""
-    if difference.low is not None and difference.high is not None and -margin < difference.low and difference.high < margin:
+def verdict(
+    difference: Interval, p: float, margin: float = TIE_BITS_PER_BYTE, alpha: float = 1 - LEVEL
+) -> Verdict:
+    """Of A against B where less is better: tie = the whole interval inside the margin; better or
+    worse = significant; else unclear.
+    """
+    if (
+        difference.low is not None
+        and difference.high is not None
+        and -margin < difference.low
+        and difference.high < margin
+    ):
         return "tie"
     if p <= alpha and difference.value != 0:
         return "better" if difference.value < 0 else "worse"

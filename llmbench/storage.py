@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """JSON, written to a file beside it, flushed to disk and renamed: a reader sees the old file or the new one, never half of one."""
+    """JSON, written to a file beside it, flushed to disk and renamed: a reader sees the old file or
+    the new one, never half of one.
+    """
     write_text(path, as_json(data) + "\n")
 
 
@@ -26,11 +28,16 @@ def as_json(data: Any) -> str:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines, written like `write_json`."""
-    write_text(path, "".join(json.dumps(_json(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    write_text(
+        path,
+        "".join(json.dumps(_json(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows),
+    )
 
 
 def write_text(path: Path, text: str) -> None:
-    """Text, written like `write_json`. A full disk leaves the old file as it was and raises OSError."""
+    """Text, written like `write_json`. A full disk leaves the old file as it was and raises
+    OSError.
+    """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
@@ -64,4 +71,8 @@ def _json(value: Any) -> Any:
 def default_cache() -> Path:
     """Where trained baselines are kept: $LLMBENCH_CACHE, else the user's cache folder."""
     chosen = os.environ.get("LLMBENCH_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmbench"
+    return (
+        Path(chosen)
+        if chosen
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmbench"
+    )

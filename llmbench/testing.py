@@ -1,4 +1,6 @@
-"""For the tests of an adapter: `conformance` gives one test for each rule that every adapter must hold."""
+"""For the tests of an adapter: `conformance` gives one test for each rule that every adapter must
+hold.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,17 @@ __all__ = ["conformance"]
 
 
 def conformance(
-    model: str | type[Adapter] | Callable[[], Adapter], *, expected_failures: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+    model: str | type[Adapter] | Callable[[], Adapter],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: one test for each check of the kit, given to the test function as `check`, which it calls.
+    """Decorator: one test for each check of the kit, given to the test function as `check`, which
+    it calls.
 
-    `model`: an adapter's class, a function that makes one, or a SPEC as on the command line. `expected_failures`: check -> reason; such a check
-    must fail, and it is an error when it passes or is skipped. Raises UsageError for a name that there is not.
+    `model`: an adapter's class, a function that makes one, or a SPEC as on the command line.
+    `expected_failures`: check -> reason; such a check must fail, and it is an error when it passes
+    or is skipped. Raises UsageError for a name that there is not.
     """
     import pytest
 
@@ -38,7 +45,10 @@ def conformance(
             (result,) = run(kept[0], [check], timeout)
             if check.name in expected:
                 if result.state != "failed":
-                    pytest.fail(f"{check.name} was expected to fail ({expected[check.name]}) and {WORDS[result.state]}")
+                    pytest.fail(
+                        f"{check.name} was expected to fail ({expected[check.name]}) and"
+                        f" {WORDS[result.state]}"
+                    )
                 pytest.xfail(expected[check.name])
             if result.state == "skipped":
                 pytest.skip(result.reason)
@@ -48,7 +58,9 @@ def conformance(
 
         return call
 
-    return pytest.mark.parametrize("check", [pytest.param(bound(check), id=check.name) for check in CHECKS])
+    return pytest.mark.parametrize(
+        "check", [pytest.param(bound(check), id=check.name) for check in CHECKS]
+    )
 
 
 def _maker(model: str | Callable[[], Adapter]) -> Callable[[], Adapter]:

@@ -1,25 +1,55 @@
-"""What tests share: the folder of real data (skipping where it is absent), and a cache of their own."""
+"""What tests share: the folder of real data (skipping where it is absent), and a cache of their
+own.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models of tests are tiny: two threads would wait for each other more than they compute
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # the models of tests are tiny: two threads would wait for each other more than they compute
 
 import pytest  # torch reads that when it is loaded
 
+TESTS = Path(__file__).parent
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 LONG = (  # files by the minutes that they take, the longest first
-    *("test_runner", "test_checkpoint_runs", "test_conformance", "test_resume", "test_memory", "test_rounds", "test_hub", "test_architecture"),
-    *("test_finetuning", "test_examples", "test_page", "test_packing", "test_docs", "test_storyworld", "test_batch_fit", "test_lm_eval_bridge"),
-    *("test_wikitext_lm_eval", "test_package", "test_continuation"),
+    *(
+        "runner/test_run",
+        "runner/test_run_checkpoints",
+        "conformance/test_kit",
+        "runner/test_resume",
+        "tasks/performance/test_memory",
+        "runner/test_interleaving",
+        "data/test_hub",
+    ),
+    *(
+        "test_architecture",
+        "training/test_finetuning",
+        "test_examples",
+        "leaderboard/test_html_page",
+        "inference/test_packing",
+        "test_docs",
+        "data/test_storyworld",
+        "tasks/performance/test_max_batch",
+    ),
+    *(
+        "integrations/test_lm_eval",
+        "tasks/test_wikitext_lm_eval",
+        "test_package",
+        "tasks/test_continuation",
+    ),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that two workers end at about the same time (they take files in this order: --no-loadscope-reorder)."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    """The longest files first, so that two workers end at about the same time (they take files in
+    this order: --no-loadscope-reorder).
+    """
+    order = {TESTS / f"{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +67,7 @@ def shakespeare() -> Path:
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small checkpoint of every kind, by name."""
-    import small_checkpoints
+    from support import small_checkpoints
 
     place = tmp_path_factory.mktemp("checkpoints")
     return {name: make(place / name) for name, make in small_checkpoints.MAKERS.items()}
@@ -46,7 +76,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def models(folders):
     """The same, loaded."""
-    import small_checkpoints
+    from support import small_checkpoints
 
     return {name: small_checkpoints.load(folder) for name, folder in folders.items()}
 

@@ -6,10 +6,10 @@ import csv
 import io
 from html.parser import HTMLParser
 
-import hand_record
 import pytest
-from run_helpers import folder, run_json
-from run_helpers import llmbench as command
+from support import hand_record
+from support.run_helpers import folder, run_json
+from support.run_helpers import llmbench as command
 
 import llmbench
 from llmbench import api
@@ -18,7 +18,17 @@ from llmbench.errors import UsageError
 
 def test_a_run_from_python_is_the_commands_run(tmp_path, monkeypatch):
     place = folder(tmp_path)
-    done = command("run", "tiny.yaml", "--only", "byte-ngram", "--only", "zlib", "--out", "by command", cwd=place)
+    done = command(
+        "run",
+        "tiny.yaml",
+        "--only",
+        "byte-ngram",
+        "--only",
+        "zlib",
+        "--out",
+        "by command",
+        cwd=place,
+    )
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(place)
     found = llmbench.run("tiny.yaml", only=["byte-ngram", "zlib"], out="from python")
@@ -26,13 +36,16 @@ def test_a_run_from_python_is_the_commands_run(tmp_path, monkeypatch):
     assert run_json(place / "from python")["scores"] == run_json(place / "by command")["scores"]
     assert not found.interrupted
     assert llmbench.score("zlib", "test.jsonl")["bits_per_byte"] == found.value("zlib")
-    assert llmbench.score("byte-ngram", "test.jsonl", given={"train": "train.txt"})["bits_per_byte"] == pytest.approx(
-        found.value("byte-ngram"), rel=1e-12
-    )
+    assert llmbench.score("byte-ngram", "test.jsonl", given={"train": "train.txt"})[
+        "bits_per_byte"
+    ] == pytest.approx(found.value("byte-ngram"), rel=1e-12)
     with pytest.raises(KeyError, match="no accuracy of zlib"):
         found.value("zlib", "accuracy")
     assert "byte-ngram" in str(found)
-    assert {row["model"] for row in csv.DictReader(io.StringIO((found.folder / "leaderboard.csv").read_text()))} == {"byte-ngram", "zlib"}
+    assert {
+        row["model"]
+        for row in csv.DictReader(io.StringIO((found.folder / "leaderboard.csv").read_text()))
+    } == {"byte-ngram", "zlib"}
 
 
 class _Frames(HTMLParser):

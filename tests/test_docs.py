@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from run_helpers import SUITE, folder, llmbench, run_json
+from support.run_helpers import SUITE, folder, llmbench, run_json
 
 from llmbench.cli.main import cli
 from llmbench.results.paired_tests import RULES
@@ -32,11 +32,26 @@ def test_the_adapter_walk_through_runs_as_written(tmp_path):
     assert set(found) == {"my_model.py", "train_my_model.py", "my_net.yaml", "my_net.py"}
     for name, text in found.items():
         (place / name).write_text(text)
-    subprocess.run([sys.executable, "train_my_model.py"], cwd=place, check=True, capture_output=True)
-    arguments = ("run", "tiny.yaml", "--model", "my_model.py:MyModel", "--model", "my_net.yaml", "--out", "out")
+    subprocess.run(
+        [sys.executable, "train_my_model.py"], cwd=place, check=True, capture_output=True
+    )
+    arguments = (
+        "run",
+        "tiny.yaml",
+        "--model",
+        "my_model.py:MyModel",
+        "--model",
+        "my_net.yaml",
+        "--out",
+        "out",
+    )
     done = llmbench(*arguments, cwd=place)
     assert done.returncode == 0, done.stderr
-    values = {row["model"]: row["value"] for row in run_json(place / "out")["scores"] if row["metric"] == "bits_per_byte"}
+    values = {
+        row["model"]: row["value"]
+        for row in run_json(place / "out")["scores"]
+        if row["metric"] == "bits_per_byte"
+    }
     assert values["MyModel"] < 5
     assert values["my-net"] < 6
     scored = llmbench("score", "my_model.py:MyModel", "test.jsonl", "--json", cwd=place)
@@ -65,7 +80,11 @@ def test_the_suite_that_the_docs_explain_is_read(tmp_path):
 
 def commands(page):
     """The commands of llmbench on a page, without what the shell makes of their output."""
-    found = re.findall(r"^ *(?:- )?(?:run: |\$ )?llmbench ([^\n]*)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(
+        r"^ *(?:- )?(?:run: |\$ )?llmbench ([^\n]*)$",
+        (ROOT / page).read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     return [shlex.split(re.split(r" +[#|>] ?", line)[0]) for line in found]
 
 
@@ -88,8 +107,18 @@ def test_the_workflow_of_the_docs_is_yaml_whose_gate_writes_what_is_posted():
 
 
 def test_the_margins_that_the_docs_state_are_those_of_the_tests():
-    table = (ROOT / "docs/comparing.md").read_text(encoding="utf-8").partition("## Tests")[2].partition("The margins")[0]
-    stated = {name: line for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)}
+    table = (
+        (ROOT / "docs/comparing.md")
+        .read_text(encoding="utf-8")
+        .partition("## Tests")[2]
+        .partition("The margins")[0]
+    )
+    stated = {
+        name: line
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line)
+    }
     assert stated.keys() == RULES.keys()
     words = {0.01: ("0.01", "1 point of 100"), 0.5: ("0.5 points",), 0.05: ("5 %",), 0.0: ("none",)}
     for name, rule in RULES.items():

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbench.ledger import CODE, END, SPELLING, TOKEN, Ledger, LedgerError, Totals, count_words, word_starts
+from llmbench.ledger import (
+    CODE,
+    END,
+    SPELLING,
+    TOKEN,
+    Ledger,
+    LedgerError,
+    Totals,
+    count_words,
+    word_starts,
+)
 
 
 def ledger(*charges, size):
@@ -15,8 +25,19 @@ def ledger(*charges, size):
 
 
 def test_conversions_equal_the_published_pairs():
-    nano = Totals(bits=1.4697 / math.log(2) * 1000, token_bits=0, spelling_bits=0, bytes=1000, words=1, tokens=0, unknown=0, documents=1)
-    assert nano.bits_per_byte == pytest.approx(2.1203, abs=5e-5)  # nanoGPT's nats per character on ASCII
+    nano = Totals(
+        bits=1.4697 / math.log(2) * 1000,
+        token_bits=0,
+        spelling_bits=0,
+        bytes=1000,
+        words=1,
+        tokens=0,
+        unknown=0,
+        documents=1,
+    )
+    assert nano.bits_per_byte == pytest.approx(
+        2.1203, abs=5e-5
+    )  # nanoGPT's nats per character on ASCII
     words, size = 245_569, 1_290_590  # WikiText-2 test as lm-eval counts it
     gpt2 = Totals(math.log2(37.3698) * words, 0, 0, size, words, 0, 0, 1)
     assert gpt2.word_perplexity == pytest.approx(37.3698)
@@ -31,7 +52,13 @@ def test_bits_per_byte_is_the_ratio_of_sums():
 def test_spelling_and_token_bits_are_told_apart():
     made = ledger((0, 0, 2.0, TOKEN), (0, 4, 10.0, SPELLING), (4, 5, 1.0, TOKEN), size=5)
     totals = Totals.of([made], words=1)
-    assert (totals.bits, totals.token_bits, totals.spelling_bits, totals.tokens, totals.unknown) == (13.0, 3.0, 10.0, 2, 1)
+    assert (
+        totals.bits,
+        totals.token_bits,
+        totals.spelling_bits,
+        totals.tokens,
+        totals.unknown,
+    ) == (13.0, 3.0, 10.0, 2, 1)
     assert totals.spelling_share == 10 / 13
     assert totals.token_perplexity == 2**1.5
 
@@ -85,7 +112,9 @@ def test_bits_between_edges_lose_nothing():
     cuts = np.sort(rng.choice(np.arange(1, 500), 80, replace=False))
     edges = np.concatenate(([0], cuts, [500]))
     made = Ledger.build(edges[:-1], edges[1:], rng.random(81) * 9, np.full(81, TOKEN), bytes=500)
-    assert made.bits_between([0, 7, 100, 101, 400, 500]).sum() == pytest.approx(made.total(), rel=1e-12)
+    assert made.bits_between([0, 7, 100, 101, 400, 500]).sum() == pytest.approx(
+        made.total(), rel=1e-12
+    )
 
 
 def test_words_are_runs_without_white_space():
@@ -103,17 +132,32 @@ def test_words_start_where_they_start():
     assert word_starts("").tolist() == []
 
 
-CHARGE = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.5, math.inf, math.nan, -1.0]), st.integers(0, 5))
+CHARGE = st.tuples(
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 1.5, math.inf, math.nan, -1.0]),
+    st.integers(0, 5),
+)
 TILING = st.integers(0, 3).map(lambda n: [(i, i + 1, 1.0, TOKEN) for i in range(n)])
 
 
 @settings(deadline=None, max_examples=400)
 @given(
-    charges=st.lists(CHARGE, max_size=3) | st.builds(lambda n: [(i, i + 1, 1.0, TOKEN) for i in range(n)], st.integers(0, 3)), size=st.integers(0, 3)
+    charges=st.lists(CHARGE, max_size=3)
+    | st.builds(lambda n: [(i, i + 1, 1.0, TOKEN) for i in range(n)], st.integers(0, 3)),
+    size=st.integers(0, 3),
 )
 def test_the_quick_look_at_a_ledger_lets_nothing_pass_that_the_rules_refuse(charges, size):
     start, end, bits, kind = zip(*charges, strict=True) if charges else ((), (), (), ())
-    arrays = [np.array(values, dtype) for values, dtype in ((start, np.int64), (end, np.int64), (bits, np.float64), (kind, np.uint8))]
+    arrays = [
+        np.array(values, dtype)
+        for values, dtype in (
+            (start, np.int64),
+            (end, np.int64),
+            (bits, np.float64),
+            (kind, np.uint8),
+        )
+    ]
     ledger = Ledger(*arrays, size)
     if ledger._is_plain():
         object.__setattr__(ledger, "_is_plain", lambda: False)

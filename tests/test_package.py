@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from run_helpers import run_json
+from support.run_helpers import run_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +17,16 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     place = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(place),
+        str(ROOT),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return next(place.glob("*.whl"))
@@ -44,17 +53,39 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
 @pytest.mark.timeout(400)
 def test_the_quick_suite_runs_from_an_installed_wheel(wheel, tmp_path):
     site = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(site), "LLMBENCH_CACHE": str(tmp_path / "cache")}
     probe = "import llmbench; print(llmbench.__file__)"
-    where = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert where.stdout.startswith(str(site))
     command = [sys.executable, "-m", "llmbench.cli.main", "run", "quick", "--out", "out"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     record = run_json(tmp_path / "out")
-    values = {row["model"]: row["value"] for row in record["scores"] if row["metric"] == "bits_per_byte"}
+    values = {
+        row["model"]: row["value"] for row in record["scores"] if row["metric"] == "bits_per_byte"
+    }
     assert len(values) == 10
     assert values["uniform-bytes"] == 8.0
     assert 2.1 < values["byte-ngram"] < 2.3

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from llmbench.stats import Interval, holm, paired_interval, rank_sets, ratio_interval, sign_flip_p, sign_flip_ps, verdict
+from llmbench.stats import (
+    Interval,
+    holm,
+    paired_interval,
+    rank_sets,
+    ratio_interval,
+    sign_flip_p,
+    sign_flip_ps,
+    verdict,
+)
 
 
 def test_ratio_with_equal_denominators_is_the_mean_with_its_t_interval():
@@ -50,7 +59,9 @@ def test_sign_flip_p_equals_enumeration():
 def test_sign_flip_p_agrees_with_scipy_beyond_the_exact_range():
     rng = np.random.default_rng(2)
     a, b = rng.normal(0, 1, 30), rng.normal(0.4, 1, 30)
-    other = scipy.stats.permutation_test((a, b), lambda x, y: np.sum(x - y), permutation_type="samples", n_resamples=20_000, rng=3)
+    other = scipy.stats.permutation_test(
+        (a, b), lambda x, y: np.sum(x - y), permutation_type="samples", n_resamples=20_000, rng=3
+    )
     assert sign_flip_p(a, b, flips=20_000) == pytest.approx(other.pvalue, abs=0.01)
 
 
@@ -72,7 +83,10 @@ def test_rank_sets_separate_what_is_proven_and_join_what_is_not():
     rng = np.random.default_rng(4)
     base = rng.normal(3000, 300, 24)
     size = np.full(24, 1000.0)
-    found = rank_sets({"a": base, "b": base + rng.normal(0, 30, 24), "c": base + 500 + rng.normal(0, 30, 24)}, size)
+    found = rank_sets(
+        {"a": base, "b": base + rng.normal(0, 30, 24), "c": base + 500 + rng.normal(0, 30, 24)},
+        size,
+    )
     assert found.rank == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
     assert found.better_than["a"] == {"c"}
     assert 0 < found.smallest_visible < 0.1
@@ -106,7 +120,9 @@ def test_verdicts():
 
 @pytest.mark.slow
 def test_intervals_cover_and_false_alarms_stay_rare_on_drawn_data():
-    """Documents of uneven length whose rate varies: coverage within 93 to 97 %, false alarms at most 5 % plus three Monte Carlo errors."""
+    """Documents of uneven length whose rate varies: coverage within 93 to 97 %, false alarms at
+    most 5 % plus three Monte Carlo errors.
+    """
     rng = np.random.default_rng(5)
     rounds, covered, alarms = 2000, 0, 0
     for _ in range(rounds):
@@ -115,7 +131,10 @@ def test_intervals_cover_and_false_alarms_stay_rare_on_drawn_data():
         found = ratio_interval(a, size)
         covered += found.low <= 2.0 <= found.high
         shift = rng.normal(0, 0.02, (2, 30)) * size
-        alarms += sign_flip_p(a + shift[0], a + shift[1], flips=2000, seed=int(rng.integers(1 << 30))) <= 0.05
+        alarms += (
+            sign_flip_p(a + shift[0], a + shift[1], flips=2000, seed=int(rng.integers(1 << 30)))
+            <= 0.05
+        )
     assert 0.93 <= covered / rounds <= 0.97
     assert alarms / rounds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / rounds)
 

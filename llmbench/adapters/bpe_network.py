@@ -1,5 +1,5 @@
-"""Networks that are trained here: made from a card, taught, and kept as files, weights as safetensors and beside them what else it takes to have
-the model again.
+"""Networks that are trained here: made from a card, taught, and kept as files, weights as
+safetensors and beside them what else it takes to have the model again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ def class_of(spec: str, kind: type[Net]) -> type[Net]:
     cls = load_object(spec)
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         where, _, name = spec.rpartition(":")
-        raise UsageError(f"{name!r} is not a {kind.__name__}", where=where, hint=f"subclass {kind.__module__}.{kind.__name__}")
+        raise UsageError(
+            f"{name!r} is not a {kind.__name__}",
+            where=where,
+            hint=f"subclass {kind.__module__}.{kind.__name__}",
+        )
     return cls
 
 
@@ -66,24 +70,48 @@ def made(spec: NetworkSpec, kind: type[Net], symbols: int, seed: int) -> Net:
 
 
 def texts_of(materials: Materials, recipe: Recipe) -> tuple[Text, Text]:
-    """(what is learnt from, what tells the best state): the end of the training text where there is no validation text."""
+    """(what is learnt from, what tells the best state): the end of the training text where there is
+    no validation text.
+    """
     if materials.train is None:
-        raise UsageError("this model is trained by llmbench and needs a training text", hint="give one with --data train=PATH")
-    return (materials.train, materials.valid) if materials.valid is not None else materials.train.hold_out(recipe.hold_out)
+        raise UsageError(
+            "this model is trained by llmbench and needs a training text",
+            hint="give one with --data train=PATH",
+        )
+    return (
+        (materials.train, materials.valid)
+        if materials.valid is not None
+        else materials.train.hold_out(recipe.hold_out)
+    )
 
 
 def taught(
-    network: nn.Module, lessons: Lessons, evaluate: Callable[[], float], recipe: Recipe, materials: Materials, partial: Path
+    network: nn.Module,
+    lessons: Lessons,
+    evaluate: Callable[[], float],
+    recipe: Recipe,
+    materials: Materials,
+    partial: Path,
 ) -> dict[str, Any]:
-    """Teach, and say how it went. `partial`: the file in which an interrupted training left its state."""
+    """Teach, and say how it went. `partial`: the file in which an interrupted training left its
+    state.
+    """
     snapshots = Snapshots(partial)
-    log = teach(network, lessons, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
+    log = teach(
+        network, lessons, Course(recipe, materials.seed, evaluate, materials.progress, snapshots)
+    )
     snapshots.discard()
     return log.facts()
 
 
-def obtained(folder: Path, load: Callable[[Mapping[str, Any], dict[str, Tensor]], Model], train: Callable[[Path], Model]) -> Model:
-    """The model that is kept in `folder`, or, where there is none or it is damaged, one that is trained now and kept there."""
+def obtained(
+    folder: Path,
+    load: Callable[[Mapping[str, Any], dict[str, Tensor]], Model],
+    train: Callable[[Path], Model],
+) -> Model:
+    """The model that is kept in `folder`, or, where there is none or it is damaged, one that is
+    trained now and kept there.
+    """
     found = _kept(folder)
     if found is not None:
         try:
@@ -100,14 +128,19 @@ def obtained(folder: Path, load: Callable[[Mapping[str, Any], dict[str, Tensor]]
 
 def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
     with placed(folder) as beside:
-        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+        weights = {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in network.state_dict().items()
+        }
         save_file(weights, beside / WEIGHTS)
         mark = hashlib.sha256((beside / WEIGHTS).read_bytes()).hexdigest()
         (beside / FACTS).write_text(json.dumps({**facts, "weights_sha256": mark}), encoding="utf-8")
 
 
 def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Facts and weights; None where there are none, or where they are not what was written (they are then removed, to be made again)."""
+    """Facts and weights; None where there are none, or where they are not what was written (they
+    are then removed, to be made again).
+    """
     if not folder.is_dir():
         return None
     try:
@@ -123,9 +156,11 @@ def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
 
 
 class BpeNetwork(ABC):
-    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so that no piece is unknown.
+    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so
+    that no piece is unknown.
 
-    `kind`: the adapter's name. `network_kind`: what a card's network must be a subclass of. `usual_size`: ids of the BPE, where a card says nothing.
+    `kind`: the adapter's name. `network_kind`: what a card's network must be a subclass of.
+    `usual_size`: ids of the BPE, where a card says nothing.
     `of_pairs`: whether it learns from pairs alone.
     """
 
@@ -137,7 +172,13 @@ class BpeNetwork(ABC):
     device: str
     context: int | None
 
-    def __init__(self, network: nn.Module, bpe: Bpe, training: Mapping[str, Any] | None = None, source: bytes = b""):
+    def __init__(
+        self,
+        network: nn.Module,
+        bpe: Bpe,
+        training: Mapping[str, Any] | None = None,
+        source: bytes = b"",
+    ):
         self.network, self.bpe, self.training, self._source = network.eval(), bpe, training, source
 
     @classmethod
@@ -146,9 +187,16 @@ class BpeNetwork(ABC):
         spec, recipe = arguments["network"], arguments["recipe"]
         vocabulary: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary(cls.kind)
         size, (text, valid) = _bpe_size(vocabulary, cls.usual_size), texts_of(materials, recipe)
-        if cls.of_pairs and not all(document.given for part in (text, valid) for document in part.documents):
-            raise UsageError("this model learns from pairs, and the training text has none", hint="a .jsonl file with the fields `given` and `text`")
-        source = b"".join(file.read_bytes() for file in (*source_files(spec.cls), Path(inspect.getfile(cls))))
+        if cls.of_pairs and not all(
+            document.given for part in (text, valid) for document in part.documents
+        ):
+            raise UsageError(
+                "this model learns from pairs, and the training text has none",
+                hint="a .jsonl file with the fields `given` and `text`",
+            )
+        source = b"".join(
+            file.read_bytes() for file in (*source_files(spec.cls), Path(inspect.getfile(cls)))
+        )
 
         def load(facts: Mapping[str, Any], weights: dict[str, Tensor]) -> Any:
             bpe = Bpe(facts["bpe"])
@@ -159,12 +207,23 @@ class BpeNetwork(ABC):
         def train(partial: Path) -> Any:
             materials.progress("vocabulary", 0.0, "")
             bpe = Bpe.learn(cls.strings(text), size)
-            adapter = cls(made(spec, cls.network_kind, bpe.symbols, materials.seed), bpe, source=source)
+            adapter = cls(
+                made(spec, cls.network_kind, bpe.symbols, materials.seed), bpe, source=source
+            )
             adapter.to(materials.device)
-            adapter.training = taught(adapter.network, adapter.lessons(text), adapter.judge(valid), recipe, materials, partial)
+            adapter.training = taught(
+                adapter.network,
+                adapter.lessons(text),
+                adapter.judge(valid),
+                recipe,
+                materials,
+                partial,
+            )
             return adapter
 
-        found: Self = obtained(checkpoint_folder(spec, vocabulary, recipe, materials, cls.kind), load, train)
+        found: Self = obtained(
+            checkpoint_folder(spec, vocabulary, recipe, materials, cls.kind), load, train
+        )
         return found
 
     @classmethod
@@ -178,7 +237,9 @@ class BpeNetwork(ABC):
 
     @abstractmethod
     def judge(self, valid: Text) -> Callable[[], float]:
-        """What tells how good the network is now: bits for each byte of the validation text that is asked about; less is better."""
+        """What tells how good the network is now: bits for each byte of the validation text that is
+        asked about; less is better.
+        """
 
     @property
     def info(self) -> ModelInfo:
@@ -191,7 +252,9 @@ class BpeNetwork(ABC):
             context=self.context,
             dtype=str(unique[0].dtype).removeprefix("torch."),
             device=self.device,
-            fingerprint=fingerprint(self.network.state_dict(), self._source + self.bpe.to_json().encode()),
+            fingerprint=fingerprint(
+                self.network.state_dict(), self._source + self.bpe.to_json().encode()
+            ),
             weights_bytes=sum(p.numel() * p.element_size() for p in unique),
             training=self.training,
         )

@@ -1,4 +1,6 @@
-"""Models that read a source and write a target: bits of the target, its end included, given the source."""
+"""Models that read a source and write a target: bits of the target, its end included, given the
+source.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ TOKEN_BUDGET = 4096  # ids in one forward pass, source and target, padding inclu
 
 @dataclass
 class _Pair:
-    """A passage as ids: its source, its target, and what is asked for: the target's tokens, then (with `end`) where it ends."""
+    """A passage as ids: its source, its target, and what is asked for: the target's tokens, then
+    (with `end`) where it ends.
+    """
 
     passage: Passage
     source: list[int]
@@ -35,8 +39,10 @@ class _Pair:
 
 
 class EncoderDecoderAdapter(Adapter):
-    """`start`: ids that the decoder is given, free, before every target; `ends`: ids that end one. `context`: most target ids at once,
-    `source_context`: most source ids; None for no limit. Padding of targets stands on the right and is charged to nobody.
+    """`start`: ids that the decoder is given, free, before every target; `ends`: ids that end one.
+    `context`: most target ids at once,
+    `source_context`: most source ids; None for no limit. Padding of targets stands on the right and
+    is charged to nobody.
     """
 
     context: int | None = None
@@ -50,7 +56,9 @@ class EncoderDecoderAdapter(Adapter):
 
     @abstractmethod
     def encode(self, text: str) -> Tokens:
-        """Ids of a target, without special ones; spans tile its bytes; `loss` says what the ids do not hold."""
+        """Ids of a target, without special ones; spans tile its bytes; `loss` says what the ids do
+        not hold.
+        """
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> bytes:
@@ -62,7 +70,9 @@ class EncoderDecoderAdapter(Adapter):
 
     @abstractmethod
     def pair_logits(self, source: Tensor, attention: Tensor, target: Tensor) -> Tensor:
-        """(B, S) source ids, their (B, S) attention mask, (B, T) target ids -> (B, T, V) logits of what follows each target id."""
+        """(B, S) source ids, their (B, S) attention mask, (B, T) target ids -> (B, T, V) logits of
+        what follows each target id.
+        """
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         """The window rule does not apply: a target is read whole."""
@@ -71,8 +81,16 @@ class EncoderDecoderAdapter(Adapter):
         at = 0
         with torch.inference_mode():
             while at < len(order):
-                size = max(1, TOKEN_BUDGET // (len(order[at].source) + len(order[at].asked) + len(self.start)))
-                halving(order[at : at + size], self._forward, lambda pair: f"pair of {len(pair.source)} and {len(pair.asked)} ids")
+                size = max(
+                    1,
+                    TOKEN_BUDGET
+                    // (len(order[at].source) + len(order[at].asked) + len(self.start)),
+                )
+                halving(
+                    order[at : at + size],
+                    self._forward,
+                    lambda pair: f"pair of {len(pair.source)} and {len(pair.asked)} ids",
+                )
                 at += size
         for pair in pairs:
             yield _ledger(pair)
@@ -86,7 +104,8 @@ class EncoderDecoderAdapter(Adapter):
         """What generation drives: prefill and step."""
         return _Writer(self)
 
-    # Optional, for speed: with a cache ---------------------------------------------------------------------------------
+    # Optional, for speed: with a cache
+    # ---------------------------------------------------------------------------------
 
     def begin(self, source: Tensor) -> tuple[Any, Tensor]:
         """(B, S) source ids -> a state and the (B, V) logits of the target's first id."""
@@ -103,7 +122,10 @@ class EncoderDecoderAdapter(Adapter):
 
     def _pair(self, passage: Passage) -> _Pair:
         if not passage.given:
-            raise Unsupported("an encoder-decoder needs a source, and this text has none", hint="ask it by a task `conditional`, over pairs")
+            raise Unsupported(
+                "an encoder-decoder needs a source, and this text has none",
+                hint="ask it by a task `conditional`, over pairs",
+            )
         tokens, source = self.encode(passage.text), self.encode_source(passage.given)
         if tokens.loss:
             raise Unsupported(f"lossy tokenizer: {tokens.loss}")
@@ -113,7 +135,11 @@ class EncoderDecoderAdapter(Adapter):
             ("target", len(asked) + len(self.start) - 1, self.context),
         ):
             if limit is not None and length > limit:
-                raise Unsupported(f"the {what} of {passage.id!r} has {length} tokens, and the model reads {limit}", hint="shorter pairs")
+                raise Unsupported(
+                    f"the {what} of {passage.id!r} has {length} tokens, and the model reads"
+                    f" {limit}",
+                    hint="shorter pairs",
+                )
         return _Pair(passage, source, tokens, asked, np.full(len(asked), np.nan))
 
     def _forward(self, pairs: Sequence[_Pair]) -> None:
@@ -122,7 +148,9 @@ class EncoderDecoderAdapter(Adapter):
         target, _ = padded(inputs, self.pad, self.device)
         logits = self.pair_logits(source, attention, target)
         if logits.ndim != 3 or logits.shape[:2] != target.shape:
-            raise ModelError(f"logits are {tuple(logits.shape)} for targets of shape {tuple(target.shape)}")
+            raise ModelError(
+                f"logits are {tuple(logits.shape)} for targets of shape {tuple(target.shape)}"
+            )
         before = len(self.start) - 1
         for row, pair in enumerate(pairs):
             own = logits[row, before : before + len(pair.asked)]
@@ -131,11 +159,15 @@ class EncoderDecoderAdapter(Adapter):
             nats = torch.logsumexp(own, dim=1) - own.gather(1, wanted[:, None])[:, 0]
             pair.bits = np.maximum(nats.double().cpu().numpy() / math.log(2), 0.0)
             if np.isnan(pair.bits).any():
-                raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
+                raise ModelError(
+                    "logits hold NaN or +inf", hint="look at the weights, or score in float32"
+                )
 
 
 class _Writer:
-    """An encoder-decoder as generation.py sees a model: the prompt is the source, what is generated is the target."""
+    """An encoder-decoder as generation.py sees a model: the prompt is the source, what is generated
+    is the target.
+    """
 
     start: tuple[int, ...] = ()
     context: int | None = None
@@ -144,12 +176,21 @@ class _Writer:
     caches, pads = True, False
 
     def __init__(self, model: EncoderDecoderAdapter):
-        self.model, self.ends, self.device, self.opens = model, model.ends, model.device, model.opens
+        self.model, self.ends, self.device, self.opens = (
+            model,
+            model.ends,
+            model.device,
+            model.opens,
+        )
         self.side_by_side = model.side_by_side
-        self.longest_answer = None if model.context is None else model.context - len(model.start) + 1
+        self.longest_answer = (
+            None if model.context is None else model.context - len(model.start) + 1
+        )
 
     def encode(self, text: str) -> Tokens:
-        """The source; of one that is too long the beginning, with the end symbol that stands behind it."""
+        """The source; of one that is too long the beginning, with the end symbol that stands behind
+        it.
+        """
         ids, most = self.model.encode_source(text), self.model.source_context
         if most is not None and len(ids) > most:
             ids = [*ids[: most - 1], ids[-1]]
@@ -177,6 +218,13 @@ def _ledger(pair: _Pair) -> Ledger:
     kind[count:] = END
     end_of_text = np.full(len(pair.bits) - count, size, dtype=np.int64)
     start = np.concatenate([pair.tokens.start, end_of_text])
-    ledger = Ledger(start, np.concatenate([pair.tokens.end, end_of_text]), pair.bits, kind, size, pair.passage.id)
+    ledger = Ledger(
+        start,
+        np.concatenate([pair.tokens.end, end_of_text]),
+        pair.bits,
+        kind,
+        size,
+        pair.passage.id,
+    )
     ledger.check()
     return ledger

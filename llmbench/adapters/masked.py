@@ -1,8 +1,10 @@
-"""Models that see both sides of a gap: pseudo-log-likelihood, in bits that share no column with those of causal models.
+"""Models that see both sides of a gap: pseudo-log-likelihood, in bits that share no column with
+those of causal models.
 
-Each token is masked together with the tokens to its right in the same word, and charged -log2 p of itself: PLL-word-l2r (Kauf & Ivanova 2023,
-"A Better Way to Do Masked Language Model Scoring"). A text longer than the context is read in windows that overlap by half; a token is
-charged in the window in whose middle it stands most nearly.
+Each token is masked together with the tokens to its right in the same word, and charged -log2 p of
+itself: PLL-word-l2r (Kauf & Ivanova 2023, "A Better Way to Do Masked Language Model Scoring"). A
+text longer than the context is read in windows that overlap by half; a token is charged in the
+window in whose middle it stands most nearly.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ TOKEN_BUDGET = 2048  # ids in one forward pass, padding included
 
 @dataclass(frozen=True)
 class _Gap:
-    """A token to be charged: its place in its document's tokens, the window that it is read in, and which tokens are masked with it."""
+    """A token to be charged: its place in its document's tokens, the window that it is read in, and
+    which tokens are masked with it.
+    """
 
     document: int
     token: int
@@ -38,8 +42,9 @@ class _Gap:
 
 
 class MaskedAdapter(Adapter):
-    """A model over tokens that predicts masked ones. `context`: most ids at once, `before` and `after` included; `mask`: the id of a gap;
-    `before`, `after`: ids around every text ([CLS], [SEP]).
+    """A model over tokens that predicts masked ones. `context`: most ids at once, `before` and
+    `after` included; `mask`: the id of a gap; `before`, `after`: ids around every text ([CLS],
+    [SEP]).
     """
 
     context: int
@@ -50,7 +55,9 @@ class MaskedAdapter(Adapter):
 
     @abstractmethod
     def encode(self, text: str) -> Tokens:
-        """Ids of `text`, without special ones; spans tile its bytes; `loss` says what the ids do not hold."""
+        """Ids of `text`, without special ones; spans tile its bytes; `loss` says what the ids do
+        not hold.
+        """
 
     @abstractmethod
     def words(self, text: str) -> NDArray[np.int64]:
@@ -58,23 +65,47 @@ class MaskedAdapter(Adapter):
 
     @abstractmethod
     def predict(self, ids: Tensor, attention: Tensor, rows: Tensor) -> Tensor:
-        """(B, T) ids, their (B, T) attention mask and (N,) places in the flattened batch -> (N, V) logits of these places."""
+        """(B, T) ids, their (B, T) attention mask and (N,) places in the flattened batch -> (N, V)
+        logits of these places.
+        """
 
-    def pseudo_score(self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0) -> Iterator[Ledger]:
-        """For each passage, in order, charges of kind pseudo: of every token, or of a seeded sample of `positions` tokens of all passages."""
+    def pseudo_score(
+        self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
+    ) -> Iterator[Ledger]:
+        """For each passage, in order, charges of kind pseudo: of every token, or of a seeded sample
+        of `positions` tokens of all passages.
+        """
         tokens = [self.encode(passage.text) for passage in passages]
-        gaps = [gap for number, passage in enumerate(passages) for gap in self._gaps(number, tokens[number], self.words(passage.text))]
+        gaps = [
+            gap
+            for number, passage in enumerate(passages)
+            for gap in self._gaps(number, tokens[number], self.words(passage.text))
+        ]
         if positions is not None and positions < len(gaps):
-            chosen = np.sort(np.random.default_rng(seed).choice(len(gaps), positions, replace=False))
+            chosen = np.sort(
+                np.random.default_rng(seed).choice(len(gaps), positions, replace=False)
+            )
             gaps = [gaps[i] for i in chosen]
         bits = self._charge(tokens, gaps)
         for number, passage in enumerate(passages):
-            own = [(gap.token, value) for gap, value in zip(gaps, bits, strict=True) if gap.document == number]
+            own = [
+                (gap.token, value)
+                for gap, value in zip(gaps, bits, strict=True)
+                if gap.document == number
+            ]
             at = np.array([token for token, _ in own], dtype=np.int64)
             kind = np.full(len(own), PSEUDO, dtype=np.uint8)
             values = np.array([value for _, value in own], dtype=np.float64)
             size = len(passage.text.encode())
-            ledger = Ledger(tokens[number].start[at], tokens[number].end[at], values, kind, size, passage.id, tokens[number].loss or "")
+            ledger = Ledger(
+                tokens[number].start[at],
+                tokens[number].end[at],
+                values,
+                kind,
+                size,
+                passage.id,
+                tokens[number].loss or "",
+            )
             if own:  # a sample may leave a passage out
                 ledger.check()
             yield ledger
@@ -98,10 +129,16 @@ class MaskedAdapter(Adapter):
         at = 0
         with torch.inference_mode():
             while at < len(order):
-                longest = gaps[order[at]].end - gaps[order[at]].begin + len(self.before) + len(self.after)
+                longest = (
+                    gaps[order[at]].end - gaps[order[at]].begin + len(self.before) + len(self.after)
+                )
                 batch = order[at : at + max(1, TOKEN_BUDGET // longest)]
                 asked = [gaps[i] for i in batch]
-                found = halving(asked, lambda some: self._forward(tokens, some), lambda gap: f"window of {gap.end - gap.begin} ids")
+                found = halving(
+                    asked,
+                    lambda some: self._forward(tokens, some),
+                    lambda gap: f"window of {gap.end - gap.begin} ids",
+                )
                 out[batch] = np.concatenate(found)
                 at += len(batch)
         return out
@@ -116,15 +153,25 @@ class MaskedAdapter(Adapter):
             lines.append([*self.before, *line.tolist(), *self.after])
             rows.append(len(self.before) + place)
         longest = max(len(line) for line in lines)
-        ids = torch.tensor([line + [self.mask] * (longest - len(line)) for line in lines], device=self.device)
-        attention = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in lines], device=self.device)
-        places = torch.tensor([number * longest + row for number, row in enumerate(rows)], device=self.device)
+        ids = torch.tensor(
+            [line + [self.mask] * (longest - len(line)) for line in lines], device=self.device
+        )
+        attention = torch.tensor(
+            [[1] * len(line) + [0] * (longest - len(line)) for line in lines], device=self.device
+        )
+        places = torch.tensor(
+            [number * longest + row for number, row in enumerate(rows)], device=self.device
+        )
         logits = self.predict(ids, attention, places)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         wanted = torch.tensor(targets, device=logits.device)
-        bits = (torch.logsumexp(logits, dim=1) - logits.gather(1, wanted[:, None])[:, 0]).double().cpu().numpy() / math.log(2)
+        bits = (
+            torch.logsumexp(logits, dim=1) - logits.gather(1, wanted[:, None])[:, 0]
+        ).double().cpu().numpy() / math.log(2)
         if np.isnan(bits).any():
-            raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
+            raise ModelError(
+                "logits hold NaN or +inf", hint="look at the weights, or score in float32"
+            )
         return np.asarray(np.maximum(bits, 0.0), dtype=np.float64)
 
 

@@ -1,4 +1,6 @@
-"""An encoder trained here to fill gaps, over a byte-level BPE: pseudo-bits, in a table apart from the bits of models that only look back."""
+"""An encoder trained here to fill gaps, over a byte-level BPE: pseudo-bits, in a table apart from
+the bits of models that only look back.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,13 @@ class EncoderNetwork(BpeNetwork, MaskedAdapter):
     usual_size = 2048
     context: int
 
-    def __init__(self, network: TransformerEncoder, bpe: Bpe, training: Mapping[str, Any] | None = None, source: bytes = b""):
+    def __init__(
+        self,
+        network: TransformerEncoder,
+        bpe: Bpe,
+        training: Mapping[str, Any] | None = None,
+        source: bytes = b"",
+    ):
         super().__init__(network, bpe, training, source)
         self.context, self.mask = network.context, network.mask
         self.before = self.after = (network.edge,)
@@ -39,14 +47,20 @@ class EncoderNetwork(BpeNetwork, MaskedAdapter):
         return (document.text for document in text.documents)
 
     def lessons(self, text: Text) -> Gaps:
-        return Gaps(self.network, [self.bpe.encode(document.text).ids for document in text.documents])
+        return Gaps(
+            self.network, [self.bpe.encode(document.text).ids for document in text.documents]
+        )
 
     def judge(self, valid: Text) -> Callable[[], float]:
         passages = valid_passages(valid)
 
         def evaluate() -> float:
-            ledgers = [ledger for ledger in self.pseudo_score(passages, ASKED, seed=0) if len(ledger.bits)]
-            return math.fsum(ledger.bits.sum() for ledger in ledgers) / max(1, sum(ledger.charged_bytes for ledger in ledgers))
+            ledgers = [
+                ledger for ledger in self.pseudo_score(passages, ASKED, seed=0) if len(ledger.bits)
+            ]
+            return math.fsum(ledger.bits.sum() for ledger in ledgers) / max(
+                1, sum(ledger.charged_bytes for ledger in ledgers)
+            )
 
         return evaluate
 

@@ -1,7 +1,9 @@
-"""Networks trained here: a vocabulary learnt from the training text, a network from models/ (or anybody's), a checkpoint in a cache.
+"""Networks trained here: a vocabulary learnt from the training text, a network from models/ (or
+anybody's), a checkpoint in a cache.
 
-The cache's key is recipe + source of network and trainer + training bytes + seed, so a checkpoint is never stale. Checkpoints are
-safetensors and JSON, written beside their place and renamed, so that a killed training leaves nothing half-done.
+The cache's key is recipe + source of network and trainer + training bytes + seed, so a checkpoint
+is never stale. Checkpoints are safetensors and JSON, written beside their place and renamed, so
+that a killed training leaves nothing half-done.
 """
 
 from __future__ import annotations
@@ -32,8 +34,19 @@ class NetworkAdapter(TokenAdapter):
 
     network_kind: Any = Network
 
-    def __init__(self, network: Network, vocabulary: Vocabulary, training: Mapping[str, Any] | None = None, source: bytes = b""):
-        self.network, self.vocabulary, self.training, self._source = network.eval(), vocabulary, training, source
+    def __init__(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        training: Mapping[str, Any] | None = None,
+        source: bytes = b"",
+    ):
+        self.network, self.vocabulary, self.training, self._source = (
+            network.eval(),
+            vocabulary,
+            training,
+            source,
+        )
         self.context = network.context
         self.start = (vocabulary.start,)
         self.unknown, self.escape = vocabulary.unknown, vocabulary.escape
@@ -41,33 +54,48 @@ class NetworkAdapter(TokenAdapter):
 
     @classmethod
     def build(cls, arguments: Mapping[str, Any], materials: Materials) -> NetworkAdapter:
-        """From the cache, or trained now. `arguments`: network (NetworkSpec), vocabulary (VocabularySpec), recipe (Recipe), as in a card."""
+        """From the cache, or trained now. `arguments`: network (NetworkSpec), vocabulary
+        (VocabularySpec), recipe (Recipe), as in a card.
+        """
         spec, recipe = arguments["network"], arguments["recipe"]
         chosen: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary("network")
         text, valid = texts_of(materials, recipe)
         splitter = chosen.splitter
         if splitter == "bpe":
-            raise UsageError("this network reads characters or words", hint="vocabulary: {splitter: characters}")
+            raise UsageError(
+                "this network reads characters or words", hint="vocabulary: {splitter: characters}"
+            )
 
         def load(facts: Mapping[str, Any], weights: dict[str, Tensor]) -> NetworkAdapter:
             vocabulary = Vocabulary.from_json(facts["vocabulary"])
-            network = made(spec, Network, vocabulary.symbols, seed=0)  # type: ignore[type-abstract]  # the class of the card is none
+            # the class of the card is none
+            network = made(spec, Network, vocabulary.symbols, seed=0)  # type: ignore[type-abstract]
             network.load_state_dict(weights)
             return cls(network, vocabulary, facts["training"], _source(spec))
 
         def train(partial: Path) -> NetworkAdapter:
             materials.progress("vocabulary", 0.0, "")
-            vocabulary = Vocabulary.learn((document.whole for document in text.documents), splitter, chosen.size)
-            network = made(spec, Network, vocabulary.symbols, materials.seed)  # type: ignore[type-abstract]  # likewise
+            vocabulary = Vocabulary.learn(
+                (document.whole for document in text.documents), splitter, chosen.size
+            )
+            # likewise
+            network = made(spec, Network, vocabulary.symbols, materials.seed)  # type: ignore[type-abstract]
             adapter = cls(network, vocabulary, source=_source(spec))
             adapter.to(materials.device)
             passages = valid_passages(valid)
 
             def evaluate() -> float:
-                return sum(ledger.total() for ledger in adapter.score(passages, Window("half"))) / max(1, valid.bytes)
+                return sum(
+                    ledger.total() for ledger in adapter.score(passages, Window("half"))
+                ) / max(1, valid.bytes)
 
-            lessons = NextSymbols(adapter.network, [line(vocabulary.encode(document.whole), document) for document in text.documents])
-            adapter.training = taught(adapter.network, lessons, evaluate, recipe, materials, partial)
+            lessons = NextSymbols(
+                adapter.network,
+                [line(vocabulary.encode(document.whole), document) for document in text.documents],
+            )
+            adapter.training = taught(
+                adapter.network, lessons, evaluate, recipe, materials, partial
+            )
             return adapter
 
         return obtained(checkpoint_folder(spec, chosen, recipe, materials, "network"), load, train)
@@ -78,7 +106,9 @@ class NetworkAdapter(TokenAdapter):
 
     @property
     def info(self) -> ModelInfo:
-        return replace(super().info, context=self.network.context or self.network.reach, training=self.training)
+        return replace(
+            super().info, context=self.network.context or self.network.reach, training=self.training
+        )
 
     def source(self) -> bytes:
         return self._source + json.dumps(self.vocabulary.to_json(), sort_keys=True).encode()

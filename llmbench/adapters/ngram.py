@@ -24,7 +24,9 @@ def _bytes(text: str) -> NDArray[np.int64]:
 
 
 class ByteNgram(TokenAdapter):
-    """Interpolated Witten-Bell over bytes, with `order` bytes of history, counted on the training text."""
+    """Interpolated Witten-Bell over bytes, with `order` bytes of history, counted on the training
+    text.
+    """
 
     family, tokenizer, start = "n-gram", "bytes", (256,)
 
@@ -35,13 +37,26 @@ class ByteNgram(TokenAdapter):
     @classmethod
     def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
         if materials.train is None:
-            raise UsageError("byte-ngram needs a training text", hint="give one with --data train=PATH")
+            raise UsageError(
+                "byte-ngram needs a training text", hint="give one with --data train=PATH"
+            )
         return cls([document.whole for document in materials.train.documents], **arguments)
 
     @property
     def info(self) -> ModelInfo:
-        digest = hashlib.sha256(f"{__name__} {self.order}".encode() + self.model.digest()).hexdigest()
-        return ModelInfo("byte-ngram", self.family, self.tokenizer, self.model.size, self.order, "float64", "cpu", digest)
+        digest = hashlib.sha256(
+            f"{__name__} {self.order}".encode() + self.model.digest()
+        ).hexdigest()
+        return ModelInfo(
+            "byte-ngram",
+            self.family,
+            self.tokenizer,
+            self.model.size,
+            self.order,
+            "float64",
+            "cpu",
+            digest,
+        )
 
     def encode(self, text: str) -> Tokens:
         ids = _bytes(text)
@@ -52,14 +67,20 @@ class ByteNgram(TokenAdapter):
         return bytes(i for i in ids if i < 256)
 
     def logits(self, ids: Tensor) -> Tensor:
-        """log p, in float64. Each row is asked for all 256 bytes: for generation; scoring asks for one."""
+        """log p, in float64. Each row is asked for all 256 bytes: for generation; scoring asks for
+        one.
+        """
         line = ids.cpu().numpy()
         rows, length = line.shape
         padded = np.concatenate([np.zeros((rows, self.order), dtype=np.int64), line], axis=1)
-        histories = np.lib.stride_tricks.sliding_window_view(padded, self.order, axis=1)[:, 1:]  # (B, T, order)
+        histories = np.lib.stride_tricks.sliding_window_view(padded, self.order, axis=1)[
+            :, 1:
+        ]  # (B, T, order)
         since_start = np.zeros_like(line)
         for t in range(length):  # bytes known at t: none right after a start symbol
-            since_start[:, t] = np.where(line[:, t] == 256, 0, (since_start[:, t - 1] if t else 0) + 1)
+            since_start[:, t] = np.where(
+                line[:, t] == 256, 0, (since_start[:, t - 1] if t else 0) + 1
+            )
         known = np.minimum(since_start, self.order)
         flat = np.where(histories == 256, 0, histories).reshape(-1, self.order)
         p = self.model.distributions(flat, known.reshape(-1))
@@ -77,4 +98,6 @@ class ByteNgram(TokenAdapter):
             given, whole = len(passage.given.encode()), _bytes(passage.given + passage.text)
             bits = -np.log2(self.model.probabilities(whole))[given:]
             at = np.arange(len(bits), dtype=np.int64)
-            yield Ledger(at, at + 1, bits, np.full(len(bits), TOKEN, dtype=np.uint8), len(bits), passage.id)
+            yield Ledger(
+                at, at + 1, bits, np.full(len(bits), TOKEN, dtype=np.uint8), len(bits), passage.id
+            )

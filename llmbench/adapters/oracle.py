@@ -1,4 +1,6 @@
-"""The source itself as a model: it charges a story of storyworld exactly the bits of the choices that made it, and knows no other text."""
+"""The source itself as a model: it charges a story of storyworld exactly the bits of the choices
+that made it, and knows no other text.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,26 @@ from llmbench.ledger import TOKEN, Ledger
 
 
 class Oracle(Adapter):
-    """What no model can beat on average: one charge for a whole story, since its choices are not made letter by letter."""
+    """What no model can beat on average: one charge for a whole story, since its choices are not
+    made letter by letter.
+    """
 
     @property
     def info(self) -> ModelInfo:
         sources = sorted(Path(stories.__file__).parent.glob("*.py"))
         mark = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
-        return ModelInfo("storyworld-oracle", "the source itself", "choices", None, None, None, "cpu", mark)
+        return ModelInfo(
+            "storyworld-oracle", "the source itself", "choices", None, None, None, "cpu", mark
+        )
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
             try:
                 bits = stories.parse(passage.text).bits
             except ValueError:
-                raise Unsupported("the oracle knows the stories of storyworld, and no other text") from None
+                raise Unsupported(
+                    "the oracle knows the stories of storyworld, and no other text"
+                ) from None
             size = len(passage.text.encode())
             kinds = np.array([TOKEN], dtype=np.uint8)
             yield Ledger(np.array([0]), np.array([size]), np.array([bits]), kinds, size, passage.id)

@@ -1,4 +1,6 @@
-"""An encoder-decoder trained here, on pairs: one byte-level BPE for both sides, a network from models/, a checkpoint in the cache."""
+"""An encoder-decoder trained here, on pairs: one byte-level BPE for both sides, a network from
+models/, a checkpoint in the cache.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
     usual_size = 4096
     of_pairs = True
 
-    def __init__(self, network: TransformerSeq2Seq, bpe: Bpe, training: Mapping[str, Any] | None = None, source: bytes = b""):
+    def __init__(
+        self,
+        network: TransformerSeq2Seq,
+        bpe: Bpe,
+        training: Mapping[str, Any] | None = None,
+        source: bytes = b"",
+    ):
         super().__init__(network, bpe, training, source)
         self.context = self.source_context = network.context
         self.start, self.ends, self.pad = (network.start,), (network.end,), network.end
@@ -37,14 +45,29 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
         return (part for document in text.documents for part in (document.given, document.text))
 
     def lessons(self, text: Text) -> Pairs:
-        return Pairs(self.network, [tuple(self.bpe.encode(part).ids.tolist() for part in (d.given, d.text)) for d in text.documents])
+        return Pairs(
+            self.network,
+            [
+                tuple(self.bpe.encode(part).ids.tolist() for part in (d.given, d.text))
+                for d in text.documents
+            ],
+        )
 
     def judge(self, valid: Text) -> Callable[[], float]:
         """Of the pairs that fit."""
         room = self.network.context - 1
-        fits = [d for d in valid.documents if max(len(self.bpe.encode(part).ids) for part in (d.given, d.text)) < room]
-        passages, size = [Passage(d.text, given=d.given, id=d.id, end=True) for d in fits], max(1, sum(len(d.text.encode()) for d in fits))
-        return lambda: math.fsum(ledger.total() + ledger.total(END) for ledger in self.score(passages)) / size
+        fits = [
+            d
+            for d in valid.documents
+            if max(len(self.bpe.encode(part).ids) for part in (d.given, d.text)) < room
+        ]
+        passages, size = (
+            [Passage(d.text, given=d.given, id=d.id, end=True) for d in fits],
+            max(1, sum(len(d.text.encode()) for d in fits)),
+        )
+        return lambda: (
+            math.fsum(ledger.total() + ledger.total(END) for ledger in self.score(passages)) / size
+        )
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.bpe.decode(ids)
@@ -58,7 +81,9 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
 
     def begin(self, source: Tensor) -> tuple[Any, Tensor]:
         cache, mask = self.network.encode(source, torch.ones_like(source))
-        rows, cache = self.network.decode(torch.full_like(source[:, :1], self.network.start), cache, mask)
+        rows, cache = self.network.decode(
+            torch.full_like(source[:, :1], self.network.start), cache, mask
+        )
         return (cache, mask), self.network.head(rows[:, -1])
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:

@@ -1,4 +1,6 @@
-"""What most people subclass: a model over tokens. llmbench owns windows, batching, start symbol, spelling, sampling and the clock."""
+"""What most people subclass: a model over tokens. llmbench owns windows, batching, start symbol,
+spelling, sampling and the clock.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,17 @@ __all__ = ["TokenAdapter", "Tokens"]
 
 
 class TokenAdapter(Adapter):
-    """Four methods make a model: `encode`, `decode`, `logits`, and a constructor that sets what follows.
+    """Four methods make a model: `encode`, `decode`, `logits`, and a constructor that sets what
+    follows.
 
-    `context`: most ids that `logits` takes at once, start symbols included; None where it takes any number.
-    `start`: ids that are given, free, before every document. `ends`: ids that end a text when generated; never scored.
-    `unknown`: the id of pieces outside the vocabulary, never generated. `escape`: see vocabulary.Vocabulary.
-    `opens`: bytes that `encode` puts before a text and that stand for nothing, as SentencePiece's space.
+    `context`: most ids that `logits` takes at once, start symbols included; None where it takes any
+    number.
+    `start`: ids that are given, free, before every document. `ends`: ids that end a text when
+    generated; never scored.
+    `unknown`: the id of pieces outside the vocabulary, never generated. `escape`: see
+    vocabulary.Vocabulary.
+    `opens`: bytes that `encode` puts before a text and that stand for nothing, as SentencePiece's
+    space.
     """
 
     context: int | None = None
@@ -60,14 +67,19 @@ class TokenAdapter(Adapter):
     def logits(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, V) logits; row t predicts what follows ids[:, :t+1]."""
 
-    # Optional, for speed -----------------------------------------------------------------------------------------------
+    # Optional, for speed
+    # -----------------------------------------------------------------------------------------------
 
     def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
-        """What `encode` gives for each of these; for a tokenizer that takes less time for many at once."""
+        """What `encode` gives for each of these; for a tokenizer that takes less time for many at
+        once.
+        """
         return [self.encode(text) for text in texts]
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids)) == logits(ids)."""
+        """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids))
+        == logits(ids).
+        """
         raise NotImplementedError
 
     def head(self, rows: Tensor) -> Tensor:
@@ -75,27 +87,34 @@ class TokenAdapter(Adapter):
         raise NotImplementedError
 
     def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(B, T) ids after `state` (None before a document) -> (B, T, D) rows for `head`, and the state after them.
-        Together with context = None: a long document is read in pieces.
+        """(B, T) ids after `state` (None before a document) -> (B, T, D) rows for `head`, and the
+        state after them. Together with context = None: a long document is read in pieces.
         """
         raise NotImplementedError
 
     def take(self, state: Any, rows: Tensor) -> Any:
-        """The part of what `carry` gave that belongs to these rows of its batch, in this order, some perhaps several times."""
+        """The part of what `carry` gave that belongs to these rows of its batch, in this order,
+        some perhaps several times.
+        """
         raise NotImplementedError
 
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B, T, D) rows for `head`: several texts after
-        one prompt, as packing.py lays them out. Asked only where `packs` is true.
+        """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B,
+        T, D) rows for `head`: several texts after one prompt, as packing.py lays them out. Asked
+        only where `packs` is true.
         """
         raise NotImplementedError
 
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
-        """(B, T) ids -> a state and the (B, V) logits of what comes next. The default keeps the ids and computes all anew."""
+        """(B, T) ids -> a state and the (B, V) logits of what comes next. The default keeps the ids
+        and computes all anew.
+        """
         return ids, self._last(ids)
 
     def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
-        """The same for rows of which only the last `lengths` ids count: padding stands before them. Asked only where `pads` is true."""
+        """The same for rows of which only the last `lengths` ids count: padding stands before them.
+        Asked only where `pads` is true.
+        """
         raise NotImplementedError
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
@@ -112,10 +131,13 @@ class TokenAdapter(Adapter):
 
     @property
     def matrix(self) -> Tensor | None:
-        """The head as a (V, D) matrix, where it is that and nothing else: head(rows) == rows @ matrix.T."""
+        """The head as a (V, D) matrix, where it is that and nothing else: head(rows) == rows @
+        matrix.T.
+        """
         return None
 
-    # What llmbench does with it ----------------------------------------------------------------------------------------
+    # What llmbench does with it
+    # ----------------------------------------------------------------------------------------
 
     @property
     def caches(self) -> bool:
@@ -139,7 +161,9 @@ class TokenAdapter(Adapter):
 
     @property
     def reentrant(self) -> bool:
-        """Whether `hidden`, `logits` and `packed` may run in several threads at once: they write nothing that another call reads."""
+        """Whether `hidden`, `logits` and `packed` may run in several threads at once: they write
+        nothing that another call reads.
+        """
         return False
 
     @property
@@ -155,7 +179,9 @@ class TokenAdapter(Adapter):
             length = min(self.context or 16, 16)
             ids = torch.full((2, length), self.start[0], dtype=torch.long, device=self.device)
             count = self.logits(ids).shape[-1]
-            ids[:, 1:] = torch.randint(0, count, (2, length - 1), generator=torch.Generator().manual_seed(0)).to(self.device)
+            ids[:, 1:] = torch.randint(
+                0, count, (2, length - 1), generator=torch.Generator().manual_seed(0)
+            ).to(self.device)
             whole, rows = self.logits(ids), self.hidden(ids)
             parts = self.head(rows.reshape(-1, rows.shape[-1])).reshape(whole.shape)
         return bool(torch.allclose(whole.float(), parts.float(), rtol=1e-4, atol=1e-4))
@@ -182,7 +208,11 @@ class TokenAdapter(Adapter):
 
     @property
     def info(self) -> ModelInfo:
-        tensors = {f"{name}.{key}": value for name, module in self.modules.items() for key, value in module.state_dict().items()}
+        tensors = {
+            f"{name}.{key}": value
+            for name, module in self.modules.items()
+            for key, value in module.state_dict().items()
+        }
         parameters = {id(p): p for module in self.modules.values() for p in module.parameters()}
         floats = [p for p in parameters.values() if p.is_floating_point()]
         return ModelInfo(
@@ -194,17 +224,29 @@ class TokenAdapter(Adapter):
             dtype=str(floats[0].dtype).removeprefix("torch.") if floats else None,
             device=self.device,
             fingerprint=fingerprint(tensors, self.source()),
-            weights_bytes=sum(p.numel() * p.element_size() for p in parameters.values()) if self.modules else None,
+            weights_bytes=(
+                sum(p.numel() * p.element_size() for p in parameters.values())
+                if self.modules
+                else None
+            ),
         )
 
     def source(self) -> bytes:
-        """What, besides tensors, decides the numbers: by default the file that defines the class, and the loaded modules beside it."""
+        """What, besides tensors, decides the numbers: by default the file that defines the class,
+        and the loaded modules beside it.
+        """
         try:
             own = Path(inspect.getfile(type(self))).resolve()
         except (OSError, TypeError):
             return type(self).__qualname__.encode()
-        beside = {Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
-        files = sorted(file for file in beside | {own} if file.parent == own.parent and file.suffix == ".py")
+        beside = {
+            Path(file).resolve()
+            for module in list(sys.modules.values())
+            if (file := getattr(module, "__file__", None))
+        }
+        files = sorted(
+            file for file in beside | {own} if file.parent == own.parent and file.suffix == ".py"
+        )
         return b"".join(file.read_bytes() for file in files if file.is_file())
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
@@ -221,7 +263,11 @@ class TokenAdapter(Adapter):
             logits = self._last(torch.tensor([ids], device=self.device))[0].double()
         p = torch.softmax(logits, dim=0).cpu().numpy()
         symbols = [self.decode([i]) for i in range(len(p))]
-        return ([*symbols, b""], np.append(p * (1 - self.escape), self.escape)) if self.escape else (symbols, p)
+        return (
+            ([*symbols, b""], np.append(p * (1 - self.escape), self.escape))
+            if self.escape
+            else (symbols, p)
+        )
 
 
 def fingerprint(tensors: dict[str, Tensor], source: bytes) -> str:
@@ -230,5 +276,7 @@ def fingerprint(tensors: dict[str, Tensor], source: bytes) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        digest.update(
+            tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        )
     return digest.hexdigest()

@@ -1,4 +1,6 @@
-"""What every model must beat, needing no training and no torch: uniform bytes, and general-purpose compressors."""
+"""What every model must beat, needing no training and no torch: uniform bytes, and general-purpose
+compressors.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,16 @@ from llmbench.ledger import CODE, TOKEN, Ledger
 
 
 def _info(name: str, family: str, parameters: int | None, context: int | None) -> ModelInfo:
-    return ModelInfo(name, family, "bytes", parameters, context, None, "cpu", hashlib.sha256(f"{__name__} {name}".encode()).hexdigest())
+    return ModelInfo(
+        name,
+        family,
+        "bytes",
+        parameters,
+        context,
+        None,
+        "cpu",
+        hashlib.sha256(f"{__name__} {name}".encode()).hexdigest(),
+    )
 
 
 class UniformBytes(Adapter):
@@ -32,7 +43,9 @@ class UniformBytes(Adapter):
         for passage in passages:
             n = len(passage.text.encode())
             at = np.arange(n, dtype=np.int64)
-            yield Ledger(at, at + 1, np.full(n, 8.0), np.full(n, TOKEN, dtype=np.uint8), n, passage.id)
+            yield Ledger(
+                at, at + 1, np.full(n, 8.0), np.full(n, TOKEN, dtype=np.uint8), n, passage.id
+            )
 
     def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
         return [bytes([b]) for b in range(256)], np.full(256, 1 / 256)
@@ -46,11 +59,15 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Compressor(Adapter):
-    """A compressor from the standard library, on each document alone: no training data. One charge a document, no probabilities inside."""
+    """A compressor from the standard library, on each document alone: no training data. One charge
+    a document, no probabilities inside.
+    """
 
     def __init__(self, method: Literal["zlib", "bz2", "lzma"]):
         if method not in COMPRESSORS:
-            raise UsageError(f"unknown compressor {method!r}", hint=f"known: {', '.join(COMPRESSORS)}")
+            raise UsageError(
+                f"unknown compressor {method!r}", hint=f"known: {', '.join(COMPRESSORS)}"
+            )
         self.method = method
 
     @property
@@ -62,4 +79,11 @@ class Compressor(Adapter):
             data = passage.text.encode()
             bits = 8.0 * len(COMPRESSORS[self.method](data))
             whole = np.array([len(data)], dtype=np.int64)
-            yield Ledger(whole * 0, whole, np.array([bits]), np.array([CODE], dtype=np.uint8), len(data), passage.id)
+            yield Ledger(
+                whole * 0,
+                whole,
+                np.array([bits]),
+                np.array([CODE], dtype=np.uint8),
+                len(data),
+                passage.id,
+            )

@@ -1,4 +1,6 @@
-"""The commands that say what there is: models, suites, adapters, metrics, this machine; and the one that writes something to start from."""
+"""The commands that say what there is: models, suites, adapters, metrics, this machine; and the one
+that writes something to start from.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ def models() -> int:
 
     cards = [registry.resolve(name) for name in registry.names("baselines")]
     cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
-    print_rows(("model", "stage", "about"), [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards])
+    print_rows(
+        ("model", "stage", "about"),
+        [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards],
+    )
     return 0
 
 
@@ -33,7 +38,10 @@ def suites(schema: bool) -> int:
         click.echo(json.dumps(plan_suite.schema(), indent=2))
         return 0
     found = [plan_suite.read(name) for name in registry.names("suites")]
-    print_rows(("suite", "version", "about"), [(suite.name, str(suite.version), suite.file.about) for suite in found])
+    print_rows(
+        ("suite", "version", "about"),
+        [(suite.name, str(suite.version), suite.file.about) for suite in found],
+    )
     return 0
 
 
@@ -52,8 +60,16 @@ def metrics() -> int:
     from llmbench.metrics import likelihood, memory, performance
     from llmbench.metrics import registry as metrics_registry
 
-    found = (*likelihood.METRICS, *metrics_registry.described(), *performance.METRICS, *memory.METRICS)
-    print_rows(("metric", "unit", "better", "about"), [(m.name, m.unit, m.better or "-", m.about) for m in found])
+    found = (
+        *likelihood.METRICS,
+        *metrics_registry.described(),
+        *performance.METRICS,
+        *memory.METRICS,
+    )
+    print_rows(
+        ("metric", "unit", "better", "about"),
+        [(m.name, m.unit, m.better or "-", m.about) for m in found],
+    )
     return 0
 
 
@@ -71,17 +87,31 @@ def new_adapter(name: str) -> int:
     written = write_adapter(name, Path.cwd())
     for path in written:
         click.echo(path)
-    click.echo(f"try: llmbench run quick --model {written[0].name}:{written[0].stem.title().replace('_', '')}", err=True)
+    click.echo(
+        "try: llmbench run quick --model"
+        f" {written[0].name}:{written[0].stem.title().replace('_', '')}",
+        err=True,
+    )
     return 0
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Which one to measure.")
-@click.option("--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores).")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Which one to measure.",
+)
+@click.option(
+    "--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores)."
+)
 @click.option("--again", is_flag=True, help="Measure even if this machine was measured before.")
 def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
-    """This machine: versions, devices, load, and what it can do at most, which is measured once and kept."""
+    """This machine: versions, devices, load, and what it can do at most, which is measured once and
+    kept.
+    """
     from llmbench.hardware import machine
 
     count = threads or machine.cores()

@@ -1,4 +1,6 @@
-"""The commands that hold runs against each other: compare, gate, record promote; they read records and samples, and no model."""
+"""The commands that hold runs against each other: compare, gate, record promote; they read records
+and samples, and no model.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,50 @@ from llmbench.errors import UsageError
 if TYPE_CHECKING:
     from llmbench.leaderboard.renderers.sections import Section
 
-_format = click.option("--format", "form", default="table", show_default=True, type=click.Choice(["table", "md", "json"]), help="What to print.")
+_format = click.option(
+    "--format",
+    "form",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "md", "json"]),
+    help="What to print.",
+)
 
 
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("others", metavar="MODEL_A MODEL_B | RUN_2", nargs=-1, required=True)
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric (default: all that have a direction).")
-@click.option("--only", multiple=True, metavar="NAME", help="Of two runs, only the models of these names.")
-@click.option("--top", default=5, show_default=True, type=click.IntRange(0), help="Items to show that differ most, and answers that flipped.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Only this metric (default: all that have a direction).",
+)
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Of two runs, only the models of these names."
+)
+@click.option(
+    "--top",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Items to show that differ most, and answers that flipped.",
+)
 @_format
-def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequence[str], top: int, form: str) -> int:
-    """Two models of one run, or the same models in two runs, item by item: differences, intervals, verdicts.
+def compare(
+    run: Path,
+    others: Sequence[str],
+    metrics: Sequence[str],
+    only: Sequence[str],
+    top: int,
+    form: str,
+) -> int:
+    """Two models of one run, or the same models in two runs, item by item: differences, intervals,
+    verdicts.
 
-    RUN is a run's folder, its run.json, or a reviewed record. Verdicts are on the first of the two, A, against the second, B.
+    RUN is a run's folder, its run.json, or a reviewed record. Verdicts are on the first of the two,
+    A, against the second, B.
     """
     from llmbench.leaderboard.renderers import comparison
     from llmbench.results import compare as results_compare
@@ -43,7 +75,11 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
             raise UsageError("--only is for two runs: of one run the two models are named")
         names, pairs = (others[0], others[1]), matching.within(one, *others)
     elif not Path(others[0]).exists():
-        raise UsageError("there is no such run", where=others[0], hint="compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2")
+        raise UsageError(
+            "there is no such run",
+            where=others[0],
+            hint="compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2",
+        )
     else:
         names, pairs = (str(run), others[0]), matching.between(one, opened(Path(others[0])), only)
     found = results_compare.compare(names, pairs, metrics, top)
@@ -53,14 +89,28 @@ def compare(run: Path, others: Sequence[str], metrics: Sequence[str], only: Sequ
 
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--against", "record", required=True, metavar="RECORD", type=click.Path(path_type=Path), help="A reviewed record, or another run.")
-@click.option("--allow", multiple=True, metavar="NAME=LOSS", help="How much worse a metric may be: 0.01 in its unit, or 10%.")
+@click.option(
+    "--against",
+    "record",
+    required=True,
+    metavar="RECORD",
+    type=click.Path(path_type=Path),
+    help="A reviewed record, or another run.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="NAME=LOSS",
+    help="How much worse a metric may be: 0.01 in its unit, or 10%.",
+)
 @_format
 def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
-    """Exit 1 where a score of RUN is worse than RECORD's by more than is allowed and by more than chance, or missing.
+    """Exit 1 where a score of RUN is worse than RECORD's by more than is allowed and by more than
+    chance, or missing.
 
-    Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is allowed. Speed and memory are looked at only where
-    --allow or the suite names them, and only if the machine is the same.
+    Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is
+    allowed. Speed and memory are looked at only where --allow or the suite names them, and only if
+    the machine is the same.
     """
     from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
@@ -71,7 +121,10 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     for word in allow:
         name, equals, loss = word.rpartition("=")
         if not (name and equals and loss):
-            raise UsageError(f"--allow {word!r} is not NAME=LOSS", hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%")
+            raise UsageError(
+                f"--allow {word!r} is not NAME=LOSS",
+                hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%",
+            )
         chosen[name] = tolerance.parse(loss, f"--allow {name}")
     found = results_gate.gate(opened(run), opened(record), chosen)
     _print(form, {"passed": found.passed, **asdict(found)}, renderers_gate.sections(found))
@@ -85,7 +138,12 @@ def record() -> None:
 
 @record.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Default: baselines/records/<suite>@<machine>.json.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Default: baselines/records/<suite>@<machine>.json.",
+)
 def promote(run: Path, out: Path | None) -> int:
     """Make RUN a reviewed record: all of its cells are done, and all in the checkout is committed."""
     from llmbench.results import promote as results_promote
@@ -106,7 +164,9 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
         print_to(Console(width=None if sys.stdout.isatty() else 140), sections)
     else:
         text = storage.as_json(data) if form == "json" else markdown(sections)
-        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=form == "json")  # half a character is JSON's own escape then
+        click.echo(
+            text.encode("utf-8", "backslashreplace").decode(), nl=form == "json"
+        )  # half a character is JSON's own escape then
 
 
 COMMANDS = (compare, gate, record)

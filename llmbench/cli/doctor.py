@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 BUSY = 0.3  # of a core, by others, that a measurement suffers from
 
 
-def examine(device: str, threads: int, again: bool, progress: Callable[[str, float, str], None]) -> dict[str, Any]:
-    """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not, and kept."""
+def examine(
+    device: str, threads: int, again: bool, progress: Callable[[str, float, str], None]
+) -> dict[str, Any]:
+    """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not,
+    and kept.
+    """
     import torch
 
     from llmbench.hardware import peaks, peaks_benchmark
@@ -31,23 +35,43 @@ def examine(device: str, threads: int, again: bool, progress: Callable[[str, flo
     if found is None:
         found = peaks_benchmark.measure(chosen, threads, progress)
         peaks.keep(path, found)
-    advice = [*_advice(found, state, facts), f"kept in {path}" if fresh else f"measured {found.measured}; --again measures anew ({path})"]
-    return {**facts, "device": chosen, "state": state, "ceilings": peaks.as_record(found), "advice": advice}
+    advice = [
+        *_advice(found, state, facts),
+        (
+            f"kept in {path}"
+            if fresh
+            else f"measured {found.measured}; --again measures anew ({path})"
+        ),
+    ]
+    return {
+        **facts,
+        "device": chosen,
+        "state": state,
+        "ceilings": peaks.as_record(found),
+        "advice": advice,
+    }
 
 
 def _advice(found: peaks.Ceilings, state: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     said = []
     if found.grade == "noisy":
         said.append(
-            f"The same work took {found.noise:.0%} more or less from time to time: close other programs, or trust only large differences of speed."
+            f"The same work took {found.noise:.0%} more or less from time to time: close other"
+            " programs, or trust only large differences of speed."
         )
     if state["load"] is not None and state["load"] > BUSY:
         said.append(f"The load is {state['load']}: something else is at work here.")
     if state["governor"] not in (None, "performance"):
-        said.append(f"The processor's governor is {state['governor']!r}: speeds change with its mood ('performance' keeps them).")
+        said.append(
+            f"The processor's governor is {state['governor']!r}: speeds change with its mood"
+            " ('performance' keeps them)."
+        )
     plain = found.flops.get("float32", 0.0)
     if found.device == "cpu" and 0 < found.flops.get("bfloat16", plain) < plain / 2:
-        said.append("16-bit formats are emulated by this processor: --dtype bfloat16 saves memory and costs time.")
+        said.append(
+            "16-bit formats are emulated by this processor: --dtype bfloat16 saves memory and costs"
+            " time."
+        )
     if not facts["gpus"] and found.device == "cpu":
         said.append("No GPU is visible: models run on the processor.")
     return said
@@ -56,18 +80,36 @@ def _advice(found: peaks.Ceilings, state: Mapping[str, Any], facts: Mapping[str,
 def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(what, found) for a table."""
     top, state = found["ceilings"], found["state"]
-    gpus = ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in found["gpus"]) or "none"
+    gpus = (
+        ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in found["gpus"])
+        or "none"
+    )
     known = {"load": state["load"], "stolen time": state["steal"], "governor": state["governor"]}
     return [
         ("processor", f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads used"),
-        ("memory", f"{found['memory_bytes'] / 2**30:.1f} GiB, {state['free_bytes'] / 2**30:.1f} GiB free"),
+        (
+            "memory",
+            f"{found['memory_bytes'] / 2**30:.1f} GiB, {state['free_bytes'] / 2**30:.1f} GiB free",
+        ),
         ("GPU", gpus),
         ("system", f"{found['os']}, Python {found['python']}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in found["packages"].items())),
-        *((name, "not readable here" if value is None else str(value)) for name, value in known.items()),
-        *((f"bandwidth, {_size(size)}", f"{rate / 1e9:.1f} GB/s") for size, rate in top["bandwidth"]),
-        *((f"multiplication, {dtype}", f"{rate / 1e9:,.1f} GFLOP/s") for dtype, rate in top["flops"].items()),
-        *((f"multiplication, {dtype}", f"not there: {why}") for dtype, why in top["skipped"].items()),
+        *(
+            (name, "not readable here" if value is None else str(value))
+            for name, value in known.items()
+        ),
+        *(
+            (f"bandwidth, {_size(size)}", f"{rate / 1e9:.1f} GB/s")
+            for size, rate in top["bandwidth"]
+        ),
+        *(
+            (f"multiplication, {dtype}", f"{rate / 1e9:,.1f} GFLOP/s")
+            for dtype, rate in top["flops"].items()
+        ),
+        *(
+            (f"multiplication, {dtype}", f"not there: {why}")
+            for dtype, why in top["skipped"].items()
+        ),
         ("one tiny operation", f"{top['tiny'] * 1e6:.2f} us"),
         ("noise", f"{top['noise']:.1%} between quartiles: {top['grade']}"),
     ]

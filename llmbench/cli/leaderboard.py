@@ -12,9 +12,23 @@ from llmbench.errors import UsageError
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write leaderboard.html, .md and .csv into this folder.")
-@click.option("--format", "form", default=None, type=click.Choice(["table", "md", "csv", "html"]), help="Print this format.")
-@click.option("--strict", is_flag=True, help="Refuse runs that differ in what one task asks, instead of giving each a table.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write leaderboard.html, .md and .csv into this folder.",
+)
+@click.option(
+    "--format",
+    "form",
+    default=None,
+    type=click.Choice(["table", "md", "csv", "html"]),
+    help="Print this format.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse runs that differ in what one task asks, instead of giving each a table.",
+)
 def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, strict: bool) -> int:
     """One board from many runs: their folders, run.json files, or reviewed records."""
     from rich.console import Console
@@ -24,7 +38,11 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     from llmbench.leaderboard.renderers import table
 
     if out is not None and (out / "run.json").exists():
-        raise UsageError("this is a run's folder, whose own boards would be written over", where=str(out), hint="another --out")
+        raise UsageError(
+            "this is a run's folder, whose own boards would be written over",
+            where=str(out),
+            hint="another --out",
+        )
     board, warnings = merge.merge(runs, strict)
     for line in warnings:
         click.echo(f"warning: {''.join(c if c.isprintable() else ' ' for c in line)}", err=True)

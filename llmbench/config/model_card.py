@@ -1,4 +1,6 @@
-"""Cards: one YAML file a model, in `baselines/` or anywhere. What it is, how it is made, and what others published about it."""
+"""Cards: one YAML file a model, in `baselines/` or anywhere. What it is, how it is made, and what
+others published about it.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,22 @@ class Recipe(Strict):
     batch: Positive = 32
     length: Positive = Field(64, description="ids a row in one step")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW")
-    matrix_learning_rate: float | None = Field(None, gt=0, description="where given, the weight matrices are trained by Muon at this rate")
+    matrix_learning_rate: float | None = Field(
+        None, gt=0, description="where given, the weight matrices are trained by Muon at this rate"
+    )
     weight_decay: float = Field(0.0, ge=0)
     warmup: Share = Field(0.03, description="share of the steps in which the rate rises")
     final: Share = Field(0.02, description="share of the rate that is left at the end")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    evaluations: Positive = Field(8, description="how often the validation text is scored, evenly spaced")
-    hold_out: float = Field(0.01, gt=0, lt=0.5, description="tail of the training text held out where there is no validation text")
+    evaluations: Positive = Field(
+        8, description="how often the validation text is scored, evenly spaced"
+    )
+    hold_out: float = Field(
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="tail of the training text held out where there is no validation text",
+    )
 
 
 class NetworkSpec(Strict):
@@ -39,17 +50,25 @@ class NetworkSpec(Strict):
 
 
 class VocabularySpec(Strict):
-    """How text becomes symbols: every character of the training text, its `size` most frequent words, or a byte-level BPE of `size` ids."""
+    """How text becomes symbols: every character of the training text, its `size` most frequent
+    words, or a byte-level BPE of `size` ids.
+    """
 
     splitter: Literal["characters", "words", "bpe"] = "characters"
     size: Positive | None = None
 
 
 class NewCheckpoint(Strict):
-    """A GPT-2 of one's own: a byte-level BPE learnt on the training text, weights drawn from the seed."""
+    """A GPT-2 of one's own: a byte-level BPE learnt on the training text, weights drawn from the
+    seed.
+    """
 
-    vocabulary: Positive = Field(description="ids of the BPE, the 256 bytes and the end of text among them")
-    config: dict[str, int | float | bool | str] = Field({}, description="what GPT2Config is given: n_embd, n_layer, n_head, n_positions, ...")
+    vocabulary: Positive = Field(
+        description="ids of the BPE, the 256 bytes and the end of text among them"
+    )
+    config: dict[str, int | float | bool | str] = Field(
+        {}, description="what GPT2Config is given: n_embd, n_layer, n_head, n_positions, ..."
+    )
 
 
 class Lora(Strict):
@@ -58,18 +77,30 @@ class Lora(Strict):
     rank: Positive = 8
     alpha: Positive = 16
     dropout: float = Field(0.0, ge=0, lt=1)
-    modules: list[str] = Field([], description="names of the linear modules that are adapted; all of them where none is named")
+    modules: list[str] = Field(
+        [],
+        description="names of the linear modules that are adapted; all of them where none is named",
+    )
 
 
 class CheckpointSpec(Strict):
-    """A checkpoint that `transformers` loads, or where one that is trained here begins, and what it learns from."""
+    """A checkpoint that `transformers` loads, or where one that is trained here begins, and what it
+    learns from.
+    """
 
-    id: str | None = Field(None, description="a hub id or a directory; in a card with a recipe also a baseline's name")
+    id: str | None = Field(
+        None, description="a hub id or a directory; in a card with a recipe also a baseline's name"
+    )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the checkpoint; the record shows it")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the checkpoint; the record shows it"
+    )
     new: NewCheckpoint | None = None
     learns: Literal["general", "domain"] | None = Field(
-        None, description="general: the built-in tales; domain: the suite's text `domain`, else its `train`"
+        None,
+        description=(
+            "general: the built-in tales; domain: the suite's text `domain`, else its `train`"
+        ),
     )
     lora: Lora | None = None
 
@@ -101,10 +132,14 @@ class Card(Strict):
     """One model."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
-    stage: Annotated[int, Field(ge=0, le=6)] | None = Field(None, description="step of the roadmap; 0 for floors; none for a model of one's own")
+    stage: Annotated[int, Field(ge=0, le=6)] | None = Field(
+        None, description="step of the roadmap; 0 for floors; none for a model of one's own"
+    )
     family: str = ""
     about: str = ""
-    adapter: str = Field(description="a name from `llmbench adapters`, module:Class, or file.py:Class")
+    adapter: str = Field(
+        description="a name from `llmbench adapters`, module:Class, or file.py:Class"
+    )
     arguments: dict[str, Any] = {}
     network: NetworkSpec | None = None
     vocabulary: VocabularySpec | None = None
@@ -118,7 +153,9 @@ class Card(Strict):
 
 @dataclass(frozen=True)
 class Stage:
-    """One step on the way to a checkpoint: where it begins, and, where it is trained here, by which recipe."""
+    """One step on the way to a checkpoint: where it begins, and, where it is trained here, by which
+    recipe.
+    """
 
     name: str
     checkpoint: CheckpointSpec
@@ -126,7 +163,9 @@ class Stage:
 
 
 def read(path: Path) -> Card:
-    """The card in a YAML file; UsageError with file:line:column where it is wrong. Paths to .py files become absolute."""
+    """The card in a YAML file; UsageError with file:line:column where it is wrong. Paths to .py
+    files become absolute.
+    """
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
     changes: dict[str, Any] = {"adapter": anchored(card.adapter, path.parent)}
@@ -134,7 +173,9 @@ def read(path: Path) -> Card:
         folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})
     if card.network:
-        changes["network"] = card.network.model_copy(update={"cls": anchored(card.network.cls, path.parent)})
+        changes["network"] = card.network.model_copy(
+            update={"cls": anchored(card.network.cls, path.parent)}
+        )
     return card.model_copy(update=changes)
 
 

@@ -1,4 +1,6 @@
-"""Objects named `module:Name` or `file.py:Name`. Every way in which that fails is one clear UsageError with its place."""
+"""Objects named `module:Name` or `file.py:Name`. Every way in which that fails is one clear
+UsageError with its place.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,41 @@ from llmbench.errors import UsageError, did_you_mean
 
 
 def load_object(spec: str) -> Any:
-    """The object named `module:Name` or `file.py:Name`; every way in which that fails is one clear UsageError."""
+    """The object named `module:Name` or `file.py:Name`; every way in which that fails is one clear
+    UsageError.
+    """
     where, _, name = spec.rpartition(":")
     try:
         module = _load_file(Path(where)) if where.endswith(".py") else import_module(where)
     except UsageError:
         raise
     except SyntaxError as error:
-        raise UsageError(f"syntax error: {error.msg}", where=f"{error.filename}:{error.lineno}:{error.offset}") from None
+        raise UsageError(
+            f"syntax error: {error.msg}", where=f"{error.filename}:{error.lineno}:{error.offset}"
+        ) from None
     except ModuleNotFoundError as error:
-        raise UsageError(f"there is no module {error.name!r}", where=where, hint="install it, or run where it can be imported") from None
+        raise UsageError(
+            f"there is no module {error.name!r}",
+            where=where,
+            hint="install it, or run where it can be imported",
+        ) from None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever somebody's module does when imported, leaving included
-        raise UsageError(f"importing raised {type(error).__name__}: {error}", where=_raised_at(error, where)) from None
+    except (
+        BaseException
+    ) as error:  # whatever somebody's module does when imported, leaving included
+        raise UsageError(
+            f"importing raised {type(error).__name__}: {error}", where=_raised_at(error, where)
+        ) from None
     if not hasattr(module, name):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
-        raise UsageError(f"there is no class {name!r}", where=where, hint=did_you_mean(name, classes))
+        classes = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        ]
+        raise UsageError(
+            f"there is no class {name!r}", where=where, hint=did_you_mean(name, classes)
+        )
     return getattr(module, name)
 
 
@@ -42,7 +62,9 @@ def _load_file(path: Path) -> Any:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and inspect look classes up here
-    sys.path.append(str(path.parent))  # so that the file can import its neighbours, and none of them hides a library
+    sys.path.append(
+        str(path.parent)
+    )  # so that the file can import its neighbours, and none of them hides a library
     spec.loader.exec_module(module)
     return module
 
@@ -58,7 +80,9 @@ def _raised_at(error: BaseException, fallback: str) -> str:
 
 
 def source_files(spec: str) -> list[Path]:
-    """The file that holds `module:Name` or `file.py:Name`, and the neighbours that it imports, found without running any of them."""
+    """The file that holds `module:Name` or `file.py:Name`, and the neighbours that it imports,
+    found without running any of them.
+    """
     where = spec.rpartition(":")[0]
     first = Path(where) if where.endswith(".py") else _module_file(where)
     if not first.is_file():
@@ -73,14 +97,20 @@ def source_files(spec: str) -> list[Path]:
 
 
 def _module_file(name: str) -> Path:
-    """The file of a dotted module. Only the top level is asked of Python's finders: they would import the packages above the others."""
+    """The file of a dotted module. Only the top level is asked of Python's finders: they would
+    import the packages above the others.
+    """
     top, *rest = name.split(".")
     try:
         spec = find_spec(top)
     except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None:
-        raise UsageError(f"there is no module {top!r}", where=name, hint="install it, or name a file: file.py:Class")
+        raise UsageError(
+            f"there is no module {top!r}",
+            where=name,
+            hint="install it, or name a file: file.py:Class",
+        )
     file = Path(spec.origin)
     for part in rest:
         inside = file.parent / part

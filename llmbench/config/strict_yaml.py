@@ -1,7 +1,8 @@
-"""YAML read safely and strictly: no tags, no duplicate keys, and every complaint names file:line:column.
+"""YAML read safely and strictly: no tags, no duplicate keys, and every complaint names
+file:line:column.
 
-`read` gives plain data with the place of every node; `check` validates it against a pydantic model and turns the first
-finding into one line with "did you mean".
+`read` gives plain data with the place of every node; `check` validates it against a pydantic model
+and turns the first finding into one line with "did you mean".
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Strict(BaseModel):
 
 
 def read(path: Path) -> tuple[Any, Places]:
-    """(data, places): plain dicts, lists and scalars, and the 1-based (line, column) of each path into them."""
+    """(data, places): plain dicts, lists and scalars, and the 1-based (line, column) of each path
+    into them.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -65,7 +68,11 @@ def _plain(node: yaml.Node, at: Path_, places: Places, path: str) -> Any:
             if not isinstance(key, str):
                 raise UsageError(f"a key must be a string, not {key!r}", where=spot)
             if key in data:
-                raise UsageError(f"the key {key!r} stands here a second time", where=spot, hint="keep one of them")
+                raise UsageError(
+                    f"the key {key!r} stands here a second time",
+                    where=spot,
+                    hint="keep one of them",
+                )
             data[key] = _plain(value_node, (*at, key), places, path)
             places[(*at, key, "?")] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         return data
@@ -95,7 +102,10 @@ def check(model: type[Model], data: Any, places: Places, path: Path) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        findings = sorted(error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden")
+        findings = sorted(
+            error.errors(include_url=False),
+            key=lambda finding: finding["type"] != "extra_forbidden",
+        )
         finding = findings[0]
         at = [step for step in finding["loc"] if _exists(data, step, finding["loc"])]
         what, hint = _say(model, finding, at)
@@ -104,10 +114,16 @@ def check(model: type[Model], data: Any, places: Places, path: Path) -> Model:
 
 
 def _exists(data: Any, step: str | int, loc: tuple[str | int, ...]) -> bool:
-    """Whether a step of pydantic's location is one of the file's (union members and validators add steps of their own)."""
+    """Whether a step of pydantic's location is one of the file's (union members and validators add
+    steps of their own).
+    """
     here: Any = data
     for piece in loc:
-        inside = piece in here if isinstance(here, dict) else isinstance(here, list) and isinstance(piece, int) and piece < len(here)
+        inside = (
+            piece in here
+            if isinstance(here, dict)
+            else isinstance(here, list) and isinstance(piece, int) and piece < len(here)
+        )
         if inside:
             if piece == step:
                 return True
@@ -137,7 +153,12 @@ def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     for step in loc:
         if isinstance(step, int):
             continue
-        found = [inner for cls in current if step in cls.model_fields for inner in _models(cls.model_fields[step].annotation)]
+        found = [
+            inner
+            for cls in current
+            if step in cls.model_fields
+            for inner in _models(cls.model_fields[step].annotation)
+        ]
         named = [cls for cls in current if cls.__name__ == step or step in _tags(cls)]
         current = found or named or current
     return sorted({name for cls in current for name in cls.model_fields})
@@ -145,7 +166,12 @@ def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
 
 def _tags(cls: type[BaseModel]) -> set[str]:
     """Values by which a union tells this member from the others."""
-    return {value for f in cls.model_fields.values() for value in get_args(f.annotation) if isinstance(value, str)}
+    return {
+        value
+        for f in cls.model_fields.values()
+        for value in get_args(f.annotation)
+        if isinstance(value, str)
+    }
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -1,7 +1,8 @@
 """Arithmetic coding with a model's probabilities: what proves that its bits are bits. Numbers only.
 
-Witten, Neal & Cleary 1987, in whole numbers of any length: 62 bits of interval, carries by bits that wait. Frequencies are integers that sum to
-2^48, at least 1 for each symbol that can be coded, so that encoder and decoder agree as soon as their probabilities do.
+Witten, Neal & Cleary 1987, in whole numbers of any length: 62 bits of interval, carries by bits
+that wait. Frequencies are integers that sum to 2^48, at least 1 for each symbol that can be coded,
+so that encoder and decoder agree as soon as their probabilities do.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ TOP, HALF, QUARTER = 1 << WIDTH, 1 << (WIDTH - 1), 1 << (WIDTH - 2)
 
 
 def frequencies(p: ArrayLike) -> NDArray[np.int64]:
-    """Cumulated whole numbers, (K + 1,), from 0 to TOTAL, for the probabilities of K symbols. ValueError where they are none."""
+    """Cumulated whole numbers, (K + 1,), from 0 to TOTAL, for the probabilities of K symbols.
+    ValueError where they are none.
+    """
     p = np.asarray(p, dtype=np.float64)
     if p.ndim != 1 or not len(p) or not np.isfinite(p).all() or (p < 0).any() or p.sum() <= 0:
-        raise ValueError("not a distribution: its numbers must be finite, at least 0, and not all 0")
+        raise ValueError(
+            "not a distribution: its numbers must be finite, at least 0, and not all 0"
+        )
     shares = np.floor(p / p.sum() * (TOTAL - len(p))).astype(np.int64) + 1
     shares[int(shares.argmax())] += TOTAL - int(shares.sum())
     return np.concatenate(([0], np.cumsum(shares)))
@@ -38,7 +43,10 @@ class Encoder:
         """Code symbol number `index` of the distribution `p`."""
         edges = frequencies(p)
         low, high = int(edges[index]), int(edges[index + 1])
-        self._low, self._range = self._low + self._range * low // TOTAL, self._range * high // TOTAL - self._range * low // TOTAL
+        self._low, self._range = (
+            self._low + self._range * low // TOTAL,
+            self._range * high // TOTAL - self._range * low // TOTAL,
+        )
         while True:
             if self._low + self._range <= HALF:
                 self._emit(0)
@@ -79,7 +87,10 @@ class Decoder:
         index = int(np.searchsorted(edges, target, side="right")) - 1
         index = min(max(index, 0), len(edges) - 2)
         low, high = int(edges[index]), int(edges[index + 1])
-        self._low, self._range = self._low + self._range * low // TOTAL, self._range * high // TOTAL - self._range * low // TOTAL
+        self._low, self._range = (
+            self._low + self._range * low // TOTAL,
+            self._range * high // TOTAL - self._range * low // TOTAL,
+        )
         while True:
             if self._low + self._range <= HALF:
                 pass
@@ -116,7 +127,9 @@ def encode(reader: Reader, symbols: Sequence[int]) -> tuple[list[int], list[floa
 
 
 def decode(reader: Reader, bits: Sequence[int], count: int) -> list[int]:
-    """The `count` symbols that the bits code, by a reader that has seen nothing but what was decoded."""
+    """The `count` symbols that the bits code, by a reader that has seen nothing but what was
+    decoded.
+    """
     decoder, found = Decoder(bits), list[int]()
     for _ in range(count):
         found.append(decoder.get(reader.distribution()))

@@ -1,7 +1,9 @@
-"""What an adapter must hold, one named check a rule. This file says what a check is and what it is given; the others hold the checks.
+"""What an adapter must hold, one named check a rule. This file says what a check is and what it is
+given; the others hold the checks.
 
-A check is a function that takes a `Subject` and gives, in a few words, what it tried. It raises `Failed` where the rule is broken, and `Skip` where
-the adapter lacks what the rule is about. Anything else that it raises is an error, and an error never counts as a pass.
+A check is a function that takes a `Subject` and gives, in a few words, what it tried. It raises
+`Failed` where the rule is broken, and `Skip` where the adapter lacks what the rule is about.
+Anything else that it raises is an error, and an error never counts as a pass.
 """
 
 from __future__ import annotations
@@ -25,14 +27,22 @@ if TYPE_CHECKING:
 
 Level = Literal["A1", "A2", "A3"]
 
-# Plain prose in pieces of rising length. Nobody can have trained on it, and nothing in it needs more than ASCII.
+# Plain prose in pieces of rising length. Nobody can have trained on it, and nothing in it needs
+# more than ASCII.
 PROSE = (
     "The tap.",
     "It rained on Tuesday, and the kettle said so.",
-    'Nobody had asked the kettle. "You were not asked," said the tap, and it dripped twice, once for each word that it meant.',
-    "There were nine cups on the shelf, a jug with no handle, and 14 spoons; the spoons kept to themselves.\n\nIn the evening the "
-    "cups told one another what they had held. One had held tea. One had held a button, a week long, and did not like to say whose. "
-    'The jug remarked that a handle is not everything, which was felt to be brave.\n"Is it still raining?" asked the smallest spoon.',
+    (
+        'Nobody had asked the kettle. "You were not asked," said the tap, and it dripped twice,'
+        " once for each word that it meant."
+    ),
+    (
+        "There were nine cups on the shelf, a jug with no handle, and 14 spoons; the spoons kept to"
+        " themselves.\n\nIn the evening the cups told one another what they had held. One had held"
+        " tea. One had held a button, a week long, and did not like to say whose. The jug remarked"
+        ' that a handle is not everything, which was felt to be brave.\n"Is it still raining?"'
+        " asked the smallest spoon."
+    ),
 )
 # Strings that harnesses and tokenizers have been seen to change.
 TORTURE = (
@@ -66,8 +76,9 @@ class Failed(AssertionError):
 
 
 class Skip(Exception):
-    """The adapter lacks what the check is about, or nothing that was tried could be used; the reason is shown. `refused`: it has it, and would not:
-    then nothing is proven, and what the check bars is not earned.
+    """The adapter lacks what the check is about, or nothing that was tried could be used; the
+    reason is shown. `refused`: it has it, and would not: then nothing is proven, and what the check
+    bars is not earned.
     """
 
     def __init__(self, reason: str, refused: bool = False):
@@ -77,7 +88,9 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """A rule by name. `earns`: the certificate that needs it passed; `bars`: the lowest certificate that it must not fail."""
+    """A rule by name. `earns`: the certificate that needs it passed; `bars`: the lowest certificate
+    that it must not fail.
+    """
 
     name: str
     rule: str
@@ -88,8 +101,8 @@ class Check:
 
 @dataclass
 class Subject:
-    """An adapter under test. `make` gives another one, fresh, where that is possible. `seed` draws what is drawn. Not `thorough`: samples are a
-    quarter as large, as in a run.
+    """An adapter under test. `make` gives another one, fresh, where that is possible. `seed` draws
+    what is drawn. Not `thorough`: samples are a quarter as large, as in a run.
     """
 
     adapter: Adapter
@@ -111,7 +124,9 @@ class Subject:
     @cached_property
     def given(self) -> str:
         """What every text is scored after: nothing, but for models that need a source."""
-        return SOURCE if self.scores and not self._takes("a", "") and self._takes("a", SOURCE) else ""
+        return (
+            SOURCE if self.scores and not self._takes("a", "") and self._takes("a", SOURCE) else ""
+        )
 
     def _takes(self, text: str, given: str) -> bool:
         try:
@@ -122,36 +137,54 @@ class Subject:
 
     @cached_property
     def texts(self) -> list[str]:
-        """Texts of rising length that it takes: prose, or, where its tokenizer loses some of that, what is left of it in plain letters."""
+        """Texts of rising length that it takes: prose, or, where its tokenizer loses some of that,
+        what is left of it in plain letters.
+        """
         if not self.scores:
             return list(PROSE)
         plain = [" ".join(re.findall("[a-z]+", text.lower())) for text in PROSE]
         found = [text for text in (*PROSE, *plain) if self._takes(text, self.given)]
         if len(found) < len(PROSE):
-            found += [f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.given)]
+            found += [
+                f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.given)
+            ]
         if len(found) < len(PROSE):
             raise Skip("its tokenizer loses part of every text that was tried")
         return sorted(found[: len(PROSE)], key=len)
 
     @cached_property
     def half(self) -> float:
-        """How finely 16-bit weights round, of which less is asked; 0 for finer ones. Where parts can be seen, what they are, not what it says."""
+        """How finely 16-bit weights round, of which less is asked; 0 for finer ones. Where parts
+        can be seen, what they are, not what it says.
+        """
         steps = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
         model = self.tokens
         if model is None:
             return steps.get(str(self.adapter.info.dtype), 0.0)
-        found = {str(p.dtype).removeprefix("torch.") for module in model.modules.values() for p in module.parameters()}
+        found = {
+            str(p.dtype).removeprefix("torch.")
+            for module in model.modules.values()
+            for p in module.parameters()
+        }
         return max((steps.get(name, 0.0) for name in found), default=0.0)
 
     def room(self, logits: Any) -> float:
-        """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits six steps of the largest logit."""
+        """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits
+        six steps of the largest logit.
+        """
         return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else 1e-3
 
     @cached_property
     def large(self) -> bool:
-        """Whether the modules that can be seen are large: what a model says of its size is not asked here."""
+        """Whether the modules that can be seen are large: what a model says of its size is not
+        asked here.
+        """
         model = self.tokens
-        return model is not None and sum(p.numel() for module in model.modules.values() for p in module.parameters()) > LARGE
+        return (
+            model is not None
+            and sum(p.numel() for module in model.modules.values() for p in module.parameters())
+            > LARGE
+        )
 
     @cached_property
     def symbols(self) -> int:
@@ -164,12 +197,16 @@ class Subject:
             return int(model.logits(torch.tensor([model.start], device=model.device)).shape[-1])
 
     def beyond(self, text: str) -> bool:
-        """Whether an adapter of which only distributions are seen may have read this text in windows, so that it cannot be held to one pass."""
+        """Whether an adapter of which only distributions are seen may have read this text in
+        windows, so that it cannot be held to one pass.
+        """
         context = self.adapter.info.context
         return self.tokens is None and context is not None and len(text.encode()) + 1 > context
 
     def accepted(self, texts: Sequence[str]) -> tuple[list[str], list[Ledger]]:
-        """The texts that the adapter does not refuse, and their ledgers; all at once where none is refused."""
+        """The texts that the adapter does not refuse, and their ledgers; all at once where none is
+        refused.
+        """
         try:
             return list(texts), self.score(*texts)
         except Skip as skip:
@@ -188,9 +225,13 @@ class Subject:
 
     def score(self, *texts: str, window: Window = Window("rolling")) -> list[Ledger]:
         """Ledgers of the texts, scored side by side. Skip where the adapter scores no text."""
-        return self.charge([Passage(text, given=self.given, id=str(i)) for i, text in enumerate(texts)], window)
+        return self.charge(
+            [Passage(text, given=self.given, id=str(i)) for i, text in enumerate(texts)], window
+        )
 
-    def charge(self, passages: Sequence[Passage], window: Window = Window("rolling")) -> list[Ledger]:
+    def charge(
+        self, passages: Sequence[Passage], window: Window = Window("rolling")
+    ) -> list[Ledger]:
         """The same for passages."""
         if not self.scores:
             raise Skip(f"{type(self.adapter).__name__} does not score text")
@@ -206,14 +247,22 @@ class Subject:
         """A text that was not sent before: words of the others, in an order drawn anew."""
         self.sent += 1
         words = self.texts[-1].split()
-        return " ".join(np.random.default_rng([self.seed, self.sent]).permutation(words).tolist()[:24])
+        return " ".join(
+            np.random.default_rng([self.seed, self.sent]).permutation(words).tolist()[:24]
+        )
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
-    def off(self, one: NDArray[np.float64], other: NDArray[np.float64], least: float = 1e-4) -> NDArray[np.int64]:
-        """Where bits differ by more than rounding: 1e-4 relative and `least` absolute; in 16 bits, some steps of large logits."""
-        relative, absolute = (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, least)
+    def off(
+        self, one: NDArray[np.float64], other: NDArray[np.float64], least: float = 1e-4
+    ) -> NDArray[np.int64]:
+        """Where bits differ by more than rounding: 1e-4 relative and `least` absolute; in 16 bits,
+        some steps of large logits.
+        """
+        relative, absolute = (
+            (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, least)
+        )
         return np.flatnonzero(~np.isclose(one, other, rtol=relative, atol=absolute))
 
     def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
@@ -222,7 +271,9 @@ class Subject:
 
 
 def tokens_of(adapter: Adapter) -> TokenAdapter | None:
-    """The adapter as a token model, if it is one. Torch is not loaded for this: without it nobody can have made one."""
+    """The adapter as a token model, if it is one. Torch is not loaded for this: without it nobody
+    can have made one.
+    """
     module = sys.modules.get("llmbench.adapters.token")
     return adapter if module is not None and isinstance(adapter, module.TokenAdapter) else None
 

@@ -1,6 +1,8 @@
-"""Checks of context: each symbol of a long text is charged by what its window shows, and what is given is read as it should be.
+"""Checks of context: each symbol of a long text is charged by what its window shows, and what is
+given is read as it should be.
 
-The reference is a plain pass over each window by itself, with none of the scorer's batching, splitting or caching.
+The reference is a plain pass over each window by itself, with none of the scorer's batching,
+splitting or caching.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ LONG = 1500  # symbols of a long text, where a context is shorter
 ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
 RULES = ("rolling", "half")
-CAUSE = "what is charged there is not what the model predicts from its own window: positions that start anew, context that is lost, or free symbols"
+CAUSE = (
+    "what is charged there is not what the model predicts from its own window: positions that start"
+    " anew, context that is lost, or free symbols"
+)
 
 
 def borders(subject: Subject) -> str:
-    """Each symbol of a long text is charged once, by its own context: at the borders of windows as elsewhere, under each rule."""
+    """Each symbol of a long text is charged once, by its own context: at the borders of windows as
+    elsewhere, under each rule.
+    """
     model = subject.tokens
     long = (" ".join(subject.texts) + "\n") * 40
     if model is None or subject.given:
@@ -41,8 +48,12 @@ def borders(subject: Subject) -> str:
         ids = model.encode(text).ids.tolist()
         tried += 1
         for rule in RULES:
-            compared += _compare(subject, model, text, ids, Window(rule))  # type: ignore[arg-type]  # the rules' own words
-    return f"{compared} charges of {tried} texts, each as by a plain pass over its window, under {' and '.join(RULES)}"
+            # the rules' own words
+            compared += _compare(subject, model, text, ids, Window(rule))  # type: ignore[arg-type]
+    return (
+        f"{compared} charges of {tried} texts, each as by a plain pass over its window, under"
+        f" {' and '.join(RULES)}"
+    )
 
 
 def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
@@ -51,64 +62,108 @@ def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
     if context is None:
         return [1, 2, min(long, LOGITS // symbols)]
     if context * symbols > LOGITS or (subject.large and context > 2048):
-        raise Skip(f"a window of {context} symbols, {symbols} to choose from, is too large to be tried here", refused=True)
+        raise Skip(
+            f"a window of {context} symbols, {symbols} to choose from, is too large to be tried"
+            " here",
+            refused=True,
+        )
     most = 2 * context + 1 if subject.large else max(2 * context + 1, long)
-    return sorted({context - 1, context, context + 1, 2 * context, most} - {0}) if subject.thorough else [most]
+    return (
+        sorted({context - 1, context, context + 1, 2 * context, most} - {0})
+        if subject.thorough
+        else [most]
+    )
 
 
-def _compare(subject: Subject, model: TokenAdapter, text: str, ids: list[int], window: Window) -> int:
+def _compare(
+    subject: Subject, model: TokenAdapter, text: str, ids: list[int], window: Window
+) -> int:
     (ledger,) = subject.score(text, window=window)
     bits = ledger.bits[ledger.kind == TOKEN]
     if len(bits) != len(ids):
-        raise Failed(f"{len(ids)} symbols, window {window}", f"{len(bits)} charges", "a symbol at a window's border is dropped or charged twice")
+        raise Failed(
+            f"{len(ids)} symbols, window {window}",
+            f"{len(bits)} charges",
+            "a symbol at a window's border is dropped or charged twice",
+        )
     line = [*model.start, *ids]
     want = _reference(model, line, len(model.start), window)
     known = ~np.isnan(want)
     off = subject.off(bits[known], want[known], ROOM)
     if off.size:
         at = int(np.flatnonzero(known)[off[0]])
-        raise Failed(f"{len(ids)} symbols, window {window}", f"{bits[at]:.4f} bits for symbol {at}, which its window makes {want[at]:.4f}", CAUSE)
+        raise Failed(
+            f"{len(ids)} symbols, window {window}",
+            f"{bits[at]:.4f} bits for symbol {at}, which its window makes {want[at]:.4f}",
+            CAUSE,
+        )
     return int(known.sum())
 
 
-def _reference(model: TokenAdapter, line: list[int], first: int, window: Window) -> NDArray[np.float64]:
-    """Bits of the line's symbols from `first` on, a pass a window; NaN for an escape, which is the vocabulary's own affair."""
+def _reference(
+    model: TokenAdapter, line: list[int], first: int, window: Window
+) -> NDArray[np.float64]:
+    """Bits of the line's symbols from `first` on, a pass a window; NaN for an escape, which is the
+    vocabulary's own affair.
+    """
     import torch
 
     out, target, context = np.full(len(line) - first, np.nan), first, model.context or len(line)
     stride = window.stride(context)
     while target < len(line):
-        end = min(context, len(line) - 1) if target == first and first <= context else min(target + stride, len(line)) - 1  # the last target
+        end = (
+            min(context, len(line) - 1)
+            if target == first and first <= context
+            else min(target + stride, len(line)) - 1
+        )  # the last target
         begin = max(0, end - context)
         with torch.inference_mode():
-            rows = torch.log_softmax(model.logits(torch.tensor([line[begin:end]], device=model.device))[0].double(), -1)
+            rows = torch.log_softmax(
+                model.logits(torch.tensor([line[begin:end]], device=model.device))[0].double(), -1
+            )
         for t in range(target, end + 1):
             if line[t] < rows.shape[1]:
-                out[t - first] = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
+                out[t - first] = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(
+                    1 - model.escape
+                )
         target = end + 1
     return out
 
 
 def _shown(subject: Subject, long: str) -> str:
-    """The same for an adapter of which only distributions are seen: at places of a long text, where its context allows one pass."""
+    """The same for an adapter of which only distributions are seen: at places of a long text, where
+    its context allows one pass.
+    """
     adapter = subject.adapter
     if type(adapter).next_distribution is Adapter.next_distribution or subject.given:
         raise Skip("neither its symbols nor its distributions can be seen")
     text, compared = long[:LONG], 0
     for rule in RULES:
-        (ledger,) = subject.score(text, window=Window(rule))  # type: ignore[arg-type]  # the rules' own words
+        # the rules' own words
+        (ledger,) = subject.score(text, window=Window(rule))  # type: ignore[arg-type]
         raw, count = text.encode(), len(ledger.bits)
         for i in sorted({*np.linspace(0, count - 1, PLACES).astype(int).tolist()}):
             start, end = int(ledger.start[i]), int(ledger.end[i])
             symbols, p = adapter.next_distribution(raw[:start].decode())
-            place = {symbol: at for at, symbol in enumerate(symbols)}.get(raw[start:end]) if end > start else None
+            place = (
+                {symbol: at for at, symbol in enumerate(symbols)}.get(raw[start:end])
+                if end > start
+                else None
+            )
             if place is None:
                 continue
             want = -math.log2(float(p[place])) if p[place] > 0 else math.inf
             if not subject.close(np.array([want]), ledger.bits[i : i + 1]):
                 if subject.beyond(raw[:end].decode()):
-                    raise Skip("it reads long texts in windows of its own, which cannot be seen", refused=True)
-                raise Failed(f"{show(text)}, window {rule}", f"{ledger.bits[i]:.4f} bits at byte {start}, {want:.4f} predicted", CAUSE)
+                    raise Skip(
+                        "it reads long texts in windows of its own, which cannot be seen",
+                        refused=True,
+                    )
+                raise Failed(
+                    f"{show(text)}, window {rule}",
+                    f"{ledger.bits[i]:.4f} bits at byte {start}, {want:.4f} predicted",
+                    CAUSE,
+                )
             compared += 1
     if not compared:
         raise Skip("its charges are of symbols that it does not show", refused=True)
@@ -116,7 +171,9 @@ def _shown(subject: Subject, long: str) -> str:
 
 
 def given(subject: Subject) -> str:
-    """What is given is read from its end and is free; that a text ends is charged where that is asked; the start symbol can be left out."""
+    """What is given is read from its end and is free; that a text ends is charged where that is
+    asked; the start symbol can be left out.
+    """
     model = subject.tokens
     if model is None or subject.given:
         raise Skip("its symbols cannot be seen")
@@ -124,7 +181,9 @@ def given(subject: Subject) -> str:
         raise Skip("too large to be tried here", refused=True)
     text, before = subject.texts[0], " ".join(subject.texts[1:])
     tried = []
-    far = before * (1 if model.context is None else 1 + model.context // max(1, len(model.encode(before).ids)))
+    far = before * (
+        1 if model.context is None else 1 + model.context // max(1, len(model.encode(before).ids))
+    )
     for name, passage in {
         "a long text before it": Passage(text, given=far),
         "no start symbol": Passage(text, given=text[:2], start=False),
@@ -134,10 +193,17 @@ def given(subject: Subject) -> str:
             continue
         whole, part = model.encode(passage.given + text), model.encode(passage.given)
         n = len(part.ids)
-        if passage.given and (whole.ids[:n].tolist() != part.ids.tolist() or int(whole.end[n - 1]) != len(passage.given.encode())):
+        if passage.given and (
+            whole.ids[:n].tolist() != part.ids.tolist()
+            or int(whole.end[n - 1]) != len(passage.given.encode())
+        ):
             continue  # no token ends where what is given does
         (ledger,) = subject.charge([passage])
-        line = [*(model.start if passage.start else ()), *whole.ids.tolist(), *(model.ends[:1] if passage.end else ())]
+        line = [
+            *(model.start if passage.start else ()),
+            *whole.ids.tolist(),
+            *(model.ends[:1] if passage.end else ()),
+        ]
         _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
         tried.append(name)
     tried += _beside(subject, [" ".join(text.split()[:2]) for text in subject.texts])
@@ -147,18 +213,32 @@ def given(subject: Subject) -> str:
 
 
 def _beside(subject: Subject, texts: Sequence[str]) -> list[str]:
-    """Texts after the same text are charged together as each is alone: what is given may be read once for all."""
+    """Texts after the same text are charged together as each is alone: what is given may be read
+    once for all.
+    """
     passages = [Passage(text, given=texts[0]) for text in texts]
     for passage, ledger in zip(passages, subject.charge(passages), strict=True):
         (alone,) = subject.charge([passage])
         if subject.off(ledger.bits, alone.bits, ROOM).size:
-            came = f"{ledger.total():.4f} bits beside others after the same text, {alone.total():.4f} alone"
-            raise Failed(show(passage.text), came, "texts after the same text see each other, or their positions do not go on from its end")
+            came = (
+                f"{ledger.total():.4f} bits beside others after the same text, {alone.total():.4f}"
+                " alone"
+            )
+            raise Failed(
+                show(passage.text),
+                came,
+                "texts after the same text see each other, or their positions do not go on from"
+                " its end",
+            )
     return ["others after the same text"]
 
 
-def _pair(subject: Subject, model: TokenAdapter, name: str, line: list[int], bits: NDArray[np.float64]) -> None:
-    """Hold the charges of a line's last symbols against one pass over as much of the line as the context holds."""
+def _pair(
+    subject: Subject, model: TokenAdapter, name: str, line: list[int], bits: NDArray[np.float64]
+) -> None:
+    """Hold the charges of a line's last symbols against one pass over as much of the line as the
+    context holds.
+    """
     import torch
 
     count, context = len(bits), model.context or len(line)
@@ -166,17 +246,35 @@ def _pair(subject: Subject, model: TokenAdapter, name: str, line: list[int], bit
         return
     begin = max(0, len(line) - 1 - context)
     with torch.inference_mode():
-        rows = torch.log_softmax(model.logits(torch.tensor([line[begin:-1]], device=model.device))[0].double(), -1)
+        rows = torch.log_softmax(
+            model.logits(torch.tensor([line[begin:-1]], device=model.device))[0].double(), -1
+        )
     for i, t in enumerate(range(len(line) - count, len(line))):
         if line[t] >= rows.shape[1]:
             continue
         want = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
         if subject.off(bits[i : i + 1], np.array([want]), ROOM).size:
-            cause = "the wrong end of what is given is read, it is not read at all, or the end is free"
-            raise Failed(f"a text with {name}", f"{bits[i]:.4f} bits for its symbol {i}, which what was given makes {want:.4f}", cause)
+            cause = (
+                "the wrong end of what is given is read, it is not read at all, or the end is free"
+            )
+            raise Failed(
+                f"a text with {name}",
+                f"{bits[i]:.4f} bits for its symbol {i}, which what was given makes {want:.4f}",
+                cause,
+            )
 
 
 CHECKS = (
-    Check("borders", "each symbol of a long text is charged by its own window, at borders as elsewhere", borders, bars="A1"),
-    Check("given", "what is given is read from its end and is free; an end that is asked for is charged", given, bars="A1"),
+    Check(
+        "borders",
+        "each symbol of a long text is charged by its own window, at borders as elsewhere",
+        borders,
+        bars="A1",
+    ),
+    Check(
+        "given",
+        "what is given is read from its end and is free; an end that is asked for is charged",
+        given,
+        bars="A1",
+    ),
 )

@@ -1,4 +1,6 @@
-"""The last proof: a text is coded with the model's probabilities, and decoded from the bits by the model alone."""
+"""The last proof: a text is coded with the model's probabilities, and decoded from the bits by the
+model alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage
 from llmbench.conformance.arithmetic_coding import decode, encode
-from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, first_difference, show, tokens_of
+from llmbench.conformance.check import (
+    TORTURE,
+    Check,
+    Failed,
+    Skip,
+    Subject,
+    first_difference,
+    show,
+    tokens_of,
+)
 from llmbench.errors import Unsupported
 from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader
@@ -24,8 +35,9 @@ SLACK = 16.0  # bits, and a thousandth: what coding in whole numbers may cost
 
 
 def decodable(subject: Subject) -> str:
-    """Texts coded with the model's probabilities come back byte for byte from a second model that has only the bits and the number of symbols; each
-    symbol costs what the ledger charges for it, and each text is as long as the ledger says, within 16 bits + 0.1 %.
+    """Texts coded with the model's probabilities come back byte for byte from a second model that
+    has only the bits and the number of symbols; each symbol costs what the ledger charges for it,
+    and each text is as long as the ledger says, within 16 bits + 0.1 %.
     """
     if not subject.scores:
         raise Skip(f"{type(subject.adapter).__name__} does not score text")
@@ -36,8 +48,14 @@ def decodable(subject: Subject) -> str:
         raise Skip("it shows no next-symbol distribution")
     other = subject.make() if subject.make is not None else None
     if other is None or other is subject.adapter:
-        raise Skip("there is no second model to decode with, which has not seen the text", refused=True)
-    texts = [*subject.texts, TORTURE[0]] if model is not None else [text for text in subject.texts if text.isascii()]
+        raise Skip(
+            "there is no second model to decode with, which has not seen the text", refused=True
+        )
+    texts = (
+        [*subject.texts, TORTURE[0]]
+        if model is not None
+        else [text for text in subject.texts if text.isascii()]
+    )
     try:
         return _there_and_back(subject, other, texts)
     finally:
@@ -54,29 +72,56 @@ def _there_and_back(subject: Subject, other: Adapter, texts: Sequence[str]) -> s
         _as_charged(subject, cut, len(bits), costs)
         got = _decoded(other, bits, len(row))
         if got != cut.encode():
-            cause = "the symbols do not hold the text, or what is predicted depends on more than what came before"
+            cause = (
+                "the symbols do not hold the text, or what is predicted depends on more than what"
+                " came before"
+            )
             raise Failed(show(cut), f"{show(got)} when decoded", cause)
-        coded, charged, symbols, size = coded + len(bits), charged + sum(costs), symbols + len(row), size + len(cut.encode())
+        coded, charged, symbols, size = (
+            coded + len(bits),
+            charged + sum(costs),
+            symbols + len(row),
+            size + len(cut.encode()),
+        )
     if not size:
-        raise Skip("no text could be coded: its symbols are not among those shown, or cannot happen", refused=True)
-    return f"{size} bytes in {symbols} symbols: {coded} bits coded, {charged:.1f} predicted and charged, decoded byte for byte by a second model"
+        raise Skip(
+            "no text could be coded: its symbols are not among those shown, or cannot happen",
+            refused=True,
+        )
+    return (
+        f"{size} bytes in {symbols} symbols: {coded} bits coded, {charged:.1f} predicted and"
+        " charged, decoded byte for byte by a second model"
+    )
 
 
-Coded = tuple[list[int], list[float], list[int], str]  # bits, bits of each charge, symbols, the text that was coded: a beginning of what was asked
+Coded = tuple[
+    list[int], list[float], list[int], str
+]  # bits, bits of each charge, symbols, the text that was coded: a beginning of what was asked
 
 
 def _as_charged(subject: Subject, text: str, coded: int, costs: list[float]) -> None:
     (ledger,) = subject.score(text)
     charges = _by_symbol(ledger)
-    cause = "what is charged is not what the model predicts: something is free, not normalised, or of another model"
+    cause = (
+        "what is charged is not what the model predicts: something is free, not normalised, or of"
+        " another model"
+    )
     if len(charges) != len(costs):
-        raise Failed(show(text), f"{len(costs)} symbols when coded, {len(charges)} in the ledger", cause)
+        raise Failed(
+            show(text), f"{len(costs)} symbols when coded, {len(charges)} in the ledger", cause
+        )
     if not subject.close(np.array(costs), charges):
         if subject.beyond(text):
-            raise Skip("it reads long texts in windows of its own, which cannot be seen", refused=True)
-        raise Failed(show(text), f"coded beside charged: {first_difference(np.array(costs), charges)}", cause)
+            raise Skip(
+                "it reads long texts in windows of its own, which cannot be seen", refused=True
+            )
+        raise Failed(
+            show(text), f"coded beside charged: {first_difference(np.array(costs), charges)}", cause
+        )
     if not abs(coded - float(charges.sum())) <= SLACK + float(charges.sum()) / 1000:
-        raise Failed(show(text), f"{coded} bits when coded, {charges.sum():.1f} in the ledger", cause)
+        raise Failed(
+            show(text), f"{coded} bits when coded, {charges.sum():.1f} in the ledger", cause
+        )
 
 
 def _by_symbol(ledger: Ledger) -> NDArray[np.float64]:
@@ -86,7 +131,9 @@ def _by_symbol(ledger: Ledger) -> NDArray[np.float64]:
 
 
 def _code(adapter: Adapter, text: str) -> Coded | None:
-    """The text coded by the adapter's own predictions, up to a symbol that costs more than the coder resolves; None where nothing is left."""
+    """The text coded by the adapter's own predictions, up to a symbol that costs more than the
+    coder resolves; None where nothing is left.
+    """
     model = tokens_of(adapter)
     if model is None:
         return _code_shown(adapter, text)
@@ -130,7 +177,9 @@ def _decoded(other: Adapter, bits: list[int], count: int) -> bytes:
 
 
 def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
-    """A beginning of the text that fits the context, as symbols: ids, or an id (or the escape) with the bytes of a piece and END behind it."""
+    """A beginning of the text that fits the context, as symbols: ids, or an id (or the escape) with
+    the bytes of a piece and END behind it.
+    """
     room = SYMBOLS if model.context is None else min(SYMBOLS, model.context - len(model.start) + 1)
     try:
         tokens = model.encode(text)
@@ -145,7 +194,13 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     if tokens.spelling.any() and _speller(model) is None:
         raise Skip("it spells pieces, and shows no vocabulary that says how", refused=True)
     symbols: list[int] = []
-    for token, start, end, spelled in zip(tokens.ids.tolist(), tokens.start.tolist(), tokens.end.tolist(), tokens.spelling.tolist(), strict=True):
+    for token, start, end, spelled in zip(
+        tokens.ids.tolist(),
+        tokens.start.tolist(),
+        tokens.end.tolist(),
+        tokens.spelling.tolist(),
+        strict=True,
+    ):
         symbols += [token, *raw[start:end], END] if spelled else [token]
     return text, symbols
 
@@ -171,7 +226,13 @@ def _text(model: TokenAdapter, symbols: list[int]) -> bytes:
 
 def _marks(model: TokenAdapter) -> set[int]:
     """The ids that announce a spelled piece."""
-    return {model.unknown} if model.unknown is not None else {model.start[0]} if model.escape else set()
+    return (
+        {model.unknown}
+        if model.unknown is not None
+        else {model.start[0]}
+        if model.escape
+        else set()
+    )
 
 
 class _Tokens:
@@ -182,8 +243,12 @@ class _Tokens:
 
         self.model, self.torch = model, torch
         with torch.inference_mode():
-            self.state, self.logits = model.prefill(torch.tensor([model.start], device=model.device))
-        self.waiting: int | None = None  # an id that was taken, and is read when it is asked what follows
+            self.state, self.logits = model.prefill(
+                torch.tensor([model.start], device=model.device)
+            )
+        self.waiting: int | None = (
+            None  # an id that was taken, and is read when it is asked what follows
+        )
         self.spelling: SpellReader | None = None
         self.announced = 0
 
@@ -192,7 +257,9 @@ class _Tokens:
             return self.spelling.distribution()
         if self.waiting is not None:
             with self.torch.inference_mode():
-                self.state, self.logits = self.model.step(self.state, self.torch.tensor([self.waiting], device=self.model.device))
+                self.state, self.logits = self.model.step(
+                    self.state, self.torch.tensor([self.waiting], device=self.model.device)
+                )
             self.waiting = None
         p = self.torch.softmax(self.logits[0].double(), 0).cpu().numpy()
         if not self.model.escape:
@@ -206,7 +273,11 @@ class _Tokens:
         if self.spelling is not None and index != END:
             self.spelling.take(index)
             return
-        if self.spelling is None and index in _marks(self.model) and _speller(self.model) is not None:
+        if (
+            self.spelling is None
+            and index in _marks(self.model)
+            and _speller(self.model) is not None
+        ):
             self.spelling, self.announced = SpellReader(_speller(self.model)), index
             return
         self.waiting = self.announced if self.spelling is not None else index
@@ -228,12 +299,20 @@ class _Shown:
 
 
 def _code_shown(adapter: Adapter, text: str) -> Coded | None:
-    """The same for an adapter of which only the distributions can be seen; the symbols are the pieces that the ledger charges."""
+    """The same for an adapter of which only the distributions can be seen; the symbols are the
+    pieces that the ledger charges.
+    """
     (ledger,) = adapter.score([Passage(text)])
     raw, walk, symbols, at = text.encode(), _Shown(adapter), list[int](), 0
-    for start, end in zip(ledger.start.tolist()[:SYMBOLS], ledger.end.tolist()[:SYMBOLS], strict=True):
+    for start, end in zip(
+        ledger.start.tolist()[:SYMBOLS], ledger.end.tolist()[:SYMBOLS], strict=True
+    ):
         p = walk.distribution()
-        index = {symbol: i for i, symbol in enumerate(walk.symbols)}.get(raw[start:end]) if end > start else None
+        index = (
+            {symbol: i for i, symbol in enumerate(walk.symbols)}.get(raw[start:end])
+            if end > start
+            else None
+        )
         if index is None:
             return None
         if not p[index] > 2.0**-DEAR:
@@ -248,5 +327,11 @@ def _code_shown(adapter: Adapter, text: str) -> Coded | None:
 
 
 CHECKS = (
-    Check("decodable", "a text coded with the model's probabilities is decoded by the model alone, at the length charged", decodable, earns="A3"),
+    Check(
+        "decodable",
+        "a text coded with the model's probabilities is decoded by the model alone, at the length"
+        " charged",
+        decodable,
+        earns="A3",
+    ),
 )

@@ -1,4 +1,6 @@
-"""Checks of generation: what a model says is what it scores, limits hold, and the company does not matter."""
+"""Checks of generation: what a model says is what it scores, limits hold, and the company does not
+matter.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ def _say(subject: Subject, *requests: Request) -> list[tuple[str, int, str]]:
         raise Skip(str(error)) from None
     for request, (_, finish) in zip(requests, ends, strict=True):
         if finish not in ("length", "stop"):
-            raise Failed(_words(request), f"a last chunk that is finished by {finish!r}", "the last chunk of an answer has no `finish`")
+            raise Failed(
+                _words(request),
+                f"a last chunk that is finished by {finish!r}",
+                "the last chunk of an answer has no `finish`",
+            )
     return [(text, *end) for text, end in zip(texts, ends, strict=True)]
 
 
@@ -46,7 +52,9 @@ def step_by_step(subject: Subject) -> str:
         raise Skip("its symbols cannot be seen")
     import torch  # here and below: a model without torch does not wait for it
 
-    ids = torch.tensor([*model.start, *model.encode(subject.texts[-1]).ids.tolist()], device=model.device)[: min(40, model.context or 40)]
+    ids = torch.tensor(
+        [*model.start, *model.encode(subject.texts[-1]).ids.tolist()], device=model.device
+    )[: min(40, model.context or 40)]
     if len(ids) < 2:
         raise Skip("its context is too short for a step")
     ids = torch.stack([ids, ids.flip(0)])
@@ -63,7 +71,9 @@ def step_by_step(subject: Subject) -> str:
                     gap = float((whole[:, t - 1] - got).abs().max())
                     sent = f"{begin} ids at once and {t - begin} one by one"
                     raise Failed(
-                        sent, f"log-probabilities {gap:.4g} nats from those of one pass", "positions or the cache are off by one, or reordered"
+                        sent,
+                        f"log-probabilities {gap:.4g} nats from those of one pass",
+                        "positions or the cache are off by one, or reordered",
                     )
                 if t < ids.shape[1]:
                     state, last = model.step(state, ids[:, t])
@@ -76,24 +86,45 @@ def greedy(subject: Subject) -> str:
     model = subject.tokens
     prompts = [*PROMPTS[:2], " ".join(subject.texts)]  # the last is longer than many a context
     answers = _say(subject, *(Request(prompt, max_tokens=LENGTH) for prompt in prompts))
-    only = _say(subject, *(Request(prompt, max_tokens=LENGTH, temperature=1.0, top_k=1, seed=subject.seed) for prompt in prompts))
+    only = _say(
+        subject,
+        *(
+            Request(prompt, max_tokens=LENGTH, temperature=1.0, top_k=1, seed=subject.seed)
+            for prompt in prompts
+        ),
+    )
     if not subject.half and [text for text, _, _ in only] != [text for text, _, _ in answers]:
-        raise Failed("temperature 1 among the likeliest one (top_k=1)", "another answer than the greedy one", "top_k is not heeded")
+        raise Failed(
+            "temperature 1 among the likeliest one (top_k=1)",
+            "another answer than the greedy one",
+            "top_k is not heeded",
+        )
     if model is not None:
-        followed = [_likeliest(model, prompt, text, finish) for prompt, (text, _, finish) in zip(prompts, answers, strict=True)]
+        followed = [
+            _likeliest(model, prompt, text, finish)
+            for prompt, (text, _, finish) in zip(prompts, answers, strict=True)
+        ]
         if not sum(followed):
             raise Skip("its first symbols are ties, which may go either way")
-        return f"{len(prompts)} answers, {sum(followed)} of their symbols as by a loop over plain passes"
+        return (
+            f"{len(prompts)} answers, {sum(followed)} of their symbols as by a loop over plain"
+            " passes"
+        )
     if type(subject.adapter).next_distribution is Adapter.next_distribution:
         raise Skip("it shows no next-symbol distribution to compare with")
-    compared = sum(_as_shown(subject, prompt, text) for prompt, (text, _, _) in zip(prompts, answers, strict=True))
+    compared = sum(
+        _as_shown(subject, prompt, text)
+        for prompt, (text, _, _) in zip(prompts, answers, strict=True)
+    )
     if not compared:
         raise Skip("nothing that it says could be compared")
     return f"{len(prompts)} answers, {compared} of their symbols as by the next-symbol distribution"
 
 
 def _as_shown(subject: Subject, prompt: str, text: str) -> int:
-    """Follow an answer by the distributions that are shown, up to a character that is not whole; gives how many symbols could be followed."""
+    """Follow an answer by the distributions that are shown, up to a character that is not whole;
+    gives how many symbols could be followed.
+    """
     said, rest, count = prompt, text.split("\N{REPLACEMENT CHARACTER}")[0], 0
     while rest:
         symbols, p = subject.adapter.next_distribution(said)
@@ -106,7 +137,11 @@ def _as_shown(subject: Subject, prompt: str, text: str) -> int:
         if found is None:
             if subject.beyond(said):
                 break
-            raise Failed(f"the greedy answer to {prompt!r}", f"{rest[:10]!r} after {show(said)}, where {best[0]!r} is likeliest", _SAMPLES)
+            raise Failed(
+                f"the greedy answer to {prompt!r}",
+                f"{rest[:10]!r} after {show(said)}, where {best[0]!r} is likeliest",
+                _SAMPLES,
+            )
         said, rest, count = said + taken, rest[len(taken) :], count + 1
     return count
 
@@ -115,7 +150,9 @@ _SAMPLES = "temperature 0 samples, or generation and scoring are not of one mode
 
 
 def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
-    """Follow the likeliest symbols by plain passes, and hold the answer against what they say; gives how many there were."""
+    """Follow the likeliest symbols by plain passes, and hold the answer against what they say;
+    gives how many there were.
+    """
     import torch
 
     line = [*model.start, *model.encode(prompt).ids.tolist()]
@@ -123,12 +160,17 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
     with torch.inference_mode():
         for _ in range(LENGTH):
             seen = line if model.context is None else line[-model.context :]
-            row = torch.log_softmax(model._last(torch.tensor([seen], device=model.device))[0].double(), 0)
+            row = torch.log_softmax(
+                model._last(torch.tensor([seen], device=model.device))[0].double(), 0
+            )
             if model.unknown is not None:
                 row[model.unknown] = -torch.inf
             top, chosen = row.topk(2)
-            if (len(line) > begin and len(line) > (model.context or len(line))) or float(top[0] - top[1]) < TIE:
-                break  # a tie may go either way, and past its context a model goes on by a rule of its own
+            if (len(line) > begin and len(line) > (model.context or len(line))) or float(
+                top[0] - top[1]
+            ) < TIE:
+                # a tie may go either way, and past its context a model goes on by a rule of its own
+                break
             if int(chosen[0]) in model.ends:
                 ended = True
                 break
@@ -136,53 +178,91 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
     said = b"".join(model.decode([token]) for token in line[begin:])
     want = said.decode(errors="replace").rstrip("\N{REPLACEMENT CHARACTER}")
     if not text.startswith(want) or (ended and finish != "stop"):
-        at = next((i for i, (a, b) in enumerate(zip(want, text, strict=False)) if a != b), min(len(want), len(text)))
-        raise Failed(f"the greedy answer to {prompt!r}", f"{text[: at + 10]!r}, where plain passes go on {want[: at + 10]!r}", _SAMPLES)
+        at = next(
+            (i for i, (a, b) in enumerate(zip(want, text, strict=False)) if a != b),
+            min(len(want), len(text)),
+        )
+        raise Failed(
+            f"the greedy answer to {prompt!r}",
+            f"{text[: at + 10]!r}, where plain passes go on {want[: at + 10]!r}",
+            _SAMPLES,
+        )
     return len(line) - begin + ended
 
 
 def together(subject: Subject) -> str:
-    """An answer is the same alone and beside others, greedy or drawn, and the same seed draws it again."""
+    """An answer is the same alone and beside others, greedy or drawn, and the same seed draws it
+    again.
+    """
     if subject.half:
         raise Skip("in 16 bits rounding may turn a draw either way")
     tried = 0
     context = subject.adapter.info.context or 0
     count = context + 8 if context <= SHORT else 12  # beyond the context, where that is not far
     for temperature in (0.0, 1.0):
-        requests = [Request(prompt, max_tokens=count, temperature=temperature, seed=subject.seed + i) for i, prompt in enumerate(PROMPTS)]
+        requests = [
+            Request(prompt, max_tokens=count, temperature=temperature, seed=subject.seed + i)
+            for i, prompt in enumerate(PROMPTS)
+        ]
         alone = [_say(subject, request)[0] for request in requests]
         for how, order in (("beside others", [0, 1, 2]), ("in the opposite order", [2, 1, 0])):
             for i, answer in zip(order, _say(subject, *(requests[i] for i in order)), strict=True):
                 tried += 1
                 if answer[0] != alone[i][0]:
-                    cause = "padding is seen by the model, rows share a state, or the random numbers are not the request's own"
-                    raise Failed(f"{_words(requests[i])} alone and {how}", f"{show(alone[i][0], 40)} and {show(answer[0], 40)}", cause)
+                    cause = (
+                        "padding is seen by the model, rows share a state, or the random numbers"
+                        " are not the request's own"
+                    )
+                    raise Failed(
+                        f"{_words(requests[i])} alone and {how}",
+                        f"{show(alone[i][0], 40)} and {show(answer[0], 40)}",
+                        cause,
+                    )
     return f"{tried} answers"
 
 
 def limits(subject: Subject) -> str:
-    """max_tokens, max_bytes and stop strings are kept; an empty prompt and one that is longer than the context are answered."""
+    """max_tokens, max_bytes and stop strings are kept; an empty prompt and one that is longer than
+    the context are answered.
+    """
     prompt = PROMPTS[1]
-    (_, tokens, finish), (short, _, _) = _say(subject, Request(prompt, max_tokens=9), Request(prompt, max_bytes=7))
+    (_, tokens, finish), (short, _, _) = _say(
+        subject, Request(prompt, max_tokens=9), Request(prompt, max_bytes=7)
+    )
     if tokens > 9 or (finish == "length" and tokens != 9):
-        raise Failed("max_tokens=9", f"{tokens} tokens, finish {finish!r}", "the limit is off by one, or tokens are not counted")
+        raise Failed(
+            "max_tokens=9",
+            f"{tokens} tokens, finish {finish!r}",
+            "the limit is off by one, or tokens are not counted",
+        )
     if len(short.encode()) > 7:
-        raise Failed("max_bytes=7", f"{len(short.encode())} bytes: {short!r}", "characters or tokens are counted instead of bytes")
+        raise Failed(
+            "max_bytes=7",
+            f"{len(short.encode())} bytes: {short!r}",
+            "characters or tokens are counted instead of bytes",
+        )
     long = _say(subject, Request(prompt, max_bytes=60))[0][0]
     stop = long[len(long) // 2 : len(long) // 2 + 2]
     stopped = ""
     if stop and "\N{REPLACEMENT CHARACTER}" not in long:
-        (stopped, _, finish) = _say(subject, Request(prompt, max_bytes=60, stop=(stop,)))[0]
+        stopped, _, finish = _say(subject, Request(prompt, max_bytes=60, stop=(stop,)))[0]
         if stop in stopped or finish != "stop" or stopped != long[: long.index(stop)]:
             raise Failed(
-                f"stop={stop!r} in {show(long)}", f"{show(stopped)}, finish {finish!r}", "a stop string is passed over, or is part of the answer"
+                f"stop={stop!r} in {show(long)}",
+                f"{show(stopped)}, finish {finish!r}",
+                "a stop string is passed over, or is part of the answer",
             )
     _say(subject, Request("", max_tokens=3), Request(" ".join(subject.texts) * 3, max_tokens=3))
     return f"{'3' if stop else '2'} limits, an empty prompt and a long one"
 
 
 CHECKS = (
-    Check("step-by-step", "reading step by step predicts what one pass predicts", step_by_step, bars="A3"),
+    Check(
+        "step-by-step",
+        "reading step by step predicts what one pass predicts",
+        step_by_step,
+        bars="A3",
+    ),
     Check("greedy", "greedy text is the likeliest by the model's own scores", greedy),
     Check("together", "an answer is the same alone and beside others", together),
     Check("limits", "lengths and stop strings are kept", limits),

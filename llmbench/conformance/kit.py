@@ -1,7 +1,8 @@
 """Proof that an adapter tells the truth: runs the checks, and says which certificate they earn.
 
-A1: the ledger is consistent. A2: probabilities are normalised and do not look ahead. A3: a sample is coded with the model's probabilities and
-decoded from them alone. A certificate is earned by checks that passed, never by ones that raised, ran out of time or were skipped.
+A1: the ledger is consistent. A2: probabilities are normalised and do not look ahead. A3: a sample
+is coded with the model's probabilities and decoded from them alone. A certificate is earned by
+checks that passed, never by ones that raised, ran out of time or were skipped.
 
 In a project's own tests:
 
@@ -22,10 +23,24 @@ from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any, Literal
 
-from llmbench.conformance import context_checks, decoding_checks, generation_checks, ledger_checks, probability_checks, reproducibility_checks
+from llmbench.conformance import (
+    context_checks,
+    decoding_checks,
+    generation_checks,
+    ledger_checks,
+    probability_checks,
+    reproducibility_checks,
+)
 from llmbench.conformance.certificates import LEVELS, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
-from llmbench.errors import OutOfMemory, Unavailable, Unsupported, UsageError, did_you_mean, is_out_of_memory
+from llmbench.errors import (
+    OutOfMemory,
+    Unavailable,
+    Unsupported,
+    UsageError,
+    did_you_mean,
+    is_out_of_memory,
+)
 
 CHECKS: tuple[Check, ...] = (
     *ledger_checks.CHECKS,
@@ -38,13 +53,20 @@ CHECKS: tuple[Check, ...] = (
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 TIMEOUT = 120.0  # seconds for one check
 
-WORDS = {"passed": "passed", "skipped": "is skipped", "error": "raised", "timeout": "ran out of time"}
+WORDS = {
+    "passed": "passed",
+    "skipped": "is skipped",
+    "error": "raised",
+    "timeout": "ran out of time",
+}
 State = Literal["passed", "failed", "error", "timeout", "skipped"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check. `tried`: what it tried, where it passed; `sent`, `came`, `cause`: see checks.Failed; `reason`: why it was skipped."""
+    """What came of a check. `tried`: what it tried, where it passed; `sent`, `came`, `cause`: see
+    checks.Failed; `reason`: why it was skipped.
+    """
 
     name: str
     rule: str
@@ -55,7 +77,9 @@ class Result:
     came: str = ""
     cause: str = ""
     reason: str = ""
-    refused: bool = False  # a skip where the adapter would not, or an error that is the machine's: it proves nothing either way
+    # a skip where the adapter would not, or an error that is the machine's: it proves nothing
+    # either way
+    refused: bool = False
 
     @property
     def bad(self) -> bool:
@@ -75,7 +99,9 @@ def named(names: Sequence[str]) -> list[Check]:
     return [check for check in CHECKS if check.name in names]
 
 
-def run(subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIMEOUT) -> Iterator[Result]:
+def run(
+    subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIMEOUT
+) -> Iterator[Result]:
     """The result of each check, as it is there. Nothing that an adapter does ends it but Ctrl-C."""
     for check in checks:
         begun = time.perf_counter()
@@ -86,12 +112,34 @@ def run(subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIM
                 raise Late
             yield Result(check.name, check.rule, "passed", time.perf_counter() - begun, tried=tried)
         except Skip as skip:
-            yield Result(check.name, check.rule, "skipped", time.perf_counter() - begun, reason=str(skip), refused=skip.refused)
+            yield Result(
+                check.name,
+                check.rule,
+                "skipped",
+                time.perf_counter() - begun,
+                reason=str(skip),
+                refused=skip.refused,
+            )
         except Unsupported as error:
-            yield Result(check.name, check.rule, "skipped", time.perf_counter() - begun, reason=f"refused: {error}", refused=True)
+            yield Result(
+                check.name,
+                check.rule,
+                "skipped",
+                time.perf_counter() - begun,
+                reason=f"refused: {error}",
+                refused=True,
+            )
         except Failed as failed:
             took = time.perf_counter() - begun
-            yield Result(check.name, check.rule, "failed", took, sent=failed.sent, came=failed.came, cause=failed.cause)
+            yield Result(
+                check.name,
+                check.rule,
+                "failed",
+                took,
+                sent=failed.sent,
+                came=failed.came,
+                cause=failed.cause,
+            )
         except Late:
             yield Result(
                 check.name,
@@ -105,10 +153,24 @@ def run(subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIM
             raise
         except BaseException as error:  # sys.exit in an adapter, too
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            came = " ".join(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})".split())
+            came = " ".join(
+                f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})".split()
+            )
             machine = is_out_of_memory(error) or isinstance(error, OutOfMemory | Unavailable)
-            cause = "this machine, not the adapter" if machine else "the adapter raised where it should answer"
-            yield Result(check.name, check.rule, "error", time.perf_counter() - begun, came=came, cause=cause, refused=machine)
+            cause = (
+                "this machine, not the adapter"
+                if machine
+                else "the adapter raised where it should answer"
+            )
+            yield Result(
+                check.name,
+                check.rule,
+                "error",
+                time.perf_counter() - begun,
+                came=came,
+                cause=cause,
+                refused=machine,
+            )
 
 
 @contextmanager
@@ -122,7 +184,9 @@ def _limit(seconds: float) -> Iterator[None]:
         raise Late
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)  # again and again: the first may be swallowed
+    signal.setitimer(
+        signal.ITIMER_REAL, seconds, 0.1
+    )  # again and again: the first may be swallowed
     try:
         yield
     finally:
@@ -131,10 +195,12 @@ def _limit(seconds: float) -> Iterator[None]:
 
 
 def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu") -> dict[str, Any]:
-    """What the results prove, as the record has it: for each level its state, why, what was tried and how long that took.
+    """What the results prove, as the record has it: for each level its state, why, what was tried
+    and how long that took.
 
-    earned: the checks that it needs passed, and so did those of the levels below; none that bars it failed, or was refused an answer. refused: a
-    check failed or raised. not tested: a check was skipped, ran out of time or of memory, or was not run.
+    earned: the checks that it needs passed, and so did those of the levels below; none that bars it
+    failed, or was refused an answer. refused: a check failed or raised. not tested: a check was
+    skipped, ran out of time or of memory, or was not run.
     """
     found = {result.name: result for result in results}
     levels: dict[str, Any] = {}
@@ -143,7 +209,9 @@ def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu"
         needs = [check.name for check in CHECKS if check.earns == level]
         bars = [check.name for check in CHECKS if check.bars == level]
         asked = [found[name] for name in (*needs, *bars) if name in found]
-        bad = [result for result in asked if result.state in ("failed", "error") and not result.refused]
+        bad = [
+            result for result in asked if result.state in ("failed", "error") and not result.refused
+        ]
         missing = [name for name in (*needs, *bars) if name not in found]
         missing += [name for name in needs if name in found and found[name].state == "skipped"]
         missing += [result.name for result in asked if result.state == "timeout" or result.refused]
@@ -153,22 +221,48 @@ def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu"
             state, why = "refused", f"{LEVELS[LEVELS.index(level) - 1]} is refused"
         elif missing:
             first = missing[0]
-            state, why = "not tested", f"{first}: {found[first].reason or found[first].came if first in found else 'not run'}"
+            state, why = (
+                "not tested",
+                (
+                    f"{first}:"
+                    f" {found[first].reason or found[first].came if first in found else 'not run'}"
+                ),
+            )
         else:
-            state, why = below, "" if below == "earned" else f"{LEVELS[LEVELS.index(level) - 1]} is not tested"
+            state, why = (
+                below,
+                "" if below == "earned" else f"{LEVELS[LEVELS.index(level) - 1]} is not tested",
+            )
         tried = [f"{result.name}: {result.tried}" for result in asked if result.state == "passed"]
-        levels[level] = {"state": state, "why": why[:500], "tried": tried, "seconds": round(sum(result.seconds for result in asked), 3)}
+        levels[level] = {
+            "state": state,
+            "why": why[:500],
+            "tried": tried,
+            "seconds": round(sum(result.seconds for result in asked), 3),
+        }
         below = state
     return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": levels}
 
 
-def report(results: Sequence[Result], fingerprint: str, model: str, device: str = "cpu") -> dict[str, Any]:
+def report(
+    results: Sequence[Result], fingerprint: str, model: str, device: str = "cpu"
+) -> dict[str, Any]:
     """What `llmbench check --json` prints."""
     proven = certificate(results, fingerprint, device)
-    return {"model": model, "fingerprint": fingerprint, "checks": [asdict(r) for r in results], "certificate": proven}
+    return {
+        "model": model,
+        "fingerprint": fingerprint,
+        "checks": [asdict(r) for r in results],
+        "certificate": proven,
+    }
 
 
 def words(result: Result) -> str:
     """A failure in lines."""
-    lines = [f"{result.name}: {result.rule}", f"  sent: {result.sent}", f"  came: {result.came}", f"  likely cause: {result.cause}"]
+    lines = [
+        f"{result.name}: {result.rule}",
+        f"  sent: {result.sent}",
+        f"  came: {result.came}",
+        f"  likely cause: {result.cause}",
+    ]
     return "\n".join(line for line in lines if not line.endswith(": "))

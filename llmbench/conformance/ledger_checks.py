@@ -22,7 +22,9 @@ TOTAL = 2e-5  # how far, relatively, the bits of a text may move with its compan
 
 
 def tiling(subject: Subject) -> str:
-    """Charges of each text tile its bytes, in the order asked; a text may be refused, never changed."""
+    """Charges of each text tile its bytes, in the order asked; a text may be refused, never
+    changed.
+    """
     charged, refused = 0, []
     for text in (*subject.texts, *TORTURE, "", "a"):
         try:
@@ -43,22 +45,33 @@ def tiling(subject: Subject) -> str:
 
 def _count(ledgers: list[Ledger], texts: Sequence[str]) -> list[Ledger]:
     if len(ledgers) != len(texts):
-        raise Failed(f"{len(texts)} texts", f"{len(ledgers)} ledgers", "a text was dropped or split")
+        raise Failed(
+            f"{len(texts)} texts", f"{len(ledgers)} ledgers", "a text was dropped or split"
+        )
     return ledgers
 
 
 def _tiles(ledger: Ledger, text: str) -> None:
     size = len(text.encode())
     if ledger.bytes != size:
-        cause = "bits and bytes are not of the same string: the text was changed, or the count is not of its UTF-8 bytes"
+        cause = (
+            "bits and bytes are not of the same string: the text was changed, or the count is not"
+            " of its UTF-8 bytes"
+        )
         raise Failed(show(text), f"a ledger of {ledger.bytes} bytes for {size}", cause)
     try:
         ledger.check()
     except LedgerError as error:
-        raise Failed(show(text), str(error), "a token was dropped, doubled or given the wrong span") from None
+        raise Failed(
+            show(text), str(error), "a token was dropped, doubled or given the wrong span"
+        ) from None
     odd = sorted({KINDS[kind] for kind in ledger.kind.tolist()} - {"token", "spelling"})
     if odd or ledger.loss:
-        raise Failed(show(text), f"charges of kind {', '.join(odd)}" if odd else ledger.loss, "something else than the text alone was charged")
+        raise Failed(
+            show(text),
+            f"charges of kind {', '.join(odd)}" if odd else ledger.loss,
+            "something else than the text alone was charged",
+        )
 
 
 def first_symbol(subject: Subject) -> str:
@@ -73,14 +86,28 @@ def first_symbol(subject: Subject) -> str:
             continue
         tried += 1
         if not subject.close(np.array([got]), np.array([want])):
-            cause = "the first token is skipped, or the start symbol is missing, doubled or not the model's own"
-            raise Failed(show(text), f"{got:.4f} bits for its first symbol, which its own prediction makes {want:.4f}", cause)
+            cause = (
+                "the first token is skipped, or the start symbol is missing, doubled or not the"
+                " model's own"
+            )
+            raise Failed(
+                show(text),
+                f"{got:.4f} bits for its first symbol, which its own prediction makes {want:.4f}",
+                cause,
+            )
     if tried:
         return f"first symbols of {tried} texts"
     letters, ledgers = subject.accepted([chr(c) for c in range(33, 127)])
     if all(not ledger.bits[:1].any() for ledger in ledgers):
-        raise Failed(f"{len(letters)} texts of one character", "0 bits for each", "the first token is skipped")
-    return f"{len(letters)} texts of one character are not free (no next-symbol distribution to compare with)"
+        raise Failed(
+            f"{len(letters)} texts of one character",
+            "0 bits for each",
+            "the first token is skipped",
+        )
+    return (
+        f"{len(letters)} texts of one character are not free (no next-symbol distribution to"
+        " compare with)"
+    )
 
 
 def _after_start(subject: Subject, text: str, end: int) -> float | None:
@@ -91,48 +118,78 @@ def _after_start(subject: Subject, text: str, end: int) -> float | None:
 
         tokens = model.encode(text)
         with torch.inference_mode():
-            row = torch.log_softmax(model._last(torch.tensor([model.start], device=model.device))[0].double(), 0)
+            row = torch.log_softmax(
+                model._last(torch.tensor([model.start], device=model.device))[0].double(), 0
+            )
         if int(tokens.ids[0]) >= len(row):
             return None  # an escape: the vocabulary's own affair
-        return -float(row[int(tokens.ids[0])]) / math.log(2) - math.log2(1 - model.escape) + float(tokens.spelling[0])
+        return (
+            -float(row[int(tokens.ids[0])]) / math.log(2)
+            - math.log2(1 - model.escape)
+            + float(tokens.spelling[0])
+        )
     if type(subject.adapter).next_distribution is Adapter.next_distribution or subject.given:
         return None
     try:
         symbols, p = subject.adapter.next_distribution("")
     except Unsupported:
         return None
-    place = {symbol: i for i, symbol in enumerate(symbols)}.get(text.encode()[:end]) if end else None
+    place = (
+        {symbol: i for i, symbol in enumerate(symbols)}.get(text.encode()[:end]) if end else None
+    )
     if place is None:
         return None
     return -math.log2(float(p[place])) if p[place] > 0 else math.inf
 
 
 def start_once(subject: Subject) -> str:
-    """The start symbol is given by llmbench: `encode` does not add it, and nothing is charged for it."""
+    """The start symbol is given by llmbench: `encode` does not add it, and nothing is charged for
+    it.
+    """
     model = subject.tokens
     if model is None:
         raise Skip("its symbols cannot be seen")
     if not model.start:
-        raise Failed("nothing", "`start` is empty", "the model has no start symbol, so its first symbol could not be charged")
+        raise Failed(
+            "nothing",
+            "`start` is empty",
+            "the model has no start symbol, so its first symbol could not be charged",
+        )
     if len(model.encode("").ids):
-        raise Failed("encode('')", f"{len(model.encode('').ids)} ids", "`encode` adds a start or an end symbol")
+        raise Failed(
+            "encode('')",
+            f"{len(model.encode('').ids)} ids",
+            "`encode` adds a start or an end symbol",
+        )
     for text in subject.texts:
         tokens = model.encode(text)
-        if tuple(tokens.ids[: len(model.start)].tolist()) == model.start and int(tokens.end[len(model.start) - 1]) == 0:
+        if (
+            tuple(tokens.ids[: len(model.start)].tolist()) == model.start
+            and int(tokens.end[len(model.start) - 1]) == 0
+        ):
             raise Failed(
-                f"encode({show(text)})", f"ids that begin with start {model.start}", "`encode` adds the start symbol, which is then there twice"
+                f"encode({show(text)})",
+                f"ids that begin with start {model.start}",
+                "`encode` adds the start symbol, which is then there twice",
             )
     return f"{len(subject.texts) + 1} texts"
 
 
 def round_trip(subject: Subject) -> str:
-    """decode(encode(text)) is the text, and two texts have two rows of ids; a tokenizer that loses something says so."""
+    """decode(encode(text)) is the text, and two texts have two rows of ids; a tokenizer that loses
+    something says so.
+    """
     model = subject.tokens
     if model is None:
         raise Skip("its symbols cannot be seen")
     seen: dict[tuple[int, ...], str] = {}
     tried, lossy = 0, 0
-    texts = [*subject.texts, *TORTURE, *(text.upper() for text in subject.texts), *(text.replace("\n", " ") for text in subject.texts)]
+    texts = [
+        *subject.texts,
+        *TORTURE,
+        *(text.upper() for text in subject.texts),
+        *(text.replace("\n", " ") for text in subject.texts),
+    ]
     held = []  # all of them first: a decoder that remembers the last text is found
     for text in dict.fromkeys(texts):
         try:
@@ -147,41 +204,75 @@ def round_trip(subject: Subject) -> str:
             continue  # what is spelled is charged for, and is not in the ids
         tried += 1
         if (got := model.decode(tokens.ids.tolist()).removeprefix(model.opens)) != text.encode():
-            raise Failed(f"decode(encode({show(text)}))", show(got), "the tokenizer changes or loses part of the text")
+            raise Failed(
+                f"decode(encode({show(text)}))",
+                show(got),
+                "the tokenizer changes or loses part of the text",
+            )
         other = seen.setdefault(tuple(tokens.ids.tolist()), text)
         if other != text:
-            raise Failed(f"{show(text)} and {show(other)}", "the same ids", "capitals or white space are free: they are not among the symbols")
+            raise Failed(
+                f"{show(text)} and {show(other)}",
+                "the same ids",
+                "capitals or white space are free: they are not among the symbols",
+            )
     if not tried:
-        raise Skip(f"no text to try: {lossy} are refused or lose something and say so, the others are spelled in part")
-    return f"{tried} texts" + (f", {lossy} that are refused or lose something and say so" if lossy else "")
+        raise Skip(
+            f"no text to try: {lossy} are refused or lose something and say so, the others are"
+            " spelled in part"
+        )
+    return f"{tried} texts" + (
+        f", {lossy} that are refused or lose something and say so" if lossy else ""
+    )
 
 
 def batch(subject: Subject) -> str:
     """A text has the same bits alone and beside others, in any order, whatever the padding."""
     texts = (*subject.texts, subject.texts[0], "", subject.texts[-1][: len(subject.texts[-1]) // 3])
     alone = [subject.score(text)[0] for text in texts]
-    for how, order in (("together", range(len(texts))), ("in the opposite order", reversed(range(len(texts))))):
+    for how, order in (
+        ("together", range(len(texts))),
+        ("in the opposite order", reversed(range(len(texts)))),
+    ):
         chosen = list(order)
         for i, ledger in zip(chosen, subject.score(*(texts[i] for i in chosen)), strict=True):
             _as_alone(subject, texts[i], alone[i], ledger, how)
-    return f"{len(texts)} texts alone, together and in the opposite order, {_crowd(subject)} at once{_padding(subject)}"
+    return (
+        f"{len(texts)} texts alone, together and in the opposite order, {_crowd(subject)} at"
+        f" once{_padding(subject)}"
+    )
 
 
 def _as_alone(subject: Subject, text: str, alone: Ledger, ledger: Ledger, how: str) -> None:
     total = subject.half or TOTAL
-    if not subject.close(alone.bits, ledger.bits) or abs(alone.total() - ledger.total()) > total * max(1.0, alone.total()):
-        cause = "padding is seen by the model, rows of a batch influence each other, or results are given in another order"
-        raise Failed(f"{show(text)} alone and {how} with others", first_difference(alone.bits, ledger.bits), cause)
+    if not subject.close(alone.bits, ledger.bits) or abs(
+        alone.total() - ledger.total()
+    ) > total * max(1.0, alone.total()):
+        cause = (
+            "padding is seen by the model, rows of a batch influence each other, or results are"
+            " given in another order"
+        )
+        raise Failed(
+            f"{show(text)} alone and {how} with others",
+            first_difference(alone.bits, ledger.bits),
+            cause,
+        )
 
 
 def _crowd(subject: Subject) -> int:
-    """A hundred texts of many lengths at once: what is sorted or cut into batches on the way comes back in order."""
+    """A hundred texts of many lengths at once: what is sorted or cut into batches on the way comes
+    back in order.
+    """
     long = " ".join(subject.texts)
-    texts, ledgers = subject.accepted([long[3 * i : 3 * i + 1 + (7 * i) % 45] for i in range(CROWD)])
+    texts, ledgers = subject.accepted(
+        [long[3 * i : 3 * i + 1 + (7 * i) % 45] for i in range(CROWD)]
+    )
     for i, (text, ledger) in enumerate(zip(texts, ledgers, strict=True)):
         _tiles(ledger, text)
         if i % 12 == 0:
-            _as_alone(subject, text, subject.score(text)[0], ledger, f"as number {i} of {len(texts)}")
+            _as_alone(
+                subject, text, subject.score(text)[0], ledger, f"as number {i} of {len(texts)}"
+            )
     return len(texts)
 
 
@@ -192,7 +283,9 @@ def _padding(subject: Subject) -> str:
         return ""
     import torch
 
-    ids = torch.tensor([*model.start, *model.encode(subject.texts[1]).ids.tolist()], device=model.device)[: model.context]
+    ids = torch.tensor(
+        [*model.start, *model.encode(subject.texts[1]).ids.tolist()], device=model.device
+    )[: model.context]
     room = 7 if model.context is None else min(7, model.context - len(ids))
     if room < 1 and len(ids) > 4:
         ids, room = ids[:-3], 3
@@ -201,7 +294,12 @@ def _padding(subject: Subject) -> str:
     with torch.inference_mode():
         want = model.logits(ids[None])[0].float()
         got = model.logits(torch.stack([torch.cat([ids, padding]), other]))[0, : len(ids)].float()
-    _same_logits(subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding behind them, beside another row")
+    _same_logits(
+        subject,
+        want,
+        got,
+        f"{len(ids)} ids alone, and with {room} ids of padding behind them, beside another row",
+    )
     if not model.pads:
         return "; padding behind"
     ids = ids[:5]  # behind few ids padding is seen by a model that soon forgets, too
@@ -209,7 +307,9 @@ def _padding(subject: Subject) -> str:
         want = model.prefill(ids[None])[1][0].float()
         rows = torch.stack([torch.cat([padding, ids]), torch.cat([padding, ids.flip(0)])])
         got = model.prefill_padded(rows, [len(ids)] * 2)[1][0].float()
-    _same_logits(subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding before them")
+    _same_logits(
+        subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding before them"
+    )
     return "; padding behind and before"
 
 
@@ -219,17 +319,26 @@ def _same_logits(subject: Subject, want: Tensor, got: Tensor, sent: str) -> None
     one, other = (torch.log_softmax(rows, -1).flatten() for rows in (want, got))
     if not torch.allclose(one, other, rtol=1e-3, atol=subject.room(want)):
         at = float((one - other).abs().max())
-        raise Failed(sent, f"log-probabilities that differ by up to {at:.4g} nats", "padding is seen by the model, or rows influence each other")
+        raise Failed(
+            sent,
+            f"log-probabilities that differ by up to {at:.4g} nats",
+            "padding is seen by the model, or rows influence each other",
+        )
 
 
 def leftover(subject: Subject) -> str:
-    """What was asked before leaves nothing behind: a text has the same bits after this one, after that one, and after speaking."""
+    """What was asked before leaves nothing behind: a text has the same bits after this one, after
+    that one, and after speaking.
+    """
     text, (before, after) = subject.fresh(), subject.texts[1:3]
     subject.score(before)
     first = subject.score(text)[0].bits
     subject.score(after)
     subject.score(after[::-1])
-    ways = [("after another text", subject.score(text)[0].bits), ("a second time", subject.score(text)[0].bits)]
+    ways = [
+        ("after another text", subject.score(text)[0].bits),
+        ("a second time", subject.score(text)[0].bits),
+    ]
     if type(subject.adapter).generate is not Adapter.generate:
         with suppress(Unsupported):
             for _ in subject.adapter.generate([Request(before, max_tokens=5)]):
@@ -237,12 +346,18 @@ def leftover(subject: Subject) -> str:
             ways.append(("after speaking", subject.score(text)[0].bits))
     for how, bits in ways:
         if not subject.close(first, bits):
-            raise Failed(f"{show(text)}, again {how}", first_difference(first, bits), "a state or a cache is kept from one text to the next")
+            raise Failed(
+                f"{show(text)}, again {how}",
+                first_difference(first, bits),
+                "a state or a cache is kept from one text to the next",
+            )
     return f"one text {', '.join(how for how, _ in ways)}"
 
 
 def chain_rule(subject: Subject) -> str:
-    """bits(a + b) = bits(a) + bits(b given a), where the tokens of a are those that a + b begins with, and all fits the context."""
+    """bits(a + b) = bits(a) + bits(b given a), where the tokens of a are those that a + b begins
+    with, and all fits the context.
+    """
     if subject.given:
         raise Skip("what is given is a source, and no beginning of the text")
     tried = skipped = 0
@@ -260,15 +375,31 @@ def chain_rule(subject: Subject) -> str:
             (rest,) = subject.charge([Passage(b, given=a)])
             tried += 1
             if rest.bytes != len(b.encode()):
-                raise Failed(f"{show(b)} after {show(a)}", f"a ledger of {rest.bytes} bytes", "what is given is charged as well")
-            if not subject.close(np.array([together.total()]), np.array([first.total() + rest.total()])):
+                raise Failed(
+                    f"{show(b)} after {show(a)}",
+                    f"a ledger of {rest.bytes} bytes",
+                    "what is given is charged as well",
+                )
+            if not subject.close(
+                np.array([together.total()]), np.array([first.total() + rest.total()])
+            ):
                 if subject.beyond(whole):
                     tried, skipped = tried - 1, skipped + 1
                     continue
-                came = f"{together.total():.4f} bits together, {first.total():.4f} + {rest.total():.4f} apart"
-                raise Failed(f"{show(a)} and {show(b)}", came, "what is given is not read, or is read differently from what is charged")
+                came = (
+                    f"{together.total():.4f} bits together, {first.total():.4f} +"
+                    f" {rest.total():.4f} apart"
+                )
+                raise Failed(
+                    f"{show(a)} and {show(b)}",
+                    came,
+                    "what is given is not read, or is read differently from what is charged",
+                )
     if not tried:
-        raise Skip(f"no pair could be used: of {skipped} the tokens do not part, or they do not fit the context")
+        raise Skip(
+            f"no pair could be used: of {skipped} the tokens do not part, or they do not fit the"
+            " context"
+        )
     return f"{tried} pairs, {skipped} skipped"
 
 
@@ -279,14 +410,29 @@ def _splits_at(subject: Subject, a: str, b: str, together: Ledger) -> bool:
         return bool((together.end == len(a.encode())).any())
     whole, first = model.encode(a + b), model.encode(a).ids.tolist()
     ids = whole.ids.tolist()
-    border = bool(first) and ids[: len(first)] == first and int(whole.end[len(first) - 1]) == len(a.encode()) and len(ids) > len(first)
+    border = (
+        bool(first)
+        and ids[: len(first)] == first
+        and int(whole.end[len(first) - 1]) == len(a.encode())
+        and len(ids) > len(first)
+    )
     return border and (model.context is None or len(ids) + len(model.start) <= model.context)
 
 
 CHECKS = (
     Check("tiling", "charges tile the bytes of every text, in the order asked", tiling, earns="A1"),
-    Check("batch", "bits do not depend on what else is scored, on its order or on padding", batch, earns="A1"),
-    Check("first-symbol", "the first symbol is charged, after the start symbol alone", first_symbol, bars="A1"),
+    Check(
+        "batch",
+        "bits do not depend on what else is scored, on its order or on padding",
+        batch,
+        earns="A1",
+    ),
+    Check(
+        "first-symbol",
+        "the first symbol is charged, after the start symbol alone",
+        first_symbol,
+        bars="A1",
+    ),
     Check("start-once", "the start symbol is given once and never charged", start_once, bars="A1"),
     Check("round-trip", "symbols hold all of the text", round_trip, bars="A1"),
     Check("leftover", "nothing is left over from the text before", leftover, bars="A1"),

@@ -1,4 +1,6 @@
-"""Checks of probabilities: they sum to one, they are those that are charged, and they do not know what comes."""
+"""Checks of probabilities: they sum to one, they are those that are charged, and they do not know
+what comes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")
 
 
 def normalised(subject: Subject) -> str:
-    """The next symbol's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text is charged by."""
+    """The next symbol's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text
+    is charged by.
+    """
     adapter = subject.adapter
     if type(adapter).next_distribution is Adapter.next_distribution:
         raise Skip("it shows no next-symbol distribution")
@@ -37,10 +41,18 @@ def normalised(subject: Subject) -> str:
             raise Skip(str(error)) from None
         p = np.asarray(p, dtype=np.float64)
         if p.shape != (len(symbols),):
-            raise Failed(f"next_distribution({prefix!r})", f"{len(symbols)} symbols and probabilities of shape {p.shape}", "one for each symbol")
+            raise Failed(
+                f"next_distribution({prefix!r})",
+                f"{len(symbols)} symbols and probabilities of shape {p.shape}",
+                "one for each symbol",
+            )
         if not (p >= 0).all() or abs(float(p.sum()) - 1) > SUM:
             came = f"a sum of {float(p.sum()):.6f}, the smallest being {float(p.min()):.3g}"
-            raise Failed(f"next_distribution({prefix!r})", came, "logits that were not normalised, or symbols left out of the sum")
+            raise Failed(
+                f"next_distribution({prefix!r})",
+                came,
+                "logits that were not normalised, or symbols left out of the sum",
+            )
         compared += _charged_so(subject, prefix, list(symbols), p)
     if not compared:
         raise Skip("no symbol could be compared with what is charged")
@@ -48,12 +60,21 @@ def normalised(subject: Subject) -> str:
 
 
 def _charged_so(subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[np.float64]) -> int:
-    """Compare -log2 p of likely and of drawn symbols with the charge of a text that goes on with them; gives how many could be."""
+    """Compare -log2 p of likely and of drawn symbols with the charge of a text that goes on with
+    them; gives how many could be.
+    """
     if subject.given:
         return 0
-    likely, drawn = np.argsort(-p)[:6].tolist(), subject.rng().choice(len(p), min(10, len(p)), replace=False).tolist()
+    likely, drawn = (
+        np.argsort(-p)[:6].tolist(),
+        subject.rng().choice(len(p), min(10, len(p)), replace=False).tolist(),
+    )
     chosen = [
-        i for i in dict.fromkeys([*likely, *drawn]) if symbols[i] and symbols.count(symbols[i]) == 1 and _goes_on(subject, prefix, i, symbols[i])
+        i
+        for i in dict.fromkeys([*likely, *drawn])
+        if symbols[i]
+        and symbols.count(symbols[i]) == 1
+        and _goes_on(subject, prefix, i, symbols[i])
     ]
     texts = [prefix + symbols[i].decode() for i in chosen]
     done = 0
@@ -69,7 +90,9 @@ def _charged_so(subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[
                 continue
             sent = f"{symbols[i]!r} after {prefix!r}"
             raise Failed(
-                sent, f"{got:.4f} bits charged, {want:.4f} predicted", "what is charged is not -log2 of a normalised probability of that symbol"
+                sent,
+                f"{got:.4f} bits charged, {want:.4f} predicted",
+                "what is charged is not -log2 of a normalised probability of that symbol",
             )
     return done
 
@@ -90,7 +113,11 @@ def _goes_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> bool:
     if tokens.loss:
         return False
     fits = model.context is None or len(tokens.ids) + len(model.start) <= model.context
-    return fits and tokens.ids.tolist() == [*model.encode(prefix).ids.tolist(), index] and not float(tokens.spelling.sum())
+    return (
+        fits
+        and tokens.ids.tolist() == [*model.encode(prefix).ids.tolist(), index]
+        and not float(tokens.spelling.sum())
+    )
 
 
 def disjoint_sum(subject: Subject) -> str:
@@ -100,21 +127,34 @@ def disjoint_sum(subject: Subject) -> str:
     families = {
         "128 texts of one byte": [chr(c) for c in range(128)],
         f"{count} rare characters": [chr(c) for c in range(0x4E00, 0x4E00 + count)],
-        f"{count} invented words of 9 letters": ["".join(rng.choice(letters, 9)) for _ in range(count)],
-        f"{count} words of 6 letters after a known one": ["The " + "".join(rng.choice(letters, 6)) for _ in range(count)],
+        f"{count} invented words of 9 letters": [
+            "".join(rng.choice(letters, 9)) for _ in range(count)
+        ],
+        f"{count} words of 6 letters after a known one": [
+            "The " + "".join(rng.choice(letters, 6)) for _ in range(count)
+        ],
     }
     sums = []
     for name, texts in families.items():
         try:
             kept, ledgers = subject.accepted(list(dict.fromkeys(texts)))
         except Skip as skip:
-            if name.endswith("rare characters") and skip.refused:  # a tokenizer may know none of them, and say so
+            if (
+                name.endswith("rare characters") and skip.refused
+            ):  # a tokenizer may know none of them, and say so
                 continue
             raise
         total = math.fsum(2.0 ** -ledger.total() for ledger in ledgers)
-        sums.append(f"{len(kept)} of {name}: {total:.3g}" if len(kept) < len(set(texts)) else f"{name}: {total:.3g}")
+        sums.append(
+            f"{len(kept)} of {name}: {total:.3g}"
+            if len(kept) < len(set(texts))
+            else f"{name}: {total:.3g}"
+        )
         if total > 1 + 1e-3:
-            cause = "something is free: unknown words, the first symbol, a change of base (nats for bits), or scores that are not normalised"
+            cause = (
+                "something is free: unknown words, the first symbol, a change of base (nats for"
+                " bits), or scores that are not normalised"
+            )
             raise Failed(name, f"probabilities that sum to {total:.4g}", cause)
     return "; ".join(sums)
 
@@ -128,21 +168,33 @@ def no_look_ahead(subject: Subject) -> str:
     for text in subject.texts[1:]:
         for share in (0.3, 0.6, 0.95):
             at = int(len(text) * share)
-            other = text[:at] + "".join(chr(97 + (ord(c) + 5) % 26) if c.isalpha() else c for c in text[at:])
+            other = text[:at] + "".join(
+                chr(97 + (ord(c) + 5) % 26) if c.isalpha() else c for c in text[at:]
+            )
             if model is not None and len(model.encode(text).ids) != len(model.encode(other).ids):
                 continue
             one, two = subject.score(text)[0], subject.score(other)[0]
             n = min(len(one.end), len(two.end))
-            same = (one.end[:n] <= at) & (one.start[:n] == two.start[:n]) & (one.end[:n] == two.end[:n])
+            same = (
+                (one.end[:n] <= at)
+                & (one.start[:n] == two.start[:n])
+                & (one.end[:n] == two.end[:n])
+            )
             if model is not None:
                 same &= _same_symbols(model, text, other, n)
-            stop = int(np.argmin(same)) if not same.all() else n  # up to the first symbol that differs
+            stop = (
+                int(np.argmin(same)) if not same.all() else n
+            )  # up to the first symbol that differs
             if not stop:
                 continue
             pairs += 1
             if not subject.close(one.bits[:stop], two.bits[:stop]):
                 came = first_difference(one.bits[:stop], two.bits[:stop])
-                raise Failed(f"{show(text)}, and the same with other letters from byte {at} on", came, "the model sees what it is to predict")
+                raise Failed(
+                    f"{show(text)}, and the same with other letters from byte {at} on",
+                    came,
+                    "the model sees what it is to predict",
+                )
     if pairs:
         said.append(f"{pairs} pairs of texts")
     if not said:
@@ -151,7 +203,9 @@ def no_look_ahead(subject: Subject) -> str:
 
 
 def _same_symbols(model: TokenAdapter, one: str, other: str, n: int) -> NDArray[np.bool_]:
-    """Which of the first `n` charges are of the same symbol. A spelled piece has two charges, so such texts are cut there."""
+    """Which of the first `n` charges are of the same symbol. A spelled piece has two charges, so
+    such texts are cut there.
+    """
     a, b = model.encode(one), model.encode(other)
     same = np.zeros(n, dtype=bool)
     spelled = np.flatnonzero((a.spelling > 0) | (b.spelling > 0))
@@ -161,7 +215,9 @@ def _same_symbols(model: TokenAdapter, one: str, other: str, n: int) -> NDArray[
 
 
 def _ids_look_back(subject: Subject, model: TokenAdapter) -> str:
-    """The same on rows of ids, which changes no token border: in the plain pass, and in body and head where these are used."""
+    """The same on rows of ids, which changes no token border: in the plain pass, and in body and
+    head where these are used.
+    """
     import torch  # here and below: a model without torch does not wait for it
 
     ids = _some_ids(subject, model, 600)
@@ -178,7 +234,11 @@ def _ids_look_back(subject: Subject, model: TokenAdapter) -> str:
             want = torch.log_softmax(way(ids[None])[0].float(), -1)
             for at in sorted({1, 2, len(ids) // 2, len(ids) - 1} - {len(ids)}):
                 other = ids.clone()
-                other[at:] = ids[at:].roll(1) if len(ids) - at > 1 else ids[at:].clone().fill_(int(ids[at - 1]))
+                other[at:] = (
+                    ids[at:].roll(1)
+                    if len(ids) - at > 1
+                    else ids[at:].clone().fill_(int(ids[at - 1]))
+                )
                 if torch.equal(other, ids):
                     continue
                 changed += 1
@@ -208,7 +268,9 @@ def _some_ids(subject: Subject, model: TokenAdapter, most: int) -> Tensor:
 
 
 def pseudo(subject: Subject) -> str:
-    """Of a model that sees both sides: pseudo-bits do not depend on what else is asked, and a sample of them is a part of the whole."""
+    """Of a model that sees both sides: pseudo-bits do not depend on what else is asked, and a
+    sample of them is a part of the whole.
+    """
     adapter = subject.adapter
     if type(adapter).pseudo_score is Adapter.pseudo_score:
         raise Skip("it fills no gaps")
@@ -221,22 +283,42 @@ def pseudo(subject: Subject) -> str:
         ledger.check()
         (alone,) = adapter.pseudo_score([passage])
         if not subject.close(alone.bits, ledger.bits):
-            raise Failed(f"{show(passage.text)} alone and beside others", first_difference(alone.bits, ledger.bits), "padding is seen by the model")
+            raise Failed(
+                f"{show(passage.text)} alone and beside others",
+                first_difference(alone.bits, ledger.bits),
+                "padding is seen by the model",
+            )
     if not any(ledger.bits.any() for ledger in whole):
-        raise Failed(f"{len(passages)} texts", "0 bits for every gap", "nothing is masked: the model is shown what it is asked about")
+        raise Failed(
+            f"{len(passages)} texts",
+            "0 bits for every gap",
+            "nothing is masked: the model is shown what it is asked about",
+        )
     held = [dict(zip(ledger.start.tolist(), ledger.bits.tolist(), strict=True)) for ledger in whole]
     for found, ledger in zip(held, adapter.pseudo_score(passages, 5, subject.seed), strict=True):
         for start, bits in zip(ledger.start.tolist(), ledger.bits.tolist(), strict=True):
             if not subject.close(np.array([found.get(start, math.nan)]), np.array([bits])):
                 raise Failed(
-                    "a sample of 5 positions", f"{bits:.4f} bits at byte {start}, {found.get(start)} in the whole", "another masking for samples"
+                    "a sample of 5 positions",
+                    f"{bits:.4f} bits at byte {start}, {found.get(start)} in the whole",
+                    "another masking for samples",
                 )
     return f"{len(passages)} texts alone and together, and a sample"
 
 
 CHECKS = (
-    Check("normalised", "the next symbol's probabilities sum to 1, and are what is charged", normalised, earns="A2"),
+    Check(
+        "normalised",
+        "the next symbol's probabilities sum to 1, and are what is charged",
+        normalised,
+        earns="A2",
+    ),
     Check("no-look-ahead", "later symbols change no earlier charge", no_look_ahead, earns="A2"),
-    Check("disjoint-sum", "texts that exclude one another have probabilities that sum to at most 1", disjoint_sum, bars="A1"),
+    Check(
+        "disjoint-sum",
+        "texts that exclude one another have probabilities that sum to at most 1",
+        disjoint_sum,
+        bars="A1",
+    ),
     Check("pseudo", "pseudo-bits do not depend on what else is asked", pseudo),
 )

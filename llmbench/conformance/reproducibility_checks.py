@@ -1,4 +1,6 @@
-"""Checks of the model as a thing: the same today and tomorrow, here and there, and as it says it is."""
+"""Checks of the model as a thing: the same today and tomorrow, here and there, and as it says it
+is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmbench.adapter import Adapter
-from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, first_difference, show, tokens_of
+from llmbench.conformance.check import (
+    LOGITS,
+    Check,
+    Failed,
+    Skip,
+    Subject,
+    first_difference,
+    show,
+    tokens_of,
+)
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
@@ -19,21 +30,37 @@ HEAVY = 2 << 30  # bytes of weights that are not doubled for a check
 
 
 def determinism(subject: Subject) -> str:
-    """Asked twice, a model says the same; it is in evaluation mode; and scoring leaves its weights as they were."""
+    """Asked twice, a model says the same; it is in evaluation mode; and scoring leaves its weights
+    as they were.
+    """
     adapter = subject.adapter
     model = subject.tokens
     for name, module in (model.modules if model else {}).items():
         training = next((where for where, part in module.named_modules() if part.training), None)
         if training is not None:
             where = f"{name}.{training}" if training else name
-            raise Failed("the model as it is", f"{where} is in training mode", "call .eval(): dropout and batch norm act otherwise")
+            raise Failed(
+                "the model as it is",
+                f"{where} is in training mode",
+                "call .eval(): dropout and batch norm act otherwise",
+            )
     before = adapter.info.fingerprint
     texts = [subject.fresh() for _ in range(3)]
-    for text, first, second in zip(texts, subject.score(*texts), subject.score(*texts), strict=True):
+    for text, first, second in zip(
+        texts, subject.score(*texts), subject.score(*texts), strict=True
+    ):
         if not subject.close(first.bits, second.bits):
-            raise Failed(f"{show(text)} twice", first_difference(first.bits, second.bits), "dropout, sampling or a state in the scoring path")
+            raise Failed(
+                f"{show(text)} twice",
+                first_difference(first.bits, second.bits),
+                "dropout, sampling or a state in the scoring path",
+            )
     if adapter.info.fingerprint != before:
-        raise Failed("a few texts to score", "another fingerprint afterwards", "scoring changes the weights, or the fingerprint is not of them")
+        raise Failed(
+            "a few texts to score",
+            "another fingerprint afterwards",
+            "scoring changes the weights, or the fingerprint is not of them",
+        )
     return f"{len(texts)} texts twice, weights unchanged"
 
 
@@ -53,12 +80,16 @@ def elsewhere(subject: Subject) -> str:
     want = subject.score(text)[0]
     places = [("cpu", "float64" if info.dtype == "float32" else "float32")]
     if torch.cuda.is_available():
-        places.append(("cpu", info.dtype) if model.device.startswith("cuda") else ("cuda", info.dtype))
+        places.append(
+            ("cpu", info.dtype) if model.device.startswith("cuda") else ("cuda", info.dtype)
+        )
     for device, dtype in places:
         with _another(subject, model, device, dtype) as other:
             got = Subject(other, seed=subject.seed).score(text)[0]
         loose = {"float32": 1e-3, "float64": 1e-3}.get(dtype, 5e-2) if not subject.half else 5e-2
-        if len(want.bits) != len(got.bits) or abs(want.total() - got.total()) > loose * max(1.0, want.total()):
+        if len(want.bits) != len(got.bits) or abs(want.total() - got.total()) > loose * max(
+            1.0, want.total()
+        ):
             came = f"{got.total():.4f} bits in {dtype} on {device}, {want.total():.4f} as it is"
             raise Failed(show(text), came, "numbers that overflow, or a part that was not moved")
     return ", ".join(f"{dtype} on {device}" for device, dtype in places)
@@ -66,7 +97,9 @@ def elsewhere(subject: Subject) -> str:
 
 @contextmanager
 def _another(subject: Subject, model: TokenAdapter, device: str, dtype: str) -> Iterator[Adapter]:
-    """A second model beside the first, on a device and in a number format; the first stays as it is."""
+    """A second model beside the first, on a device and in a number format; the first stays as it
+    is.
+    """
     other = subject.make() if subject.make is not None else None
     if other is None or other is model:
         other = None
@@ -85,22 +118,34 @@ def info(subject: Subject) -> str:
     """Parameters, context and format are as `info` says."""
     said = subject.adapter.info
     if not said.fingerprint:
-        raise Failed("info", "no fingerprint", "without one, cells of different weights could be taken for one another")
+        raise Failed(
+            "info",
+            "no fingerprint",
+            "without one, cells of different weights could be taken for one another",
+        )
     tried = ["fingerprint"]
     model = subject.tokens
     if model is None:
         return "fingerprint (its parts cannot be seen)"
     if model.modules:
-        parameters = {id(p): p for module in model.modules.values() for p in module.parameters()}.values()
+        parameters = {
+            id(p): p for module in model.modules.values() for p in module.parameters()
+        }.values()
         count = sum(p.numel() for p in parameters)
         tried.append("parameters")
         if said.parameters is not None and said.parameters != count:
-            raise Failed("info.parameters", f"{said.parameters}, where there are {count}", "shared weights counted twice, or a part left out")
+            raise Failed(
+                "info.parameters",
+                f"{said.parameters}, where there are {count}",
+                "shared weights counted twice, or a part left out",
+            )
         floats = {str(p.dtype).removeprefix("torch.") for p in parameters if p.is_floating_point()}
         tried.append("dtype")
         if floats and said.dtype not in floats:
             raise Failed(
-                "info.dtype", f"{said.dtype}, where the weights are {', '.join(sorted(floats))}", "it was moved and `info` was not asked again"
+                "info.dtype",
+                f"{said.dtype}, where the weights are {', '.join(sorted(floats))}",
+                "it was moved and `info` was not asked again",
             )
     if said.context is not None:
         tried.append(_reach(subject, model, said.context))
@@ -118,13 +163,21 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
     longest = model.context or len(line)
     with torch.inference_mode():
         rows = model.logits(line[None, : min(longest, len(line))])
-        if rows.shape[1] != min(longest, len(line)) or not bool(torch.isfinite(rows[0, -1].float()).any()):
-            raise Failed(f"{min(longest, len(line))} ids", f"logits of shape {tuple(rows.shape)}", "a context that the model does not have")
+        if rows.shape[1] != min(longest, len(line)) or not bool(
+            torch.isfinite(rows[0, -1].float()).any()
+        ):
+            raise Failed(
+                f"{min(longest, len(line))} ids",
+                f"logits of shape {tuple(rows.shape)}",
+                "a context that the model does not have",
+            )
         if len(line) - 1 >= longest or len(line) <= context:
             return f"context {context}"
         other = line.clone()
         other[: len(line) - context] = line[len(line) - context : 2 * (len(line) - context)]
-        one, two = (torch.log_softmax(model._last(row[None])[0].float(), -1) for row in (line, other))
+        one, two = (
+            torch.log_softmax(model._last(row[None])[0].float(), -1) for row in (line, other)
+        )
     if not torch.allclose(one, two, rtol=1e-3, atol=subject.room(rows)):
         raise Failed(
             f"{len(line)} ids, and others further back than {context}",
@@ -135,7 +188,16 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
 
 
 CHECKS = (
-    Check("determinism", "asked twice it says the same, in evaluation mode, its weights unchanged", determinism, bars="A1"),
-    Check("elsewhere", "in another number format or on another device the bits are the same", elsewhere),
+    Check(
+        "determinism",
+        "asked twice it says the same, in evaluation mode, its weights unchanged",
+        determinism,
+        bars="A1",
+    ),
+    Check(
+        "elsewhere",
+        "in another number format or on another device the bits are the same",
+        elsewhere,
+    ),
     Check("info", "parameters, context and number format are as `info` says", info, bars="A1"),
 )

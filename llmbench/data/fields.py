@@ -1,4 +1,6 @@
-"""Where a line of a file keeps the parts of a pair or a question: what its fields are called, and which candidate is the right one."""
+"""Where a line of a file keeps the parts of a pair or a question: what its fields are called, and
+which candidate is the right one.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,25 @@ from typing import Any, Literal
 from llmbench.errors import UsageError
 
 Part = Literal["text", "given", "choices", "gold", "labels"]
-Fields = Mapping[Any, str | list[str]]  # Part -> the name of its field; of several the first that a line has
+Fields = Mapping[
+    Any, str | list[str]
+]  # Part -> the name of its field; of several the first that a line has
 PARTS: tuple[Part, ...] = ("text", "given", "choices", "gold", "labels")
 
 
 def fields_of(row: Any, names: Fields) -> dict[Part, tuple[str, Any]]:
-    """For each part the name of its field and what it holds; None where the line has no such field. `a.b` is the field b of the object a."""
+    """For each part the name of its field and what it holds; None where the line has no such field.
+    `a.b` is the field b of the object a.
+    """
     return {part: _first(row, names.get(part, part)) for part in PARTS}
 
 
 def _first(row: Any, names: str | list[str]) -> tuple[str, Any]:
     several = [names] if isinstance(names, str) else names
-    return next(((name, value) for name in several if (value := _at(row, name)) is not None), (several[0], None))
+    return next(
+        ((name, value) for name in several if (value := _at(row, name)) is not None),
+        (several[0], None),
+    )
 
 
 def _at(row: Any, path: str) -> Any:
@@ -31,18 +40,35 @@ def _at(row: Any, path: str) -> Any:
 
 
 def choices(parts: Mapping[Part, tuple[str, Any]], where: str) -> tuple[str, ...]:
-    """The right candidate, and then all of them in their order; () where the line has none. The right one is told by its number, from 0, or, where
-    the candidates have labels, by its label. Raises UsageError where they are no candidates, or none is the right one.
+    """The right candidate, and then all of them in their order; () where the line has none. The
+    right one is told by its number, from 0, or, where the candidates have labels, by its label.
+    Raises UsageError where they are no candidates, or none is the right one.
     """
-    (field, found), (gold_field, gold), (labels_field, labels) = parts["choices"], parts["gold"], parts["labels"]
+    (field, found), (gold_field, gold), (labels_field, labels) = (
+        parts["choices"],
+        parts["gold"],
+        parts["labels"],
+    )
     if found is None:
         return ()
-    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(choice, str) and choice for choice in found):
+    if (
+        not isinstance(found, list)
+        or len(found) < 2
+        or not all(isinstance(choice, str) and choice for choice in found)
+    ):
         raise UsageError(f"the field `{field}` must be a list of two or more strings", where=where)
     if labels is None:
         if type(gold) is not int or not 0 <= gold < len(found):
-            raise UsageError(f"the field `{gold_field}` must be the number of the right one, 0 to {len(found) - 1}", where=where)
+            raise UsageError(
+                f"the field `{gold_field}` must be the number of the right one, 0 to"
+                f" {len(found) - 1}",
+                where=where,
+            )
         return (found[gold], *found)
     if not isinstance(labels, list) or len(labels) != len(found) or labels.count(gold) != 1:
-        raise UsageError(f"the field `{gold_field}` must be one of the labels in `{labels_field}`, one for each candidate", where=where)
+        raise UsageError(
+            f"the field `{gold_field}` must be one of the labels in `{labels_field}`, one for each"
+            " candidate",
+            where=where,
+        )
     return (found[labels.index(gold)], *found)

@@ -16,7 +16,9 @@ from llmbench.data.storyworld import stories
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError, did_you_mean
 
-BUILT_IN = {"fables": ("fables.jsonl", "a0cf577a3c01626724432bfdf5f2a0fedaa64d268c7f31b8bfd7200ee0433657")}
+BUILT_IN = {
+    "fables": ("fables.jsonl", "a0cf577a3c01626724432bfdf5f2a0fedaa64d268c7f31b8bfd7200ee0433657")
+}
 
 
 STORYWORLD = "storyworld"  # generated: see storyworld/
@@ -36,12 +38,14 @@ def load(
     join: bool = False,
     fields: data_fields.Fields | None = None,
 ) -> Text:
-    """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to the lines whose fields match `select`.
+    """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to
+    the lines whose fields match `select`.
 
     `fields`: what the fields of a pair or a question are called in the file: see data/fields.py.
-    `join`: the documents are the pieces of a single one, with nothing between them; they are joined before the text is cut.
-    Raises UsageError with file:line:column where the bytes are not UTF-8, a line is no JSON object, or nothing is left; and where pairs or questions
-    are to be cut or joined.
+    `join`: the documents are the pieces of a single one, with nothing between them; they are joined
+    before the text is cut. Raises UsageError with file:line:column where the bytes are not UTF-8, a
+    line is no JSON object, or nothing is left; and where pairs or questions are to be cut or
+    joined.
     """
     if str(source) == STORYWORLD:
         where, documents = STORYWORLD, _stories(**(select or {}))
@@ -70,10 +74,18 @@ def load(
 
 
 def _stories(part: str = "stories", split: str = "test", **more: str) -> list[Document]:
-    """The stories of a split, questions about them, or their translations as pairs. No story of one split stands in another."""
+    """The stories of a split, questions about them, or their translations as pairs. No story of one
+    split stands in another.
+    """
     if more or part not in ("stories", "questions", "pairs") or split not in STORIES:
-        asked = ", ".join(f"{key}={value}" for key, value in {"part": part, "split": split, **more}.items())
-        raise UsageError(f"there is no {asked}", where=STORYWORLD, hint=f"part: stories, questions or pairs; split: {', '.join(STORIES)}")
+        asked = ", ".join(
+            f"{key}={value}" for key, value in {"part": part, "split": split, **more}.items()
+        )
+        raise UsageError(
+            f"there is no {asked}",
+            where=STORYWORLD,
+            hint=f"part: stories, questions or pairs; split: {', '.join(STORIES)}",
+        )
     told: list[stories.Story] = []
     for number, (name, count) in enumerate(STORIES.items()):
         new = stories.make(count, number, frozenset(story.text for story in told))
@@ -81,7 +93,10 @@ def _stories(part: str = "stories", split: str = "test", **more: str) -> list[Do
             break
         told += new
     if part == "stories":
-        return [Document(f"{split}-{i:04d}", story.text, truth=story.bits) for i, story in enumerate(new)]
+        return [
+            Document(f"{split}-{i:04d}", story.text, truth=story.bits)
+            for i, story in enumerate(new)
+        ]
     rows = (stories.question_rows if part == "questions" else stories.pair_rows)(new)
     return [Document(f"{split}-{row['id']}", row["text"], row["given"]) for row in rows]
 
@@ -97,7 +112,11 @@ def _built_in(name: str) -> bytes:
     file, sha256 = BUILT_IN[name]
     raw = resources.files("llmbench.data").joinpath("texts", file).read_bytes()
     if hashlib.sha256(raw).hexdigest() != sha256:
-        raise UsageError("the built-in text does not have its checksum", where=file, hint="install llmbench again")
+        raise UsageError(
+            "the built-in text does not have its checksum",
+            where=file,
+            hint="install llmbench again",
+        )
     return raw
 
 
@@ -110,11 +129,18 @@ def _decode(raw: bytes, where: str) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
         raise UsageError(
-            f"not UTF-8: byte 0x{raw[error.start]:02x}", where=f"{where}:{line}:{column}", hint="convert the file to UTF-8 first"
+            f"not UTF-8: byte 0x{raw[error.start]:02x}",
+            where=f"{where}:{line}:{column}",
+            hint="convert the file to UTF-8 first",
         ) from None
 
 
-def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields: data_fields.Fields | None = None) -> Iterator[Document]:
+def _json_lines(
+    raw: bytes,
+    where: str,
+    select: Mapping[str, str] | None,
+    fields: data_fields.Fields | None = None,
+) -> Iterator[Document]:
     seen: set[str] = set()
     for number, line in enumerate(_decode(raw, where).split("\n"), 1):
         if not line.strip():
@@ -122,38 +148,62 @@ def _json_lines(raw: bytes, where: str, select: Mapping[str, str] | None, fields
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UsageError(f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}") from None
+            raise UsageError(
+                f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
+            ) from None
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"not JSON that can be read: {error}", where=f"{where}:{number}:1") from None
+            raise UsageError(
+                f"not JSON that can be read: {error}", where=f"{where}:{number}:1"
+            ) from None
         asked = data_fields.fields_of(row, fields or {})
         choices = data_fields.choices(asked, f"{where}:{number}:1")
         (text_field, text), (given_field, given) = asked["text"], asked["given"]
         text, given = choices[0] if choices else text, "" if given is None else given
-        for field, value in ((text_field, text), (given_field, given), *((asked["choices"][0], choice) for choice in choices[1:])):
+        for field, value in (
+            (text_field, text),
+            (given_field, given),
+            *((asked["choices"][0], choice) for choice in choices[1:]),
+        ):
             if not isinstance(value, str) or not isinstance(row, dict):
-                raise UsageError(f"a line must be an object with a string in the field `{field}`", where=f"{where}:{number}:1")
+                raise UsageError(
+                    f"a line must be an object with a string in the field `{field}`",
+                    where=f"{where}:{number}:1",
+                )
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise UsageError(f"the field `{field}` holds half a surrogate pair, which no UTF-8 text has", where=f"{where}:{number}:1") from None
+                raise UsageError(
+                    f"the field `{field}` holds half a surrogate pair, which no UTF-8 text has",
+                    where=f"{where}:{number}:1",
+                ) from None
         for key in select or {}:
             if key not in row:
-                raise UsageError(f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row))
+                raise UsageError(
+                    f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row)
+                )
         if select and any(str(row[key]) != value for key, value in select.items()):
             continue
         identity = str(row["id"]) if "id" in row else f"line-{number}"
         if identity in seen:
-            raise UsageError(f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1")
+            raise UsageError(
+                f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1"
+            )
         seen.add(identity)
         yield Document(identity, str(text), str(given), choices[1:])
 
 
 def _check_plain(documents: Sequence[Document], done: str, where: str) -> None:
-    """UsageError where what is to be cut or joined is a pair or a question, which would lose its source and its candidates."""
+    """UsageError where what is to be cut or joined is a pair or a question, which would lose its
+    source and its candidates.
+    """
     for document in documents:
         if not document.is_plain:
             hint = "leave out `split` and `join`; `select` chooses among them"
-            raise UsageError(f"{document.id!r} is a pair or a question, which cannot be {done}", where=where, hint=hint)
+            raise UsageError(
+                f"{document.id!r} is a pair or a question, which cannot be {done}",
+                where=where,
+                hint=hint,
+            )
 
 
 def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:
@@ -166,7 +216,9 @@ def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) ->
             part = cut_fraction(document.text, *value)
             if not part:
                 raise UsageError(
-                    f"too short to split: {len(document.text.encode())} bytes have nothing between {value[0]} and {value[1]}", where=where
+                    f"too short to split: {len(document.text.encode())} bytes have nothing between"
+                    f" {value[0]} and {value[1]}",
+                    where=where,
                 )
             yield Document(document.id, part)
             continue
@@ -175,17 +227,26 @@ def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) ->
             found |= len(parts) > 1
         else:
             starts = _starts(document.text, value, where)
-            parts = [document.text[a:b] for a, b in zip([0, *starts[1:]], [*starts[1:], len(document.text)], strict=True)]
+            parts = [
+                document.text[a:b]
+                for a, b in zip([0, *starts[1:]], [*starts[1:], len(document.text)], strict=True)
+            ]
             found |= bool(starts)
         width = len(str(len(parts)))
         for number, part in enumerate(parts, 1):
-            yield Document(f"{document.id}-{number:0{width}d}" if len(parts) > 1 else document.id, part)
+            yield Document(
+                f"{document.id}-{number:0{width}d}" if len(parts) > 1 else document.id, part
+            )
     if kind != "fraction" and not found:
-        raise UsageError(f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where)
+        raise UsageError(
+            f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where
+        )
 
 
 def _starts(text: str, pattern: str, where: str) -> list[int]:
-    """Where documents start: at the pattern's matches. What stands before the first is a document too, unless it is white space."""
+    """Where documents start: at the pattern's matches. What stands before the first is a document
+    too, unless it is white space.
+    """
     try:
         starts = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
     except re.error as error:

@@ -18,8 +18,9 @@ def cut_fraction(text: str, low: float, high: float) -> str:
 
 
 def block_edges(text: str) -> list[int]:
-    """Byte offsets that cut one long text into items: at least 30 blocks, of at least 4 KB where the text allows it, at blank
-    lines, else line ends, else spaces near the even places. [0, n] where the text is too short for two blocks of 200 bytes.
+    """Byte offsets that cut one long text into items: at least 30 blocks, of at least 4 KB where
+    the text allows it, at blank lines, else line ends, else spaces near the even places. [0, n]
+    where the text is too short for two blocks of 200 bytes.
     """
     raw = text.encode()
     n = len(raw)
@@ -35,7 +36,9 @@ def _natural_break(raw: bytes, ideal: int, low: int, high: int) -> int:
     for mark in (b"\n\n", b"\n", b" "):
         after = raw.find(mark, ideal - len(mark), high - len(mark))
         before = raw.rfind(mark, low - len(mark), ideal)
-        places = [at + len(mark) for at in (before, after) if at >= 0 and low <= at + len(mark) < high]
+        places = [
+            at + len(mark) for at in (before, after) if at >= 0 and low <= at + len(mark) < high
+        ]
         if places:
             return min(places, key=lambda at: abs(at - ideal))
     while raw[ideal] & 0xC0 == 0x80:

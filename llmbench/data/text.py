@@ -1,4 +1,6 @@
-"""Texts: built in, and from files. A text is its bytes; nothing is normalised, re-encoded or stripped."""
+"""Texts: built in, and from files. A text is its bytes; nothing is normalised, re-encoded or
+stripped.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ PARTED = 1 << 63  # before the parts of a pair or a question; no text is so long
 
 @dataclass(frozen=True)
 class Document:
-    """One text with its own context, after `given` where it is a pair. `id` is unique within its Text. `choices`: of a question with candidates
-    all of them, the right one, which is the text, included. `truth`: the bits that the source itself needs for the text, where they are known.
+    """One text with its own context, after `given` where it is a pair. `id` is unique within its
+    Text. `choices`: of a question with candidates all of them, the right one, which is the text,
+    included. `truth`: the bits that the source itself needs for the text, where they are known.
     """
 
     id: str
@@ -27,7 +30,9 @@ class Document:
 
     @property
     def whole(self) -> str:
-        """What a model that goes on with a text reads to learn the text: of a pair the source before it, with nothing between them."""
+        """What a model that goes on with a text reads to learn the text: of a pair the source
+        before it, with nothing between them.
+        """
         return self.given + self.text
 
     @property
@@ -38,8 +43,9 @@ class Document:
 
 @dataclass(frozen=True)
 class Text:
-    """Documents under a name, identified by the sha256 of their bytes (of the file's bytes where the file is one document), each after its length; of
-    pairs and questions each after the number of their parts, too.
+    """Documents under a name, identified by the sha256 of their bytes (of the file's bytes where
+    the file is one document), each after its length; of pairs and questions each after the number
+    of their parts, too.
     """
 
     name: str
@@ -52,7 +58,11 @@ class Text:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
         for document in self.documents:
-            parts = [document.text] if document.is_plain else [document.text, document.given, *document.choices]
+            parts = (
+                [document.text]
+                if document.is_plain
+                else [document.text, document.given, *document.choices]
+            )
             if not document.is_plain:
                 digest.update((PARTED + len(parts)).to_bytes(8, "big"))
             for data in (part.encode() for part in parts):
@@ -64,14 +74,17 @@ class Text:
         return sum(len(document.text.encode()) for document in self.documents)
 
     def sample(self, limit: int | None, seed: int) -> Text:
-        """A seeded sample of `limit` documents in their old order; the whole text where it has no more than that."""
+        """A seeded sample of `limit` documents in their old order; the whole text where it has no
+        more than that.
+        """
         if limit is None or limit >= len(self.documents):
             return self
         chosen = sorted(random.Random(seed).sample(range(len(self.documents)), limit))
         return Text(self.name, tuple(self.documents[i] for i in chosen), f"{limit}@{seed}")
 
     def hold_out(self, share: float) -> tuple[Text, Text]:
-        """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a single document.
+        """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a
+        single document.
 
         Raises UsageError where the single document is a pair or a question, which has no tail.
         """
@@ -79,9 +92,17 @@ class Text:
             only = self.documents[0]
             if not only.is_plain:
                 hint = "add more of them, or a validation text"
-                raise UsageError("nothing can be held out of a single pair or question", where=f"the text {self.name!r}", hint=hint)
-            head, tail = (cut_fraction(only.text, a, b) for a, b in ((0.0, 1 - share), (1 - share, 1.0)))
-            return Text(self.name, (Document(only.id, head),)), Text(self.name, (Document(only.id, tail),))
+                raise UsageError(
+                    "nothing can be held out of a single pair or question",
+                    where=f"the text {self.name!r}",
+                    hint=hint,
+                )
+            head, tail = (
+                cut_fraction(only.text, a, b) for a, b in ((0.0, 1 - share), (1 - share, 1.0))
+            )
+            return Text(self.name, (Document(only.id, head),)), Text(
+                self.name, (Document(only.id, tail),)
+            )
         wanted, size, first = share * self.bytes, 0, len(self.documents)
         while first > 1 and size < wanted:
             first -= 1
@@ -90,8 +111,9 @@ class Text:
 
 
 def passage(text: Text, seed: int | None, *sizes: int) -> tuple[str, ...]:
-    """Pieces of so many bytes that follow one another in a text, from the beginning of a document that the seed draws (of the first, without a
-    seed); after the last document comes the first. Borders move to those of characters. A text that is too short gives shorter pieces, the last
+    """Pieces of so many bytes that follow one another in a text, from the beginning of a document
+    that the seed draws (of the first, without a seed); after the last document comes the first.
+    Borders move to those of characters. A text that is too short gives shorter pieces, the last
     ones empty.
     """
     first = 0 if seed is None else random.Random(seed).randrange(len(text.documents))

@@ -1,4 +1,6 @@
-"""Energy by a counter of the machine: the GPU's own, read through the driver, or the processor's (RAPL). Where there is none, none is guessed."""
+"""Energy by a counter of the machine: the GPU's own, read through the driver, or the processor's
+(RAPL). Where there is none, none is guessed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Nvml:
         self.read()
 
     def read(self) -> float:
-        return float(self._pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000  # it counts in thousandths
+        return (
+            float(self._pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
+        )  # it counts in thousandths
 
 
 class Rapl:
@@ -39,13 +43,18 @@ class Rapl:
 
     def __init__(self, zones: list[Path]):
         self._zones = zones
-        self._ends = [int((zone / "max_energy_range_uj").read_text(encoding="ascii")) for zone in zones]
+        self._ends = [
+            int((zone / "max_energy_range_uj").read_text(encoding="ascii")) for zone in zones
+        ]
         self._last = self._now()
         self._sum = 0.0
 
     def read(self) -> float:
         now = self._now()
-        self._sum += sum((b - a) % (end + 1) for a, b, end in zip(self._last, now, self._ends, strict=True)) / 1e6
+        self._sum += (
+            sum((b - a) % (end + 1) for a, b, end in zip(self._last, now, self._ends, strict=True))
+            / 1e6
+        )
         self._last = now
         return self._sum
 
@@ -60,13 +69,20 @@ def counter(device: str) -> tuple[Counter | None, str]:
             return Nvml(device), ""
         except Exception as error:  # no package, no driver, or a card that does not count
             return None, f"the GPU's driver gives no energy counter: {error}"
-    zones = sorted(zone for zone in POWERCAP.glob("intel-rapl:*") if zone.name.count(":") == 1 and _is_package(zone))
+    zones = sorted(
+        zone
+        for zone in POWERCAP.glob("intel-rapl:*")
+        if zone.name.count(":") == 1 and _is_package(zone)
+    )
     if not zones:
         return None, "this machine shows no energy counter (RAPL)"
     try:
         return Rapl(zones), ""
     except (OSError, ValueError) as error:
-        return None, f"the energy counter cannot be read: {getattr(error, 'strerror', None) or error}"
+        return (
+            None,
+            f"the energy counter cannot be read: {getattr(error, 'strerror', None) or error}",
+        )
 
 
 def _is_package(zone: Path) -> bool:

@@ -1,4 +1,6 @@
-"""What this machine is: facts for the record, read without torch. A fact that cannot be had is absent."""
+"""What this machine is: facts for the record, read without torch. A fact that cannot be had is
+absent.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,17 @@ from typing import Any
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STAT = Path("/proc/stat")
-PACKAGES = ("torch", "transformers", "numpy", "scipy", "safetensors", "sacrebleu", "rouge-score", "evaluate", "pyarrow")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "safetensors",
+    "sacrebleu",
+    "rouge-score",
+    "evaluate",
+    "pyarrow",
+)
 
 
 def facts(threads: int) -> dict[str, Any]:
@@ -41,8 +53,13 @@ def cores() -> int:
 
 
 def thread_settings(count: int) -> dict[str, str]:
-    """Environment variables that give a process `count` threads: torch's, those of its matrix products, and those of tokenizers."""
-    return {**dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(count)), "TOKENIZERS_PARALLELISM": "true"}
+    """Environment variables that give a process `count` threads: torch's, those of its matrix
+    products, and those of tokenizers.
+    """
+    return {
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(count)),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
 
 
 def _cpu() -> str:
@@ -79,21 +96,35 @@ def gpus() -> list[dict[str, Any]]:
         return []
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [{"name": pynvml.nvmlDeviceGetName(h), "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total)} for h in handles]
+        return [
+            {
+                "name": pynvml.nvmlDeviceGetName(h),
+                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total),
+            }
+            for h in handles
+        ]
     finally:
         pynvml.nvmlShutdown()
 
 
 def nvml_device(device: str) -> tuple[Any, Any]:
-    """The driver's library and its handle of a CUDA device as torch names it ("cuda", "cuda:1"), CUDA_VISIBLE_DEVICES heeded. Raises where there
-    is no package, no driver or no such device.
+    """The driver's library and its handle of a CUDA device as torch names it ("cuda", "cuda:1"),
+    CUDA_VISIBLE_DEVICES heeded. Raises where there is no package, no driver or no such device.
     """
     pynvml = importlib.import_module("pynvml")
     pynvml.nvmlInit()
     index = int(device.rpartition(":")[2]) if ":" in device else 0
-    visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+    visible = [
+        word.strip()
+        for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if word.strip()
+    ]
     word = visible[index] if index < len(visible) else str(index)
-    return pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(word)
+    return pynvml, (
+        pynvml.nvmlDeviceGetHandleByIndex(int(word))
+        if word.isdigit()
+        else pynvml.nvmlDeviceGetHandleByUUID(word)
+    )
 
 
 def free_gpu_memory(device: str = "cuda") -> int | None:
@@ -106,7 +137,9 @@ def free_gpu_memory(device: str = "cuda") -> int | None:
 
 
 def free_memory() -> int:
-    """Bytes that a new process could have: what the system calls available, or what is left of the limit of this group of processes."""
+    """Bytes that a new process could have: what the system calls available, or what is left of the
+    limit of this group of processes.
+    """
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -114,23 +147,37 @@ def free_memory() -> int:
     try:
         most = (group / "memory.max").read_text(encoding="ascii").strip()
         used = int((group / "memory.current").read_text(encoding="ascii"))
-        cached = next(int(line.split()[1]) for line in (group / "memory.stat").read_text(encoding="ascii").splitlines() if line.startswith("file "))
+        cached = next(
+            int(line.split()[1])
+            for line in (group / "memory.stat").read_text(encoding="ascii").splitlines()
+            if line.startswith("file ")
+        )
         return free if most == "max" else min(free, int(most) - used + cached)
     except (OSError, ValueError, StopIteration):
         return free
 
 
 def load_state() -> dict[str, Any]:
-    """What else the machine does, where that can be read: load, stolen time since it started, frequency governor, free memory."""
+    """What else the machine does, where that can be read: load, stolen time since it started,
+    frequency governor, free memory.
+    """
     import psutil
 
-    state: dict[str, Any] = {"cores": cores(), "load": None, "steal": None, "governor": None, "free_bytes": int(psutil.virtual_memory().available)}
+    state: dict[str, Any] = {
+        "cores": cores(),
+        "load": None,
+        "steal": None,
+        "governor": None,
+        "free_bytes": int(psutil.virtual_memory().available),
+    }
     if hasattr(os, "getloadavg"):
         state["load"] = round(os.getloadavg()[0], 2)
     with suppress(OSError):
         state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
     try:
-        numbers = [int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]]
+        numbers = [
+            int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+        ]
         state["steal"] = round(numbers[7] / max(1, sum(numbers[:8])), 5)
     except (OSError, ValueError, IndexError):
         pass
@@ -138,8 +185,9 @@ def load_state() -> dict[str, Any]:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep what a model frees between two layers, instead of giving it back to the system and asking for it again:
-    5 to 8 % of the time of scoring a small model. False, and nothing changed, with another allocator.
+    """Tell glibc's allocator to keep what a model frees between two layers, instead of giving it
+    back to the system and asking for it again: 5 to 8 % of the time of scoring a small model.
+    False, and nothing changed, with another allocator.
     """
     import ctypes
 
@@ -152,7 +200,9 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> bool:
-    """Have glibc's allocator return to the system what is freed, whatever it was told to keep. False with another allocator."""
+    """Have glibc's allocator return to the system what is freed, whatever it was told to keep.
+    False with another allocator.
+    """
     import ctypes
 
     try:
@@ -162,7 +212,9 @@ def give_back_freed_memory() -> bool:
 
 
 def oom_kills() -> int | None:
-    """How often this system's kernel killed a process for want of memory; None where it does not say."""
+    """How often this system's kernel killed a process for want of memory; None where it does not
+    say.
+    """
     try:
         for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):

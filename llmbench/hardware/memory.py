@@ -1,8 +1,10 @@
 """How much memory a process holds at most, phase by phase, with its source.
 
-On Linux the kernel keeps the peak (VmHWM), which writing 5 to /proc/self/clear_refs sets back; elsewhere a thread samples, which gives a lower
-bound. Never getrusage: its peak is inherited from the parent. What is anonymous and what is backed by files is read at a phase's end, since the
-kernel's peak does not part them. On a GPU torch's allocator counts, and the driver knows the process's total.
+On Linux the kernel keeps the peak (VmHWM), which writing 5 to /proc/self/clear_refs sets back;
+elsewhere a thread samples, which gives a lower bound. Never getrusage: its peak is inherited from
+the parent. What is anonymous and what is backed by files is read at a phase's end, since the
+kernel's peak does not part them. On a GPU torch's allocator counts, and the driver knows the
+process's total.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ SAMPLED_EVERY = 0.005  # seconds, where the kernel keeps no peak
 
 @dataclass(frozen=True)
 class Phase:
-    """Bytes. `peak`: most held during the phase; the others at its end. `gpu`: see `Gpu`; absent figures have a reason in `absent`."""
+    """Bytes. `peak`: most held during the phase; the others at its end. `gpu`: see `Gpu`; absent
+    figures have a reason in `absent`.
+    """
 
     name: str
     peak: int
@@ -37,7 +41,9 @@ class Phase:
 
 
 class Source(Protocol):
-    """Where a process's figures come from. `begin` sets the peak back; `read` gives peak, resident, anonymous and file-backed bytes."""
+    """Where a process's figures come from. `begin` sets the peak back; `read` gives peak, resident,
+    anonymous and file-backed bytes.
+    """
 
     name: str
 
@@ -51,13 +57,23 @@ class Kernel:
     name = "VmHWM, set back by clear_refs"
 
     def begin(self) -> None:
-        machine.give_back_freed_memory()  # what the phase before held and freed is not to be held against this one
+        # what the phase before held and freed is not to be held against this one
+        machine.give_back_freed_memory()
         CLEAR.write_text("5", encoding="ascii")
 
     def read(self) -> tuple[int, int, int | None, int | None]:
-        found = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith(("VmHWM", "VmRSS", "Rss")))
+        found = dict(
+            line.split(":", 1)
+            for line in STATUS.read_text(encoding="ascii").splitlines()
+            if line.startswith(("VmHWM", "VmRSS", "Rss"))
+        )
         kilobytes = {key: int(value.split()[0]) * 1024 for key, value in found.items()}
-        return kilobytes["VmHWM"], kilobytes["VmRSS"], kilobytes.get("RssAnon"), kilobytes.get("RssFile")
+        return (
+            kilobytes["VmHWM"],
+            kilobytes["VmRSS"],
+            kilobytes.get("RssAnon"),
+            kilobytes.get("RssFile"),
+        )
 
 
 class Sampled:
@@ -104,8 +120,9 @@ def source() -> Source:
 
 
 class Gpu:
-    """Four figures of a CUDA device, each of its own: what torch handed out at most, what its allocator held at most, what the driver says that this
-    process holds, and what the device held before this process used it.
+    """Four figures of a CUDA device, each of its own: what torch handed out at most, what its
+    allocator held at most, what the driver says that this process holds, and what the device held
+    before this process used it.
     """
 
     def __init__(self, device: str):
@@ -122,7 +139,10 @@ class Gpu:
         import torch
 
         torch.cuda.synchronize(self.device)
-        found = {"allocated": int(torch.cuda.max_memory_allocated(self.device)), "reserved": int(torch.cuda.max_memory_reserved(self.device))}
+        found = {
+            "allocated": int(torch.cuda.max_memory_allocated(self.device)),
+            "reserved": int(torch.cuda.max_memory_reserved(self.device)),
+        }
         process = self._process()
         if process is not None:
             found["process"] = process
@@ -141,7 +161,11 @@ class Gpu:
     def _process(self) -> int | None:
         try:
             pynvml, handle = machine.nvml_device(self.device)
-            own = [p.usedGpuMemory for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
+            own = [
+                p.usedGpuMemory
+                for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                if p.pid == os.getpid()
+            ]
         except Exception as error:  # as above
             self.absent["process"] = f"NVML: {error}"
             return None
@@ -152,7 +176,9 @@ class Gpu:
 
 
 class Meter:
-    """Measures phases, one after another. `phases` holds them in order; the first that is called "imports" is the baseline."""
+    """Measures phases, one after another. `phases` holds them in order; the first that is called
+    "imports" is the baseline.
+    """
 
     def __init__(self, of: Source | None = None) -> None:
         self.source, self.phases = of or source(), list[Phase]()
@@ -169,7 +195,9 @@ class Meter:
             gpu = self.gpu.read() if self.gpu is not None else {}
             peak, resident, anonymous, file_backed = self.source.read()
             absent = dict(self.gpu.absent) if self.gpu is not None else {}
-            self.phases.append(Phase(name, peak, resident, anonymous, file_backed, self.source.name, gpu, absent))
+            self.phases.append(
+                Phase(name, peak, resident, anonymous, file_backed, self.source.name, gpu, absent)
+            )
 
     @property
     def idle(self) -> int | None:

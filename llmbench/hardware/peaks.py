@@ -1,5 +1,6 @@
-"""What this machine can do at most, as data: bandwidth over working sets, multiplications a second for each number format, the cost of one tiny
-operation, and the spread of the same work. stress.py measures it, once; here it is kept for the machine and looked up. No torch.
+"""What this machine can do at most, as data: bandwidth over working sets, multiplications a second
+for each number format, the cost of one tiny operation, and the spread of the same work. stress.py
+measures it, once; here it is kept for the machine and looked up. No torch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ GRADES = ((0.02, "quiet"), (0.08, "usable"), (float("inf"), "noisy"))
 
 @dataclass(frozen=True)
 class Ceilings:
-    """`bandwidth`: [bytes of the working set, bytes/s]. `flops`: dtype -> operations/s. `tiny`: seconds of one operation on one number.
+    """`bandwidth`: [bytes of the working set, bytes/s]. `flops`: dtype -> operations/s. `tiny`:
+    seconds of one operation on one number.
     `noise`: the spread of the same work, as (third quartile - first) / median, and its grade.
     """
 
@@ -39,7 +41,9 @@ class Ceilings:
         return next(word for limit, word in GRADES if self.noise <= limit)
 
     def bytes_per_second(self, working_set: int) -> float:
-        """Bandwidth over a working set: between two measured sizes on a straight line over the logarithm of the size, at the ends the end's."""
+        """Bandwidth over a working set: between two measured sizes on a straight line over the
+        logarithm of the size, at the ends the end's.
+        """
         points = sorted(self.bandwidth)
         if working_set <= points[0][0]:
             return points[0][1]
@@ -53,7 +57,15 @@ class Ceilings:
 def kept_in(cache: Path, device: str, threads: int) -> Path:
     """Where the ceilings of this machine are kept."""
     facts = machine.facts(threads)
-    mark = json.dumps([VERSION, device, threads, *(facts[key] for key in ("cpu", "cores", "memory_bytes", "gpus")), facts["packages"].get("torch")])
+    mark = json.dumps(
+        [
+            VERSION,
+            device,
+            threads,
+            *(facts[key] for key in ("cpu", "cores", "memory_bytes", "gpus")),
+            facts["packages"].get("torch"),
+        ]
+    )
     return cache / "machines" / f"{hashlib.sha256(mark.encode()).hexdigest()[:32]}.json"
 
 
@@ -61,7 +73,9 @@ def read(path: Path) -> Ceilings | None:
     """What was measured; None where nothing was, or where the file is torn or of another version."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        found = Ceilings(**{**data, "bandwidth": [(int(size), float(rate)) for size, rate in data["bandwidth"]]})
+        found = Ceilings(
+            **{**data, "bandwidth": [(int(size), float(rate)) for size, rate in data["bandwidth"]]}
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if found.version == VERSION and found.bandwidth and found.flops else None

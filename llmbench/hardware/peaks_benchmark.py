@@ -1,7 +1,9 @@
-"""What this machine can do at most: bytes a second over working sets, multiplications a second for each number format, the cost of one tiny
-operation, and how far the same work differs from one time to the next. Some 20 seconds, so ceilings.py keeps it for the machine.
+"""What this machine can do at most: bytes a second over working sets, multiplications a second for
+each number format, the cost of one tiny operation, and how far the same work differs from one time
+to the next. Some 20 seconds, so ceilings.py keeps it for the machine.
 
-Bandwidth: the largest of copy, triad (McCalpin's STREAM) and matrix times vector at each size. Rates: square matrices, 2 n^3 operations.
+Bandwidth: the largest of copy, triad (McCalpin's STREAM) and matrix times vector at each size.
+Rates: square matrices, 2 n^3 operations.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ ENOUGH = 0.25  # seconds of one measurement, at least
 REPEATS = 12  # of the probe that grades the noise
 
 
-def measure(device: str, threads: int, progress: Callable[[str, float, str], None] = lambda what, share, remark: None) -> Ceilings:
+def measure(
+    device: str,
+    threads: int,
+    progress: Callable[[str, float, str], None] = lambda what, share, remark: None,
+) -> Ceilings:
     """Measure on this device, now."""
     skipped: dict[str, str] = {}
     with torch.inference_mode():
@@ -34,15 +40,34 @@ def measure(device: str, threads: int, progress: Callable[[str, float, str], Non
             progress("multiplications", number / len(DTYPES), dtype)
             try:
                 flops[dtype] = _flops(device, dtype)
-            except (RuntimeError, MemoryError) as error:  # a format that the device does not multiply
+            except (
+                RuntimeError,
+                MemoryError,
+            ) as error:  # a format that the device does not multiply
                 skipped[dtype] = " ".join(str(error).split())[:200]
         progress("noise", 0.0, "")
         tiny, noise = _tiny(device), _noise(device)
-    return Ceilings(device, threads, bandwidth, flops, tiny, noise, datetime.now(UTC).isoformat(timespec="seconds"), skipped=skipped)
+    return Ceilings(
+        device,
+        threads,
+        bandwidth,
+        flops,
+        tiny,
+        noise,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        skipped=skipped,
+    )
 
 
-def rate(work: Callable[[], object], device: str, enough: float = ENOUGH, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one call: the fastest of the rounds that fill `enough` seconds. The question is what the machine can do, so the fastest counts."""
+def rate(
+    work: Callable[[], object],
+    device: str,
+    enough: float = ENOUGH,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds of one call: the fastest of the rounds that fill `enough` seconds. The question is
+    what the machine can do, so the fastest counts.
+    """
     work()
     best, begun, calls = float("inf"), clock(), 1
     while True:
@@ -65,7 +90,9 @@ def _wait(device: str) -> None:
 
 
 def _bandwidths(device: str, size: int) -> dict[str, float]:
-    """Bytes a second of copy, triad and matrix times vector, each over a working set of `size` bytes in all."""
+    """Bytes a second of copy, triad and matrix times vector, each over a working set of `size`
+    bytes in all.
+    """
     two, three = size // 8, size // 12
     a, b = torch.ones(two, device=device), torch.ones(two, device=device)
     x, y, z = (torch.ones(three, device=device) for _ in range(3))
@@ -84,18 +111,26 @@ def _flops(device: str, dtype: str) -> float:
     kind = getattr(torch, dtype)
     best = 0.0
     for n in (256, 512, 1024) if device == "cpu" else (1024, 4096, 8192):
-        left, right = torch.ones(n, n, dtype=kind, device=device), torch.ones(n, n, dtype=kind, device=device)
+        left, right = (
+            torch.ones(n, n, dtype=kind, device=device),
+            torch.ones(n, n, dtype=kind, device=device),
+        )
         begun = time.perf_counter()
         left @ right
         _wait(device)
-        if time.perf_counter() - begun > 4 * ENOUGH:  # emulated, as 16-bit formats are on many processors
+        if (
+            time.perf_counter() - begun > 4 * ENOUGH
+        ):  # emulated, as 16-bit formats are on many processors
             return max(best, 2.0 * n**3 / (time.perf_counter() - begun))
-        best = max(best, 2.0 * n**3 / rate(lambda left=left, right=right: left @ right, device))  # type: ignore[misc]  # bound at once
+        # bound at once
+        best = max(best, 2.0 * n**3 / rate(lambda left=left, right=right: left @ right, device))  # type: ignore[misc]
     return best
 
 
 def _tiny(device: str) -> float:
-    """Seconds of one addition of one number to another: what each operation costs before it does anything."""
+    """Seconds of one addition of one number to another: what each operation costs before it does
+    anything.
+    """
     one = torch.ones(1, device=device)
     return rate(lambda: one + one, device)
 

@@ -1,6 +1,8 @@
-"""Forward passes over many jobs: batches of like lengths, longest first, so that memory's peak comes at once; halved where memory does not suffice.
+"""Forward passes over many jobs: batches of like lengths, longest first, so that memory's peak
+comes at once; halved where memory does not suffice.
 
-Where rows are so narrow that the cores wait for each other inside one pass more than they save, each core has passes of its own.
+Where rows are so narrow that the cores wait for each other inside one pass more than they save,
+each core has passes of its own.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from llmbench.inference.blocked_attention import CausalBlocks
 pass
 
 TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
-ROWS_BUDGET = 1 << 18  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
+ROWS_BUDGET = (
+    1 << 18
+)  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
 LEAST_BUDGET = 1024
 GPU_BUDGET = 16384
-NARROW = 256  # channels of rows up to which passes run side by side; what it saves is in docs/decisions/0016
+# channels of rows up to which passes run side by side; what it saves is in docs/decisions/0016
+NARROW = 256
 
 
 class Model(Protocol):
@@ -40,19 +45,37 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 Forward = Callable[[AnyModel, Sequence[Job]], int]  # gives the width of the rows
 
 
-def in_batches(model: AnyModel, jobs: Sequence[Job], size: Callable[[Job], int], forward: Forward[AnyModel, Job], budget: int | None) -> None:
-    """`forward` over all jobs, about `budget` ids at a time; None: what suits the machine and the width of the rows, which the first pass tells."""
+def in_batches(
+    model: AnyModel,
+    jobs: Sequence[Job],
+    size: Callable[[Job], int],
+    forward: Forward[AnyModel, Job],
+    budget: int | None,
+) -> None:
+    """`forward` over all jobs, about `budget` ids at a time; None: what suits the machine and the
+    width of the rows, which the first pass tells.
+    """
     ordered = sorted(jobs, key=size, reverse=True)
     if not ordered:
         return
     first = max(1, (budget or _budget(model, 0)) // size(ordered[0]))
 
     def run(batch: Sequence[Job]) -> int:
-        return max(halving(batch, lambda some: forward(model, some), lambda job: f"window of {size(job)} ids"))
+        return max(
+            halving(
+                batch, lambda some: forward(model, some), lambda job: f"window of {size(job)} ids"
+            )
+        )
 
     width = run(ordered[:first])
     batches = deque(_cut(ordered[first:], size, budget or _budget(model, width)))
-    if len(batches) > 1 and width <= NARROW and model.device.startswith("cpu") and torch.get_num_threads() > 1 and model.reentrant:
+    if (
+        len(batches) > 1
+        and width <= NARROW
+        and model.device.startswith("cpu")
+        and torch.get_num_threads() > 1
+        and model.reentrant
+    ):
         _side_by_side(batches, run)
     else:
         for batch in batches:
@@ -66,7 +89,9 @@ def _budget(model: Model, width: int) -> int:
     return max(LEAST_BUDGET, min(TOKEN_BUDGET, ROWS_BUDGET // width)) if width else LEAST_BUDGET
 
 
-def _cut(ordered: Sequence[Job], size: Callable[[Job], int], budget: int) -> Iterator[Sequence[Job]]:
+def _cut(
+    ordered: Sequence[Job], size: Callable[[Job], int], budget: int
+) -> Iterator[Sequence[Job]]:
     at = 0
     while at < len(ordered):
         count = max(1, budget // size(ordered[at]))
@@ -75,7 +100,9 @@ def _cut(ordered: Sequence[Job], size: Callable[[Job], int], budget: int) -> Ite
 
 
 def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], object]) -> None:
-    """Each of torch's threads takes the next batch until none is left. What one raises ends all, and so does Ctrl-C."""
+    """Each of torch's threads takes the next batch until none is left. What one raises ends all,
+    and so does Ctrl-C.
+    """
     threads = torch.get_num_threads()
 
     def work() -> None:
@@ -103,9 +130,11 @@ def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], 
         torch.set_num_threads(threads)
 
 
-def halving(jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Callable[[Job], str]) -> list[Found]:
-    """What one pass over `jobs` gives; where memory does not suffice, what two over half of them give, in order. OutOfMemory where there is none
-    for a single one, which `said` describes.
+def halving(
+    jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Callable[[Job], str]
+) -> list[Found]:
+    """What one pass over `jobs` gives; where memory does not suffice, what two over half of them
+    give, in order. OutOfMemory where there is none for a single one, which `said` describes.
     """
     try:
         return [run(jobs)]
@@ -113,7 +142,9 @@ def halving(jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Ca
         if not is_out_of_memory(error):
             raise
         if len(jobs) == 1:
-            raise OutOfMemory(f"no memory for one {said(jobs[0])}", hint="a smaller context, or more memory") from None
+            raise OutOfMemory(
+                f"no memory for one {said(jobs[0])}", hint="a smaller context, or more memory"
+            ) from None
     half = len(jobs) // 2
     return [*halving(jobs[:half], run, said), *halving(jobs[half:], run, said)]
 
@@ -121,6 +152,14 @@ def halving(jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Ca
 def padded(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
     """(B, T) ids, padded on the right, and their (B, T) attention mask."""
     longest = max(len(line) for line in lines)
-    ids = torch.tensor([[*line, *([pad] * (longest - len(line)))] for line in lines], dtype=torch.long, device=device)
-    mask = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in lines], dtype=torch.long, device=device)
+    ids = torch.tensor(
+        [[*line, *([pad] * (longest - len(line)))] for line in lines],
+        dtype=torch.long,
+        device=device,
+    )
+    mask = torch.tensor(
+        [[1] * len(line) + [0] * (longest - len(line)) for line in lines],
+        dtype=torch.long,
+        device=device,
+    )
     return ids, mask

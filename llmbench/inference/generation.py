@@ -49,13 +49,21 @@ class TokenModel(Protocol):
 
 
 def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
-    """Chunks of all answers as they come. A model that proved to take padding runs all requests as batches of like length; for the others
-    prompts of the same number of tokens run together, so that nothing is padded.
+    """Chunks of all answers as they come. A model that proved to take padding runs all requests as
+    batches of like length; for the others prompts of the same number of tokens run together, so
+    that nothing is padded.
     """
-    answers = sorted((_Answer(model, row, request) for row, request in enumerate(requests)), key=lambda answer: len(answer.line))
+    answers = sorted(
+        (_Answer(model, row, request) for row, request in enumerate(requests)),
+        key=lambda answer: len(answer.line),
+    )
     groups: list[list[_Answer]] = []
     for answer in answers:
-        fits = groups and len(groups[-1]) < model.side_by_side and (model.pads or len(groups[-1][0].line) == len(answer.line))
+        fits = (
+            groups
+            and len(groups[-1]) < model.side_by_side
+            and (model.pads or len(groups[-1][0].line) == len(answer.line))
+        )
         if fits:
             groups[-1].append(answer)
         else:
@@ -67,9 +75,13 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
 def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
     state, logits, position = _prefill(model, answers)
     while True:
-        if all(answer.forced is not None for answer in answers):  # nothing is drawn: that the numbers are numbers is seen where they are
+        if all(
+            answer.forced is not None for answer in answers
+        ):  # nothing is drawn: that the numbers are numbers is seen where they are
             values: Any = [None] * len(answers)
-            if not logits.max().item() < math.inf:  # NaN is the largest number there is, and smaller than none
+            if (
+                not logits.max().item() < math.inf
+            ):  # NaN is the largest number there is, and smaller than none
                 raise _not_finite()
         else:
             values = _finite(logits.double().cpu().numpy())
@@ -92,13 +104,19 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
 
 
 def _prefill(model: TokenModel, answers: Sequence[_Answer]) -> tuple[Any, Tensor, int]:
-    """State, logits and the longest row's place after reading what each answer holds; shorter rows are padded on the left."""
+    """State, logits and the longest row's place after reading what each answer holds; shorter rows
+    are padded on the left.
+    """
     lines = [answer.line[answer.begin :] for answer in answers]
     lengths = [len(line) for line in lines]
     longest = max(lengths)
-    ids = torch.tensor([line[:1] * (longest - len(line)) + line for line in lines], device=model.device)
+    ids = torch.tensor(
+        [line[:1] * (longest - len(line)) + line for line in lines], device=model.device
+    )
     with torch.inference_mode():
-        state, logits = model.prefill(ids) if min(lengths) == longest else model.prefill_padded(ids, lengths)
+        state, logits = (
+            model.prefill(ids) if min(lengths) == longest else model.prefill_padded(ids, lengths)
+        )
     return state, logits, longest
 
 
@@ -129,25 +147,36 @@ class _Answer:
         self.prompt = len(prompt)
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
-        self.begin = 0 if self.model.context is None else max(0, len(self.line) - self.model.context)  # of what the model still holds
+        self.begin = (
+            0 if self.model.context is None else max(0, len(self.line) - self.model.context)
+        )  # of what the model still holds
         self.rng = np.random.default_rng(self.request.seed)
         self.reader = codecs.getincrementaldecoder("utf-8")("replace")
         self.held = ""  # text that may yet turn out to begin a stop string
         self.made = self.written = 0
-        self.forced = None if self.request.forced is None else self._continuation(self.request.forced)
+        self.forced = (
+            None if self.request.forced is None else self._continuation(self.request.forced)
+        )
 
     def _continuation(self, text: str) -> list[tuple[int, bytes]]:
-        """Ids of a text that follows the prompt, with the bytes that each stands for, those of unknown words included. Encoded with the prompt where
-        the prompt's ids stay what they are, and apart where it is another's text.
+        """Ids of a text that follows the prompt, with the bytes that each stands for, those of
+        unknown words included. Encoded with the prompt where the prompt's ids stay what they are,
+        and apart where it is another's text.
         """
         apart = getattr(self.model, "encode_answer", None)
         raw, tokens, first = text.encode(), None, 0
         if apart is None:
-            whole, prompt = self.model.encode(self.request.prompt + text), self.line[len(self.line) - self.prompt :]
+            whole, prompt = (
+                self.model.encode(self.request.prompt + text),
+                self.line[len(self.line) - self.prompt :],
+            )
             if whole.ids[: len(prompt)].tolist() == prompt:
                 raw, tokens, first = (self.request.prompt + text).encode(), whole, len(prompt)
         tokens = tokens or (apart or self.model.encode)(text)
-        return [(int(tokens.ids[i]), raw[tokens.start[i] : tokens.end[i]]) for i in range(first, len(tokens.ids))]
+        return [
+            (int(tokens.ids[i]), raw[tokens.start[i] : tokens.end[i]])
+            for i in range(first, len(tokens.ids))
+        ]
 
     def make_room(self, context: int) -> None:
         """Forget the first half of a context that the last symbol no longer fits in."""
@@ -155,7 +184,9 @@ class _Answer:
             self.begin = len(self.line) - max(1, context // 2)
 
     def choose(self, logits: NDArray[np.float64] | None) -> int:
-        """The next id, appended to the line; rows that are done go on silently, to keep the batch whole."""
+        """The next id, appended to the line; rows that are done go on silently, to keep the batch
+        whole.
+        """
         if self.forced is not None and not self.finish:
             token = self.forced[self.made][0] if self.made < len(self.forced) else self.line[-1]
         elif logits is None:
@@ -173,12 +204,24 @@ class _Answer:
         request = self.request
         self.made += 1
         ended = token in self.model.ends and self.forced is None
-        data = b"" if ended else self.model.decode([token]) if self.forced is None else self.forced[self.made - 1][1]
+        data = (
+            b""
+            if ended
+            else (
+                self.model.decode([token]) if self.forced is None else self.forced[self.made - 1][1]
+            )
+        )
         if self.made == 1 and not request.prompt and self.forced is None:
             data = data.removeprefix(self.model.opens)
-        most = len(self.forced) if self.forced is not None else request.max_tokens or 4 * (request.max_bytes or 0)
+        most = (
+            len(self.forced)
+            if self.forced is not None
+            else request.max_tokens or 4 * (request.max_bytes or 0)
+        )
         longest = self.model.longest_answer
-        full = (most is not None and self.made >= most) or (longest is not None and self.made >= longest)
+        full = (most is not None and self.made >= most) or (
+            longest is not None and self.made >= longest
+        )
         self.held += self.reader.decode(data, final=ended or full)
         if ended:
             self.finish = "stop"
@@ -188,7 +231,10 @@ class _Answer:
         room = None if request.max_bytes is None else request.max_bytes - self.written
         if room is not None and len(self.held.encode()) >= room:
             kept = self.held.encode()[:room].decode(errors="ignore")
-            self.held, self.finish = kept, self.finish if self.finish and kept == self.held else "length"
+            self.held, self.finish = (
+                kept,
+                self.finish if self.finish and kept == self.held else "length",
+            )
         if full and not self.finish:
             self.finish = "length"
         wait = 0 if self.finish else self._beginning_of_stop()

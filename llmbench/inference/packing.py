@@ -1,8 +1,9 @@
 """Many texts after one prompt in one forward pass that reads the prompt once.
 
-Rows of ids, each: the prompt, then one text after the other. A mask lets every text see the prompt and itself; positions go on from the
-prompt's end in each. To the model it is as if every text stood there alone, so the numbers are the same but for rounding. Whether a model
-takes such rows is tried when it is loaded (`TokenAdapter.packs`).
+Rows of ids, each: the prompt, then one text after the other. A mask lets every text see the prompt
+and itself; positions go on from the prompt's end in each. To the model it is as if every text stood
+there alone, so the numbers are the same but for rounding. Whether a model takes such rows is tried
+when it is loaded (`TokenAdapter.packs`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ AnyLine = TypeVar("AnyLine", bound=Line)
 
 @dataclass(frozen=True)
 class Pack(Generic[AnyLine]):
-    """Lines that begin with the same `first` ids; `length`: ids in their row, of which the last of each text is none: nothing follows it."""
+    """Lines that begin with the same `first` ids; `length`: ids in their row, of which the last of
+    each text is none: nothing follows it.
+    """
 
     lines: Sequence[AnyLine]
 
@@ -45,7 +48,9 @@ class Pack(Generic[AnyLine]):
 
 
 def shared(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLine]], list[AnyLine]]:
-    """Packs of neighbours with the same prompt, none longer than `most` ids; and the lines that share nothing."""
+    """Packs of neighbours with the same prompt, none longer than `most` ids; and the lines that
+    share nothing.
+    """
     packs: list[Pack[AnyLine]] = []
     alone: list[AnyLine] = []
     group: list[AnyLine] = []
@@ -58,7 +63,11 @@ def shared(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLin
         group.clear()
 
     for line in lines:
-        joins = bool(group) and line.first == group[0].first and np.array_equal(line.ids[: line.first], group[0].ids[: line.first])
+        joins = (
+            bool(group)
+            and line.first == group[0].first
+            and np.array_equal(line.ids[: line.first], group[0].ids[: line.first])
+        )
         if not joins or (most is not None and Pack([*group, line]).length > most):
             close()
         if len(line.ids) > line.first > 0:
@@ -70,13 +79,24 @@ def shared(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLin
 
 
 def rows(packs: Sequence[Pack[AnyLine]], fill: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, T) ids, padded on the right with `fill`; their (B, T) positions; the (B, 1, T, T) mask, true where a query sees a key."""
+    """(B, T) ids, padded on the right with `fill`; their (B, T) positions; the (B, 1, T, T) mask,
+    true where a query sees a key.
+    """
     longest = max(pack.length for pack in packs)
-    ids, positions = np.full((len(packs), longest), fill, dtype=np.int64), np.zeros((len(packs), longest), dtype=np.int64)
-    owner = np.full((len(packs), longest), -1, dtype=np.int64)  # 0: the prompt; 1, 2, ...: a text; -1: padding
+    ids, positions = (
+        np.full((len(packs), longest), fill, dtype=np.int64),
+        np.zeros((len(packs), longest), dtype=np.int64),
+    )
+    owner = np.full(
+        (len(packs), longest), -1, dtype=np.int64
+    )  # 0: the prompt; 1, 2, ...: a text; -1: padding
     for row, pack in enumerate(packs):
         at = pack.first
-        ids[row, :at], positions[row, :at], owner[row, :at] = pack.lines[0].ids[:at], np.arange(at), 0
+        ids[row, :at], positions[row, :at], owner[row, :at] = (
+            pack.lines[0].ids[:at],
+            np.arange(at),
+            0,
+        )
         for number, line in enumerate(pack.lines, 1):
             text = line.ids[pack.first : -1]
             ids[row, at : at + len(text)], owner[row, at : at + len(text)] = text, number
@@ -84,11 +104,17 @@ def rows(packs: Sequence[Pack[AnyLine]], fill: int) -> tuple[Tensor, Tensor, Ten
             at += len(text)
     whose = torch.from_numpy(owner)
     sees = (whose[:, :, None] == whose[:, None, :]) | (whose[:, None, :] == 0)
-    return torch.from_numpy(ids), torch.from_numpy(positions), (sees & torch.ones(longest, longest, dtype=torch.bool).tril())[:, None]
+    return (
+        torch.from_numpy(ids),
+        torch.from_numpy(positions),
+        (sees & torch.ones(longest, longest, dtype=torch.bool).tril())[:, None],
+    )
 
 
 def places(pack: Pack[AnyLine]) -> list[NDArray[np.int64]]:
-    """For each line, where in its row its targets are predicted: the first at the prompt's end, the others one id before themselves."""
+    """For each line, where in its row its targets are predicted: the first at the prompt's end, the
+    others one id before themselves.
+    """
     found, at = [], pack.first
     for line in pack.lines:
         more = len(line.ids) - 1 - pack.first

@@ -9,7 +9,9 @@ from llmbench.adapter import Request
 
 
 def sample(logits: NDArray[np.float64], request: Request, rng: np.random.Generator) -> int:
-    """One id from (V,) logits: greedy at temperature 0, else by temperature, then top-k, then top-p (Holtzman et al. 2020)."""
+    """One id from (V,) logits: greedy at temperature 0, else by temperature, then top-k, then top-p
+    (Holtzman et al. 2020).
+    """
     if request.temperature == 0:
         return int(np.argmax(logits))
     scaled = (logits - logits.max()) / request.temperature

@@ -1,6 +1,8 @@
-"""Scoring owned once for every token model: windows, batches, the head on charged rows only, spelling, the ledger.
+"""Scoring owned once for every token model: windows, batches, the head on charged rows only,
+spelling, the ledger.
 
-Every target is charged exactly once, the first included. log-softmax in float32 or better, sums in float64.
+Every target is charged exactly once, the first included. log-softmax in float32 or better, sums in
+float64.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from llmbench.models.tokenizers.tokens import Tokens
 
 @dataclass
 class _Line:
-    """A passage as ids: start symbols, what is given, the text, and its end where that is asked for; `bits` of each target from `first` on."""
+    """A passage as ids: start symbols, what is given, the text, and its end where that is asked
+    for; `bits` of each target from `first` on.
+    """
 
     passage: Passage
     ids: NDArray[np.int64]
@@ -37,9 +41,14 @@ class _Line:
     bits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
-def score(model: TokenModel, passages: Sequence[Passage], window: Window = Window(), budget: int | None = None) -> Iterator[Ledger]:
-    """The ledgers of `passages`, in order. The result depends neither on their order nor on `budget`, the ids in one forward pass, beyond
-    float rounding.
+def score(
+    model: TokenModel,
+    passages: Sequence[Passage],
+    window: Window = Window(),
+    budget: int | None = None,
+) -> Iterator[Ledger]:
+    """The ledgers of `passages`, in order. The result depends neither on their order nor on
+    `budget`, the ids in one forward pass, beyond float rounding.
     """
     lines = _lines(model, passages)
     with torch.inference_mode(), CausalBlocks():
@@ -57,33 +66,59 @@ def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_Line]:
 
 
 def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
-    """`tokens`: of `given` and `text` encoded as one string; where no token border falls between them they are encoded apart."""
+    """`tokens`: of `given` and `text` encoded as one string; where no token border falls between
+    them they are encoded apart.
+    """
     if not model.start:
-        raise ModelError("the model has no start symbol, so its first symbol cannot be charged", hint="set `start` to the ids given before a text")
+        raise ModelError(
+            "the model has no start symbol, so its first symbol cannot be charged",
+            hint="set `start` to the ids given before a text",
+        )
     _check_tokens(model, tokens, (passage.given + passage.text).encode())
     given = len(passage.given.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
     before = tokens.ids[:split]
     if given and (split and int(tokens.end[split - 1]) != given):
-        before, tokens, split, given = model.encode(passage.given).ids, model.encode(passage.text), 0, 0
-    text = Tokens(tokens.ids[split:], tokens.start[split:] - given, tokens.end[split:] - given, tokens.spelling[split:])
+        before, tokens, split, given = (
+            model.encode(passage.given).ids,
+            model.encode(passage.text),
+            0,
+            0,
+        )
+    text = Tokens(
+        tokens.ids[split:],
+        tokens.start[split:] - given,
+        tokens.end[split:] - given,
+        tokens.spelling[split:],
+    )
     end = model.ends[:1] if passage.end else ()
     if passage.end and not end:
-        raise Unsupported("the model has no end symbol, so it cannot be charged for where a text ends", hint="set `ends`")
+        raise Unsupported(
+            "the model has no end symbol, so it cannot be charged for where a text ends",
+            hint="set `ends`",
+        )
     start = model.start if passage.start or not len(before) else ()
-    ids = np.concatenate([np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)])
+    ids = np.concatenate(
+        [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
+    )
     charged = len(text.ids) + len(end)
     return _Line(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
 
 
 def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
-    """The spans must tile the text, and the ids must stand for the bytes of their spans, spelled pieces apart: a tokenizer that loses, changes
-    or gives away bytes is caught before anything is charged.
+    """The spans must tile the text, and the ids must stand for the bytes of their spans, spelled
+    pieces apart: a tokenizer that loses, changes or gives away bytes is caught before anything is
+    charged.
     """
     edges = np.concatenate(([0], tokens.end))
-    if not len(tokens.ids) == len(tokens.start) == len(tokens.spelling) or int(edges[-1]) != len(raw) or bool((tokens.start != edges[:-1]).any()):
+    if (
+        not len(tokens.ids) == len(tokens.start) == len(tokens.spelling)
+        or int(edges[-1]) != len(raw)
+        or bool((tokens.start != edges[:-1]).any())
+    ):
         raise ModelError(
-            f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {len(raw)} bytes in {len(tokens.ids)} tokens",
+            f"the tokens' spans do not tile the text: they cover {int(edges[-1])} of {len(raw)}"
+            f" bytes in {len(tokens.ids)} tokens",
             hint="`encode` must account for every byte",
         )
     if tokens.loss:
@@ -96,29 +131,46 @@ def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
     for a, b in zip(bounds, bounds[1:], strict=False):
         want = raw[tokens.start[a] : tokens.end[b - 1]]
         if not spelled[a] and (got := model.decode(tokens.ids[a:b].tolist())) != want:
-            at = next((i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y), min(len(got), len(want)))
+            at = next(
+                (i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y),
+                min(len(got), len(want)),
+            )
             raise Unsupported(
-                f"lossy tokenizer: byte {int(tokens.start[a]) + at} of the text does not come back from decode(encode(text))",
+                f"lossy tokenizer: byte {int(tokens.start[a]) + at} of the text does not come back"
+                " from decode(encode(text))",
                 hint="spell unknown pieces out (docs/adapters.md), or change nothing in the text",
             )
 
 
-def _score_windows(model: TokenModel, lines: Sequence[_Line], window: Window, budget: int | None) -> None:
+def _score_windows(
+    model: TokenModel, lines: Sequence[_Line], window: Window, budget: int | None
+) -> None:
     jobs: list[tuple[_Line, Piece]] = []
     for line in _score_packed(model, lines, budget):
         context = len(line.ids) if model.context is None else model.context
-        if line.passage.given and 0 < len(line.bits) <= context:  # what is given is read as far back as one window holds it
-            jobs.append((line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first)))
+        if (
+            line.passage.given and 0 < len(line.bits) <= context
+        ):  # what is given is read as far back as one window holds it
+            jobs.append(
+                (line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first))
+            )
         else:
-            jobs += [(line, piece) for piece in windows(len(line.ids), line.first, context, window.stride(context))]
+            jobs += [
+                (line, piece)
+                for piece in windows(len(line.ids), line.first, context, window.stride(context))
+            ]
     in_batches(model, jobs, lambda job: job[1].b - job[1].a, _forward, budget)
 
 
 def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None) -> Sequence[_Line]:
-    """Score what shares a prompt with its neighbours, where the model can; give the lines that are left."""
+    """Score what shares a prompt with its neighbours, where the model can; give the lines that are
+    left.
+    """
     if not any(line.passage.given for line in lines) or not model.packs:
         return lines
-    packs, alone = packing.shared(lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET))  # the mask grows with the square of a row
+    packs, alone = packing.shared(
+        lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET)
+    )  # the mask grows with the square of a row
     in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
     return alone
 
@@ -136,12 +188,19 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
     if model.splits:
         rows = model.hidden(ids)
         width = rows.shape[-1]
-        bits = charge(model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False)
+        bits = charge(
+            model, rows.reshape(-1, rows.shape[-1])[index], np.concatenate(targets), is_logits=False
+        )
     else:
         logits = model.logits(ids)
         check_logits(logits, ids)
         width = logits.shape[-1]
-        bits = charge(model, logits.reshape(-1, logits.shape[-1])[index], np.concatenate(targets), is_logits=True)
+        bits = charge(
+            model,
+            logits.reshape(-1, logits.shape[-1])[index],
+            np.concatenate(targets),
+            is_logits=True,
+        )
     done = 0
     for line, piece in jobs:
         count = piece.b + 1 - piece.first
@@ -154,8 +213,14 @@ def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> 
     ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.start[0]))
     with CausalBlocks(mask):
         rows = model.packed(ids, positions, mask)
-    spots = [(row, line, at) for row, pack in enumerate(packs) for line, at in zip(pack.lines, packing.places(pack), strict=True)]
-    index = torch.from_numpy(np.concatenate([row * ids.shape[1] + at for row, _, at in spots])).to(model.device)
+    spots = [
+        (row, line, at)
+        for row, pack in enumerate(packs)
+        for line, at in zip(pack.lines, packing.places(pack), strict=True)
+    ]
+    index = torch.from_numpy(np.concatenate([row * ids.shape[1] + at for row, _, at in spots])).to(
+        model.device
+    )
     targets = np.concatenate([line.ids[line.first :] for _, line, _ in spots])
     bits, done = charge(model, rows.reshape(-1, rows.shape[-1])[index], targets, is_logits=False), 0
     for _, line, at in spots:
@@ -165,13 +230,20 @@ def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> 
 
 
 def _ledger(line: _Line, escape: float) -> Ledger:
-    """Token charges over their spans; an unknown piece is an empty token charge, then a spelling charge over its bytes."""
+    """Token charges over their spans; an unknown piece is an empty token charge, then a spelling
+    charge over its bytes.
+    """
     tokens, size = line.tokens, len(line.passage.text.encode())
     spelled = tokens.spelling > 0
     if spelled.any():
         start, end, bits, kind = _charges(tokens, spelled, line.bits)
     else:
-        start, end, bits, kind = tokens.start, tokens.end, line.bits[: len(tokens.ids)], np.full(len(tokens.ids), TOKEN, dtype=np.uint8)
+        start, end, bits, kind = (
+            tokens.start,
+            tokens.end,
+            line.bits[: len(tokens.ids)],
+            np.full(len(tokens.ids), TOKEN, dtype=np.uint8),
+        )
     if line.passage.end:
         start, end = np.append(start, size), np.append(end, size)
         bits, kind = np.append(bits, line.bits[-1]), np.append(kind, np.uint8(END))
@@ -180,7 +252,9 @@ def _ledger(line: _Line, escape: float) -> Ledger:
     return ledger
 
 
-def _charges(tokens: Tokens, spelled: NDArray[np.bool_], price: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+def _charges(
+    tokens: Tokens, spelled: NDArray[np.bool_], price: NDArray[np.float64]
+) -> tuple[NDArray[Any], ...]:
     """Start, end, bits and kind where there are unknown pieces; `price`: bits of each token."""
     where = np.cumsum(1 + spelled) - 1 - spelled  # place of each token charge in the ledger
     count = len(tokens.ids) + int(spelled.sum())
@@ -189,5 +263,10 @@ def _charges(tokens: Tokens, spelled: NDArray[np.bool_], price: NDArray[np.float
     start[where], bits[where] = tokens.start, price[: len(tokens.ids)]
     end[where] = np.where(spelled, tokens.start, tokens.end)
     after = where[spelled] + 1
-    start[after], end[after], bits[after], kind[after] = tokens.start[spelled], tokens.end[spelled], tokens.spelling[spelled], SPELLING
+    start[after], end[after], bits[after], kind[after] = (
+        tokens.start[spelled],
+        tokens.end[spelled],
+        tokens.spelling[spelled],
+        SPELLING,
+    )
     return start, end, bits, kind

@@ -1,4 +1,5 @@
-"""Scoring of models that carry a state: a document is read in pieces one after the other, and the state is never reset inside it.
+"""Scoring of models that carry a state: a document is read in pieces one after the other, and the
+state is never reset inside it.
 
 Texts after the same prompt go on from its state, which is made once.
 """
@@ -44,22 +45,29 @@ Pack = packing.Pack[Line]
 def score_carried(model: Carrier, lines: Sequence[Line], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
     size = max(1, budget // LEAST_PIECE)
-    after = [line for line in lines if line.first > len(model.start)] if model.shares else []  # something is given
+    after = (
+        [line for line in lines if line.first > len(model.start)] if model.shares else []
+    )  # something is given
     packs, _ = packing.shared(after, None)
     packs.sort(key=lambda pack: -pack.first)
     for at in range(0, len(packs), size):
         for some, state, rows in _prompts(model, packs[at : at + size], budget):
             _texts(model, some, state, rows, budget)
     packed = {id(line) for pack in packs for line in pack.lines}
-    ordered = sorted((line for line in lines if id(line) not in packed and len(line.ids) > 1), key=lambda line: -len(line.ids))
+    ordered = sorted(
+        (line for line in lines if id(line) not in packed and len(line.ids) > 1),
+        key=lambda line: -len(line.ids),
+    )
     for at in range(0, len(ordered), size):
         some_lines = ordered[at : at + size]
         _in_pieces(model, some_lines, [0] * len(some_lines), None, budget)
 
 
-def _prompts(model: Carrier, packs: Sequence[Pack], budget: int) -> Iterator[tuple[Sequence[Pack], Any, Tensor]]:
-    """Read the prompts side by side, the longest first, up to where one ends after the other: packs with prompts of one length, the state after
-    them and its (B, D) rows.
+def _prompts(
+    model: Carrier, packs: Sequence[Pack], budget: int
+) -> Iterator[tuple[Sequence[Pack], Any, Tensor]]:
+    """Read the prompts side by side, the longest first, up to where one ends after the other: packs
+    with prompts of one length, the state after them and its (B, D) rows.
     """
     ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.start[0])
     state, at = None, 0
@@ -67,49 +75,85 @@ def _prompts(model: Carrier, packs: Sequence[Pack], budget: int) -> Iterator[tup
         left = [pack for pack in packs if pack.first >= end]
         step = max(LEAST_PIECE, budget // len(left))
         for begin in range(at, end, step):
-            rows, state = model.carry(ids[: len(left), begin : min(end, begin + step)].to(model.device), state)
+            rows, state = model.carry(
+                ids[: len(left), begin : min(end, begin + step)].to(model.device), state
+            )
         goes_on = sum(pack.first > end for pack in left)
-        yield left[goes_on:], model.take(state, _places(model, range(goes_on, len(left)))), rows[goes_on:, -1]
+        yield (
+            left[goes_on:],
+            model.take(state, _places(model, range(goes_on, len(left)))),
+            rows[goes_on:, -1],
+        )
         if goes_on:
             state, at = model.take(state, _places(model, range(goes_on))), end
 
 
 def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budget: int) -> None:
-    """Charge the texts after their prompts: the first id by the prompt's last row, the others as they are read."""
-    asked = sorted(((line, number) for number, pack in enumerate(packs) for line in pack.lines), key=lambda one: -len(one[0].bits))
+    """Charge the texts after their prompts: the first id by the prompt's last row, the others as
+    they are read.
+    """
+    asked = sorted(
+        ((line, number) for number, pack in enumerate(packs) for line in pack.lines),
+        key=lambda one: -len(one[0].bits),
+    )
     size = max(1, budget // LEAST_PIECE)
     for at in range(0, len(asked), size):
         some = [line for line, _ in asked[at : at + size]]
         owners = _places(model, [number for _, number in asked[at : at + size]])
         _fill(model, [(line, 0, 1) for line in some], rows[owners][:, None], [0] * len(some))
         if len(some[0].bits) > 1:
-            _in_pieces(model, some, [line.first for line in some], model.take(state, owners), budget)
+            _in_pieces(
+                model, some, [line.first for line in some], model.take(state, owners), budget
+            )
 
 
-def _in_pieces(model: Carrier, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int) -> None:
-    """Read lines side by side, each from its place in `begins` on and after the state, in pieces one after the other; charge what is asked for."""
+def _in_pieces(
+    model: Carrier, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int
+) -> None:
+    """Read lines side by side, each from its place in `begins` on and after the state, in pieces
+    one after the other; charge what is asked for.
+    """
     step = max(LEAST_PIECE, budget // len(lines))
-    ids = _padded([line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.start[0])
+    ids = _padded(
+        [line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.start[0]
+    )
     for at in range(0, ids.shape[1], step):
         rows, state = model.carry(ids[:, at : at + step].to(model.device), state)
         spans, firsts = [], []
         for line, begin in zip(lines, begins, strict=True):
-            low, high = max(line.first, begin + at + 1), min(len(line.ids), begin + at + rows.shape[1] + 1)  # targets whose row lies in this piece
+            low, high = (
+                max(line.first, begin + at + 1),
+                min(len(line.ids), begin + at + rows.shape[1] + 1),
+            )  # targets whose row lies in this piece
             spans.append((line, low - line.first, max(low, high) - line.first))
             firsts.append(low - 1 - begin - at)
         _fill(model, spans, rows, firsts)
 
 
-def _fill(model: Carrier, spans: Sequence[tuple[Line, int, int]], rows: Tensor, firsts: Sequence[int]) -> None:
-    """Charge, of line i, its bits `low` to `high`, which the (B, T, D) rows [i, firsts[i]:] predict."""
-    places = [i * rows.shape[1] + first + np.arange(high - low) for i, ((_, low, high), first) in enumerate(zip(spans, firsts, strict=True))]
+def _fill(
+    model: Carrier, spans: Sequence[tuple[Line, int, int]], rows: Tensor, firsts: Sequence[int]
+) -> None:
+    """Charge, of line i, its bits `low` to `high`, which the (B, T, D) rows [i, firsts[i]:]
+    predict.
+    """
+    places = [
+        i * rows.shape[1] + first + np.arange(high - low)
+        for i, ((_, low, high), first) in enumerate(zip(spans, firsts, strict=True))
+    ]
     index = np.concatenate(places)
     if not len(index):
         return
     flat = rows.reshape(-1, rows.shape[-1])
     if len(index) < len(flat):
         flat = flat[torch.from_numpy(index).to(rows.device)]
-    bits = charge(model, flat, np.concatenate([line.ids[line.first + low : line.first + high] for line, low, high in spans]), is_logits=False)
+    bits = charge(
+        model,
+        flat,
+        np.concatenate(
+            [line.ids[line.first + low : line.first + high] for line, low, high in spans]
+        ),
+        is_logits=False,
+    )
     done = 0
     for line, low, high in spans:
         line.bits[low:high] = bits[done : done + high - low]

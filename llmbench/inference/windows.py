@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Piece:
-    """One forward pass over line[a:b] that charges the targets line[first:b+1]; the row of target t is t - 1 - a."""
+    """One forward pass over line[a:b] that charges the targets line[first:b+1]; the row of target t
+    is t - 1 - a.
+    """
 
     a: int
     b: int
@@ -17,8 +19,9 @@ class Piece:
 def windows(length: int, first: int, context: int, stride: int) -> list[Piece]:
     """Pieces that charge each target first .. length-1 of a line of `length` ids exactly once.
 
-    The first piece starts with the line and charges all it can; each later one is as long as the context allows and charges its last
-    `stride` targets; the last charges what is left. With stride = context this is lm-eval's rolling rule.
+    The first piece starts with the line and charges all it can; each later one is as long as the
+    context allows and charges its last `stride` targets; the last charges what is left. With stride
+    = context this is lm-eval's rolling rule.
     """
     pieces = []
     target = first

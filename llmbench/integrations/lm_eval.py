@@ -1,8 +1,11 @@
-"""Any llmbench model as a model of lm-evaluation-harness, whose hundreds of tasks it can then be asked (extra `lm-eval`):
+"""Any llmbench model as a model of lm-evaluation-harness, whose hundreds of tasks it can then be
+asked (extra `lm-eval`):
 
-    python -m llmbench.integrations.lm_eval --model llmbench --model_args spec=char-ffn --tasks arc_easy
+    python -m llmbench.integrations.lm_eval --model llmbench --model_args spec=char-ffn --tasks
+    arc_easy
 
-is lm-eval's own command line with one model type more. `spec` is a SPEC as everywhere; `train=PATH` and `valid=PATH` are what it learns from.
+is lm-eval's own command line with one model type more. `spec` is a SPEC as everywhere; `train=PATH`
+and `valid=PATH` are what it learns from.
 """
 
 from __future__ import annotations
@@ -28,42 +31,76 @@ LONGEST = 256  # tokens of an answer whose length a task does not limit: lm-eval
 
 @register_model("llmbench")
 class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
-    """lm-eval's three questions, answered by an adapter. Log-likelihoods are natural logarithms, summed over the text alone."""
+    """lm-eval's three questions, answered by an adapter. Log-likelihoods are natural logarithms,
+    summed over the text alone.
+    """
 
-    def __init__(self, spec: str, train: str | None = None, valid: str | None = None, device: str | None = None, seed: int = 0, **ignored: Any):
-        """`ignored`: what lm-eval hands to every model (batch_size, max_batch_size): llmbench sizes its batches itself."""
+    def __init__(
+        self,
+        spec: str,
+        train: str | None = None,
+        valid: str | None = None,
+        device: str | None = None,
+        seed: int = 0,
+        **ignored: Any,
+    ):
+        """`ignored`: what lm-eval hands to every model (batch_size, max_batch_size): llmbench sizes
+        its batches itself.
+        """
         super().__init__()
         for name in ignored:
             if name not in ("batch_size", "max_batch_size"):
-                raise UsageError(f"unknown model argument {name!r}", hint="spec, train, valid, device, seed")
+                raise UsageError(
+                    f"unknown model argument {name!r}", hint="spec, train, valid, device, seed"
+                )
         given = {name: path for name, path in (("train", train), ("valid", valid)) if path}
-        self.card, self.adapter = session.load_model(str(spec), given, seed=int(seed), device=_device(device))
+        self.card, self.adapter = session.load_model(
+            str(spec), given, seed=int(seed), device=_device(device)
+        )
         self.seed = int(seed)
-        self.start = bool(getattr(self.adapter, "adds_start", True))  # lm-eval gives one only where the tokenizer adds it, or nothing else is given
+        self.start = bool(
+            getattr(self.adapter, "adds_start", True)
+        )  # lm-eval gives one only where the tokenizer adds it, or nothing else is given
 
     @property
     def tokenizer_name(self) -> str:
         """What lm-eval calls its cache by."""
         return self.card.name
 
-    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
         """(log p of the continuation after the context, whether greedy generation says it)."""
         pairs = [_pair(*request.args) for request in requests]
-        passages = [Passage(text, given=given, id=str(i), start=self.start) for i, (given, text) in enumerate(pairs)]
+        passages = [
+            Passage(text, given=given, id=str(i), start=self.start)
+            for i, (given, text) in enumerate(pairs)
+        ]
         ledgers = self._score(passages)
         greedy = self._greedy(passages, ledgers)
-        return [(-ledger.total() * math.log(2), said) for ledger, said in zip(ledgers, greedy, strict=True)]
+        return [
+            (-ledger.total() * math.log(2), said)
+            for ledger, said in zip(ledgers, greedy, strict=True)
+        ]
 
-    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
         """log p of each whole text, in rolling windows."""
-        return [-ledger.total() * math.log(2) for ledger in self._score([Passage(request.args[0], id=str(i)) for i, request in enumerate(requests)])]
+        return [
+            -ledger.total() * math.log(2)
+            for ledger in self._score(
+                [Passage(request.args[0], id=str(i)) for i, request in enumerate(requests)]
+            )
+        ]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """What the model says after each context, up to a stop string."""
         answers = [""] * len(requests)
         with session.model_errors(self.card.name):
             asked = [
-                _request(request.args[0], request.args[1], self.seed * 1_000_003 + i) for i, request in enumerate(requests)
+                _request(request.args[0], request.args[1], self.seed * 1_000_003 + i)
+                for i, request in enumerate(requests)
             ]  # repeats are drawn anew
             for chunk in self.adapter.generate(asked):
                 answers[chunk.row] += chunk.text
@@ -74,20 +111,28 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
             return list(self.adapter.score(passages, Window("rolling")))
 
     def _greedy(self, passages: Sequence[Passage], ledgers: Sequence[Ledger]) -> list[bool]:
-        """A continuation can only be greedy where none of its symbols is below the mean of all symbols; those are looked at."""
+        """A continuation can only be greedy where none of its symbols is below the mean of all
+        symbols; those are looked at.
+        """
         most = math.log2(self._symbols())
         able = [bool(len(ledger.bits)) and float(ledger.bits.max()) <= most for ledger in ledgers]
         with session.model_errors(self.card.name):
-            return [can and self._says(passage) for passage, can in zip(passages, able, strict=True)]
+            return [
+                can and self._says(passage) for passage, can in zip(passages, able, strict=True)
+            ]
 
     def _says(self, passage: Passage) -> bool:
-        """Whether each symbol of the text is the likeliest; of a model whose symbols are not seen, whether it says just this text."""
+        """Whether each symbol of the text is the likeliest; of a model whose symbols are not seen,
+        whether it says just this text.
+        """
         found = likeliest(self.adapter, passage)
         if found is not None:
             return found
         if type(self.adapter).generate is Adapter.generate:
             return False
-        request = Request(passage.given, max_bytes=max(1, len(passage.text.encode())), start=passage.start)
+        request = Request(
+            passage.given, max_bytes=max(1, len(passage.text.encode())), start=passage.start
+        )
         return "".join(chunk.text for chunk in self.adapter.generate([request])) == passage.text
 
     def _symbols(self) -> float:
@@ -99,14 +144,19 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
 
 
 def likeliest(adapter: Any, passage: Passage) -> bool | None:
-    """Whether every symbol of the text is the likeliest, by one plain pass; None where an adapter's symbols cannot be seen."""
+    """Whether every symbol of the text is the likeliest, by one plain pass; None where an adapter's
+    symbols cannot be seen.
+    """
     import torch
 
     from llmbench.adapters.token import TokenAdapter
 
     if not isinstance(adapter, TokenAdapter):
         return None
-    given, whole = adapter.encode(passage.given).ids.tolist(), adapter.encode(passage.given + passage.text).ids.tolist()
+    given, whole = (
+        adapter.encode(passage.given).ids.tolist(),
+        adapter.encode(passage.given + passage.text).ids.tolist(),
+    )
     parted = whole[: len(given)] == given
     text = whole[len(given) :] if parted else adapter.encode(passage.text).ids.tolist()
     line = [*(adapter.start if passage.start or not given else ()), *given, *text]
@@ -125,7 +175,11 @@ def _device(wanted: str | None) -> str:
     """lm-eval asks for its first GPU unless told otherwise, whether there is one or not."""
     import torch
 
-    return str(wanted) if wanted and (not str(wanted).startswith("cuda") or torch.cuda.is_available()) else "cpu"
+    return (
+        str(wanted)
+        if wanted and (not str(wanted).startswith("cuda") or torch.cuda.is_available())
+        else "cpu"
+    )
 
 
 def _pair(context: str, continuation: str) -> tuple[str, str]:
@@ -135,7 +189,9 @@ def _pair(context: str, continuation: str) -> tuple[str, str]:
 
 
 def _request(context: str, settings: Mapping[str, Any], seed: int) -> Request:
-    """As lm-eval means it: greedy unless sampling is asked for, 256 tokens unless another number is."""
+    """As lm-eval means it: greedy unless sampling is asked for, 256 tokens unless another number
+    is.
+    """
     meant = normalize_gen_kwargs(dict(settings), default_max_gen_toks=LONGEST)
     return Request(
         context,

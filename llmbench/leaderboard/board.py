@@ -1,4 +1,6 @@
-"""From records to a board: tables, notes, failures, samples, as plain data that any renderer can draw. Sees no model and no torch."""
+"""From records to a board: tables, notes, failures, samples, as plain data that any renderer can
+draw. Sees no model and no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,36 @@ from llmbench.leaderboard.findings import cut, notes
 from llmbench.leaderboard.heatmap import Passage, passages
 from llmbench.leaderboard.provenance import Provenance, provenance
 from llmbench.leaderboard.reference_scores import Figure, apart, sentences
-from llmbench.results.record import BITS, HEADLINES, SPEED, Failure, Machine, ModelRow, Record, Score, key_of
+from llmbench.results.record import (
+    BITS,
+    HEADLINES,
+    SPEED,
+    Failure,
+    Machine,
+    ModelRow,
+    Record,
+    Score,
+    key_of,
+)
 from llmbench.results.run_dir import samples
 
-COSTS = (SPEED, f"{SPEED}@best", "time_to_first_token", "limit_share:decode", "max_batch", "peak_ram", "peak_ram_over_idle", "peak_gpu_reserved")
-DETAILS = ("decode_tokens_per_second", "prefill_bytes_per_second", "end_to_end_latency", "limit_share:prefill", "cache")  # of the table of speed
+COSTS = (
+    SPEED,
+    f"{SPEED}@best",
+    "time_to_first_token",
+    "limit_share:decode",
+    "max_batch",
+    "peak_ram",
+    "peak_ram_over_idle",
+    "peak_gpu_reserved",
+)
+DETAILS = (
+    "decode_tokens_per_second",
+    "prefill_bytes_per_second",
+    "end_to_end_latency",
+    "limit_share:prefill",
+    "cache",
+)  # of the table of speed
 MACHINE_CHARACTERS = 80  # of a part of a machine's name
 LONGEST_CURVE = 1000  # points
 MOST_SAYINGS = 20  # prompts of a task
@@ -26,7 +53,9 @@ SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 @dataclass(frozen=True)
 class Line:
-    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run` are where it was measured."""
+    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run`
+    are where it was measured.
+    """
 
     model: str
     stage: int | None
@@ -39,7 +68,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the best first; `scale`: the range of its bars."""
+    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the
+    best first; `scale`: the range of its bars.
+    """
 
     task: str
     headline: str
@@ -52,7 +83,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Saying:
-    """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked. `reference`: what the text itself says there."""
+    """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked.
+    `reference`: what the text itself says there.
+    """
 
     prompt: str
     answers: list[tuple[str, str]]
@@ -62,7 +95,9 @@ class Saying:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a model was proven to be: the state of each level, what was tried or why it is not earned, and the seconds that took."""
+    """What a model was proven to be: the state of each level, what was tried or why it is not
+    earned, and the seconds that took.
+    """
 
     model: str
     levels: Sequence[tuple[str, str]]
@@ -72,8 +107,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Point:
-    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are known. `front`: no other is better in both
-    bits and speed; `lean`: none is in both bits and memory.
+    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are
+    known. `front`: no other is better in both bits and speed; `lean`: none is in both bits and
+    memory.
     """
 
     model: str
@@ -117,7 +153,10 @@ def build(record: Record, folder: Path | None = None) -> Board:
     facts = [
         ("suite", f"{record.suite.name} version {record.suite.version}"),
         ("finished", record.finished),
-        ("machine", f"{machine.cpu}, {'?' if machine.cores is None else machine.cores} cores, {gpus}"),
+        (
+            "machine",
+            f"{machine.cpu}, {'?' if machine.cores is None else machine.cores} cores, {gpus}",
+        ),
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
     ]
@@ -131,7 +170,9 @@ def build(record: Record, folder: Path | None = None) -> Board:
 
 
 def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
-    """What others published of these models by protocols that no score has: to be listed apart from the tables."""
+    """What others published of these models by protocols that no score has: to be listed apart from
+    the tables.
+    """
     return [
         replace(
             figure,
@@ -144,30 +185,62 @@ def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]])
     ]
 
 
-def compose(title: str, facts: Sequence[tuple[str, str]], tables: list[Table], record: Record, folder: Path | None = None) -> Board:
-    """The board with these tables, and with what else the record knows: failures, models, proofs, the picture."""
-    failures = [failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)]
+def compose(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    tables: list[Table],
+    record: Record,
+    folder: Path | None = None,
+) -> Board:
+    """The board with these tables, and with what else the record knows: failures, models, proofs,
+    the picture.
+    """
+    failures = [
+        failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)
+    ]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     said, proofs = _sayings(record, folder), _proofs(record)
-    pictures, made = (_points(record), _curves(record), passages(record, folder)), provenance(record)
-    return Board(cut(title, NAME_CHARACTERS), facts, tables, failures, said, record.models, proofs, *pictures, made)
+    pictures, made = (
+        (_points(record), _curves(record), passages(record, folder)),
+        provenance(record),
+    )
+    return Board(
+        cut(title, NAME_CHARACTERS),
+        facts,
+        tables,
+        failures,
+        said,
+        record.models,
+        proofs,
+        *pictures,
+        made,
+    )
 
 
 def machine_words(machine: Machine, gpus: bool = True) -> str:
     """Its kind. `gpus`: whether they were to be used."""
     cpu, cores, threads, names, system = machine.kind(gpus)
     found = [cut(name, MACHINE_CHARACTERS) for name in names[:16]]
-    counted = [f"{found.count(name)} × {name}" if found.count(name) > 1 else name for name in dict.fromkeys(found)]
+    counted = [
+        f"{found.count(name)} × {name}" if found.count(name) > 1 else name
+        for name in dict.fromkeys(found)
+    ]
     counts = ["?" if count is None else count for count in (cores, threads)]
     parts = [cpu, f"{counts[0]} cores", f"{counts[1]} threads", *(counted or ["no GPU"]), system]
     return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
-    """(task, what its table goes by): where a task that lets models write has none of the usual metrics, the first that it has."""
+    """(task, what its table goes by): where a task that lets models write has none of the usual
+    metrics, the first that it has.
+    """
     found = dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)
     tasks = {task for task, _ in found}
-    others = {s.task: key_of(s) for s in reversed(record.scores) if s.task not in tasks and hasattr(s, "empty")}
+    others = {
+        s.task: key_of(s)
+        for s in reversed(record.scores)
+        if s.task not in tasks and hasattr(s, "empty")
+    }
     return [*found, *reversed(others.items())]
 
 
@@ -178,10 +251,19 @@ def _proofs(record: Record) -> list[Proof]:
             continue
         levels = model.certificate.levels
         whys = [f"not earned: {proof.why}" for proof in levels.values() if proof.why]
-        said = list(dict.fromkeys([text for proof in levels.values() for text in proof.tried] + whys))
+        said = list(
+            dict.fromkeys([text for proof in levels.values() for text in proof.tried] + whys)
+        )
         seconds = sum(float(proof.seconds) for proof in levels.values())
         states = [(cut(name, NAME_CHARACTERS), proof.state) for name, proof in levels.items()]
-        found.append(Proof(cut(model.name, NAME_CHARACTERS), states, [cut(text, SAMPLE_CHARACTERS) for text in said], seconds))
+        found.append(
+            Proof(
+                cut(model.name, NAME_CHARACTERS),
+                states,
+                [cut(text, SAMPLE_CHARACTERS) for text in said],
+                seconds,
+            )
+        )
     return found
 
 
@@ -189,8 +271,13 @@ def _joined(failures: Sequence[Failure]) -> list[Failure]:
     """One row for what a model could not do for one and the same reason in several tasks."""
     tasks: dict[tuple[str, ...], list[Failure]] = {}
     for failure in failures:
-        tasks.setdefault((failure.model, failure.reason, failure.message, failure.hint), []).append(failure)
-    return [same[0].model_copy(update={"task": ", ".join(failure.task for failure in same)}) for same in tasks.values()]
+        tasks.setdefault((failure.model, failure.reason, failure.message, failure.hint), []).append(
+            failure
+        )
+    return [
+        same[0].model_copy(update={"task": ", ".join(failure.task for failure in same)})
+        for same in tasks.values()
+    ]
 
 
 def _short_texts(failure: Failure) -> dict[str, str]:
@@ -203,10 +290,14 @@ def _short_texts(failure: Failure) -> dict[str, str]:
 
 
 def table(record: Record, task: str, metric: str) -> Table:
-    """The table of a task that goes by this metric. ValueError where no score of the record is of both."""
+    """The table of a task that goes by this metric. ValueError where no score of the record is of
+    both.
+    """
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED or hasattr(headline[0], "empty"):  # one without a rate has times, and a reason; one that says too little says something
+    if metric == SPEED or hasattr(
+        headline[0], "empty"
+    ):  # one without a rate has times, and a reason; one that says too little says something
         by_model |= {score.model: {} for score in record.scores if score.task == task}
     for score in record.scores:
         if score.task == task and score.model in by_model:
@@ -218,15 +309,39 @@ def table(record: Record, task: str, metric: str) -> Table:
     machine = machine_words(record.machine)
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     better = headline[0].better
-    columns = all_columns(key_of(score) for score in record.scores if score.task == task and (hasattr(score, "empty") or key_of(score) == metric))
+    columns = all_columns(
+        key_of(score)
+        for score in record.scores
+        if score.task == task and (hasattr(score, "empty") or key_of(score) == metric)
+    )
     for line, model in zip(lines, models, strict=True):
-        line.cells.update((column.key, any_cell(by_model[model.name].get(column.key))) for column in columns[len(COLUMNS) :])
-    lines.sort(key=lambda line: (99 if line.stage is None else line.stage, _order(line.cells[metric].value, better)))
-    used = [column for column in columns if column.key == "model" or any(line.cells[column.key].text not in ("", "-") for line in lines)]
+        line.cells.update(
+            (column.key, any_cell(by_model[model.name].get(column.key)))
+            for column in columns[len(COLUMNS) :]
+        )
+    lines.sort(
+        key=lambda line: (
+            99 if line.stage is None else line.stage,
+            _order(line.cells[metric].value, better),
+        )
+    )
+    used = [
+        column
+        for column in columns
+        if column.key == "model"
+        or any(line.cells[column.key].text not in ("", "-") for line in lines)
+    ]
     used = [column for column in used if column.key == metric or column.key not in BITS]
     if metric != SPEED:
         used = [column for column in used if column.key not in DETAILS]
-    top = max((cell.high or cell.value or 0.0 for line in lines if math.isfinite((cell := line.cells[metric]).value or 0.0)), default=1.0)
+    top = max(
+        (
+            cell.high or cell.value or 0.0
+            for line in lines
+            if math.isfinite((cell := line.cells[metric]).value or 0.0)
+        ),
+        default=1.0,
+    )
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
     said = [*notes(record, task, headline), *sentences(models, by_model)]
     return Table(title, metric, used, lines, said, signature, (0.0, top))
@@ -235,7 +350,14 @@ def table(record: Record, task: str, metric: str) -> Table:
 def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
     score = scores.get(metric)
     n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
-    return Line(cut(model.name, NAME_CHARACTERS), model.stage, cells(model, scores, metric), n, unit, machine)
+    return Line(
+        cut(model.name, NAME_CHARACTERS),
+        model.stage,
+        cells(model, scores, metric),
+        n,
+        unit,
+        machine,
+    )
 
 
 def _order(value: float | None, better: str | None) -> float:
@@ -243,24 +365,45 @@ def _order(value: float | None, better: str | None) -> float:
 
 
 def _points(record: Record) -> list[Point]:
-    """The picture: the first table of bits per byte against speed and memory, and which models none beats in both."""
+    """The picture: the first table of bits per byte against speed and memory, and which models none
+    beats in both.
+    """
     found: dict[str, dict[str, float]] = {}
     for score in record.scores:
-        if key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved") and 0 < score.value < math.inf:
+        if (
+            key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved")
+            and 0 < score.value < math.inf
+        ):
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
-    models = [model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()]
+    models = [
+        model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()
+    ]
     bits = {model.name: found[model.name][BITS[0]] for model in models}
     slowness = {model.name: -found[model.name][SPEED] for model in models}
-    memory = {name: held for name in bits if (held := found[name].get("peak_gpu_reserved") or found[name].get("peak_ram"))}
+    memory = {
+        name: held
+        for name in bits
+        if (held := found[name].get("peak_gpu_reserved") or found[name].get("peak_ram"))
+    }
     front, lean = _unbeaten(bits, slowness), _unbeaten(bits, memory)
     return [
-        Point(cut(m.name, NAME_CHARACTERS), m.stage, bits[m.name], -slowness[m.name], memory.get(m.name), m.name in front, m.name in lean)
+        Point(
+            cut(m.name, NAME_CHARACTERS),
+            m.stage,
+            bits[m.name],
+            -slowness[m.name],
+            memory.get(m.name),
+            m.name in front,
+            m.name in lean,
+        )
         for m in models
     ]
 
 
 def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]:
-    """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more bits."""
+    """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more
+    bits.
+    """
     front, least = set(), math.inf
     for place in sorted((bits[name], costs[name]) for name in costs):
         if place[1] < least:
@@ -270,12 +413,20 @@ def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]
 
 
 def _curves(record: Record) -> list[Curve]:
-    """Curves of at least two points; what is no point of numbers, or is before the first step, is left out."""
+    """Curves of at least two points; what is no point of numbers, or is before the first step, is
+    left out.
+    """
     found = []
     for model in record.models:
         rows = getattr(model.training, "curve", None) if model.training else None
-        pairs = [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
-        points = sorted((float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y) and x >= 0)[:LONGEST_CURVE]
+        pairs = (
+            [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2]
+            if isinstance(rows, list)
+            else []
+        )
+        points = sorted(
+            (float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y) and x >= 0
+        )[:LONGEST_CURVE]
         if len({x for x, _ in points}) > 1:
             found.append(Curve(cut(model.name, NAME_CHARACTERS), model.stage, points))
     return found
@@ -286,7 +437,9 @@ def _is_finite(value: object) -> bool:
 
 
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:
-    """The first prompts of each task, and the continuations from the run's samples, in the order of the models."""
+    """The first prompts of each task, and the continuations from the run's samples, in the order of
+    the models.
+    """
     if folder is None:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
@@ -298,6 +451,10 @@ def _sayings(record: Record, folder: Path | None) -> list[Saying]:
                 key = (task, str(row.get("id")), row["input"])
                 found.setdefault(key, []).append(answer)
                 more[key] = str(row.get("decoding") or ""), str(row.get("reference") or "")
-    shown = [key for task in dict.fromkeys(key[0] for key in found) for key in [key for key in found if key[0] == task][:MOST_SAYINGS]]
+    shown = [
+        key
+        for task in dict.fromkeys(key[0] for key in found)
+        for key in [key for key in found if key[0] == task][:MOST_SAYINGS]
+    ]
     told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
     return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]

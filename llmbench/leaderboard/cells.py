@@ -14,7 +14,9 @@ from llmbench.results.record import BITS, SPEED, WRITING, Certificate, ModelRow,
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, where there is one."""
+    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, where
+    there is one.
+    """
 
     text: str
     value: float | None = None
@@ -24,11 +26,17 @@ class Cell:
 
 def any_cell(score: Score | None) -> Cell:
     """Of a metric of which no more is known than its unit."""
-    return _bracketed(score, 100, " %") if score is not None and score.unit == "share" else _bracketed(score)
+    return (
+        _bracketed(score, 100, " %")
+        if score is not None and score.unit == "share"
+        else _bracketed(score)
+    )
 
 
 def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str, Cell]:
-    """The cells of a model's line, by the keys of columns, in the table that goes by `metric`. `scores`: by record.key_of."""
+    """The cells of a model's line, by the keys of columns, in the table that goes by `metric`.
+    `scores`: by record.key_of.
+    """
     found = {
         "rank": _rank(scores.get(metric)),
         "model": Cell(cut(model.name, NAME_CHARACTERS)),
@@ -39,10 +47,17 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         "training_seconds": _seconds(model.training.seconds if model.training else None),
         **{name: shown(scores.get(name)) for name, shown in MACHINE.items()},
         "decode_bytes_per_second@best": _best(scores.get(f"{SPEED}@best")),
-        "cache": Cell(cut(str(mapping(getattr(scores.get(SPEED), "facts", None)).get("cache") or "-"), NAME_CHARACTERS)),
+        "cache": Cell(
+            cut(
+                str(mapping(getattr(scores.get(SPEED), "facts", None)).get("cache") or "-"),
+                NAME_CHARACTERS,
+            )
+        ),
         "published": Cell(cut(words(model, scores, metric), NAME_CHARACTERS)),
         "proven": Cell(_proven(model.certificate)),
-        "overlap": Cell("unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap),
+        "overlap": Cell(
+            "unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap
+        ),
     }
     for name in ("byte_perplexity", "word_perplexity", "token_perplexity"):
         found[name] = _plain(scores.get(name))
@@ -72,7 +87,12 @@ def _with_interval(score: Score | None) -> Cell:
     if score.low is None or score.high is None:
         return Cell(_number(score.value, 4), float(score.value))
     half = (score.high - score.low) / 2
-    return Cell(f"{_number(score.value, 4)} ± {half:.4f}", float(score.value), float(score.low), float(score.high))
+    return Cell(
+        f"{_number(score.value, 4)} ± {half:.4f}",
+        float(score.value),
+        float(score.low),
+        float(score.high),
+    )
 
 
 def _bytes(score: Score | None) -> Cell:
@@ -118,7 +138,13 @@ def _rate(score: Score | None) -> Cell:
 
 
 def _best(score: Score | None) -> Cell:
-    return Cell("-") if score is None else Cell(f"{_scaled(float(score.value))} ({getattr(score, 'batch', '?')})", float(score.value))
+    return (
+        Cell("-")
+        if score is None
+        else Cell(
+            f"{_scaled(float(score.value))} ({getattr(score, 'batch', '?')})", float(score.value)
+        )
+    )
 
 
 def _scaled(value: float) -> str:
@@ -132,13 +158,25 @@ def _duration(score: Score | None) -> Cell:
     if score is None:
         return Cell("-")
     value = float(score.value)
-    return Cell(f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs", value)
+    return Cell(
+        (
+            f"{value:.2f} s"
+            if value >= 1
+            else f"{value * 1e3:.3g} ms"
+            if value >= 1e-3
+            else f"{value * 1e6:.3g} µs"
+        ),
+        value,
+    )
 
 
 def _most(score: Score | None) -> Cell:
     if score is None:
         return Cell("-")
-    return Cell(f"{'at least ' if getattr(score, 'at_least', False) else ''}{score.value}", float(score.value))
+    return Cell(
+        f"{'at least ' if getattr(score, 'at_least', False) else ''}{score.value}",
+        float(score.value),
+    )
 
 
 def _plain(score: Score | None) -> Cell:
@@ -178,10 +216,15 @@ def _proven(certificate: Certificate | None) -> str:
     refused = [level for level, proof in certificate.levels.items() if proof.state == "refused"]
     if refused:
         return f"refused {refused[0]}"
-    return " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned") or "-"
+    return (
+        " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned")
+        or "-"
+    )
 
 
-MACHINE: dict[str, Callable[[Score | None], Cell]] = {  # what a model costs on the machine of the run
+MACHINE: dict[
+    str, Callable[[Score | None], Cell]
+] = {  # what a model costs on the machine of the run
     "decode_bytes_per_second": _rate,
     "decode_tokens_per_second": _rate,
     "prefill_bytes_per_second": _rate,

@@ -1,7 +1,9 @@
-"""Where the bits go: openings of the test's documents, and what each model paid for their pieces. Reads a run's samples and charges.
+"""Where the bits go: openings of the test's documents, and what each model paid for their pieces.
+Reads a run's samples and charges.
 
-A model's charges tile a text in pieces of its own, tokens or bytes; the bits of a piece are spread evenly over its bytes, and so texts of models
-with different tokenisers can be laid one under the other.
+A model's charges tile a text in pieces of its own, tokens or bytes; the bits of a piece are spread
+evenly over its bytes, and so texts of models with different tokenisers can be laid one under the
+other.
 """
 
 from __future__ import annotations
@@ -18,15 +20,24 @@ from llmbench.results.record import BITS, Record
 from llmbench.results.run_dir import inside, samples
 
 MOST_PASSAGES = 3  # of a task
-LONGEST, SHORTEST = 600, 200  # bytes of a passage: where many models stand under one another, passages are shorter, and then fewer
+LONGEST, SHORTEST = (
+    600,
+    200,
+)  # bytes of a passage: where many models stand under one another, passages are shorter, and then fewer
 MOST_BYTES = 50_000  # of all rows of a page together
 LINE_CHARACTERS = 100
-MARKS = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}", "\t": "\N{RIGHTWARDS ARROW TO BAR}"}
+MARKS = {
+    "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
+    "\r": "\N{SYMBOL FOR CARRIAGE RETURN}",
+    "\t": "\N{RIGHTWARDS ARROW TO BAR}",
+}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one symbol of a model paid: bits for the bytes [start, end) of the passage, which it may leave at either side."""
+    """What one symbol of a model paid: bits for the bytes [start, end) of the passage, which it may
+    leave at either side.
+    """
 
     start: int
     end: int
@@ -45,7 +56,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Passage:
-    """The opening of a document, and the rows of the models that charged it by pieces; `left_out` charged it in one, or each byte alike."""
+    """The opening of a document, and the rows of the models that charged it by pieces; `left_out`
+    charged it in one, or each byte alike.
+    """
 
     task: str
     id: str
@@ -56,7 +69,9 @@ class Passage:
 
 @dataclass(frozen=True)
 class Span:
-    """Characters of one line that share a piece: its text, its bits and bytes. Of a character in several `pieces`, their shares of it."""
+    """Characters of one line that share a piece: its text, its bits and bytes. Of a character in
+    several `pieces`, their shares of it.
+    """
 
     text: str
     piece: str
@@ -71,23 +86,38 @@ Models = Sequence[tuple[str, int | None]]  # name, stage
 
 
 def passages(record: Record, folder: Path | None) -> list[Passage]:
-    """The passages of a run whose samples hold texts; [] of a record alone, and of a run that kept none."""
+    """The passages of a run whose samples hold texts; [] of a record alone, and of a run that kept
+    none.
+    """
     if folder is None:
         return []
     found: dict[Key, list[tuple[str, int | None]]] = {}
     for model, task, rows in samples(record, folder):
         for row in rows[:MOST_PASSAGES]:
             if _is_opening(row):
-                found.setdefault((task, str(row.get("id")), row["input"]), []).append((model.name, model.stage))
+                found.setdefault((task, str(row.get("id")), row["input"]), []).append(
+                    (model.name, model.stage)
+                )
     order = list(dict.fromkeys(score.task for score in record.scores))
-    as_scored = sorted(found, key=lambda key: order.index(key[0]) if key[0] in order else len(order))
-    made = [_passage(folder, key, models) for key, models in _short_enough({key: found[key] for key in as_scored})]
+    as_scored = sorted(
+        found, key=lambda key: order.index(key[0]) if key[0] in order else len(order)
+    )
+    made = [
+        _passage(folder, key, models)
+        for key, models in _short_enough({key: found[key] for key in as_scored})
+    ]
     return [passage for passage in made if passage.rows]
 
 
 def _is_opening(row: dict[str, Any]) -> bool:
     statistics, text = row.get("statistics"), row.get("input")
-    return isinstance(text, str) and bool(text) and row.get("output") is None and isinstance(statistics, dict) and BITS[0] in statistics
+    return (
+        isinstance(text, str)
+        and bool(text)
+        and row.get("output") is None
+        and isinstance(statistics, dict)
+        and BITS[0] in statistics
+    )
 
 
 def _short_enough(found: Mapping[Key, Models]) -> Iterator[tuple[Key, Models]]:
@@ -115,7 +145,10 @@ def _passage(folder: Path, key: Key, models: Models) -> Passage:
         pieces = _pieces(folder, model, task, id, size)
         if pieces is None:
             continue
-        if len(pieces) < 2 or len({round(piece.bits / (piece.end - piece.start), 6) for piece in pieces}) < 2:
+        if (
+            len(pieces) < 2
+            or len({round(piece.bits / (piece.end - piece.start), 6) for piece in pieces}) < 2
+        ):
             left_out.append(name)
         else:
             rows.append(Row(name, stage, pieces))
@@ -123,13 +156,19 @@ def _passage(folder: Path, key: Key, models: Models) -> Passage:
 
 
 def _pieces(folder: Path, model: str, task: str, id: str, size: int) -> list[Piece] | None:
-    """The pieces of the first `size` bytes of an item; None where the charges are absent, torn, or do not tile them."""
+    """The pieces of the first `size` bytes of an item; None where the charges are absent, torn, or
+    do not tile them.
+    """
     place = inside(folder, "charges", model)
-    document, _, offset = id.rpartition("@")  # an item of a single long text is a block of it: document@byte
+    document, _, offset = id.rpartition(
+        "@"
+    )  # an item of a single long text is a block of it: document@byte
     is_block = document and offset.isascii() and offset.isdigit() and len(offset) < 16
     choices = [(id, 0), (document, int(offset))] if is_block else [(id, 0)]
     for name, begin in choices:
-        pieces = _tiled(_charges(place / f"{task}.parquet", name, begin, begin + size) if place else [], begin)
+        pieces = _tiled(
+            _charges(place / f"{task}.parquet", name, begin, begin + size) if place else [], begin
+        )
         if pieces and pieces[0].start <= 0 and pieces[-1].end >= size:
             return pieces
     return None
@@ -141,15 +180,28 @@ def _charges(file: Path, document: str, begin: int, end: int) -> list[tuple[int,
 
     kept = [("document", "==", document), ("start", "<", end), ("end", ">=", begin)]
     try:
-        table = pq.read_table(file, columns=["start", "end", "bits", "kind"], filters=kept, use_threads=False)
+        table = pq.read_table(
+            file, columns=["start", "end", "bits", "kind"], filters=kept, use_threads=False
+        )
         columns = [table.column(name).to_pylist() for name in ("start", "end", "bits", "kind")]
-        return [(int(a), int(b), float(bits), str(kind)) for a, b, bits, kind in zip(*columns, strict=True)]
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError):  # torn, or not a file of charges
+        return [
+            (int(a), int(b), float(bits), str(kind))
+            for a, b, bits, kind in zip(*columns, strict=True)
+        ]
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        NotImplementedError,
+    ):  # torn, or not a file of charges
         return []
 
 
 def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:
-    """Charges of token, spelling and code as pieces from byte `begin` on; what an empty one cost goes to the next. [] where they do not tile."""
+    """Charges of token, spelling and code as pieces from byte `begin` on; what an empty one cost
+    goes to the next. [] where they do not tile.
+    """
     pieces: list[Piece] = []
     waiting = 0.0
     for start, end, bits, kind in charges:
@@ -170,7 +222,11 @@ def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[P
 def bits_of_bytes(passage: Passage, row: Row) -> list[float]:
     """Bits of each byte of the passage, a piece's spread evenly over its bytes."""
     size = len(passage.text.encode())
-    return [piece.bits / (piece.end - piece.start) for piece in row.pieces for _ in range(max(piece.start, 0), min(piece.end, size))]
+    return [
+        piece.bits / (piece.end - piece.start)
+        for piece in row.pieces
+        for _ in range(max(piece.start, 0), min(piece.end, size))
+    ]
 
 
 def bits_per_byte(passage: Passage, row: Row) -> float:
@@ -180,7 +236,9 @@ def bits_per_byte(passage: Passage, row: Row) -> float:
 
 
 def line_ends(text: str) -> list[int]:
-    """Where lines end, as numbers of characters: behind the last white space that fits. Line breaks of the text itself are but signs in a line."""
+    """Where lines end, as numbers of characters: behind the last white space that fits. Line breaks
+    of the text itself are but signs in a line.
+    """
     ends, begin = [], 0
     while begin < len(text):
         line = text[begin : begin + LINE_CHARACTERS]
@@ -194,20 +252,32 @@ def lines(passage: Passage, row: Row) -> list[list[Span]]:
     """A model's spans, line by line: the lines are those of every other model too."""
     raw = passage.text.encode()
     shares = bits_of_bytes(passage, row)
-    owner = [number for number, piece in enumerate(row.pieces) for _ in range(max(piece.start, 0), min(piece.end, len(raw)))]
+    owner = [
+        number
+        for number, piece in enumerate(row.pieces)
+        for _ in range(max(piece.start, 0), min(piece.end, len(raw)))
+    ]
     made: list[list[Span]] = []
     character = byte = 0
     for line_end in line_ends(passage.text):
         groups: list[tuple[int, int, str]] = []  # first and last byte, and the characters
         for letter in passage.text[character:line_end]:
             last = byte + len(letter.encode()) - 1
-            if groups and owner[groups[-1][0]] == owner[groups[-1][1]] == owner[byte] == owner[last]:
+            if (
+                groups
+                and owner[groups[-1][0]] == owner[groups[-1][1]] == owner[byte] == owner[last]
+            ):
                 groups[-1] = (groups[-1][0], last, groups[-1][2] + letter)
             else:
                 groups.append((byte, last, letter))
             byte = last + 1
         character = line_end
-        made.append([_span(raw, row.pieces[owner[a] : owner[b] + 1], shares[a : b + 1], text) for a, b, text in groups])
+        made.append(
+            [
+                _span(raw, row.pieces[owner[a] : owner[b] + 1], shares[a : b + 1], text)
+                for a, b, text in groups
+            ]
+        )
     return made
 
 

@@ -1,4 +1,6 @@
-"""How the numbers of a board were made: the machine, the run, the models and the protocols, as pairs of words."""
+"""How the numbers of a board were made: the machine, the run, the models and the protocols, as
+pairs of words.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,23 @@ Facts = Sequence[tuple[str, str]]
 MOST_FACTS = 200
 LONGEST_VALUE = 300  # characters
 DEEPEST = 3  # a machine's facts may lie in one another
-OF_A_MODEL = ("family", "tokenizer", "parameters", "context", "weights_bytes", "dtype", "device", "fingerprint")
+OF_A_MODEL = (
+    "family",
+    "tokenizer",
+    "parameters",
+    "context",
+    "weights_bytes",
+    "dtype",
+    "device",
+    "fingerprint",
+)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One signature: the task that has it, its metrics, and its parts. Scores with different signatures are not comparable."""
+    """One signature: the task that has it, its metrics, and its parts. Scores with different
+    signatures are not comparable.
+    """
 
     task: str
     metrics: Sequence[str]
@@ -39,13 +52,19 @@ class Provenance:
 def provenance(record: Record) -> Provenance:
     """Everything that a record says about how it came to be."""
     run = {
-        "suite": {"name": record.suite.name, "version": record.suite.version, "sha256": record.suite.sha256},
+        "suite": {
+            "name": record.suite.name,
+            "version": record.suite.version,
+            "sha256": record.suite.sha256,
+        },
         "started": record.started,
         "finished": record.finished,
         "llmbench": record.llmbench,
         "options": {**record.options, "seed": record.seed},
     }
-    models = [(cut(model.name, NAME_CHARACTERS), _facts(_of_model(model))) for model in record.models]
+    models = [
+        (cut(model.name, NAME_CHARACTERS), _facts(_of_model(model))) for model in record.models
+    ]
     return Provenance(_facts(run), _facts(record.machine.model_dump()), _protocols(record), models)
 
 
@@ -64,13 +83,25 @@ def _protocols(record: Record) -> list[Protocol]:
             names.append(score.metric)
     made = []
     for (task, signature), names in list(metrics.items())[:MOST_FACTS]:
-        parts = [tuple(cut(side, LONGEST_VALUE) for side in part.partition("=")[::2]) for part in signature.split(";")[:MOST_FACTS]]
-        made.append(Protocol(cut(task, NAME_CHARACTERS), [cut(name, NAME_CHARACTERS) for name in names], [(key, value) for key, value in parts]))
+        parts = [
+            tuple(cut(side, LONGEST_VALUE) for side in part.partition("=")[::2])
+            for part in signature.split(";")[:MOST_FACTS]
+        ]
+        made.append(
+            Protocol(
+                cut(task, NAME_CHARACTERS),
+                [cut(name, NAME_CHARACTERS) for name in names],
+                [(key, value) for key, value in parts],
+            )
+        )
     return made
 
 
 def _facts(found: Mapping[str, Any]) -> Facts:
-    return [(cut(key, LONGEST_VALUE), cut(value, LONGEST_VALUE)) for key, value in _flat(found, "", DEEPEST)][:MOST_FACTS]
+    return [
+        (cut(key, LONGEST_VALUE), cut(value, LONGEST_VALUE))
+        for key, value in _flat(found, "", DEEPEST)
+    ][:MOST_FACTS]
 
 
 def _flat(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
@@ -86,4 +117,8 @@ def _flat(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[s
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    return (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )

@@ -1,9 +1,11 @@
-"""Figures that others published, held against what was measured here by the same protocol, and against nothing else. They are in no ranking.
+"""Figures that others published, held against what was measured here by the same protocol, and
+against nothing else. They are in no ranking.
 
-A figure is of a score's protocol where its `protocol` names the same one as the score's signature (`wikitext-lm-eval/1`), and the same further
-parts where it names any (`wikitext-lm-eval/1;text=1f7e724194f4cb11`), and where the score is of the whole text. It matches where the measured value
-rounds to its printed digits, or where it lies, give or take half a unit of its last digit, within the measured interval; anything else is a
-mismatch.
+A figure is of a score's protocol where its `protocol` names the same one as the score's signature
+(`wikitext-lm-eval/1`), and the same further parts where it names any
+(`wikitext-lm-eval/1;text=1f7e724194f4cb11`), and where the score is of the whole text. It matches
+where the measured value rounds to its printed digits, or where it lies, give or take half a unit of
+its last digit, within the measured interval; anything else is a mismatch.
 """
 
 from __future__ import annotations
@@ -60,9 +62,16 @@ def figures(model: ModelRow) -> list[Figure]:
 
 
 def _figure(model: str, row: Mapping[str, Any]) -> Figure | None:
-    metric, value, protocol, source = (row.get(key) for key in ("metric", "value", "protocol", "source"))
+    metric, value, protocol, source = (
+        row.get(key) for key in ("metric", "value", "protocol", "source")
+    )
     words = isinstance(metric, str) and isinstance(protocol, str) and isinstance(source, str)
-    if not words or isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+    if (
+        not words
+        or isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) < LARGEST
+    ):
         return None
     return Figure(model, str(metric), float(value), str(protocol), str(source))
 
@@ -81,45 +90,74 @@ def compare(figure: Figure, score: Score) -> Comparison:
     gap = abs(value - figure.value)
     if gap <= half * (1 + 1e-9):
         return Comparison(figure, score, "match", "to its printed digits")
-    if score.low is not None and score.high is not None and float(score.low) - half <= figure.value <= float(score.high) + half:
-        return Comparison(figure, score, "match", "within the measured interval, though not to its printed digits")
+    if (
+        score.low is not None
+        and score.high is not None
+        and float(score.low) - half <= figure.value <= float(score.high) + half
+    ):
+        return Comparison(
+            figure, score, "match", "within the measured interval, though not to its printed digits"
+        )
     share = f", by {gap / abs(figure.value):.2%}" if figure.value and math.isfinite(gap) else ""
-    return Comparison(figure, score, "mismatch", f"beyond its printed digits and the measured interval{share}")
+    return Comparison(
+        figure, score, "mismatch", f"beyond its printed digits and the measured interval{share}"
+    )
 
 
 def beside(model: ModelRow, scores: Iterable[Score]) -> list[Comparison]:
     """A model's figures that have a score of the same metric by the same protocol among these."""
     found = list(scores) if model.published else []
-    pairs = [(figure, score) for figure in figures(model) for score in found if key_of(score) == figure.metric]
-    return [compare(figure, score) for figure, score in pairs if is_of(figure.protocol, score.signature)]
+    pairs = [
+        (figure, score)
+        for figure in figures(model)
+        for score in found
+        if key_of(score) == figure.metric
+    ]
+    return [
+        compare(figure, score) for figure, score in pairs if is_of(figure.protocol, score.signature)
+    ]
 
 
 def words(model: ModelRow, scores: Mapping[str, Score], metric: str) -> str:
-    """The cell of a table that goes by `metric`: its published figure, or else another of the same protocol; "-" where there is none."""
+    """The cell of a table that goes by `metric`: its published figure, or else another of the same
+    protocol; "-" where there is none.
+    """
     found = sorted(beside(model, scores.values()), key=lambda one: one.figure.metric != metric)
     if not found:
         return "-"
     first = found[0]
-    return f"{'' if first.figure.metric == metric else f'{first.figure.metric} '}{first.figure.printed}: {first.verdict}"
+    return (
+        f"{'' if first.figure.metric == metric else f'{first.figure.metric} '}{first.figure.printed}:"
+        f" {first.verdict}"
+    )
 
 
 def sentences(models: Iterable[ModelRow], scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
     """Under a table, each published figure that can be held against it."""
-    return [_sentence(one) for model in models for one in beside(model, scores[model.name].values())]
+    return [
+        _sentence(one) for model in models for one in beside(model, scores[model.name].values())
+    ]
 
 
 def _sentence(one: Comparison) -> str:
     figure = one.figure
     measured = f"{float(one.score.value):.{max(4, len(figure.printed.partition('.')[2]))}f}"
-    said = f"{figure.model}: {figure.metric} {figure.printed} was published by the same protocol ({figure.source})"
+    said = (
+        f"{figure.model}: {figure.metric} {figure.printed} was published by the same protocol"
+        f" ({figure.source})"
+    )
     return cut(f"{said}; measured here {measured}: {one.verdict}, {one.how}.", LONGEST)
 
 
 def apart(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
-    """The figures of models that were measured, though not by the protocol of the figure. `scores`: by model."""
+    """The figures of models that were measured, though not by the protocol of the figure. `scores`:
+    by model.
+    """
     found = []
     for model in models:
         own = scores.get(model.name, ())
         compared = {one.figure for one in beside(model, own)}
-        found += [figure for figure in dict.fromkeys(figures(model)) if own and figure not in compared]
+        found += [
+            figure for figure in dict.fromkeys(figures(model)) if own and figure not in compared
+        ]
     return found

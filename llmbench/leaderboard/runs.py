@@ -1,4 +1,6 @@
-"""Several runs side by side: what they are called, which of their models are the same one, and what each of them measured."""
+"""Several runs side by side: what they are called, which of their models are the same one, and what
+each of them measured.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from llmbench.leaderboard.board import COSTS, machine_words
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.results import record as results_record
-from llmbench.results.record import HEADLINES, SPEED, Certificate, Failure, ModelRow, Record, Score, key_of
+from llmbench.results.record import (
+    HEADLINES,
+    SPEED,
+    Certificate,
+    Failure,
+    ModelRow,
+    Record,
+    Score,
+    key_of,
+)
 
 FIRST_TEXT = "time_to_first_token"
 FINGERPRINT_CHARACTERS = 8  # of a fingerprint, where it tells two models of one name apart
@@ -34,7 +45,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run measured of a model on a task: scores by record.key_of. `model` is the model's name among all runs."""
+    """What a run measured of a model on a task: scores by record.key_of. `model` is the model's
+    name among all runs.
+    """
 
     run: Run
     model: str
@@ -44,7 +57,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Place:
-    """A table: everything in it goes by one metric, has one signature and, where it depends on the machine, was measured on one machine."""
+    """A table: everything in it goes by one metric, has one signature and, where it depends on the
+    machine, was measured on one machine.
+    """
 
     metric: str
     signature: str
@@ -52,8 +67,12 @@ class Place:
 
 
 def opened(paths: Sequence[Path]) -> list[Run]:
-    """The runs, the newest first; one that is given twice is there once. UsageError where a record is missing or wrong."""
-    files = dict.fromkeys((path / "run.json" if path.is_dir() else path).resolve() for path in paths)
+    """The runs, the newest first; one that is given twice is there once. UsageError where a record
+    is missing or wrong.
+    """
+    files = dict.fromkeys(
+        (path / "run.json" if path.is_dir() else path).resolve() for path in paths
+    )
     names = _names(list(files))
     runs = []
     for file, name in zip(files, names, strict=True):
@@ -65,7 +84,9 @@ def opened(paths: Sequence[Path]) -> list[Run]:
 
 def _names(files: Sequence[Path]) -> list[str]:
     """The last part of each path, or as much of it as tells all apart."""
-    whole = [(file.parent if file.name == "run.json" else file.with_suffix("")).parts for file in files]
+    whole = [
+        (file.parent if file.name == "run.json" else file.with_suffix("")).parts for file in files
+    ]
     for length in (1, 2):
         short = ["/".join(parts[-length:]) for parts in whole]
         if len({*short}) == len(short):
@@ -82,8 +103,9 @@ def _when(record: Record) -> datetime:
 
 
 class Models:
-    """The models of all runs. The same one has the same name, fingerprint and dtype; others of that name get something added that tells them
-    apart. One that was never loaded, and so has no fingerprint and no score, keeps its name.
+    """The models of all runs. The same one has the same name, fingerprint and dtype; others of that
+    name get something added that tells them apart. One that was never loaded, and so has no
+    fingerprint and no score, keeps its name.
     """
 
     def __init__(self, runs: Sequence[Run]):
@@ -94,15 +116,19 @@ class Models:
                 if row.fingerprint or row.name in scored:
                     seen.setdefault(_identity(row), []).append((run, row))
         self._seen = dict(zip(_told_apart(list(seen)), seen.values(), strict=True))
-        self._names = {(run.name, row.name): name for name, found in self._seen.items() for run, row in found}
+        self._names = {
+            (run.name, row.name): name for name, found in self._seen.items() for run, row in found
+        }
 
     def name(self, run: Run, own: str) -> str:
         """What a run's model is called among all."""
         return self._names.get((run.name, own), own)
 
-    def rows(self, names: Iterable[str], machine: str | None = None, timed: bool = True) -> list[ModelRow]:
-        """A row for each name, from the newest run (on this machine, if one is given) and with what any of them knows. `timed`: with the seconds
-        of training, which are those of one machine.
+    def rows(
+        self, names: Iterable[str], machine: str | None = None, timed: bool = True
+    ) -> list[ModelRow]:
+        """A row for each name, from the newest run (on this machine, if one is given) and with what
+        any of them knows. `timed`: with the seconds of training, which are those of one machine.
         """
         wanted = set(names)
         return [self._row(name, machine, timed) for name in self._seen if name in wanted]
@@ -113,8 +139,14 @@ class Models:
 
     def _row(self, name: str, machine: str | None, timed: bool) -> ModelRow:
         everywhere = [row for _, row in self._seen[name]]
-        newest = next((row for run, row in self._seen[name] if machine in (None, run.machine)), everywhere[0])
-        published = {json.dumps(figure, sort_keys=True): figure for row in everywhere for figure in row.published}
+        newest = next(
+            (row for run, row in self._seen[name] if machine in (None, run.machine)), everywhere[0]
+        )
+        published = {
+            json.dumps(figure, sort_keys=True): figure
+            for row in everywhere
+            for figure in row.published
+        }
         overlaps = [row.overlap for row in everywhere if row.overlap is not None]
         changes: dict[str, Any] = {
             "name": name,
@@ -139,7 +171,9 @@ def _told_apart(identities: Sequence[Identity]) -> list[str]:
     taken = {name for name in often if often[name] == 1}
     found = []
     for name, fingerprint, dtype in identities:
-        marks = [fingerprint[:FINGERPRINT_CHARACTERS] or "no fingerprint"] if weights[name] > 1 else []
+        marks = (
+            [fingerprint[:FINGERPRINT_CHARACTERS] or "no fingerprint"] if weights[name] > 1 else []
+        )
         marks += [dtype or "no dtype"] if of_weights[name, fingerprint] > 1 else []
         stem = wanted = f"{name} [{' '.join(marks)}]" if marks else name
         number = 2
@@ -152,7 +186,9 @@ def _told_apart(identities: Sequence[Identity]) -> list[str]:
 
 def is_refused(certificate: Certificate | None) -> bool:
     """Whether a level of it is."""
-    return certificate is not None and any(proof.state == "refused" for proof in certificate.levels.values())
+    return certificate is not None and any(
+        proof.state == "refused" for proof in certificate.levels.values()
+    )
 
 
 def _certificate(rows: Sequence[ModelRow]) -> Certificate | None:
@@ -166,14 +202,21 @@ def measured(run: Run, models: Models) -> list[Measured]:
     scores: dict[tuple[str, str], dict[str, Score]] = {}
     for score in run.record.scores:
         scores.setdefault((score.model, score.task), {})[key_of(score)] = score
-    return [Measured(run, models.name(run, model), task, found) for (model, task), found in scores.items()]
+    return [
+        Measured(run, models.name(run, model), task, found)
+        for (model, task), found in scores.items()
+    ]
 
 
 def places(cell: Measured) -> Iterator[Place]:
-    """The tables that a cell has a line in: one for each metric of quality that tables go by, or one for what depends on the machine."""
+    """The tables that a cell has a line in: one for each metric of quality that tables go by, or
+    one for what depends on the machine.
+    """
     quality = [key for key in HEADLINES if key in cell.scores and key != SPEED]
     costs = [key for key in COSTS if key in cell.scores]
-    if not quality and not costs:  # a task that lets models write, and has none of the usual metrics
+    if (
+        not quality and not costs
+    ):  # a task that lets models write, and has none of the usual metrics
         quality = [key for key, score in cell.scores.items() if hasattr(score, "empty")][:1]
     yield from (Place(key, cell.scores[key].signature) for key in quality)
     if costs and not quality:
@@ -181,9 +224,15 @@ def places(cell: Measured) -> Iterator[Place]:
         yield Place(SPEED if timed else costs[0], cell.scores[costs[0]].signature, cell.run.machine)
 
 
-def failures(runs: Sequence[Run], models: Models, cells: Sequence[Measured]) -> tuple[list[Failure], int]:
-    """What no run could do, each once; and how many cells failed in one run and are filled by another."""
-    filled = {(cell.model, cell.task) for cell in cells} | {(score.model, score.task) for run in runs for score in run.record.scores}
+def failures(
+    runs: Sequence[Run], models: Models, cells: Sequence[Measured]
+) -> tuple[list[Failure], int]:
+    """What no run could do, each once; and how many cells failed in one run and are filled by
+    another.
+    """
+    filled = {(cell.model, cell.task) for cell in cells} | {
+        (score.model, score.task) for run in runs for score in run.record.scores
+    }
     missing: dict[tuple[str, ...], Failure] = {}
     elsewhere = set()
     for run in runs:
@@ -212,7 +261,12 @@ def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:
     if len(runs) > most:
         found.append(("older runs", listed([run.name for run in runs[most:]])))
     for machine in dict.fromkeys(run.machine for run in runs):
-        found.append(("machine", f"{machine}: {listed([run.name for run in runs if run.machine == machine])}"))
+        found.append(
+            (
+                "machine",
+                f"{machine}: {listed([run.name for run in runs if run.machine == machine])}",
+            )
+        )
     return found
 
 

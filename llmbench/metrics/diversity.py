@@ -1,4 +1,6 @@
-"""How much of what a model says is new: distinct n-grams, and n-grams that it has said before. Words are what stands between white space."""
+"""How much of what a model says is new: distinct n-grams, and n-grams that it has said before.
+Words are what stands between white space.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from collections.abc import Sequence
 from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean
 
-WORDS = 30  # of a sample, for distinct n-grams: their share falls with length, so all samples are cut to the same
+# of a sample, for distinct n-grams: their share falls with length, so all samples are cut to the
+# same
+WORDS = 30
 
 
 def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -26,12 +30,20 @@ class AnswerBytes(Mean):
 
 
 class Distinct2(Mean):
-    """Within each sample, not over all together as in Li et al. 2016: that share falls with the number of samples, and has no interval over them.
+    """Within each sample, not over all together as in Li et al. 2016: that share falls with the
+    number of samples, and has no interval over them.
 
-    A sample with fewer than 30 words, an empty one too, is left out; the number of those that count is `n`.
+    A sample with fewer than 30 words, an empty one too, is left out; the number of those that count
+    is `n`.
     """
 
-    metric = Metric("distinct_2", "share", None, f"different pairs of words / pairs (Li et al. 2016) within a sample's first {WORDS} words, mean")
+    metric = Metric(
+        "distinct_2",
+        "share",
+        None,
+        f"different pairs of words / pairs (Li et al. 2016) within a sample's first {WORDS} words,"
+        " mean",
+    )
     signature = f"words:{WORDS}"
     compares = False
 
@@ -44,11 +56,18 @@ class Distinct2(Mean):
 
 
 class Repetition4(Mean):
-    """1 - different runs / runs in each sample, and the mean of that: seq-rep-4 of Welleck et al. 2020, of words where theirs are tokens, so that
-    models with different tokenisers compare. A sample with fewer than four words, an empty one too, is left out.
+    """1 - different runs / runs in each sample, and the mean of that: seq-rep-4 of Welleck et al.
+    2020, of words where theirs are tokens, so that models with different tokenisers compare. A
+    sample with fewer than four words, an empty one too, is left out.
     """
 
-    metric = Metric("repetition_4", "share", "lower", "share of a sample's runs of four words that stood in it before (Welleck et al. 2020), mean")
+    metric = Metric(
+        "repetition_4",
+        "share",
+        "lower",
+        "share of a sample's runs of four words that stood in it before (Welleck et al. 2020),"
+        " mean",
+    )
     signature = "words:4"
     compares = False
 

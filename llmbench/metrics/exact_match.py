@@ -1,5 +1,5 @@
-"""Short answers: accuracy to the letter, and as for SQuAD (Rajpurkar et al. 2016) exact match and the overlap of words, without case, punctuation
-and articles.
+"""Short answers: accuracy to the letter, and as for SQuAD (Rajpurkar et al. 2016) exact match and
+the overlap of words, without case, punctuation and articles.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ def normalised(text: str) -> list[str]:
 
 
 class Accuracy(Share):
-    """For answers out of a few: right or wrong to the letter, white space around them apart. Nothing said is wrong unless nothing was right."""
+    """For answers out of a few: right or wrong to the letter, white space around them apart.
+    Nothing said is wrong unless nothing was right.
+    """
 
-    metric = Metric("accuracy", "share", "higher", "share of answers that are the reference to the letter, white space around them apart")
+    metric = Metric(
+        "accuracy",
+        "share",
+        "higher",
+        "share of answers that are the reference to the letter, white space around them apart",
+    )
     signature = "normalised:strip"
 
     def _statistics(self, output: str, reference: str) -> list[float]:
@@ -31,9 +38,16 @@ class Accuracy(Share):
 
 
 class ExactMatch(Share):
-    """An answer of which normalising leaves nothing is right where it leaves nothing of the reference either, as in SQuAD's program."""
+    """An answer of which normalising leaves nothing is right where it leaves nothing of the
+    reference either, as in SQuAD's program.
+    """
 
-    metric = Metric("exact_match", "share", "higher", "share of answers that are the reference, both normalised as for SQuAD")
+    metric = Metric(
+        "exact_match",
+        "share",
+        "higher",
+        "share of answers that are the reference, both normalised as for SQuAD",
+    )
     signature = "normalised:squad"
 
     def _statistics(self, output: str, reference: str) -> list[float]:
@@ -41,9 +55,16 @@ class ExactMatch(Share):
 
 
 class F1(Mean):
-    """2 * words shared / (words said + words wanted), each word as often as it stands there; 0 to 1, and where either has none as exact match."""
+    """2 * words shared / (words said + words wanted), each word as often as it stands there; 0 to
+    1, and where either has none as exact match.
+    """
 
-    metric = Metric("f1", "share", "higher", "mean harmonic mean of precision and recall of the answer's words, normalised as for SQuAD")
+    metric = Metric(
+        "f1",
+        "share",
+        "higher",
+        "mean harmonic mean of precision and recall of the answer's words, normalised as for SQuAD",
+    )
     signature = "normalised:squad"
 
     def _statistics(self, output: str, reference: str) -> list[float]:

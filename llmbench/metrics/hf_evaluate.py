@@ -1,7 +1,9 @@
-"""Any metric of Hugging Face's library `evaluate` as a column: by its name there, or by the directory of its script.
+"""Any metric of Hugging Face's library `evaluate` as a column: by its name there, or by the
+directory of its script.
 
-Such a metric runs its own script: one by name is fetched from the hub and run as it is there, one in a directory is what you put there. The library
-is imported when such a metric is asked for, and no sooner: it takes some 8 seconds.
+Such a metric runs its own script: one by name is fetched from the hub and run as it is there, one
+in a directory is what you put there. The library is imported when such a metric is asked for, and
+no sooner: it takes some 8 seconds.
 """
 
 from __future__ import annotations
@@ -23,14 +25,16 @@ PREFIX = "evaluate:"
 
 
 class Plugged(TextMetric):
-    """The number that the metric calls by its own name, or its only one, or the one called `key`; in its own unit, which it does not tell, and
-    with neither direction said to be better.
+    """The number that the metric calls by its own name, or its only one, or the one called `key`;
+    in its own unit, which it does not tell, and with neither direction said to be better.
 
-    Where it gives a list with a number for each sample, the value is their mean and has a bootstrap interval; where it gives one number for
-    all samples, there is no interval. Half a surrogate pair, which these metrics' tables cannot hold, is given to it as U+FFFD.
+    Where it gives a list with a number for each sample, the value is their mean and has a bootstrap
+    interval; where it gives one number for all samples, there is no interval. Half a surrogate
+    pair, which these metrics' tables cannot hold, is given to it as U+FFFD.
 
-    Raises UsageError where the metric cannot be loaded or does not take predictions (and references) alone; `value` raises it where the metric
-    fails on these texts or gives no such number.
+    Raises UsageError where the metric cannot be loaded or does not take predictions (and
+    references) alone; `value` raises it where the metric fails on these texts or gives no such
+    number.
     """
 
     def __init__(self, name: str, key: str | None = None):
@@ -38,14 +42,25 @@ class Plugged(TextMetric):
         self._module = _load(name)
         names = set(self._module._feature_names())
         if "predictions" not in names or names - {"predictions", "references"}:
-            raise UsageError(f"a metric of text takes predictions and references, and this one {_listed(names)}", where=PREFIX + name)
+            raise UsageError(
+                f"a metric of text takes predictions and references, and this one {_listed(names)}",
+                where=PREFIX + name,
+            )
         self.compares = "references" in names
-        label = PREFIX + (Path(name).name if Path(name).is_dir() else name) + (f":{key}" if key else "")
-        self.metric = Metric(label, "", None, f"{self._module.name} as the library evaluate computes it")
-        self.signature = f"{label}|script:{str(self._module._hash)[:16]}|evaluate:{version('evaluate')}"
+        label = (
+            PREFIX + (Path(name).name if Path(name).is_dir() else name) + (f":{key}" if key else "")
+        )
+        self.metric = Metric(
+            label, "", None, f"{self._module.name} as the library evaluate computes it"
+        )
+        self.signature = (
+            f"{label}|script:{str(self._module._hash)[:16]}|evaluate:{version('evaluate')}"
+        )
 
     def _statistics(self, output: str, reference: str) -> list[float]:
-        """The sample itself, since such a metric sees all samples at once: the length of the output, the output, the reference."""
+        """The sample itself, since such a metric sees all samples at once: the length of the
+        output, the output, the reference.
+        """
         said, wanted = (as_numbers(_whole(text)) for text in (output, reference))
         return [float(len(said)), *said, *wanted]
 
@@ -59,23 +74,48 @@ class Plugged(TextMetric):
         try:
             result = self._module.compute(**texts)
         except Exception as error:  # whatever the metric's own script raises
-            raise UsageError(f"the metric failed: {type(error).__name__}: {error}", where=PREFIX + self._name) from error
+            raise UsageError(
+                f"the metric failed: {type(error).__name__}: {error}", where=PREFIX + self._name
+            ) from error
         found = self._chosen(result)
         if isinstance(found, float):
             return Interval(found, None, None, len(kept))
         values = np.asarray(found)
         if len(values) != len(kept):
-            raise UsageError(f"the metric gave {len(values)} numbers for {len(kept)} samples", where=PREFIX + self._name)
-        return bootstrap(math.fsum(found) / len(kept), len(kept), lambda counts: (counts @ values / len(kept)).tolist())
+            raise UsageError(
+                f"the metric gave {len(values)} numbers for {len(kept)} samples",
+                where=PREFIX + self._name,
+            )
+        return bootstrap(
+            math.fsum(found) / len(kept),
+            len(kept),
+            lambda counts: (counts @ values / len(kept)).tolist(),
+        )
 
     def _chosen(self, result: Any) -> float | list[float]:
-        numbers = {str(key): number for key, value in result.items() if (number := _number(value)) is not None} if isinstance(result, Mapping) else {}
-        own = self._key or (self._module.name if self._module.name in numbers else Path(self._name).stem)
+        numbers = (
+            {
+                str(key): number
+                for key, value in result.items()
+                if (number := _number(value)) is not None
+            }
+            if isinstance(result, Mapping)
+            else {}
+        )
+        own = self._key or (
+            self._module.name if self._module.name in numbers else Path(self._name).stem
+        )
         if own in numbers:
             return numbers[own]
         if len(numbers) == 1 and not self._key:
             return next(iter(numbers.values()))
-        hint = did_you_mean(own, numbers) if self._key else f"say which, as in evaluate:NAME:KEY: {_listed(numbers)}" if numbers else ""
+        hint = (
+            did_you_mean(own, numbers)
+            if self._key
+            else f"say which, as in evaluate:NAME:KEY: {_listed(numbers)}"
+            if numbers
+            else ""
+        )
         raise UsageError(f"the metric gave no number {own!r}", where=PREFIX + self._name, hint=hint)
 
 
@@ -86,7 +126,10 @@ def _load(name: str) -> Any:
         return evaluate.load(name)
     except Exception as error:  # the library's many errors of the net, of files, of packages that a script wants, and the script's own
         what = f"the metric cannot be loaded: {type(error).__name__}: {error}"
-        hint = "give its name on the hub, where that can be reached or it was loaded before, or a directory DIR with the script DIR/DIR.py"
+        hint = (
+            "give its name on the hub, where that can be reached or it was loaded before, or a"
+            " directory DIR with the script DIR/DIR.py"
+        )
         raise UsageError(what, where=PREFIX + name, hint=hint) from error
 
 

@@ -15,7 +15,21 @@ class Metric:
     better: Literal["lower", "higher"] | None
     about: str
 
-    def row(self, value: float, n: int, signature: str, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    def row(
+        self,
+        value: float,
+        n: int,
+        signature: str,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> dict[str, Any]:
         """The record's row of a value over `n` items, without model and task."""
         bounds = {"value": value, "low": low, "high": high}
-        return {"metric": self.name, **bounds, "unit": self.unit, "better": self.better, "n": n, "signature": signature}
+        return {
+            "metric": self.name,
+            **bounds,
+            "unit": self.unit,
+            "better": self.better,
+            "n": n,
+            "signature": signature,
+        }

@@ -1,4 +1,6 @@
-"""The metrics of text by name: the one place that knows them all. A metric's library is imported when the metric is asked for."""
+"""The metrics of text by name: the one place that knows them all. A metric's library is imported
+when the metric is asked for.
+"""
 
 from __future__ import annotations
 
@@ -27,41 +29,66 @@ OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "rouge2": lambda: Rouge("rouge2"),
     "rougeL": lambda: Rouge("rougeL"),
 }
-OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {"distinct_2": Distinct2, "repetition_4": Repetition4, "answer_bytes": AnswerBytes}
-BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {"longest_copy_bytes": LongestCopy, "long_copy_share": LongCopyShare}
+OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {
+    "distinct_2": Distinct2,
+    "repetition_4": Repetition4,
+    "answer_bytes": AnswerBytes,
+}
+BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {
+    "longest_copy_bytes": LongestCopy,
+    "long_copy_share": LongCopyShare,
+}
 BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
 
 
 def check(name: str, has_train: bool) -> None:
-    """UsageError where `named` would not know a name, or would lack the training text; evaluate's own are looked for when they are asked for."""
+    """UsageError where `named` would not know a name, or would lack the training text; evaluate's
+    own are looked for when they are asked for.
+    """
     if name in BESIDE_TRAINING and not has_train:
         raise UsageError(f"the metric {name} compares with a text `train`, and there is none")
     if name not in NAMES and not name.startswith(PREFIX):
-        raise UsageError(f"no metric of text is called {name!r}", hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")))
+        raise UsageError(
+            f"no metric of text is called {name!r}",
+            hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")),
+        )
 
 
 def described() -> list[Metric]:
     """What each of NAMES is, for a list."""
     classes = (*BESIDE_TRAINING.values(), *BESIDE_HELD_OUT.values())
-    return [*(make().metric for make in (OF_PAIRS | OF_OUTPUTS).values()), *(cls.metric for cls in classes)]
+    return [
+        *(make().metric for make in (OF_PAIRS | OF_OUTPUTS).values()),
+        *(cls.metric for cls in classes),
+    ]
 
 
-def named(name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None) -> TextMetric:
-    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the library `evaluate`; evaluate:NAME:KEY is the number
-    that it calls KEY.
+def named(
+    name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None
+) -> TextMetric:
+    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the
+    library `evaluate`; evaluate:NAME:KEY is the number that it calls KEY.
 
-    `train`: the text that the model learnt from, which the metrics of copying need. `held_out`: human text that it did not, which
-    ngram_distance needs. `key`: which of its numbers a metric of `evaluate` is to give. What a metric does not need is ignored, so that
-    all that is known may be given for every name. Raises UsageError for an unknown name, and where the text that a metric needs is not given.
+    `train`: the text that the model learnt from, which the metrics of copying need. `held_out`:
+    human text that it did not, which ngram_distance needs. `key`: which of its numbers a metric of
+    `evaluate` is to give. What a metric does not need is ignored, so that all that is known may be
+    given for every name. Raises UsageError for an unknown name, and where the text that a metric
+    needs is not given.
     """
     if name.startswith(PREFIX):
         own, _, of_these = name.removeprefix(PREFIX).partition(":")
         return Plugged(own, of_these or key)
-    for table, text, role in ((BESIDE_TRAINING, train, "train"), (BESIDE_HELD_OUT, held_out, "held_out")):
+    for table, text, role in (
+        (BESIDE_TRAINING, train, "train"),
+        (BESIDE_HELD_OUT, held_out, "held_out"),
+    ):
         if name in table:
             if text is None:
-                raise UsageError(f"the metric {name} compares with a text, and none is given as `{role}`", hint="it is for tasks that have one")
+                raise UsageError(
+                    f"the metric {name} compares with a text, and none is given as `{role}`",
+                    hint="it is for tasks that have one",
+                )
             return table[name](text)
     check(name, train is not None)
     return (OF_PAIRS | OF_OUTPUTS)[name]()

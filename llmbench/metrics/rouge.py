@@ -1,6 +1,8 @@
-"""ROUGE (Lin 2004) as the package rouge-score counts it: the F-measure of each sample, and their mean.
+"""ROUGE (Lin 2004) as the package rouge-score counts it: the F-measure of each sample, and their
+mean.
 
-Words are runs of a to z and 0 to 9, as in Lin's program: any other letter ends one, and an output without any is 0.
+Words are runs of a to z and 0 to 9, as in Lin's program: any other letter ends one, and an output
+without any is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +14,11 @@ from llmbench.metrics.metric import Metric
 from llmbench.metrics.text import Mean
 
 RougeName = Literal["rouge1", "rouge2", "rougeL"]
-ABOUT: dict[RougeName, str] = {"rouge1": "words", "rouge2": "pairs of words", "rougeL": "the longest common subsequence of words"}
+ABOUT: dict[RougeName, str] = {
+    "rouge1": "words",
+    "rouge2": "pairs of words",
+    "rougeL": "the longest common subsequence of words",
+}
 
 
 class Rouge(Mean):
@@ -23,7 +29,12 @@ class Rouge(Mean):
 
         self._name = name
         self._scorer: Any = RougeScorer([name], use_stemmer=False)
-        self.metric = Metric(name, "F1", "higher", f"ROUGE (Lin 2004): F-measure of {ABOUT[name]}, rouge-score without stemming")
+        self.metric = Metric(
+            name,
+            "F1",
+            "higher",
+            f"ROUGE (Lin 2004): F-measure of {ABOUT[name]}, rouge-score without stemming",
+        )
         self.signature = f"rouge-score:{version('rouge-score')}|type:{name}|stemmer:no"
 
     def _statistics(self, output: str, reference: str) -> list[float]:

@@ -1,7 +1,8 @@
-"""BLEU, chrF and TER, as sacrebleu counts them (Post 2018): its statistics of each sample, its formula over their sums, its signature.
+"""BLEU, chrF and TER, as sacrebleu counts them (Post 2018): its statistics of each sample, its
+formula over their sums, its signature.
 
-The numbers are those that its command prints for the same lines, to the last digit. Its statistics and formula are no public names of the package;
-a test compares with the command.
+The numbers are those that its command prints for the same lines, to the last digit. Its statistics
+and formula are no public names of the package; a test compares with the command.
 """
 
 from __future__ import annotations
@@ -22,19 +23,29 @@ class _Sacrebleu(Summed):
         self.signature = str(scorer.get_signature())
 
     def _statistics(self, output: str, reference: str) -> list[float]:
-        return [float(number) for number in self._scorer._extract_corpus_statistics([output], [[reference]])[0]]
+        return [
+            float(number)
+            for number in self._scorer._extract_corpus_statistics([output], [[reference]])[0]
+        ]
 
     def total(self, sums: Sequence[float]) -> float:
         return float(self._scorer._compute_score_from_stats(list(sums)).score)
 
 
 class Bleu(_Sacrebleu):
-    """Modified n-gram precision up to four words, with a brevity penalty (Papineni et al. 2002), 0 to 100; tokenised by 13a.
+    """Modified n-gram precision up to four words, with a brevity penalty (Papineni et al. 2002), 0
+    to 100; tokenised by 13a.
 
-    An empty output counts with its reference's length. A text without any match, or with fewer than four words in all, is 0.
+    An empty output counts with its reference's length. A text without any match, or with fewer than
+    four words in all, is 0.
     """
 
-    metric = Metric("bleu", "BLEU", "higher", "BLEU (Papineni et al. 2002), sacrebleu's mixed-case, 13a, exponential smoothing")
+    metric = Metric(
+        "bleu",
+        "BLEU",
+        "higher",
+        "BLEU (Papineni et al. 2002), sacrebleu's mixed-case, 13a, exponential smoothing",
+    )
 
     def __init__(self) -> None:
         from sacrebleu.metrics.bleu import BLEU
@@ -43,7 +54,9 @@ class Bleu(_Sacrebleu):
 
 
 class Chrf(_Sacrebleu):
-    """F-score of character n-grams up to six, recall counting twice (Popovic 2015), 0 to 100; white space does not count."""
+    """F-score of character n-grams up to six, recall counting twice (Popovic 2015), 0 to 100; white
+    space does not count.
+    """
 
     metric = Metric("chrf", "chrF", "higher", "chrF2 (Popovic 2015), sacrebleu's defaults")
 
@@ -54,9 +67,13 @@ class Chrf(_Sacrebleu):
 
 
 class Ter(_Sacrebleu):
-    """Edits to the output, shifts of phrases included, over the words of the reference (Snover et al. 2006), in percent: may exceed 100."""
+    """Edits to the output, shifts of phrases included, over the words of the reference (Snover et
+    al. 2006), in percent: may exceed 100.
+    """
 
-    metric = Metric("ter", "TER", "lower", "translation edit rate (Snover et al. 2006), sacrebleu's defaults")
+    metric = Metric(
+        "ter", "TER", "lower", "translation edit rate (Snover et al. 2006), sacrebleu's defaults"
+    )
 
     def __init__(self) -> None:
         from sacrebleu.metrics.ter import TER

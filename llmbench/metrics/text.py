@@ -1,7 +1,9 @@
-"""What all metrics of text have in common: statistics of each sample first, a total second, an interval over samples.
+"""What all metrics of text have in common: statistics of each sample first, a total second, an
+interval over samples.
 
-Statistics are plain numbers that depend on their sample alone: they can be stored, read back, and put together in any choice of samples. Most
-totals are a function of the column sums of the statistics (`Summed`), so that a resample of the samples is one product of matrices.
+Statistics are plain numbers that depend on their sample alone: they can be stored, read back, and
+put together in any choice of samples. Most totals are a function of the column sums of the
+statistics (`Summed`), so that a resample of the samples is one product of matrices.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ from llmbench.stats import LEVEL, Interval, wilson_interval
 RESAMPLES = 1000
 SEED = 12345  # sacrebleu's own
 PORTION = 2_000_000  # counts drawn at once
-LEAST_SAMPLES = 8  # for a bootstrap interval: of 5 samples of a skewed quantity, 95 % intervals held the mean in 88 cases of 100, of 8 in 91
+# for a bootstrap interval: of 5 samples of a skewed quantity, 95 % intervals held the mean in 88
+# cases of 100, of 8 in 91
+LEAST_SAMPLES = 8
 
 
 class TextMetric(ABC):
     """A metric of what models say.
 
-    `signature`: all that its number depends on besides the texts. `interval`: how its interval comes about. `compares`: whether it needs references.
+    `signature`: all that its number depends on besides the texts. `interval`: how its interval
+    comes about. `compares`: whether it needs references.
     """
 
     metric: Metric
@@ -35,33 +40,47 @@ class TextMetric(ABC):
     compares = True
 
     def statistics(self, output: str, reference: str | None = None) -> list[float]:
-        """Of one sample; [] where it has nothing that this metric counts: such a sample is left out, and missing in the interval's `n`.
+        """Of one sample; [] where it has nothing that this metric counts: such a sample is left
+        out, and missing in the interval's `n`.
 
-        Any str will do: empty, white space alone, half a surrogate pair. An empty reference is a reference. Raises UsageError where a metric that
-        compares is given None.
+        Any str will do: empty, white space alone, half a surrogate pair. An empty reference is a
+        reference. Raises UsageError where a metric that compares is given None.
         """
         if reference is None and self.compares:
-            raise UsageError(f"{self.metric.name} compares with a reference, and a sample has none", hint="give each sample its reference text")
+            raise UsageError(
+                f"{self.metric.name} compares with a reference, and a sample has none",
+                hint="give each sample its reference text",
+            )
         return self._statistics(output, reference or "")
 
     @abstractmethod
     def _statistics(self, output: str, reference: str) -> list[float]: ...
 
     def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        """The statistics of several answers to one prompt as those of one sample, so that the prompt is what is drawn; [] where none has any."""
-        raise UsageError(f"{self.metric.name} cannot put several answers to one prompt together", hint="seeds: 1")
+        """The statistics of several answers to one prompt as those of one sample, so that the
+        prompt is what is drawn; [] where none has any.
+        """
+        raise UsageError(
+            f"{self.metric.name} cannot put several answers to one prompt together", hint="seeds: 1"
+        )
 
     @abstractmethod
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
-        """The total over samples in the metric's unit, and its 95 % interval, from their statistics; None where no sample has any."""
+        """The total over samples in the metric's unit, and its 95 % interval, from their
+        statistics; None where no sample has any.
+        """
 
 
 class Summed(TextMetric):
-    """A metric whose total is a function of the column sums of its statistics: as many numbers for each sample."""
+    """A metric whose total is a function of the column sums of its statistics: as many numbers for
+    each sample.
+    """
 
     @abstractmethod
     def total(self, sums: Sequence[float]) -> float:
-        """The metric, from the column sums. Counts are whole numbers in float64 and their sums exact up to 2^53."""
+        """The metric, from the column sums. Counts are whole numbers in float64 and their sums
+        exact up to 2^53.
+        """
 
     def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
         kept = [row for row in rows if row]
@@ -72,7 +91,9 @@ class Summed(TextMetric):
         if not len(kept):
             return None
         whole = self.total(kept.sum(axis=0).tolist())
-        return bootstrap(whole, len(kept), lambda counts: [self.total(sums) for sums in (counts @ kept).tolist()])
+        return bootstrap(
+            whole, len(kept), lambda counts: [self.total(sums) for sums in (counts @ kept).tolist()]
+        )
 
 
 class Mean(Summed):
@@ -83,29 +104,42 @@ class Mean(Summed):
 
 
 class Share(Mean):
-    """The share of samples that are so: statistics are [1, 1] or [0, 1], and the interval is Wilson's. Of several answers to each prompt statistics
-    are [how many are so, of how many], and it is a bootstrap.
+    """The share of samples that are so: statistics are [1, 1] or [0, 1], and the interval is
+    Wilson's. Of several answers to each prompt statistics are [how many are so, of how many], and
+    it is a bootstrap.
     """
 
     interval = "wilson"
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         kept = [row for row in rows if row]
-        if any(many > 1.0 for _, many in kept) and all(hit == int(hit) and 0 <= hit <= many == int(many) for hit, many in kept):
+        if any(many > 1.0 for _, many in kept) and all(
+            hit == int(hit) and 0 <= hit <= many == int(many) for hit, many in kept
+        ):
             return super().value(rows)
         if any(hit not in (0.0, 1.0) or one != 1.0 for hit, one in kept):
-            raise ValueError(f"{self.metric.name}: a sample either is so or is not, and its statistics are [1, 1] or [0, 1]")
+            raise ValueError(
+                f"{self.metric.name}: a sample either is so or is not, and its statistics are [1,"
+                " 1] or [0, 1]"
+            )
         return wilson_interval(sum(hit == 1.0 for hit, _ in kept), len(kept)) if kept else None
 
 
-def bootstrap(whole: float, n: int, totals: Callable[[NDArray[np.int64]], Sequence[float]], centred: bool = False) -> Interval:
-    """`whole`, the total over `n` samples, with the percentile interval of the bootstrap over samples (Efron 1979; for BLEU: Koehn 2004). No
-    interval with fewer than 8 samples.
+def bootstrap(
+    whole: float,
+    n: int,
+    totals: Callable[[NDArray[np.int64]], Sequence[float]],
+    centred: bool = False,
+) -> Interval:
+    """`whole`, the total over `n` samples, with the percentile interval of the bootstrap over
+    samples (Efron 1979; for BLEU: Koehn 2004). No interval with fewer than 8 samples.
 
-    `totals`: the totals of resamples, from a matrix that says in each row how often each sample is in it; the same rows for all metrics of `n`
-    samples. The percentiles lie further out than 2.5 and 97.5, by what the plain ones are too narrow for a mean of few samples (the expanded
+    `totals`: the totals of resamples, from a matrix that says in each row how often each sample is
+    in it; the same rows for all metrics of `n` samples. The percentiles lie further out than 2.5
+    and 97.5, by what the plain ones are too narrow for a mean of few samples (the expanded
     percentile interval of Hesterberg 2015, The American Statistician 69:4).
-    `centred`: totals are moved so that `whole` is their mean, for a total that resampling itself makes larger or smaller.
+    `centred`: totals are moved so that `whole` is their mean, for a total that resampling itself
+    makes larger or smaller.
     """
     if n < LEAST_SAMPLES:
         return Interval(whole, None, None, n)

@@ -1,4 +1,6 @@
-"""--dry-run: what each cell would cost, from what its card says a step and a megabyte cost on two cores."""
+"""--dry-run: what each cell would cost, from what its card says a step and a megabyte cost on two
+cores.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ GENERATION = 2.0  # seconds for a few short continuations
 
 
 def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
-    """Rows (model, task, state, seconds, memory), and a total. A model without an estimate says "unknown"."""
+    """Rows (model, task, state, seconds, memory), and a total. A model without an estimate says
+    "unknown".
+    """
     rows, total, unknown = [], 0.0, 0
     for card in made.cards:
         first = True
@@ -32,19 +36,38 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
                 about = asked_about(task)
                 megabytes = 0.0 if about is None else made.suite.texts[about].bytes / 1e6
                 kind = process_of(task)
-                seconds = card.estimate.seconds_per_megabyte * megabytes if megabytes and kind == "shared" else GENERATION
+                seconds = (
+                    card.estimate.seconds_per_megabyte * megabytes
+                    if megabytes and kind == "shared"
+                    else GENERATION
+                )
                 if kind == "parked":
-                    seconds += task.blocks * task.block_seconds  # type: ignore[union-attr]  # a parked task has blocks
+                    # a parked task has blocks
+                    seconds += task.blocks * task.block_seconds  # type: ignore[union-attr]
                 if kind != "shared" and not first:
-                    seconds += START_UP * (ATTEMPTS if kind == "probes" else 1)  # in processes of its own
+                    seconds += START_UP * (
+                        ATTEMPTS if kind == "probes" else 1
+                    )  # in processes of its own
                 if first:
                     state, cost = _training(made, card)
                     seconds += START_UP + cost
             first = False
             total += seconds or 0.0
             unknown += seconds is None
-            memory = f"{card.estimate.memory_mb:.0f} MB" if card.estimate and card.estimate.memory_mb else "unknown"
-            rows.append((card.name, task.name, state, "unknown" if seconds is None else f"{seconds:.0f}", memory))
+            memory = (
+                f"{card.estimate.memory_mb:.0f} MB"
+                if card.estimate and card.estimate.memory_mb
+                else "unknown"
+            )
+            rows.append(
+                (
+                    card.name,
+                    task.name,
+                    state,
+                    "unknown" if seconds is None else f"{seconds:.0f}",
+                    memory,
+                )
+            )
     rows.append(("total", "", f"{unknown} unknown" if unknown else "", f"{total:.0f}", ""))
     return rows
 
@@ -52,7 +75,11 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
 def _training(made: Plan, card: Card) -> tuple[str, float]:
     """Whether the network is trained already, and the seconds its training would take."""
     texts = made.suite.texts
-    if card.recipe is None or card.estimate is None or (card.network is not None and "train" not in texts):
+    if (
+        card.recipe is None
+        or card.estimate is None
+        or (card.network is not None and "train" not in texts)
+    ):
         return "to run", 0.0
     materials = Materials(
         train=texts.get("train"),
@@ -63,9 +90,15 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
         cache=made.options.cache or default_cache(),
     )
     if card.network is not None:
-        return ("trained", 0.0) if registry.kept_in(card, materials).is_dir() else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
+        return (
+            ("trained", 0.0)
+            if registry.kept_in(card, materials).is_dir()
+            else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
+        )
     stages, steps = registry.lineage(card), 0
-    for count in range(len(stages), 0, -1):  # from the last: a stage that is there needs none before it
+    for count in range(
+        len(stages), 0, -1
+    ):  # from the last: a stage that is there needs none before it
         recipe = stages[count - 1].recipe
         if recipe is None or trained_folder(stages[:count], materials).is_dir():
             break

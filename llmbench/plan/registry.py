@@ -1,6 +1,8 @@
-"""Names -> adapters, tasks, renderers, baselines, suites; SPECs -> cards. Nothing is imported before it is asked for.
+"""Names -> adapters, tasks, renderers, baselines, suites; SPECs -> cards. Nothing is imported
+before it is asked for.
 
-A thing is registered by one line below. Outside packages register adapters with the entry point group `llmbench.adapters`.
+A thing is registered by one line below. Outside packages register adapters with the entry point
+group `llmbench.adapters`.
 """
 
 from __future__ import annotations
@@ -65,9 +67,13 @@ def suite_path(spec: str) -> Path:
         return shipped("suites") / f"{spec}.yaml"
     if path.is_dir():
         raise UsageError("a folder, not a suite", where=spec, hint="name one of its YAML files")
-    if path.parent.name == "suites" and path.stem in names("suites"):  # as in the README, from any folder
+    if path.parent.name == "suites" and path.stem in names(
+        "suites"
+    ):  # as in the README, from any folder
         return shipped("suites") / f"{path.stem}.yaml"
-    raise UsageError("there is no such suite", where=spec, hint=did_you_mean(path.stem, names("suites")))
+    raise UsageError(
+        "there is no such suite", where=spec, hint=did_you_mean(path.stem, names("suites"))
+    )
 
 
 def adapters() -> dict[str, str]:
@@ -77,7 +83,9 @@ def adapters() -> dict[str, str]:
 
 
 def resolve(spec: str) -> Card:
-    """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class, hf:ID_OR_DIRECTORY, or an entry point's name."""
+    """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class,
+    hf:ID_OR_DIRECTORY, or an entry point's name.
+    """
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
     if spec in names("baselines"):
@@ -94,7 +102,9 @@ def resolve(spec: str) -> Card:
     if spec in adapters():
         return _own(spec, spec)
     known = [*names("baselines"), *adapters()]
-    raise UsageError(f"unknown model {spec!r}", hint=did_you_mean(spec, known) or "see `llmbench models`")
+    raise UsageError(
+        f"unknown model {spec!r}", hint=did_you_mean(spec, known) or "see `llmbench models`"
+    )
 
 
 def _own(name: str, adapter: str) -> Card:
@@ -106,22 +116,41 @@ def _own(name: str, adapter: str) -> Card:
 def _checkpoint(id: str) -> Card:
     """The card of a checkpoint that has none; a path becomes absolute."""
     if not id:
-        raise UsageError("hf: needs a hub id or a directory", hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint")
+        raise UsageError(
+            "hf: needs a hub id or a directory",
+            hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint",
+        )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
-    return Card.model_validate({"name": pretrained_files.name_of(id), "adapter": "huggingface", "checkpoint": {"id": place}})
+    return Card.model_validate(
+        {
+            "name": pretrained_files.name_of(id),
+            "adapter": "huggingface",
+            "checkpoint": {"id": place},
+        }
+    )
 
 
 def lineage(card: Card) -> list[Stage]:
-    """What has to be there, or be trained, before a card's checkpoint: stages from the oldest on, the card's own last."""
+    """What has to be there, or be trained, before a card's checkpoint: stages from the oldest on,
+    the card's own last.
+    """
     assert card.checkpoint is not None
     stages = [Stage(card.name, card.checkpoint, card.recipe)]
     while stages[0].recipe is not None and stages[0].checkpoint.id in names("baselines"):
         before = resolve(str(stages[0].checkpoint.id))
         if before.checkpoint is None or any(before.name == stage.name for stage in stages):
-            raise UsageError(f"{before.name!r} is no checkpoint that training can go on from", where=card.name)
+            raise UsageError(
+                f"{before.name!r} is no checkpoint that training can go on from", where=card.name
+            )
         stages.insert(0, Stage(before.name, before.checkpoint, before.recipe))
-    if stages[0].recipe is None and len(stages) > 1:  # a baseline that is only a hub id under another name
-        stages[1] = Stage(stages[1].name, stages[1].checkpoint.model_copy(update={"id": stages[0].checkpoint.id}), stages[1].recipe)
+    if (
+        stages[0].recipe is None and len(stages) > 1
+    ):  # a baseline that is only a hub id under another name
+        stages[1] = Stage(
+            stages[1].name,
+            stages[1].checkpoint.model_copy(update={"id": stages[0].checkpoint.id}),
+            stages[1].recipe,
+        )
         stages = stages[1:]
     return stages
 
@@ -130,7 +159,13 @@ def kept_in(card: Card, materials: Materials) -> Path:
     """The folder of the checkpoint that a card's training leaves."""
     assert card.recipe is not None
     if card.network is not None:
-        return cache.checkpoint_folder(card.network, card.vocabulary or cache.usual_vocabulary(card.adapter), card.recipe, materials, card.adapter)
+        return cache.checkpoint_folder(
+            card.network,
+            card.vocabulary or cache.usual_vocabulary(card.adapter),
+            card.recipe,
+            materials,
+            card.adapter,
+        )
     return cache.trained_folder(lineage(card), materials)
 
 
@@ -141,27 +176,37 @@ def is_outside(card: Card) -> bool:
 
 
 def adapter_class(spec: str) -> type[Adapter]:
-    """The class behind an adapter's name, module:Class or file.py:Class. UsageError, with file:line:column, where it cannot be had."""
+    """The class behind an adapter's name, module:Class or file.py:Class. UsageError, with
+    file:line:column, where it cannot be had.
+    """
     where = adapters().get(spec, spec)
     if ":" not in where:
         raise UsageError(f"unknown adapter {spec!r}", hint=did_you_mean(spec, adapters()))
     cls = load_object(where)
     if not (isinstance(cls, type) and issubclass(cls, Adapter)):
         raise UsageError(
-            f"{where.rpartition(':')[2]!r} is not an Adapter", where=where.rpartition(":")[0], hint="subclass llmbench.adapters.token.TokenAdapter"
+            f"{where.rpartition(':')[2]!r} is not an Adapter",
+            where=where.rpartition(":")[0],
+            hint="subclass llmbench.adapters.token.TokenAdapter",
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
         line = inspect.getsourcelines(cls)[1]
         raise UsageError(
-            f"{cls.__name__} does not define {', '.join(missing)}", where=f"{inspect.getfile(cls)}:{line}:1", hint="see docs/adapters.md"
+            f"{cls.__name__} does not define {', '.join(missing)}",
+            where=f"{inspect.getfile(cls)}:{line}:1",
+            hint="see docs/adapters.md",
         )
     return cls
 
 
 def make(card: Card, materials: Materials) -> Adapter:
     """The model that a card describes, ready on the device asked for."""
-    parts = {key: value for key in ("network", "vocabulary", "recipe") if (value := getattr(card, key)) is not None}
+    parts = {
+        key: value
+        for key in ("network", "vocabulary", "recipe")
+        if (value := getattr(card, key)) is not None
+    }
     if card.checkpoint is not None:
         parts["lineage"] = lineage(card)
     adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, materials)
@@ -171,7 +216,9 @@ def make(card: Card, materials: Materials) -> Adapter:
 
 
 def ready(adapter: Adapter, device: str = "cpu", dtype: str = "float32") -> Adapter:
-    """The adapter on its device and in its number format, in evaluation mode, where it can be moved."""
+    """The adapter on its device and in its number format, in evaluation mode, where it can be
+    moved.
+    """
     move = getattr(adapter, "to", None)
     if move is not None:
         move(device, dtype)

@@ -36,15 +36,34 @@ def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: fl
         write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
     if outcome.events:
         write_events(out / "events" / model / f"{task}.parquet", outcome.events)
-    storage.write_json(out / "cells" / model / f"{task}.json", {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores})
+    storage.write_json(
+        out / "cells" / model / f"{task}.json",
+        {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores},
+    )
 
 
 def write_events(path: Path, answers: Sequence[Mapping[str, Any]]) -> None:
-    """What was timed as Parquet, a row for each piece that arrived: block, what, answer, asked (ns), ns since then, tokens and bytes so far."""
+    """What was timed as Parquet, a row for each piece that arrived: block, what, answer, asked
+    (ns), ns since then, tokens and bytes so far.
+    """
     import pyarrow as pa
 
-    rows = [(a["block"], a["what"], a["answer"], a["asked"], *event) for a in answers for event in a["events"]]
-    columns = dict(zip(("block", "what", "answer", "asked", "ns", "tokens", "bytes"), zip(*rows, strict=True), strict=True)) if rows else {}
+    rows = [
+        (a["block"], a["what"], a["answer"], a["asked"], *event)
+        for a in answers
+        for event in a["events"]
+    ]
+    columns = (
+        dict(
+            zip(
+                ("block", "what", "answer", "asked", "ns", "tokens", "bytes"),
+                zip(*rows, strict=True),
+                strict=True,
+            )
+        )
+        if rows
+        else {}
+    )
     _write_table(path, pa.table({name: list(column) for name, column in columns.items()}))
 
 
@@ -65,7 +84,14 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
     from llmbench.ledger import KINDS
 
     sizes = [len(ledger.start) for ledger in ledgers]
-    ids = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes), [ledger.id for ledger in ledgers])
-    kinds = pa.DictionaryArray.from_arrays(np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS))
-    columns = {name: np.concatenate([getattr(ledger, name) for ledger in ledgers]) for name in ("start", "end", "bits")}
+    ids = pa.DictionaryArray.from_arrays(
+        np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes), [ledger.id for ledger in ledgers]
+    )
+    kinds = pa.DictionaryArray.from_arrays(
+        np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS)
+    )
+    columns = {
+        name: np.concatenate([getattr(ledger, name) for ledger in ledgers])
+        for name in ("start", "end", "bits")
+    }
     _write_table(path, pa.table({"document": ids, **columns, "kind": kinds}))

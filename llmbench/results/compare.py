@@ -1,4 +1,6 @@
-"""Two models held against each other, item by item: what differs, whether that is proven, and which items are behind it."""
+"""Two models held against each other, item by item: what differs, whether that is proven, and which
+items are behind it.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,37 @@ from dataclasses import dataclass, field, replace
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.results.matching import OF_MEMORY, Met, Pair, Wanted, meet, same_machine
-from llmbench.results.paired_tests import UNITS, Difference, alpha_of, difference, items_needed, judged
+from llmbench.results.paired_tests import (
+    UNITS,
+    Difference,
+    alpha_of,
+    difference,
+    items_needed,
+    judged,
+)
 from llmbench.results.record import Score, key_of
 from llmbench.stats import Verdict, holm
 
-REEXPRESSIONS = ("byte_perplexity", "word_perplexity", "token_perplexity", "excess_bits_per_byte")  # they move with bits per byte
-RELATIVE = ("bytes/s", "tokens/s", "seconds")  # units in which a difference is a share, as it is of memory
+REEXPRESSIONS = (
+    "byte_perplexity",
+    "word_perplexity",
+    "token_perplexity",
+    "excess_bits_per_byte",
+)  # they move with bits per byte
+RELATIVE = (
+    "bytes/s",
+    "tokens/s",
+    "seconds",
+)  # units in which a difference is a share, as it is of memory
 
 
 @dataclass(frozen=True)
 class Row:
-    """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n` items (where `relative`, A/B - 1); `p`: Holm's, over
-    all rows; None where there is no such number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
-    `left_out`: items that the metric counts on one side alone, which are in that side's value and in no test.
+    """A against B by one metric of one task. `difference`: A - B with its 95 % interval over `n`
+    items (where `relative`, A/B - 1); `p`: Holm's, over all rows; None where there is no such
+    number. `proven`: whether p is low enough. `reason`: why a verdict is unclear or not comparable.
+    `left_out`: items that the metric counts on one side alone, which are in that side's value and
+    in no test.
     """
 
     model_a: str
@@ -104,8 +124,8 @@ class Missing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it. `moved`, `flips`: the foremost items of each row. `flipped`: how many flips there are, for each row that has answers. `tests`: how
-    many rows could be tested.
+    """All of it. `moved`, `flips`: the foremost items of each row. `flipped`: how many flips there
+    are, for each row that has answers. `tests`: how many rows could be tested.
     """
 
     name_a: str
@@ -119,20 +139,38 @@ class Comparison:
     missing: list[Missing] = field(default_factory=list)
 
 
-def compare(names: tuple[str, str], pairs: Sequence[Pair], metrics: Collection[str] = (), top: int = 5) -> Comparison:
-    """Every metric with a direction, or those that `metrics` name, of each pair of models; `top` items of each. UsageError for an unknown metric."""
-    known = {name for pair in pairs for side in pair for score in side.scores().values() for name in (score.metric, key_of(score))}
+def compare(
+    names: tuple[str, str], pairs: Sequence[Pair], metrics: Collection[str] = (), top: int = 5
+) -> Comparison:
+    """Every metric with a direction, or those that `metrics` name, of each pair of models; `top`
+    items of each. UsageError for an unknown metric.
+    """
+    known = {
+        name
+        for pair in pairs
+        for side in pair
+        for score in side.scores().values()
+        for name in (score.metric, key_of(score))
+    }
     for name in metrics:
         if name not in known:
             raise UsageError(f"no score is called {name!r} here", hint=did_you_mean(name, known))
 
     def wanted(score: Score) -> bool:
-        return bool({score.metric, key_of(score)} & set(metrics)) if metrics else score.better is not None
+        return (
+            bool({score.metric, key_of(score)} & set(metrics))
+            if metrics
+            else score.better is not None
+        )
 
     met = [one for pair in pairs for one in meet(pair, wanted, in_turns=True)]
     met = [one for one in met if metrics or one.items or one.score.metric not in REEXPRESSIONS]
     rows, tests = _rows(met)
-    flips = [(one, _flips(one, "a"), _flips(one, "b")) for one in met if one.items and one.kind == "share"]
+    flips = [
+        (one, _flips(one, "a"), _flips(one, "b"))
+        for one in met
+        if one.items and one.kind == "share"
+    ]
     return Comparison(
         *names,
         facts=_facts(pairs),
@@ -146,7 +184,9 @@ def compare(names: tuple[str, str], pairs: Sequence[Pair], metrics: Collection[s
 
 
 def rows_of(pairs: Sequence[Pair], wanted: Wanted) -> list[Row]:
-    """The rows of every wanted score that either side has; rates that were measured in different sessions are compared all the same."""
+    """The rows of every wanted score that either side has; rates that were measured in different
+    sessions are compared all the same.
+    """
     return _rows([one for pair in pairs for one in meet(pair, wanted, in_turns=False)])[0]
 
 
@@ -155,11 +195,19 @@ def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
     tests = sum(bool(one.items) for one in met)
     found = {i: _difference(one, tests) for i, one in enumerate(met) if one.items}
     corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
-    return [_tested(one, found[i], corrected[i], tests) if i in found else _untested(one) for i, one in enumerate(met)], tests
+    return [
+        _tested(one, found[i], corrected[i], tests) if i in found else _untested(one)
+        for i, one in enumerate(met)
+    ], tests
 
 
 def _difference(met: Met, tests: int) -> Difference:
-    return difference(met.score.metric, *met.rows, tests=tests, in_turns=all(one.session == other.session for one, other in met.items))
+    return difference(
+        met.score.metric,
+        *met.rows,
+        tests=tests,
+        in_turns=all(one.session == other.session for one, other in met.items),
+    )
 
 
 def _names(met: Met) -> tuple[str, str, str, str]:
@@ -178,9 +226,25 @@ def _is_relative(score: Score) -> bool:
 def _untested(met: Met) -> Row:
     score, (a, b) = met.score, _values(met)
     relative, bare = _is_relative(score), None
-    if a is not None and b is not None and math.isfinite(a) and math.isfinite(b) and met.stop[0] != "not comparable":
+    if (
+        a is not None
+        and b is not None
+        and math.isfinite(a)
+        and math.isfinite(b)
+        and met.stop[0] != "not comparable"
+    ):
         bare = a - b if not relative else a / b - 1 if b else None
-    return Row(*_names(met), score.unit, score.better, a, b, *met.stop, difference=bare, relative=relative, n=score.n)
+    return Row(
+        *_names(met),
+        score.unit,
+        score.better,
+        a,
+        b,
+        *met.stop,
+        difference=bare,
+        relative=relative,
+        n=score.n,
+    )
 
 
 def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
@@ -188,11 +252,32 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     relative = _is_relative(score)
     said = judged(score.metric, score.better, found, p)
     needed = 2 if met.kind == "rate" else items_needed(tests)
-    reason = f"{seen.n} items are too few to prove anything: {needed} would be needed" if said == "unclear" and seen.n < needed else ""
+    reason = (
+        f"{seen.n} items are too few to prove anything: {needed} would be needed"
+        if said == "unclear" and seen.n < needed
+        else ""
+    )
     reason = reason if score.better is not None else "neither less nor more of it is better"
-    value, low, high = (None if end is None else math.expm1(end) if relative else end for end in (seen.value, seen.low, seen.high))
+    value, low, high = (
+        None if end is None else math.expm1(end) if relative else end
+        for end in (seen.value, seen.low, seen.high)
+    )
     unit = UNITS.get(score.metric, score.unit)
-    row = Row(*_names(met), unit, score.better, *_values(met), said, reason, value, low, high, relative, seen.n, p, p <= alpha_of(score.metric))
+    row = Row(
+        *_names(met),
+        unit,
+        score.better,
+        *_values(met),
+        said,
+        reason,
+        value,
+        low,
+        high,
+        relative,
+        seen.n,
+        p,
+        p <= alpha_of(score.metric),
+    )
     return replace(row, test=found.test, left_out=met.left_out)
 
 
@@ -200,23 +285,43 @@ def _moved(met: Met) -> list[Moved]:
     """Items of bits and of means, the furthest apart first."""
     if met.kind not in ("bits", "mean"):
         return []
-    rates = [(item.key, x[0] / x[1], y[0] / y[1]) for (item, _), x, y in zip(met.items, *met.rows, strict=True)]
+    rates = [
+        (item.key, x[0] / x[1], y[0] / y[1])
+        for (item, _), x, y in zip(met.items, *met.rows, strict=True)
+    ]
     found = [Moved(*_names(met), key, a, b, a - b) for key, a, b in rates if a != b]
     return sorted(found, key=lambda one: -abs(one.difference))
 
 
 def _flips(met: Met, right: str) -> list[Flip]:
     """Questions that A alone ("a") or B alone ("b") answered rightly."""
-    apart = [pair for pair, x, y in zip(met.items, *met.rows, strict=True) if (x[0] > y[0] if right == "a" else x[0] < y[0])]
+    apart = [
+        pair
+        for pair, x, y in zip(met.items, *met.rows, strict=True)
+        if (x[0] > y[0] if right == "a" else x[0] < y[0])
+    ]
     norm = getattr(met.score, "norm", "none")
     output = "output" if norm == "none" else f"output:{norm}"
-    said = [(one.said.get("input", ""), one.said.get("reference", ""), one.said.get(output, ""), other.said.get(output, "")) for one, other in apart]
-    return [Flip(*_names(met), one.key, right, *texts) for (one, _), texts in zip(apart, said, strict=True)]
+    said = [
+        (
+            one.said.get("input", ""),
+            one.said.get("reference", ""),
+            one.said.get(output, ""),
+            other.said.get(output, ""),
+        )
+        for one, other in apart
+    ]
+    return [
+        Flip(*_names(met), one.key, right, *texts)
+        for (one, _), texts in zip(apart, said, strict=True)
+    ]
 
 
 def _missing(met: Met) -> list[Missing]:
     sides = zip(met.sides, "ab", met.missing, strict=True)
-    return [Missing(side.model, name, met.task, met.key, list(ids)) for side, name, ids in sides if ids]
+    return [
+        Missing(side.model, name, met.task, met.key, list(ids)) for side, name, ids in sides if ids
+    ]
 
 
 def _facts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
@@ -225,8 +330,17 @@ def _facts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     suites = [f"{run.record.suite.name} version {run.record.suite.version}" for run in (one, other)]
     if one.path == other.path:
         return [("run", str(one.path)), ("suite", suites[0]), ("finished", one.record.finished)]
-    facts = [(f"run {name}", f"{run.path}, {suite}, {run.record.finished}") for name, run, suite in zip("AB", (one, other), suites, strict=True)]
-    prints = [[{row.name: row.fingerprint for row in side.opened.record.models}.get(side.model) for side in pair] for pair in pairs]
+    facts = [
+        (f"run {name}", f"{run.path}, {suite}, {run.record.finished}")
+        for name, run, suite in zip("AB", (one, other), suites, strict=True)
+    ]
+    prints = [
+        [
+            {row.name: row.fingerprint for row in side.opened.record.models}.get(side.model)
+            for side in pair
+        ]
+        for pair in pairs
+    ]
     changed = [pair[0].model for pair, (a, b) in zip(pairs, prints, strict=True) if a != b]
     facts.append(("other weights", ", ".join(changed) or "none"))
     return [*facts, ("machine", "the same" if same_machine(one, other) else "another")]

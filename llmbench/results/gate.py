@@ -17,15 +17,20 @@ from llmbench.results.samples import Opened
 from llmbench.results.tolerance import Allowance, parse
 
 OF_A_MACHINE = {metric.name for metric in (*performance.METRICS, *memory.METRICS)}
-DEFAULTS = {name: Allowance(rule.margin) for name, rule in RULES.items() if rule.margin and name not in OF_A_MACHINE}  # as much as makes a tie
+DEFAULTS = {
+    name: Allowance(rule.margin)
+    for name, rule in RULES.items()
+    if rule.margin and name not in OF_A_MACHINE
+}  # as much as makes a tie
 ROUNDING = 1e-12
 State = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Gated:
-    """A score of the record and what became of it. `loss`: how much worse it is, in its unit, below 0 where it is better; None where there is no such
-    number. `why`: of what failed or was skipped, and of what is worse than is allowed and passed.
+    """A score of the record and what became of it. `loss`: how much worse it is, in its unit, below
+    0 where it is better; None where there is no such number. `why`: of what failed or was skipped,
+    and of what is worse than is allowed and passed.
     """
 
     row: Row
@@ -37,7 +42,9 @@ class Gated:
 
 @dataclass(frozen=True)
 class Gate:
-    """All scores that were looked at, the failed ones first. `facts`: what is to be known about the two."""
+    """All scores that were looked at, the failed ones first. `facts`: what is to be known about the
+    two.
+    """
 
     rows: list[Gated]
     facts: list[tuple[str, str]]
@@ -48,25 +55,42 @@ class Gate:
 
 
 def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
-    """Hold every score of `record` that has an allowance against the one in `run`. Allowances are looked for in `allow`, then in what the record's
-    suite says, then in DEFAULTS. UsageError where the two are of different suites, and for an unknown metric in `allow`.
+    """Hold every score of `record` that has an allowance against the one in `run`. Allowances are
+    looked for in `allow`, then in what the record's suite says, then in DEFAULTS. UsageError where
+    the two are of different suites, and for an unknown metric in `allow`.
     """
     if run.record.suite.name != record.record.suite.name:
-        suites = f"the run is of the suite {run.record.suite.name!r}, the record of {record.record.suite.name!r}"
-        raise UsageError(suites, where=str(record.path), hint="a record is for runs of its own suite")
+        suites = (
+            f"the run is of the suite {run.record.suite.name!r}, the record of"
+            f" {record.record.suite.name!r}"
+        )
+        raise UsageError(
+            suites, where=str(record.path), hint="a record is for runs of its own suite"
+        )
     _check_names(allow, record)
-    of_suite = {name: parse(loss, f"gate of the suite in {record.path}") for name, loss in record.record.suite.gate.items()}
+    of_suite = {
+        name: parse(loss, f"gate of the suite in {record.path}")
+        for name, loss in record.record.suite.gate.items()
+    }
     rules = {**DEFAULTS, **of_suite, **allow}
     same = same_machine(run, record)
     pairs = [(Side(run, row.name), Side(record, row.name)) for row in record.record.models]
 
     def allowed(score: Score) -> Allowance | None:
-        return rules.get(key_of(score)) or rules.get(score.metric) if score.better is not None else None
+        return (
+            rules.get(key_of(score)) or rules.get(score.metric)
+            if score.better is not None
+            else None
+        )
 
     def wanted(score: Score) -> bool:
         return allowed(score) is not None and (same or score.metric not in OF_A_MACHINE)
 
-    asked = {(score.model, score.task, key_of(score)): (score, loss) for score in record.record.scores if (loss := allowed(score)) is not None}
+    asked = {
+        (score.model, score.task, key_of(score)): (score, loss)
+        for score in record.record.scores
+        if (loss := allowed(score)) is not None
+    }
     rows = [row for row in rows_of(pairs, wanted) if (row.model_b, row.task, row.metric) in asked]
     found = [_gated(row, asked[row.model_b, row.task, row.metric][1]) for row in rows]
     found += [_skipped(score, loss) for score, loss in asked.values() if not wanted(score)]
@@ -75,12 +99,20 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
 
 
 def _check_names(allow: Mapping[str, Allowance], record: Opened) -> None:
-    known = {name: score for score in record.record.scores for name in (score.metric, key_of(score))}
+    known = {
+        name: score for score in record.record.scores for name in (score.metric, key_of(score))
+    }
     for name in allow:
         if name not in known:
-            raise UsageError(f"--allow {name}: the record has no such score", where=str(record.path), hint=did_you_mean(name, known))
+            raise UsageError(
+                f"--allow {name}: the record has no such score",
+                where=str(record.path),
+                hint=did_you_mean(name, known),
+            )
         if known[name].better is None:
-            raise UsageError(f"--allow {name}: neither less nor more of it is better, so nothing can be lost")
+            raise UsageError(
+                f"--allow {name}: neither less nor more of it is better, so nothing can be lost"
+            )
 
 
 def _gated(row: Row, allowed: Allowance) -> Gated:
@@ -88,7 +120,9 @@ def _gated(row: Row, allowed: Allowance) -> Gated:
     limit = f"{allowed}"
     if row.a is None or row.b is None or row.verdict == "not comparable":
         return Gated(row, None, limit, "failed", row.reason)
-    if (math.isinf(row.b) and row.better == "lower") or (math.isinf(row.a) and row.better == "higher"):
+    if (math.isinf(row.b) and row.better == "lower") or (
+        math.isinf(row.a) and row.better == "higher"
+    ):
         return Gated(row, None, limit, "passed")
     loss = row.a - row.b if row.better == "lower" else row.b - row.a
     if loss <= allowed.of(row.b) + ROUNDING:
@@ -96,7 +130,9 @@ def _gated(row: Row, allowed: Allowance) -> Gated:
     if row.p is not None and not row.proven:
         return Gated(row, loss, limit, "passed", f"worse, but not beyond chance: p is {row.p:.2g}")
     if row.p is not None and row.left_out and not _is_loss(row):
-        return Gated(row, loss, limit, "passed", "worse, but not on the items that count on both sides")
+        return Gated(
+            row, loss, limit, "passed", "worse, but not on the items that count on both sides"
+        )
     return Gated(row, loss, limit, "failed", row.reason)
 
 
@@ -106,13 +142,32 @@ def _is_loss(row: Row) -> bool:
 
 
 def _skipped(score: Score, allowed: Allowance) -> Gated:
-    row = Row(score.model, score.model, score.task, key_of(score), score.unit, score.better, None, float(score.value), "not comparable")
+    row = Row(
+        score.model,
+        score.model,
+        score.task,
+        key_of(score),
+        score.unit,
+        score.better,
+        None,
+        float(score.value),
+        "not comparable",
+    )
     return Gated(row, None, f"{allowed}", "skipped", "the record is of another machine")
 
 
 def _facts(run: Opened, record: Opened, same: bool) -> list[tuple[str, str]]:
     review, names = record.record.review, {row.name for row in record.record.models}
-    promoted = f"promoted {review.promoted}" + (f" at commit {review.commit[:12]}" if review.commit else "") if review else "not reviewed"
+    promoted = (
+        f"promoted {review.promoted}"
+        + (f" at commit {review.commit[:12]}" if review.commit else "")
+        if review
+        else "not reviewed"
+    )
     new = [row.name for row in run.record.models if row.name not in names]
-    facts = [("run", f"{run.path}, {run.record.finished}"), ("record", f"{record.path}, {promoted}"), ("machine", "the same" if same else "another")]
+    facts = [
+        ("run", f"{run.path}, {run.record.finished}"),
+        ("record", f"{record.path}, {promoted}"),
+        ("machine", "the same" if same else "another"),
+    ]
     return [*facts, ("not in the record", ", ".join(new))] if new else facts

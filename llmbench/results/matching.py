@@ -1,4 +1,6 @@
-"""What two models have in common: which of their scores are of the same question, and which items these were made of."""
+"""What two models have in common: which of their scores are of the same question, and which items
+these were made of.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,19 @@ class Side:
 
     def scores(self) -> dict[tuple[str, str], Score]:
         """By task and record.key_of."""
-        return {(score.task, key_of(score)): score for score in self.opened.record.scores if score.model == self.model}
+        return {
+            (score.task, key_of(score)): score
+            for score in self.opened.record.scores
+            if score.model == self.model
+        }
 
     def why_absent(self, task: str) -> str:
         """Why a score of a task is not there, as far as the run says."""
-        failures = [row for row in self.opened.record.failures if row.model == self.model and row.task == task]
+        failures = [
+            row
+            for row in self.opened.record.failures
+            if row.model == self.model and row.task == task
+        ]
         return f"{failures[0].reason}: {failures[0].message}" if failures else "it was not measured"
 
 
@@ -43,8 +53,10 @@ Pair = tuple[Side, Side]
 
 @dataclass(frozen=True)
 class Met:
-    """Two models' scores of the same name. `items`: pairs of items, and `rows` their statistics, where a test can be made; `stop`: why not, else.
-    `missing`: the ids of the items that either side lacks; `left_out`: how many have no statistics of the metric on one side.
+    """Two models' scores of the same name. `items`: pairs of items, and `rows` their statistics,
+    where a test can be made; `stop`: why not, else.
+    `missing`: the ids of the items that either side lacks; `left_out`: how many have no statistics
+    of the metric on one side.
     """
 
     sides: Pair
@@ -71,7 +83,9 @@ class Met:
 
 
 def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
-    """Every wanted score that either side has. `in_turns`: whether rates must have been measured in one session."""
+    """Every wanted score that either side has. `in_turns`: whether rates must have been measured in
+    one session.
+    """
     left, right = pair[0].scores(), pair[1].scores()
     items = cache(lambda i, task: pair[i].opened.items(pair[i].model, task))
     for task, key in dict.fromkeys((*left, *right)):
@@ -81,7 +95,13 @@ def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
         met = Met(pair, task, key, (one, other))
         if one is None or other is None:
             lacking = pair[0] if one is None else pair[1]
-            yield _stopped(met, ("not comparable", f"{lacking.model} has no such score: {lacking.why_absent(task)}"))
+            yield _stopped(
+                met,
+                (
+                    "not comparable",
+                    f"{lacking.model} has no such score: {lacking.why_absent(task)}",
+                ),
+            )
         elif stop := _scores_differ(one, other):
             yield _stopped(met, stop)
         else:
@@ -95,39 +115,92 @@ def _stopped(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] 
 def _scores_differ(one: Score, other: Score) -> Stop | None:
     """Why two scores cannot be compared, before their items are looked at."""
     if one.signature != other.signature:
-        return "not comparable", f"signatures differ in {signature.difference(one.signature, other.signature)}"
+        return (
+            "not comparable",
+            f"signatures differ in {signature.difference(one.signature, other.signature)}",
+        )
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
     if one.metric not in RULES:
-        return "unclear", "measured once, so without a test" if one.metric in OF_MEMORY else "there is no paired test for it"
+        return (
+            "unclear",
+            (
+                "measured once, so without a test"
+                if one.metric in OF_MEMORY
+                else "there is no paired test for it"
+            ),
+        )
     return None
 
 
-def _with_items(met: Met, scores: tuple[Score, Score], items: tuple[Sequence[Item], Sequence[Item]], in_turns: bool) -> Met:
+def _with_items(
+    met: Met,
+    scores: tuple[Score, Score],
+    items: tuple[Sequence[Item], Sequence[Item]],
+    in_turns: bool,
+) -> Met:
     """The items of both sides, in pairs, or why that cannot be."""
     names = [statistic_of(score) for score in scores]
-    a, b = ({item.key: item for item in found if item.statistics.get(name)} for found, name in zip(items, names, strict=True))
+    a, b = (
+        {item.key: item for item in found if item.statistics.get(name)}
+        for found, name in zip(items, names, strict=True)
+    )
     for side, found in zip(met.sides, (a, b), strict=True):
         if not found:
-            return _stopped(met, ("unclear", f"the statistics of {side.model}'s items are not there: no test can be run"))
+            return _stopped(
+                met,
+                (
+                    "unclear",
+                    f"the statistics of {side.model}'s items are not there: no test can be run",
+                ),
+            )
     asked = [{item.key for item in found} for found in items]
     missing = [key for key in b if key not in asked[0]], [key for key in a if key not in asked[1]]
     if any(missing):
-        said = [f"{len(ids)} of {side.model} ({_listed(ids)})" for side, ids in zip(met.sides, missing, strict=True) if ids]
-        return _stopped(met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing)
+        said = [
+            f"{len(ids)} of {side.model} ({_listed(ids)})"
+            for side, ids in zip(met.sides, missing, strict=True)
+            if ids
+        ]
+        return _stopped(
+            met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing
+        )
     pairs = [(item, b[key]) for key, item in a.items() if key in b]
     if not pairs:
-        return _stopped(met, ("unclear", "there is no item that the metric counts on both sides: no test can be run"))
-    rows = [one.statistics[names[0]] for one, _ in pairs], [other.statistics[names[1]] for _, other in pairs]
+        return _stopped(
+            met,
+            (
+                "unclear",
+                "there is no item that the metric counts on both sides: no test can be run",
+            ),
+        )
+    rows = (
+        [one.statistics[names[0]] for one, _ in pairs],
+        [other.statistics[names[1]] for _, other in pairs],
+    )
     stop = _rows_differ(RULES[scores[0].metric].kind, rows)
-    if stop is None and in_turns and met.kind == "rate" and any(one.session != other.session for one, other in pairs):
+    if (
+        stop is None
+        and in_turns
+        and met.kind == "rate"
+        and any(one.session != other.session for one, other in pairs)
+    ):
         stop = "not comparable", "measured in different sessions"
-    for side, score, name, found in zip(met.sides, scores, names, (a, b), strict=True):  # from all its items, paired or not
-        if stop is None and not gives(score.metric, [item.statistics[name] for item in found.values()], score.value):
-            stop = "unclear", f"the items of {side.model} do not give its score: they are of another run"
+    for side, score, name, found in zip(
+        met.sides, scores, names, (a, b), strict=True
+    ):  # from all its items, paired or not
+        if stop is None and not gives(
+            score.metric, [item.statistics[name] for item in found.values()], score.value
+        ):
+            stop = (
+                "unclear",
+                f"the items of {side.model} do not give its score: they are of another run",
+            )
     if stop is not None:
         return _stopped(met, stop)
-    return Met(met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys()))
+    return Met(
+        met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys())
+    )
 
 
 def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
@@ -135,8 +208,13 @@ def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
     if not all(math.isfinite(value) for side in rows for row in side for value in row):
         return "unclear", "infinite: no test can be run"
     if len({len(row) for side in rows for row in side}) != 1 or len(rows[0][0]) < 2:
-        return "unclear", "the statistics of the items are not what this metric has: no test can be run"
-    if kind in ("bits", "mean", "share") and any(x[1] != y[1] or x[1] <= 0 for x, y in zip(*rows, strict=True)):
+        return (
+            "unclear",
+            "the statistics of the items are not what this metric has: no test can be run",
+        )
+    if kind in ("bits", "mean", "share") and any(
+        x[1] != y[1] or x[1] <= 0 for x, y in zip(*rows, strict=True)
+    ):
         return "not comparable", "the items are not of the same size"
     if kind == "rate" and any(row[0] <= 0 for side in rows for row in side):
         return "unclear", "a rate that is none: no test can be run"
@@ -149,7 +227,10 @@ def _listed(ids: Sequence[str]) -> str:
 
 def same_machine(one: Opened, other: Opened) -> bool:
     """Whether times and memory of two runs are of one kind of machine."""
-    kinds = [record.machine.kind(gpus=record.options.get("device") != "cpu") for record in (one.record, other.record)]
+    kinds = [
+        record.machine.kind(gpus=record.options.get("device") != "cpu")
+        for record in (one.record, other.record)
+    ]
     return kinds[0] == kinds[1]
 
 
@@ -158,19 +239,31 @@ def within(run: Opened, model_a: str, model_b: str) -> list[Pair]:
     names = [row.name for row in run.record.models]
     for name in (model_a, model_b):
         if name not in names:
-            raise UsageError(f"this run has no model {name!r}", where=str(run.path), hint=did_you_mean(name, names))
+            raise UsageError(
+                f"this run has no model {name!r}",
+                where=str(run.path),
+                hint=did_you_mean(name, names),
+            )
     return [(Side(run, model_a), Side(run, model_b))]
 
 
 def between(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pair]:
     """The models that two runs have in common. UsageError where there are none."""
-    names = [row.name for row in one.record.models if row.name in {row.name for row in other.record.models}]
+    names = [
+        row.name
+        for row in one.record.models
+        if row.name in {row.name for row in other.record.models}
+    ]
     for name in only:
         if name not in names:
-            raise UsageError(f"the two runs do not both have a model {name!r}", hint=did_you_mean(name, names))
+            raise UsageError(
+                f"the two runs do not both have a model {name!r}", hint=did_you_mean(name, names)
+            )
     names = [name for name in names if not only or name in only]
     if not names:
         raise UsageError(
-            "the two runs have no model in common", where=f"{one.path}, {other.path}", hint="within one run: compare RUN MODEL_A MODEL_B"
+            "the two runs have no model in common",
+            where=f"{one.path}, {other.path}",
+            hint="within one run: compare RUN MODEL_A MODEL_B",
         )
     return [(Side(one, name), Side(other, name)) for name in names]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers where bits were charged, events where something
-    was timed.
+    """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers
+    where bits were charged, events where something was timed.
     """
 
     scores: Sequence[Mapping[str, Any]]

@@ -1,8 +1,10 @@
-"""Two models on the same items: how far apart they are, how far that could be chance, and what may be said of it.
+"""Two models on the same items: how far apart they are, how far that could be chance, and what may
+be said of it.
 
-Sources: McNemar 1947, exact as a binomial test; interval of the difference of two paired shares: Agresti & Min 2005; approximate randomisation:
-Riezler & Maxwell 2005, drawn as sacrebleu draws it; bootstrap of a difference: Koehn 2004; rates that were not measured in turns: Welch 1947. The
-other tests are those of stats.py.
+Sources: McNemar 1947, exact as a binomial test; interval of the difference of two paired shares:
+Agresti & Min 2005; approximate randomisation: Riezler & Maxwell 2005, drawn as sacrebleu draws it;
+bootstrap of a difference: Koehn 2004; rates that were not measured in turns: Welch 1947. The other
+tests are those of stats.py.
 """
 
 from __future__ import annotations
@@ -47,27 +49,46 @@ Rows = Sequence[Sequence[float]]  # an item's statistics each
 
 @dataclass(frozen=True)
 class Rule:
-    """How two models are compared by a metric, and a difference of which size is of no use to anybody (of a rate, as a share)."""
+    """How two models are compared by a metric, and a difference of which size is of no use to
+    anybody (of a rate, as a share).
+    """
 
     kind: Kind
     margin: float
 
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"), Rule("bits", TIE_BITS_PER_BYTE)),
+    **dict.fromkeys(
+        ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
+        Rule("bits", TIE_BITS_PER_BYTE),
+    ),
     "word_perplexity": Rule("bits", 0.0),  # in bits a word, where a word is an item; never a tie
     **dict.fromkeys(("accuracy", "exact_match"), Rule("share", TIE_SHARE)),
     **dict.fromkeys(("f1", "rouge1", "rouge2", "rougeL", "repetition_4"), Rule("mean", TIE_SHARE)),
-    **dict.fromkeys(("answer_bytes", "longest_copy_bytes", "distinct_2"), Rule("mean", 0.0)),  # without a direction: a test, and no verdict
+    **dict.fromkeys(
+        ("answer_bytes", "longest_copy_bytes", "distinct_2"), Rule("mean", 0.0)
+    ),  # without a direction: a test, and no verdict
     **dict.fromkeys(("bleu", "chrf", "ter"), Rule("corpus", TIE_POINTS)),
-    **dict.fromkeys(("decode_bytes_per_second", "prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency"), Rule("rate", TIE_RATE)),
+    **dict.fromkeys(
+        (
+            "decode_bytes_per_second",
+            "prefill_bytes_per_second",
+            "time_to_first_token",
+            "end_to_end_latency",
+        ),
+        Rule("rate", TIE_RATE),
+    ),
 }
-UNITS: Mapping[str, str] = {"word_perplexity": "bits/word"}  # of a difference, where it is not the metric's own
+UNITS: Mapping[str, str] = {
+    "word_perplexity": "bits/word"
+}  # of a difference, where it is not the metric's own
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A - B with its 95 % interval over the items (of rates and times: log(A/B) over blocks), two-sided p, and the test that gave it."""
+    """A - B with its 95 % interval over the items (of rates and times: log(A/B) over blocks),
+    two-sided p, and the test that gave it.
+    """
 
     interval: Interval
     p: float
@@ -75,7 +96,9 @@ class Difference:
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Two-sided, exact: of the items that one alone got right, A's are a fair coin's share. 1 where there are none."""
+    """Two-sided, exact: of the items that one alone got right, A's are a fair coin's share. 1 where
+    there are none.
+    """
     from scipy.special import bdtr
 
     n = only_a + only_b
@@ -83,28 +106,39 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 def share_difference(a: Rows, b: Rows, level: float = LEVEL) -> Difference:
-    """Of two shares over the same items; statistics are [1, 1] or [0, 1]. The interval adds half an item to each of the four kinds of items
-    (Agresti & Min 2005), so that it has a width even where the two never differ.
+    """Of two shares over the same items; statistics are [1, 1] or [0, 1]. The interval adds half an
+    item to each of the four kinds of items (Agresti & Min 2005), so that it has a width even where
+    the two never differ.
     """
     only_a = sum(x[0] > y[0] for x, y in zip(a, b, strict=True))
     only_b = sum(x[0] < y[0] for x, y in zip(a, b, strict=True))
     n, apart = len(a), only_a - only_b
     middle = apart / (n + 2)
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(only_a + only_b + 1 - apart * middle) / (n + 2)
+    half = (
+        NormalDist().inv_cdf((1 + level) / 2)
+        * math.sqrt(only_a + only_b + 1 - apart * middle)
+        / (n + 2)
+    )
     value = apart / n
     low, high = max(-1.0, min(value, middle - half)), min(1.0, max(value, middle + half))
     return Difference(Interval(value, low, high, n), mcnemar_p(only_a, only_b), "McNemar")
 
 
 def ratio_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL) -> Difference:
-    """Of bits per byte, or of means: statistics are [numerator, denominator], the denominators the same for both."""
+    """Of bits per byte, or of means: statistics are [numerator, denominator], the denominators the
+    same for both.
+    """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return Difference(paired_interval(x[:, 0], y[:, 0], x[:, 1], level), sign_flip_p(x[:, 0], y[:, 0], flips), "sign flips")
+    return Difference(
+        paired_interval(x[:, 0], y[:, 0], x[:, 1], level),
+        sign_flip_p(x[:, 0], y[:, 0], flips),
+        "sign flips",
+    )
 
 
 def corpus_difference(a: Rows, b: Rows, total: Total, trials: int = TRIALS) -> Difference:
-    """Of two totals over the same samples, which are a function of the column sums of their statistics: p by approximate randomisation, the
-    interval by a bootstrap of the difference.
+    """Of two totals over the same samples, which are a function of the column sums of their
+    statistics: p by approximate randomisation, the interval by a bootstrap of the difference.
     """
     from llmbench.metrics.text import bootstrap
 
@@ -115,15 +149,23 @@ def corpus_difference(a: Rows, b: Rows, total: Total, trials: int = TRIALS) -> D
         pairs = zip((counts @ x).tolist(), (counts @ y).tolist(), strict=True)
         return [total(one) - total(other) for one, other in pairs]
 
-    return Difference(bootstrap(value, len(x), totals), randomisation_p(x, y, total, trials), "approximate randomisation")
+    return Difference(
+        bootstrap(value, len(x), totals),
+        randomisation_p(x, y, total, trials),
+        "approximate randomisation",
+    )
 
 
-def randomisation_p(a: ArrayLike, b: ArrayLike, total: Total, trials: int = TRIALS, seed: int = SEED) -> float:
-    """Two-sided p that it does not matter which model said what: outputs are swapped at random, with sacrebleu's choices of them, and the share
-    of trials is counted whose totals are at least as far apart as the observed ones, these counted among them.
+def randomisation_p(
+    a: ArrayLike, b: ArrayLike, total: Total, trials: int = TRIALS, seed: int = SEED
+) -> float:
+    """Two-sided p that it does not matter which model said what: outputs are swapped at random,
+    with sacrebleu's choices of them, and the share of trials is counted whose totals are at least
+    as far apart as the observed ones, these counted among them.
 
-    sacrebleu counts only trials that are further apart. Both agree unless trials give the observed distance itself, as many do where few samples
-    differ: two systems that differ in one sentence then have p = 0.0001 there, and 1 here, since a swap of that sentence shows nothing.
+    sacrebleu counts only trials that are further apart. Both agree unless trials give the observed
+    distance itself, as many do where few samples differ: two systems that differ in one sentence
+    then have p = 0.0001 there, and 1 here, since a swap of that sentence shows nothing.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     whole = x.sum(axis=0) + y.sum(axis=0)
@@ -139,8 +181,8 @@ def randomisation_p(a: ArrayLike, b: ArrayLike, total: Total, trials: int = TRIA
 
 
 def apart_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Difference:
-    """Of rates or times whose blocks were not measured in turns: Welch's test of the logarithms. What the machine did to one of the two is in
-    the difference, and in no interval.
+    """Of rates or times whose blocks were not measured in turns: Welch's test of the logarithms.
+    What the machine did to one of the two is in the difference, and in no interval.
     """
     from scipy.stats import ttest_ind
 
@@ -150,7 +192,9 @@ def apart_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Differ
         return Difference(Interval(value, None, None, min(len(x), len(y))), 1.0, "Welch")
     found = ttest_ind(x, y, equal_var=False)
     low, high = found.confidence_interval(level)
-    return Difference(Interval(value, float(low), float(high), min(len(x), len(y))), float(found.pvalue), "Welch")
+    return Difference(
+        Interval(value, float(low), float(high), min(len(x), len(y))), float(found.pvalue), "Welch"
+    )
 
 
 @cache
@@ -175,25 +219,38 @@ def total_of(metric: str, rows: Rows) -> float:
 
 
 def gives(metric: str, rows: Rows, value: float) -> bool:
-    """Whether the statistics of all items add up to a score, but for rounding; False where they are not what the metric has."""
+    """Whether the statistics of all items add up to a score, but for rounding; False where they are
+    not what the metric has.
+    """
     try:
         return math.isclose(total_of(metric, rows), value, rel_tol=1e-6, abs_tol=1e-9)
-    except (ValueError, IndexError, TypeError, ArithmeticError):  # none, ragged, too short, of no size
+    except (
+        ValueError,
+        IndexError,
+        TypeError,
+        ArithmeticError,
+    ):  # none, ragged, too short, of no size
         return False
 
 
 def difference(metric: str, a: Rows, b: Rows, tests: int = 1, in_turns: bool = True) -> Difference:
-    """By the metric's own test. `tests`: how many are made, which Holm's correction asks for as many more random flips. `in_turns`: whether blocks
-    of rates were measured in one session.
+    """By the metric's own test. `tests`: how many are made, which Holm's correction asks for as
+    many more random flips. `in_turns`: whether blocks of rates were measured in one session.
     """
     kind = RULES[metric].kind
     if kind == "share":
         return share_difference(a, b)
     if kind == "corpus":
-        return corpus_difference(a, b, corpus_total(metric), max(TRIALS, math.ceil(5 * tests / ALPHA)))
+        return corpus_difference(
+            a, b, corpus_total(metric), max(TRIALS, math.ceil(5 * tests / ALPHA))
+        )
     if kind == "rate":
         one, other = [row[0] for row in a], [row[0] for row in b]
-        return Difference(*block_difference(one, other), "paired t") if in_turns else apart_difference(one, other)
+        return (
+            Difference(*block_difference(one, other), "paired t")
+            if in_turns
+            else apart_difference(one, other)
+        )
     return ratio_difference(a, b, max(10_000, math.ceil(40 * tests / ALPHA)))
 
 
@@ -203,25 +260,32 @@ def alpha_of(metric: str) -> float:
 
 
 def judged(metric: str, better: str | None, found: Difference, p: float) -> Verdict:
-    """What may be said of A against B. `p`: corrected for the number of tests. `better`: whether less or more of the metric is, "lower" or
-    "higher"; where neither is, the answer is "unclear".
+    """What may be said of A against B. `p`: corrected for the number of tests. `better`: whether
+    less or more of the metric is, "lower" or "higher"; where neither is, the answer is "unclear".
     """
     rule = RULES[metric]
     if better is None:
         return "unclear"
-    said = verdict(found.interval, p, math.log1p(rule.margin) if rule.kind == "rate" else rule.margin, alpha_of(metric))
+    said = verdict(
+        found.interval,
+        p,
+        math.log1p(rule.margin) if rule.kind == "rate" else rule.margin,
+        alpha_of(metric),
+    )
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
     return turned.get(said, said) if better == "higher" else said
 
 
 def items_needed(tests: int) -> int:
-    """Items with fewer than which no difference could be proven: of m the smallest p is 2^(1 - m), for flips, swaps and McNemar alike."""
+    """Items with fewer than which no difference could be proven: of m the smallest p is 2^(1 - m),
+    for flips, swaps and McNemar alike.
+    """
     return math.ceil(1 - math.log2(ALPHA / max(1, tests)))
 
 
 def quality_rank_sets(metric: str, items: Mapping[str, Rows]) -> Ranking:
-    """Ranks as sets by a share or a corpus metric, more being better: every pair tested, Holm over the pairs, as in stats.rank_sets. The smallest
-    visible difference is that of shares alone.
+    """Ranks as sets by a share or a corpus metric, more being better: every pair tested, Holm over
+    the pairs, as in stats.rank_sets. The smallest visible difference is that of shares alone.
     """
     names = list(items)
     pairs = list(combinations(names, 2))
@@ -233,6 +297,16 @@ def quality_rank_sets(metric: str, items: Mapping[str, Rows]) -> Ranking:
             better[lead].add(rest)
     needed, visible = items_needed(len(pairs)), None
     if RULES[metric].kind == "share" and pairs and len(items[names[0]]) >= needed:
-        strictest = [share_difference(items[a], items[b], 1 - ALPHA / len(pairs)).interval for a, b in pairs]
-        visible = float(np.median([(one.high - one.low) / 2 for one in strictest if one.high is not None and one.low is not None]))
+        strictest = [
+            share_difference(items[a], items[b], 1 - ALPHA / len(pairs)).interval for a, b in pairs
+        ]
+        visible = float(
+            np.median(
+                [
+                    (one.high - one.low) / 2
+                    for one in strictest
+                    if one.high is not None and one.low is not None
+                ]
+            )
+        )
     return Ranking(ranks(better), better, visible, needed)

@@ -1,4 +1,6 @@
-"""A run becomes a reviewed record: its scores with the statistics of their items, in one file that notices when it is edited."""
+"""A run becomes a reviewed record: its scores with the statistics of their items, in one file that
+notices when it is edited.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,12 @@ LINE = 400  # characters of a part of the file that stands on one line
 
 
 def promote(run: Opened, out: Path | None = None) -> Path:
-    """Write the reviewed record of a run, to `out` or to baselines/records/<suite>@<machine>.json, and give its path.
+    """Write the reviewed record of a run, to `out` or to baselines/records/<suite>@<machine>.json,
+    and give its path.
 
-    UsageError, and nothing is written, where cells failed or are missing, where items are not there or do not give their scores, where the suite's
-    name is none that a file could be called after, and where the file would stand in a git checkout with changes that are not committed.
+    UsageError, and nothing is written, where cells failed or are missing, where items are not there
+    or do not give their scores, where the suite's name is none that a file could be called after,
+    and where the file would stand in a git checkout with changes that are not committed.
     """
     record = run.record
     if record.review is not None:
@@ -36,7 +40,10 @@ def promote(run: Opened, out: Path | None = None) -> Path:
     _check_whole(run)
     place = out or _usual_place(run)
     items = _items(run)
-    review = {"promoted": datetime.now(UTC).isoformat(timespec="seconds"), "commit": clean_commit(place, run.folder)}
+    review = {
+        "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": clean_commit(place, run.folder),
+    }
     whole = record.model_dump(by_alias=True, exclude={"items", "review"})
     data = json.loads(as_json({**whole, "items": items, "review": review}))
     data["review"]["sha256"] = digest(data)
@@ -49,37 +56,58 @@ def _usual_place(run: Opened) -> Path:
     name = run.record.suite.name
     if not re.fullmatch(NAME, name):
         raise UsageError(
-            f"no file can be called after the suite {name[:100]!r}", where=str(run.path), hint="--out FILE says where the record is to be"
+            f"no file can be called after the suite {name[:100]!r}",
+            where=str(run.path),
+            hint="--out FILE says where the record is to be",
         )
     return RECORDS / f"{name}@{machine_name(run.record.machine)}.json"
 
 
 def machine_name(machine: Machine) -> str:
     """A machine as a part of a file's name: amd-epyc-2-cores."""
-    words = [machine.cpu, f"{'?' if machine.cores is None else machine.cores} cores", *(str(gpu.get("name", "GPU")) for gpu in machine.gpus)]
+    words = [
+        machine.cpu,
+        f"{'?' if machine.cores is None else machine.cores} cores",
+        *(str(gpu.get("name", "GPU")) for gpu in machine.gpus),
+    ]
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:100]
 
 
 def _check_whole(run: Opened) -> None:
     """Every cell is done, unavailable or unsupported."""
     record = run.record
-    bad = [failure for failure in record.failures if failure.reason not in ("unavailable", "unsupported")]
+    bad = [
+        failure
+        for failure in record.failures
+        if failure.reason not in ("unavailable", "unsupported")
+    ]
     if bad:
-        what = f"{len(bad)} failed cells, {bad[0].model} on {bad[0].task} the first ({bad[0].reason})"
-        raise UsageError(what, where=str(run.path), hint="run again with the same --out, then promote")
+        what = (
+            f"{len(bad)} failed cells, {bad[0].model} on {bad[0].task} the first ({bad[0].reason})"
+        )
+        raise UsageError(
+            what, where=str(run.path), hint="run again with the same --out, then promote"
+        )
     tasks = dict.fromkeys(task for done in record.notes.cells.values() for task in done)
     failed = {(failure.model, failure.task) for failure in record.failures}
     for model in record.models:
         for task in tasks:
-            if task not in record.notes.cells.get(model.name, []) and (model.name, task) not in failed:
+            if (
+                task not in record.notes.cells.get(model.name, [])
+                and (model.name, task) not in failed
+            ):
                 what = f"{model.name} on {task} is not done: the run was interrupted"
-                raise UsageError(what, where=str(run.path), hint="run again with the same --out, then promote")
+                raise UsageError(
+                    what, where=str(run.path), hint="run again with the same --out, then promote"
+                )
     if not record.scores:
         raise UsageError("the run has no scores", where=str(run.path))
 
 
 def _items(run: Opened) -> dict[str, list[dict[str, Any]]]:
-    """Statistics of all items that a test can be made of, by task; models that were asked the same items stand together."""
+    """Statistics of all items that a test can be made of, by task; models that were asked the same
+    items stand together.
+    """
     found: dict[str, dict[tuple[tuple[str, str], ...], dict[str, Any]]] = {}
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in run.record.scores:
@@ -87,47 +115,81 @@ def _items(run: Opened) -> dict[str, list[dict[str, Any]]]:
             by_cell.setdefault((score.task, score.model), []).append(score)
     for (task, model), scores in by_cell.items():
         items = run.items(model, task)
-        kept = {statistic_of(score): rows for score in scores if (rows := _statistics(run, score, items)) is not None}
+        kept = {
+            statistic_of(score): rows
+            for score in scores
+            if (rows := _statistics(run, score, items)) is not None
+        }
         if kept:
             asked = tuple((item.key, item.session) for item in items)
             found.setdefault(task, {}).setdefault(asked, {})[model] = kept
-    return {task: [_group(asked, models) for asked, models in groups.items()] for task, groups in found.items()}
+    return {
+        task: [_group(asked, models) for asked, models in groups.items()]
+        for task, groups in found.items()
+    }
 
 
 def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[float]] | None:
-    """A score's, item by item; None of a re-expression, which has none of its own, and of infinite bits. UsageError where they are missing or of
-    another run.
+    """A score's, item by item; None of a re-expression, which has none of its own, and of infinite
+    bits. UsageError where they are missing or of another run.
     """
     rows = [item.statistics.get(statistic_of(score), []) for item in items]
     present = [row for row in rows if row]
     if (not present and score.metric == "word_perplexity") or not math.isfinite(score.value):
         return None
     if not present:
-        raise UsageError(f"the samples of {score.model} on {score.task} are not there", where=str(run.folder), hint="promote the run's own folder")
+        raise UsageError(
+            f"the samples of {score.model} on {score.task} are not there",
+            where=str(run.folder),
+            hint="promote the run's own folder",
+        )
     if not gives(score.metric, present, score.value):
-        raise UsageError(f"the samples of {score.model} on {score.task} do not give its {score.metric}", where=str(run.folder), hint="run it anew")
+        raise UsageError(
+            f"the samples of {score.model} on {score.task} do not give its {score.metric}",
+            where=str(run.folder),
+            hint="run it anew",
+        )
     return [[int(value) if value.is_integer() else value for value in row] for row in rows]
 
 
 def _group(asked: Sequence[tuple[str, str]], models: dict[str, Any]) -> dict[str, Any]:
-    sessions = {"sessions": [session for _, session in asked]} if any(session for _, session in asked) else {}
+    sessions = (
+        {"sessions": [session for _, session in asked]}
+        if any(session for _, session in asked)
+        else {}
+    )
     return {"ids": [key for key, _ in asked], **sessions, "models": models}
 
 
 def clean_commit(place: Path, *others: Path) -> str | None:
-    """The commit of the git checkout that a file would stand in; None outside of one. UsageError where something in it is not committed, but for
-    records, the file itself, and `others`.
+    """The commit of the git checkout that a file would stand in; None outside of one. UsageError
+    where something in it is not committed, but for records, the file itself, and `others`.
     """
     folder = next(parent for parent in place.absolute().parents if parent.is_dir())
     top = _git(folder, "rev-parse", "--show-toplevel")
     if top is None:
         return None
-    apart = [RECORDS.as_posix(), *(inside for path in (place, *others) if (inside := _inside(path, Path(top))))]
-    dirty = (_git(folder, "status", "--porcelain", "--", ":(top)", *(f":(top,exclude,literal){path}" for path in apart)) or "").splitlines()
+    apart = [
+        RECORDS.as_posix(),
+        *(inside for path in (place, *others) if (inside := _inside(path, Path(top)))),
+    ]
+    dirty = (
+        _git(
+            folder,
+            "status",
+            "--porcelain",
+            "--",
+            ":(top)",
+            *(f":(top,exclude,literal){path}" for path in apart),
+        )
+        or ""
+    ).splitlines()
     if dirty:
         more = f" and {len(dirty) - 1} more" if len(dirty) > 1 else ""
         raise UsageError(
-            f"not committed: {dirty[0][3:]}{more}", where=top, hint="commit them and run again: a record is of a state that can be had again"
+            f"not committed: {dirty[0][3:]}{more}",
+            where=top,
+            hint="commit them and run again: a record is of a state that can be had again",
         )
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     return commit or None
@@ -140,14 +202,25 @@ def _inside(path: Path, top: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None where there is no git or no checkout. UsageError where it refuses to answer."""
+    """What git says; None where there is no git or no checkout. UsageError where it refuses to
+    answer.
+    """
     program = shutil.which("git")
     if program is None:
         return None
     command = [program, "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "LC_ALL": "C"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
     if done.returncode and done.stderr and "not a git repository" not in done.stderr:
-        raise UsageError(f"git does not say whether all is committed: {done.stderr.strip()}", where=str(folder))
+        raise UsageError(
+            f"git does not say whether all is committed: {done.stderr.strip()}", where=str(folder)
+        )
     return done.stdout.strip("\n") if done.returncode == 0 else None
 
 
@@ -157,5 +230,12 @@ def laid_out(value: Any) -> str:
     if len(flat) <= LINE or not isinstance(value, dict | list):
         return flat
     if isinstance(value, dict):
-        return "{\n" + ",\n".join(f"{json.dumps(key, ensure_ascii=False)}:{laid_out(part)}" for key, part in value.items()) + "\n}"
+        return (
+            "{\n"
+            + ",\n".join(
+                f"{json.dumps(key, ensure_ascii=False)}:{laid_out(part)}"
+                for key, part in value.items()
+            )
+            + "\n}"
+        )
     return "[\n" + ",\n".join(laid_out(part) for part in value) + "\n]"

@@ -1,4 +1,6 @@
-"""Ranks for the record: which models share which comparison, and what the items of their samples prove."""
+"""Ranks for the record: which models share which comparison, and what the items of their samples
+prove.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,38 @@ RANKED = tuple(metric for metric in HEADLINES if metric != WRITING)
 
 
 def rank_scores(
-    scores: Sequence[Score], out: Path | Source, refused: Collection[str] = (), report: Callable[[float, str], None] = lambda share, what: None
+    scores: Sequence[Score],
+    out: Path | Source,
+    refused: Collection[str] = (),
+    report: Callable[[float, str], None] = lambda share, what: None,
 ) -> dict[str, Any]:
-    """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest visible difference and who beats whom.
+    """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest
+    visible difference and who beats whom.
 
-    Models are compared on the same items, read from the samples of the run in `out`, or had from a function: documents, answers, or blocks of one
-    session of measuring. See `is_ranked` for who takes part. `report` is told the share that is done, and what comes next.
+    Models are compared on the same items, read from the samples of the run in `out`, or had from a
+    function: documents, answers, or blocks of one session of measuring. See `is_ranked` for who
+    takes part. `report` is told the share that is done, and what comes next.
     """
     notes: dict[str, Any] = {}
     asked = sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED})
     for number, (task, metric) in enumerate(asked):
         report(number / len(asked), f"{task}, {metric}")
-        rows = [score for score in scores if score.task == task and key_of(score) == metric and is_ranked(score, refused)]
-        items = {score.model: _sampled(out, score) if isinstance(out, Path) else out(score) for score in rows}
+        rows = [
+            score
+            for score in scores
+            if score.task == task and key_of(score) == metric and is_ranked(score, refused)
+        ]
+        items = {
+            score.model: _sampled(out, score) if isinstance(out, Path) else out(score)
+            for score in rows
+        }
         shapes = [_shape(metric, found) for found in items.values() if found]
         if not shapes:
             continue
         usual = max(sorted(set(shapes)), key=shapes.count)
-        ranked = {score.model: score for score in rows if _shape(metric, items[score.model]) == usual}
+        ranked = {
+            score.model: score for score in rows if _shape(metric, items[score.model]) == usual
+        }
         if len(ranked) < 2:
             continue
         result = _ranking(metric, {name: [values for _, values in items[name]] for name in ranked})
@@ -52,7 +68,9 @@ def rank_scores(
 
 
 def _shape(metric: str, items: Sequence[Item]) -> tuple[tuple[str, float], ...]:
-    """What must be the same for models to be compared: the items, and what their bits are divided by."""
+    """What must be the same for models to be compared: the items, and what their bits are divided
+    by.
+    """
     return tuple((key, 0.0 if metric in QUALITY else values[1]) for key, values in items)
 
 
@@ -60,18 +78,28 @@ def _ranking(metric: str, items: dict[str, Rows]) -> Ranking:
     if metric in QUALITY:
         return quality_rank_sets(metric, items)
     values = {name: [row[0] for row in found] for name, found in items.items()}
-    return rate_rank_sets(values) if metric == SPEED else rank_sets(values, [row[1] for row in next(iter(items.values()))])
+    return (
+        rate_rank_sets(values)
+        if metric == SPEED
+        else rank_sets(values, [row[1] for row in next(iter(items.values()))])
+    )
 
 
 def is_ranked(score: Score, refused: Collection[str]) -> bool:
-    """A compressor is not: it is no model of the next byte. Neither is a model with infinite bits, or one that was `refused` a certificate, whose
-    bits prove nothing about the others.
+    """A compressor is not: it is no model of the next byte. Neither is a model with infinite bits,
+    or one that was `refused` a certificate, whose bits prove nothing about the others.
     """
-    return math.isfinite(score.value) and getattr(score, "charged", "token") != "code" and (score.metric == SPEED or score.model not in refused)
+    return (
+        math.isfinite(score.value)
+        and getattr(score, "charged", "token") != "code"
+        and (score.metric == SPEED or score.model not in refused)
+    )
 
 
 def with_statistics(items: Iterable[Asked], metric: str) -> list[Item]:
-    """The items that have statistics of a metric. Blocks are the same item only in the same session."""
+    """The items that have statistics of a metric. Blocks are the same item only in the same
+    session.
+    """
     found = [(f"{item.key} {item.session}", item.statistics.get(metric, [])) for item in items]
     return [(key, values) for key, values in found if len(values) > 1]
 

@@ -1,4 +1,6 @@
-"""The run's record: what is stored, how it is written so that nothing is torn, and how it is read back."""
+"""The run's record: what is stored, how it is written so that nothing is torn, and how it is read
+back.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+)
 
 from llmbench.errors import UsageError
 from llmbench.storage import write_json
@@ -19,10 +29,14 @@ Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "o
 
 
 def _number(value: Any) -> Any:
-    """Infinite bits are the string "inf" in JSON. Less than nothing is never infinite, and what no float can hold is no measurement."""
+    """Infinite bits are the string "inf" in JSON. Less than nothing is never infinite, and what no
+    float can hold is no measurement.
+    """
     if value == "inf":
         return math.inf
-    if isinstance(value, int | float) and (value == -math.inf or (isinstance(value, int) and value.bit_length() > 1000)):
+    if isinstance(value, int | float) and (
+        value == -math.inf or (isinstance(value, int) and value.bit_length() > 1000)
+    ):
         raise ValueError("beyond all that can be measured")
     return value
 
@@ -37,7 +51,9 @@ HEADLINES = (*BITS, *QUALITY, WRITING, SPEED)  # each in a table of its own, ran
 
 
 def notes_key(task: str, metric: str) -> str:
-    """The name of a table in the record's notes: the task's, with the metric where it is not the usual one."""
+    """The name of a table in the record's notes: the task's, with the metric where it is not the
+    usual one.
+    """
     return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY, WRITING) else task
 
 
@@ -48,7 +64,9 @@ class Row(BaseModel):
 
 
 class Score(Row):
-    """A metric's value for a model on a task. `low`, `high`: 95 % interval over `n` items, None where none is honest."""
+    """A metric's value for a model on a task. `low`, `high`: 95 % interval over `n` items, None
+    where none is honest.
+    """
 
     model: str
     task: str
@@ -64,12 +82,19 @@ class Score(Row):
 
 
 def key_of(score: Score) -> str:
-    """What a score is of: its metric, at the best batch, in a phase, by another measure than the usual one."""
+    """What a score is of: its metric, at the best batch, in a phase, by another measure than the
+    usual one.
+    """
     more = score.model_extra or {}  # asked for ten times as fast as attributes that are not there
     batch, phase = more.get("batch", 1), more.get("phase", "")
     best = "@best" if isinstance(batch, int) and batch > 1 else ""
     norm, variant = more.get("norm", "none"), str(more.get("variant", ""))
-    return f"{score.metric}{best}" + (f":{str(phase).partition(',')[0]}" if phase else "") + (f":{norm}" if norm != "none" else "") + variant
+    return (
+        f"{score.metric}{best}"
+        + (f":{str(phase).partition(',')[0]}" if phase else "")
+        + (f":{norm}" if norm != "none" else "")
+        + variant
+    )
 
 
 class Failure(Row):
@@ -98,7 +123,9 @@ class Proof(Row):
 
 
 class Certificate(Row):
-    """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See conformance.py."""
+    """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See
+    conformance.py.
+    """
 
     version: str  # of the checks
     fingerprint: str
@@ -120,7 +147,9 @@ class ModelRow(Row):
     fingerprint: str = ""
     certificate: Certificate | None = None
     training: Training | None = None
-    origin: dict[str, Any] | None = None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    origin: dict[str, Any] | None = (
+        None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    )
     overlap: float | None = None
     published: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -129,7 +158,9 @@ class SuiteRow(Row):
     name: str
     version: int
     sha256: str
-    gate: dict[str, Number | str] = Field(default_factory=dict, description="metric -> the loss that `llmbench gate` allows")
+    gate: dict[str, Number | str] = Field(
+        default_factory=dict, description="metric -> the loss that `llmbench gate` allows"
+    )
 
 
 class Machine(Row):
@@ -140,17 +171,26 @@ class Machine(Row):
     gpus: list[dict[str, Any]] = Field(default_factory=list)
 
     def kind(self, gpus: bool = True) -> tuple[str, int | None, int | None, tuple[str, ...], str]:
-        """What tells one kind of machine from another where times and memory are concerned: processor, cores, threads in use, GPUs (where they
-        were to be used), and the system, of which another version is no other kind.
+        """What tells one kind of machine from another where times and memory are concerned:
+        processor, cores, threads in use, GPUs (where they were to be used), and the system, of
+        which another version is no other kind.
         """
         names = tuple(str(gpu.get("name", "GPU")) for gpu in self.gpus) if gpus else ()
-        return self.cpu, self.cores, getattr(self, "threads", None), names, str(getattr(self, "os", None) or "").partition(" ")[0]
+        return (
+            self.cpu,
+            self.cores,
+            getattr(self, "threads", None),
+            names,
+            str(getattr(self, "os", None) or "").partition(" ")[0],
+        )
 
 
 class TaskNotes(Row):
-    """What the items of a task prove: the smallest visible difference in the metric's unit (of a rate, as a share), who is better than whom, and how
-    many items it takes for anything to be proven. Of speed also how a model that was entered twice came out against itself (`again`), and
-    what measuring took (`cost`, in seconds), and what else the machine did before and after (`state`).
+    """What the items of a task prove: the smallest visible difference in the metric's unit (of a
+    rate, as a share), who is better than whom, and how many items it takes for anything to be
+    proven. Of speed also how a model that was entered twice came out against itself (`again`), and
+    what measuring took (`cost`, in seconds), and what else the machine did before and after
+    (`state`).
     """
 
     smallest_visible: Number | None = None
@@ -164,12 +204,15 @@ class TaskNotes(Row):
 
 class Notes(Row):
     tasks: dict[str, TaskNotes] = Field(default_factory=dict)
-    cells: dict[str, list[str]] = Field(default_factory=dict, description="model -> its finished tasks")
+    cells: dict[str, list[str]] = Field(
+        default_factory=dict, description="model -> its finished tasks"
+    )
 
 
 class Items(Row):
-    """Statistics of the items of a task, for all models that were asked the same ones: model -> metric -> a row for each of `ids`. `sessions`: of
-    blocks, in which session of measuring each was taken.
+    """Statistics of the items of a task, for all models that were asked the same ones: model ->
+    metric -> a row for each of `ids`. `sessions`: of blocks, in which session of measuring each was
+    taken.
     """
 
     ids: list[str]
@@ -178,7 +221,9 @@ class Items(Row):
 
 
 class Review(Row):
-    """What makes a record a reviewed one: when it was promoted, from which commit, and the digest of all the rest of the file."""
+    """What makes a record a reviewed one: when it was promoted, from which commit, and the digest
+    of all the rest of the file.
+    """
 
     promoted: str
     commit: str | None = None
@@ -211,23 +256,29 @@ class Record(Row):
 
 
 def _before_notes(data: dict[str, Any]) -> None:
-    """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be empty."""
+    """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be
+    empty.
+    """
     data.setdefault("notes", {})
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {0: _before_notes}  # schema -> what makes a record's data of it those of the next
+UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {
+    0: _before_notes
+}  # schema -> what makes a record's data of it those of the next
 
 
 def upgrade(data: dict[str, Any]) -> None:
-    """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing: that schema never was."""
+    """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing:
+    that schema never was.
+    """
     while data["schema"] < SCHEMA:
         UPGRADES[data["schema"]](data)
         data["schema"] += 1
 
 
 def load(path: Path) -> Record:
-    """The record at run.json, or in a run's folder, of this or an older schema. UsageError, with path and reason, where it is missing, torn or edited
-    into nonsense.
+    """The record at run.json, or in a run's folder, of this or an older schema. UsageError, with
+    path and reason, where it is missing, torn or edited into nonsense.
     """
     file = path / "run.json" if path.is_dir() else path
     try:
@@ -235,11 +286,17 @@ def load(path: Path) -> Record:
     except OSError as error:
         raise UsageError(f"cannot read the record: {error.strerror}", where=str(file)) from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the record is torn: {error}", where=str(file), hint="run again with the same --out") from None
+        raise UsageError(
+            f"the record is torn: {error}", where=str(file), hint="run again with the same --out"
+        ) from None
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise UsageError("not a record: no schema number", where=str(file))
     if data["schema"] > SCHEMA:
-        raise UsageError(f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})", where=str(file), hint="update llmbench")
+        raise UsageError(
+            f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})",
+            where=str(file),
+            hint="update llmbench",
+        )
     sealed = digest(data) if isinstance(data.get("review"), dict) else None
     try:
         upgrade(data)
@@ -250,9 +307,17 @@ def load(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         spot = ".".join(str(step) for step in first["loc"])
-        raise UsageError(f"the record is wrong at {spot}: {first['msg']}", where=str(file)) from None
-    if (record.items is None) != (record.review is None) or (record.review is not None and record.review.sha256 != sealed):
-        raise UsageError("the reviewed record was edited: its digest is not that of its content", where=str(file), hint="promote a run instead")
+        raise UsageError(
+            f"the record is wrong at {spot}: {first['msg']}", where=str(file)
+        ) from None
+    if (record.items is None) != (record.review is None) or (
+        record.review is not None and record.review.sha256 != sealed
+    ):
+        raise UsageError(
+            "the reviewed record was edited: its digest is not that of its content",
+            where=str(file),
+            hint="promote a run instead",
+        )
     _check_names(record, file)
     return record
 
@@ -262,17 +327,27 @@ def _check_names(record: Record, file: Path) -> None:
     names: set[str] = set()
     for number, model in enumerate(record.models):
         if model.name in names:
-            raise UsageError(f"the record is wrong at models.{number}.name: two models have this name", where=str(file))
+            raise UsageError(
+                f"the record is wrong at models.{number}.name: two models have this name",
+                where=str(file),
+            )
         names.add(model.name)
     for number, score in enumerate(record.scores):
         if score.model not in names:
-            raise UsageError(f"the record is wrong at scores.{number}.model: there is no such model", where=str(file))
+            raise UsageError(
+                f"the record is wrong at scores.{number}.model: there is no such model",
+                where=str(file),
+            )
 
 
 def digest(data: Mapping[str, Any]) -> str:
-    """sha256 of a reviewed record's content, as JSON has it, without the digest that it holds itself."""
+    """sha256 of a reviewed record's content, as JSON has it, without the digest that it holds
+    itself.
+    """
     review = {key: value for key, value in data["review"].items() if key != "sha256"}
-    return hashlib.sha256(json.dumps({**data, "review": review}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({**data, "review": review}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def _no_number(word: str) -> NoReturn:

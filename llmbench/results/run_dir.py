@@ -1,4 +1,6 @@
-"""What lies beside a record in its run's folder. A record from elsewhere does not choose which other files are read."""
+"""What lies beside a record in its run's folder. A record from elsewhere does not choose which
+other files are read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from llmbench.results.record import ModelRow, Record
 
 
 def inside(folder: Path, kind: str, model: str) -> Path | None:
-    """The folder of a model's files of this kind (samples, charges); None where its name would lead elsewhere."""
+    """The folder of a model's files of this kind (samples, charges); None where its name would lead
+    elsewhere.
+    """
     return None if Path(model).name != model or model == ".." else folder / kind / model
 
 
@@ -25,7 +29,9 @@ def sample_files(folder: Path, model: str) -> list[Path]:
 
 
 def samples(record: Record, folder: Path) -> Iterator[tuple[ModelRow, str, list[dict[str, Any]]]]:
-    """Model, task and rows of each file of samples that belongs to the record, in the order of its models."""
+    """Model, task and rows of each file of samples that belongs to the record, in the order of its
+    models.
+    """
     for model in record.models:
         for file in sample_files(folder, model.name):
             if record.notes.cells and file.stem not in record.notes.cells.get(model.name, []):

@@ -1,4 +1,6 @@
-"""What a model did on each item of a task: from a run's samples, or from what a reviewed record has of them."""
+"""What a model did on each item of a task: from a run's samples, or from what a reviewed record has
+of them.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,19 @@ from typing import Any
 from llmbench.results.record import Items, Record, Score, load
 from llmbench.results.run_dir import inside
 
-SAID = ("input", "output", "output:byte", "reference")  # of a sample; a choice by bits per byte has a name of its own
+SAID = (
+    "input",
+    "output",
+    "output:byte",
+    "reference",
+)  # of a sample; a choice by bits per byte has a name of its own
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item and its statistics, [] where the metric has none for it. `session`: in which session of measuring a block was taken."""
+    """An item and its statistics, [] where the metric has none for it. `session`: in which session
+    of measuring a block was taken.
+    """
 
     key: str
     statistics: dict[str, list[float]]
@@ -36,11 +45,14 @@ class Opened:
         return self.path if self.path.is_dir() else self.path.parent
 
     def items(self, model: str, task: str, texts: bool = True) -> list[Item]:
-        """In the order in which they were asked; [] where there are none, or where they cannot be read. An id that comes again has a number.
+        """In the order in which they were asked; [] where there are none, or where they cannot be
+        read. An id that comes again has a number.
         `texts`: with what was said, which is most of what samples hold.
         """
         if self.record.items is not None:
-            group = next((group for group in self.record.items.get(task, []) if model in group.models), None)
+            group = next(
+                (group for group in self.record.items.get(task, []) if model in group.models), None
+            )
             return [] if group is None else _embedded(group, group.models[model])
         if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
             return []  # left by another run in this folder
@@ -53,32 +65,66 @@ def opened(path: Path) -> Opened:
 
 
 def statistic_of(score: Score) -> str:
-    """What the statistics of a score are called in the samples: the metric, with the batch or the measure where it is not the usual one."""
-    batch, norm, variant = getattr(score, "batch", 1), getattr(score, "norm", "none"), str(getattr(score, "variant", ""))
-    return f"{score.metric}@{batch}" if isinstance(batch, int) and batch > 1 else score.metric + (f":{norm}" if norm != "none" else variant)
+    """What the statistics of a score are called in the samples: the metric, with the batch or the
+    measure where it is not the usual one.
+    """
+    batch, norm, variant = (
+        getattr(score, "batch", 1),
+        getattr(score, "norm", "none"),
+        str(getattr(score, "variant", "")),
+    )
+    return (
+        f"{score.metric}@{batch}"
+        if isinstance(batch, int) and batch > 1
+        else score.metric + (f":{norm}" if norm != "none" else variant)
+    )
 
 
 def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
-    """The items in a run's folder, read a line at a time. A record from elsewhere does not choose which other files are read."""
+    """The items in a run's folder, read a line at a time. A record from elsewhere does not choose
+    which other files are read.
+    """
     place = inside(folder, "samples", model)
     if place is None or Path(task).name != task:
         return []
     try:
-        with (place / f"{task}.jsonl").open(encoding="utf-8", newline="\n") as lines:  # which end there alone
+        with (place / f"{task}.jsonl").open(
+            encoding="utf-8", newline="\n"
+        ) as lines:  # which end there alone
             return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):  # no file, no such name, no samples
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):  # no file, no such name, no samples
         return []
 
 
 def _embedded(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Item]:
     sessions = group.sessions or [""] * len(group.ids)
     rows = enumerate(zip(group.ids, sessions, strict=False))
-    return [Item(id, {name: _floats(lists[i]) for name, lists in metrics.items() if i < len(lists)}, session) for i, (id, session) in rows]
+    return [
+        Item(
+            id,
+            {name: _floats(lists[i]) for name, lists in metrics.items() if i < len(lists)},
+            session,
+        )
+        for i, (id, session) in rows
+    ]
 
 
 def _item(row: dict[str, Any], texts: bool) -> Item:
     said = {name: row[name] for name in SAID if texts and isinstance(row.get(name), str)}
-    return Item(str(row["id"]), {name: _floats(values) for name, values in row["statistics"].items()}, str(row.get("session", "")), said)
+    return Item(
+        str(row["id"]),
+        {name: _floats(values) for name, values in row["statistics"].items()},
+        str(row.get("session", "")),
+        said,
+    )
 
 
 def _floats(values: Iterable[Any]) -> list[float]:
@@ -89,4 +135,8 @@ def _numbered(rows: Iterable[Item]) -> Iterator[Item]:
     seen: dict[str, int] = {}
     for row in rows:
         seen[row.key] = seen.get(row.key, 0) + 1
-        yield row if seen[row.key] == 1 else Item(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)
+        yield (
+            row
+            if seen[row.key] == 1
+            else Item(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)
+        )

@@ -9,8 +9,9 @@ ABSENT = "none"
 
 
 def parts(signature: str) -> dict[str, str]:
-    """The parts by their keys, in their order: `text=1f7e;protocol=likelihood/1` -> {"text": "1f7e", "protocol": "likelihood/1"}. A metric's own
-    signature, `nrefs:1|version:2.6.0`, gives its parts too; what has no key is the part `metric`.
+    """The parts by their keys, in their order: `text=1f7e;protocol=likelihood/1` -> {"text":
+    "1f7e", "protocol": "likelihood/1"}. A metric's own signature, `nrefs:1|version:2.6.0`, gives
+    its parts too; what has no key is the part `metric`.
     """
     found: dict[str, str] = {}
     for piece in signature.split(";"):
@@ -35,7 +36,10 @@ def differing(signatures: Iterable[str]) -> list[str]:
 def difference(one: str, other: str) -> str:
     """Which parts of two signatures differ, and how, in full."""
     a, b = parts(one), parts(other)
-    said = [f"{key} ({a.get(key, ABSENT)} against {b.get(key, ABSENT)})" for key in differing([one, other])]
+    said = [
+        f"{key} ({a.get(key, ABSENT)} against {b.get(key, ABSENT)})"
+        for key in differing([one, other])
+    ]
     return ", ".join(said) or "the order of their parts"
 
 

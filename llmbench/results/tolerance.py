@@ -1,4 +1,6 @@
-"""How much worse a score may become: a number in the metric's unit, or a share of what it was, as in 10%."""
+"""How much worse a score may become: a number in the metric's unit, or a share of what it was, as
+in 10%.
+"""
 
 from __future__ import annotations
 
@@ -31,5 +33,9 @@ def parse(text: float | str, where: str = "") -> Allowance:
     except ValueError:
         size = math.nan
     if not 0 <= size < math.inf:
-        raise UsageError(f"{word!r} is no loss that could be allowed", where=where, hint="as in 0.01, in the metric's unit, or 10%")
+        raise UsageError(
+            f"{word!r} is no loss that could be allowed",
+            where=where,
+            hint="as in 0.01, in the metric's unit, or 10%",
+        )
     return Allowance(size / 100, True) if word.endswith("%") else Allowance(size)

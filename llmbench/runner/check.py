@@ -1,4 +1,6 @@
-"""`llmbench check`: one model, every check of the kit, and the certificate that is kept for its weights."""
+"""`llmbench check`: one model, every check of the kit, and the certificate that is kept for its
+weights.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,22 @@ from llmbench.conformance.check import Subject
 from llmbench.plan import registry
 from llmbench.runner import session
 
-PATIENCE = 2.0  # times its limit that a check may take before the program ends: a hang inside foreign code hears no alarm
+# times its limit that a check may take before the program ends: a hang inside foreign code hears no
+# alarm
+PATIENCE = 2.0
 
 
 def prove(
-    spec: str, given: Mapping[str, str], only: Sequence[str], timeout: float, progress: Callable[[str, float, str], None], **options: Any
+    spec: str,
+    given: Mapping[str, str],
+    only: Sequence[str],
+    timeout: float,
+    progress: Callable[[str, float, str], None],
+    **options: Any,
 ) -> dict[str, Any]:
-    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in the cache, by fingerprint and device."""
+    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in
+    the cache, by fingerprint and device.
+    """
     checks = kit.named(only) if only else kit.CHECKS
     card, adapter, stuff = session.load_with_materials(spec, given, progress=progress, **options)
 
@@ -41,13 +52,20 @@ def prove(
         alarm.cancel()
     found = kit.report(results, fingerprint, card.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
-    if "refused" in states or (not only and not any(result.state == "timeout" or result.refused for result in results)):
-        storage.write_json(certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"])
+    if "refused" in states or (
+        not only and not any(result.state == "timeout" or result.refused for result in results)
+    ):
+        storage.write_json(
+            certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"]
+        )
     adapter.close()
     return found
 
 
 def _give_up(name: str, timeout: float) -> None:
-    sys.stderr.write(f"llmbench: the check {name} did not end within {PATIENCE * timeout:g} s and cannot be stopped; nothing is proven\n")
+    sys.stderr.write(
+        f"llmbench: the check {name} did not end within {PATIENCE * timeout:g} s and cannot be"
+        " stopped; nothing is proven\n"
+    )
     sys.stderr.flush()
     os._exit(1)

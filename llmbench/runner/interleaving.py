@@ -1,5 +1,6 @@
-"""Measuring speed: all models are loaded and parked, and take turns in rounds of random order, so that what the machine does to one it does to
-all. One of them is entered twice: it must come out neither better nor worse than itself.
+"""Measuring speed: all models are loaded and parked, and take turns in rounds of random order, so
+that what the machine does to one it does to all. One of them is entered twice: it must come out
+neither better nor worse than itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ COMPARED = ("decode_bytes_per_second", "prefill_bytes_per_second")
 
 @dataclass
 class Contender:
-    """A model in the rounds. `again`: the second entry of one. `parked`: its worker waits between blocks; otherwise it is loaded for each."""
+    """A model in the rounds. `again`: the second entry of one. `parked`: its worker waits between
+    blocks; otherwise it is loaded for each.
+    """
 
     card: Card
     log: Path
@@ -57,12 +60,29 @@ class Rounds:
         self.failures: list[Failure] = []
         self.loading = 0.0
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
-        self.ceilings = peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, made.options.threads or machine.cores())
-        self.begun, self.own, self.state = time.perf_counter(), time.process_time(), machine.load_state()
+        self.ceilings = peaks.kept_in(
+            made.options.cache or default_cache(),
+            made.options.device_kind,
+            made.options.threads or machine.cores(),
+        )
+        self.begun, self.own, self.state = (
+            time.perf_counter(),
+            time.process_time(),
+            machine.load_state(),
+        )
 
     def run(self, cards: Sequence[tuple[Card, dict[str, str]]]) -> list[Failure]:
-        """Measure these models. `cards`: with the fingerprints that their finished cells were made with."""
-        contenders = [Contender(card, log_of(self.made, card).with_name(f"{self.task.name}.log"), self._job(card, known)) for card, known in cards]
+        """Measure these models. `cards`: with the fingerprints that their finished cells were made
+        with.
+        """
+        contenders = [
+            Contender(
+                card,
+                log_of(self.made, card).with_name(f"{self.task.name}.log"),
+                self._job(card, known),
+            )
+            for card, known in cards
+        ]
         for one in contenders:
             one.log.unlink(missing_ok=True)
         try:
@@ -91,12 +111,21 @@ class Rounds:
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
         with opened(log, self.made.options, "llmbench.runner.peaks_worker") as child:
-            child.send({"device": self.made.options.device_kind, "path": str(self.ceilings), "threads": self.made.options.threads or machine.cores()})
+            child.send(
+                {
+                    "device": self.made.options.device_kind,
+                    "path": str(self.ceilings),
+                    "threads": self.made.options.threads or machine.cores(),
+                }
+            )
             for event in child.events(self.made.options.timeout):
                 if event["event"] == "progress":
-                    self.watcher.progress("this machine", event["what"], event["share"], event["remark"])
+                    self.watcher.progress(
+                        "this machine", event["what"], event["share"], event["remark"]
+                    )
 
-    # Workers -----------------------------------------------------------------------------------------------------------
+    # Workers
+    # -----------------------------------------------------------------------------------------------------------
 
     def _load_all(self, contenders: Sequence[Contender], free: dict[str, int]) -> None:
         """Two at a time, where there is room: importing takes one core, and nothing is timed yet."""
@@ -172,7 +201,15 @@ class Rounds:
         one.out = True
         self._close(one)
         if not one.again:
-            self.failures.append(Failure(model=one.card.name, task=self.task.name, reason=reason, message=message, hint=hint))
+            self.failures.append(
+                Failure(
+                    model=one.card.name,
+                    task=self.task.name,
+                    reason=reason,
+                    message=message,
+                    hint=hint,
+                )
+            )
             self.watcher.cell(one.card.name, self.task.name, reason)
 
     def _close(self, one: Contender) -> None:
@@ -181,20 +218,37 @@ class Rounds:
             one.child = None
 
     def _park(self, one: Contender, all_of_them: Sequence[Contender], free: dict[str, int]) -> None:
-        """Let a worker wait if there is room for it beside the others; otherwise it is loaded again for each block."""
-        held = {kind: sum(other.held.get(kind, 0) for other in all_of_them if other.child is not None) for kind in free}
+        """Let a worker wait if there is room for it beside the others; otherwise it is loaded again
+        for each block.
+        """
+        held = {
+            kind: sum(other.held.get(kind, 0) for other in all_of_them if other.child is not None)
+            for kind in free
+        }
         if one.child is not None and any(held[kind] > HALF * free[kind] for kind in free):
             self._close(one)
             one.parked = False
 
     def _add_second(self, contenders: list[Contender], free: dict[str, int]) -> None:
-        """The second entry of the model whose answers take the least time of those with a network, or of all."""
+        """The second entry of the model whose answers take the least time of those with a network,
+        or of all.
+        """
         ready = [one for one in contenders if not one.out and one.facts is not None]
         if not ready:
             return
-        first = min(ready, key=lambda one: (one.card.adapter == "byte-ngram", one.facts["cold"]["end_to_end_latency"]))  # type: ignore[index]  # ready
+        first = min(
+            ready,
+            key=lambda one: (
+                one.card.adapter == "byte-ngram",
+                one.facts["cold"]["end_to_end_latency"],  # type: ignore[index]  # ready
+            ),
+        )
         double = Contender(
-            first.card, first.log.with_name(f"{self.task.name}-again.log"), {**first.job, "known": {}}, again=True, parked=first.parked
+            first.card,
+            first.log.with_name(f"{self.task.name}-again.log"),
+            {**first.job, "known": {}},
+            again=True,
+            parked=first.parked,
         )
         contenders.append(double)
         double.log.unlink(missing_ok=True)
@@ -202,7 +256,8 @@ class Rounds:
         self._park(double, contenders, free)
         self._make_ready(double)
 
-    # Turns -------------------------------------------------------------------------------------------------------------
+    # Turns
+    # -------------------------------------------------------------------------------------------------------------
 
     def _take_turns(self, contenders: Sequence[Contender]) -> None:
         order, draw = list(contenders), random.Random(self.made.options.seed)
@@ -213,7 +268,12 @@ class Rounds:
                 if not one.out:
                     self._block(one, number)
                     done = (number * len(order) + place + 1) / (blocks * len(order))
-                    self.watcher.progress("all models", "measuring speed", done, f"round {number + 1} of {blocks}, {one.name}")
+                    self.watcher.progress(
+                        "all models",
+                        "measuring speed",
+                        done,
+                        f"round {number + 1} of {blocks}, {one.name}",
+                    )
 
     def _block(self, one: Contender, number: int) -> None:
         self._load_again(one)
@@ -227,7 +287,9 @@ class Rounds:
                 self._close(one)
 
     def _finish(self, left: Sequence[Contender]) -> None:
-        """Have each model's worker write its cell; keep what the second entry showed, and what all this took."""
+        """Have each model's worker write its cell; keep what the second entry showed, and what all
+        this took.
+        """
         cost = self._cost(left)
         double = next((one for one in left if one.again), None)
         again = self._compare(double, left) if double is not None else None
@@ -248,25 +310,40 @@ class Rounds:
         storage.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
 
     def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, Any] | None:
-        first = next((one for one in left if one.card.name == double.card.name and not one.again), None)
+        first = next(
+            (one for one in left if one.card.name == double.card.name and not one.again), None
+        )
         if first is None:
             return None
         found: dict[str, Any] = {"model": first.card.name}
         for metric in COMPARED:
-            a, b = ([block["values"].get(metric) for block in one.blocks] for one in (first, double))
+            a, b = (
+                [block["values"].get(metric) for block in one.blocks] for one in (first, double)
+            )
             if None not in a and None not in b and len(a) == len(b) > 1:
                 difference, p = block_difference(a, b)
-                found[metric] = {"log_ratio": difference.value, "low": difference.low, "high": difference.high, "p": p}
+                found[metric] = {
+                    "log_ratio": difference.value,
+                    "low": difference.low,
+                    "high": difference.high,
+                    "p": p,
+                }
                 found[metric]["verdict"] = rate_verdict(difference, p)
         return found
 
     def _cost(self, left: Sequence[Contender]) -> dict[str, Any]:
-        """What measuring took, in seconds: timed blocks, blocks run again, loading, and processor time of the parent and of parked workers."""
+        """What measuring took, in seconds: timed blocks, blocks run again, loading, and processor
+        time of the parent and of parked workers.
+        """
         blocks = [block for one in left for block in one.blocks]
         return {
             "timed": sum(block["timed_seconds"] for block in blocks),
-            "again": sum(block["seconds"] - block["timed_seconds"] for block in blocks if block["tries"] > 1),
-            "second_entry": sum(block["seconds"] for one in left if one.again for block in one.blocks),
+            "again": sum(
+                block["seconds"] - block["timed_seconds"] for block in blocks if block["tries"] > 1
+            ),
+            "second_entry": sum(
+                block["seconds"] for one in left if one.again for block in one.blocks
+            ),
             "loading": self.loading,
             "parent_cpu": time.process_time() - self.own,
             "parked_cpu": sum(block["parked_cpu_seconds"] for block in blocks),

@@ -1,4 +1,6 @@
-"""The parent of the attempts that batch_fit.py asks for: a fresh process for each, and the cell from all of them."""
+"""The parent of the attempts that batch_fit.py asks for: a fresh process for each, and the cell
+from all of them.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +25,44 @@ FREE_SHARE = 0.8  # of the free memory, where no budget is given
 
 
 class _Over(Exception):
-    """The search ends without a number: `row` is what stands in its cell, None where it was done before."""
+    """The search ends without a number: `row` is what stands in its cell, None where it was done
+    before.
+    """
 
     def __init__(self, row: dict[str, Any] | None):
         super().__init__()
         self.row = row
 
 
-def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
+def run(
+    made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watcher: Watcher
+) -> list[Failure]:
     """Search, and write the cell."""
     begun, budget = time.perf_counter(), made.options.memory_budget or int(FREE_SHARE * _free(made))
     job = {**job_of(made, card, [task], known), "budget": budget}
     seen: dict[str, Any] = {}
 
     def attempt(batch: int) -> Attempt:
-        watcher.progress(card.name, "fitting batches", min(0.99, len(seen.setdefault("tried", [])) / 8), f"{batch} answers side by side")
+        watcher.progress(
+            card.name,
+            "fitting batches",
+            min(0.99, len(seen.setdefault("tried", [])) / 8),
+            f"{batch} answers side by side",
+        )
         found, model = _attempt(made, card, {**job, "batch": batch})
         seen["model"] = model or seen.get("model")
         seen["tried"].append(batch)
         return found
 
     try:
-        fit = search(attempt, budget, task.most)  # type: ignore[union-attr]  # a task of attempts has it
+        # a task of attempts has it
+        fit = search(attempt, budget, task.most)  # type: ignore[union-attr]
         words = str(made.options.memory_budget) if made.options.memory_budget else "free memory"
-        outcome = registry.task_class(task.task).from_spec(task, made.suite.texts, job["options"]).outcome(fit, words)
+        outcome = (
+            registry.task_class(task.task)
+            .from_spec(task, made.suite.texts, job["options"])
+            .outcome(fit, words)
+        )
         cell = {
             "key": made.keys[card.name, task.name],
             "question": made.question,
@@ -73,12 +89,17 @@ def run(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watche
 
 
 def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, dict[str, Any]]:
-    """One child. A batch of more than one whose process is lost did not fit; of one, it is a failure like any other."""
+    """One child. A batch of more than one whose process is lost did not fit; of one, it is a
+    failure like any other.
+    """
     with opened(log_of(made, card), made.options, "llmbench.runner.max_batch_worker") as child:
         child.send(job)
         for event in child.events(made.options.timeout):
             if event["event"] == "probe":
-                return Attempt(event["batch"], event["peak"], event["rate"], event["refused"]), event["model"]
+                return (
+                    Attempt(event["batch"], event["peak"], event["rate"], event["refused"]),
+                    event["model"],
+                )
             if event["event"] == "failed":
                 if event["reason"] == OutOfMemory.reason and job["batch"] > 1:
                     return Attempt(job["batch"], None, refused=event["message"]), {}
@@ -88,7 +109,13 @@ def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, d
     reason, message, hint = child.ending(made.options.timeout)
     if job["batch"] > 1 and reason != "timeout":
         return Attempt(job["batch"], None, refused=message), {}
-    raise _Over({"reason": reason, "message": f"with {job['batch']} answers side by side, {message}", "hint": hint})
+    raise _Over(
+        {
+            "reason": reason,
+            "message": f"with {job['batch']} answers side by side, {message}",
+            "hint": hint,
+        }
+    )
 
 
 def _free(made: Plan) -> int:

@@ -1,7 +1,9 @@
-"""One attempt of a batch, in a process of its own: `python -m llmbench.runner.max_batch_worker`. The job says the batch and the budget in bytes.
+"""One attempt of a batch, in a process of its own: `python -m llmbench.runner.max_batch_worker`.
+The job says the batch and the budget in bytes.
 
-On the processor RLIMIT_DATA keeps the process within the budget and a little more, so that an allocation fails, in words, before the system
-has to kill anybody; on a GPU the allocator of torch has such a limit. What counts is the peak that was measured.
+On the processor RLIMIT_DATA keeps the process within the budget and a little more, so that an
+allocation fails, in words, before the system has to kill anybody; on a GPU the allocator of torch
+has such a limit. What counts is the peak that was measured.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     """Load, limit, make the answers, report the peak."""
     machine.keep_freed_memory()
     batch, budget = int(job["batch"]), int(job["budget"])
-    found: dict[str, Any] = {"event": "probe", "batch": batch, "peak": None, "rate": None, "refused": ""}
+    found: dict[str, Any] = {
+        "event": "probe",
+        "batch": batch,
+        "peak": None,
+        "rate": None,
+        "refused": "",
+    }
     try:
         seen = worker.opened(job, emit)
         if seen is None:
@@ -62,17 +70,27 @@ def limit(device: str, budget: int) -> None:
 
         index = torch.device(device).index
         index = torch.cuda.current_device() if index is None else index
-        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / torch.cuda.get_device_properties(index).total_memory), index)
+        torch.cuda.set_per_process_memory_fraction(
+            min(1.0, budget / torch.cuda.get_device_properties(index).total_memory), index
+        )
     elif sys.platform == "linux":
         import resource
 
         if "torch" in sys.modules:
-            sys.modules["torch"].ones(1 << 20).sum()  # its threads are there before their stacks are counted against the budget
+            sys.modules["torch"].ones(
+                1 << 20
+            ).sum()  # its threads are there before their stacks are counted against the budget
         with contextlib.suppress(OSError, ValueError):
-            status = dict(line.split(":", 1) for line in memory.STATUS.read_text(encoding="ascii").splitlines() if ":" in line)
+            status = dict(
+                line.split(":", 1)
+                for line in memory.STATUS.read_text(encoding="ascii").splitlines()
+                if ":" in line
+            )
             data, resident = (int(status[key].split()[0]) * 1024 for key in ("VmData", "VmRSS"))
             _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-            resource.setrlimit(resource.RLIMIT_DATA, (data + max(0, budget - resident) + SLACK, hard))
+            resource.setrlimit(
+                resource.RLIMIT_DATA, (data + max(0, budget - resident) + SLACK, hard)
+            )
 
 
 if __name__ == "__main__":

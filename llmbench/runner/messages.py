@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from llmbench.tasks.config import TaskSpec
 
 
-def job_of(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str]) -> dict[str, Any]:
+def job_of(
+    made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str]
+) -> dict[str, Any]:
     """The job of a worker. `known`: task -> the fingerprint that its finished cell was made with."""
     return {
         "card": card.model_dump(mode="json", by_alias=True),
@@ -28,7 +30,11 @@ def job_of(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str
         "known": dict(known),
         "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
         "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
-        "options": {**made.options.for_cells(), "offline": made.options.offline, "cache": str(made.options.cache or "") or None},
+        "options": {
+            **made.options.for_cells(),
+            "offline": made.options.offline,
+            "cache": str(made.options.cache or "") or None,
+        },
         "question": made.question,
         "machine": made.options.machine,
         "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
@@ -43,13 +49,19 @@ def log_of(made: Plan, card: Card) -> Path:
 
 def text_row(text: Text) -> dict[str, Any]:
     """A text as part of a job."""
-    documents = [[document.id, document.text, document.given, list(document.choices), document.truth] for document in text.documents]
+    documents = [
+        [document.id, document.text, document.given, list(document.choices), document.truth]
+        for document in text.documents
+    ]
     return {"name": text.name, "sampled": text.sampled, "documents": documents}
 
 
 def read_text(row: Mapping[str, Any]) -> Text:
     """The text of a `text_row`."""
-    documents = tuple(Document(id, text, given, tuple(choices), truth) for id, text, given, choices, truth in row["documents"])
+    documents = tuple(
+        Document(id, text, given, tuple(choices), truth)
+        for id, text, given, choices, truth in row["documents"]
+    )
     return Text(row["name"], documents, row["sampled"])
 
 
@@ -60,8 +72,8 @@ PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
 def connected(stays: bool = True) -> tuple[dict[str, Any], Emit, Iterator[dict[str, Any]]]:
-    """The job; how to report; and the lines that come later, each waited for without a turn of the processor. `stays`: whether the parent keeps
-    stdin open for as long as it wants this process.
+    """The job; how to report; and the lines that come later, each waited for without a turn of the
+    processor. `stays`: whether the parent keeps stdin open for as long as it wants this process.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

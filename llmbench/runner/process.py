@@ -1,4 +1,6 @@
-"""Worker processes as the parent sees them: started in a session of their own, sent lines, read for events, and said in words how they ended."""
+"""Worker processes as the parent sees them: started in a session of their own, sent lines, read for
+events, and said in words how they ended.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,14 @@ from llmbench.hardware import machine
 from llmbench.plan.plan import Options
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
-SETTLING = ("cell", "failed", "loaded", "ready", "block", "probe")  # events after which the time that is allowed begins anew
+SETTLING = (
+    "cell",
+    "failed",
+    "loaded",
+    "ready",
+    "block",
+    "probe",
+)  # events after which the time that is allowed begins anew
 GOODBYE = 10.0  # seconds for a worker that said all to end
 
 
@@ -35,7 +44,12 @@ class Child:
         self._rest, self._waiting = b"", deque[dict[str, Any]]()
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],  # -P: nothing in the current folder hides a library
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    module,
+                ],  # -P: nothing in the current folder hides a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -51,7 +65,9 @@ class Child:
             self.process.stdin.flush()
 
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
-        """Its events, until it ends, or is `late`: none of those that settle something came within `timeout` seconds. Can be gone on with."""
+        """Its events, until it ends, or is `late`: none of those that settle something came within
+        `timeout` seconds. Can be gone on with.
+        """
         deadline = time.monotonic() + timeout
         while (event := self._next(deadline)) is not None:
             if event["event"] in SETTLING:
@@ -81,12 +97,25 @@ class Child:
         if self.late:
             return "timeout", f"no result within {timeout:g} s", "give more with --timeout"
         now = machine.oom_kills()
-        if self.process.returncode == -signal.SIGKILL and self._kills is not None and now is not None and now > self._kills:
-            return "out_of_memory", "the system killed the worker for want of memory", "a smaller model, or more memory"
+        if (
+            self.process.returncode == -signal.SIGKILL
+            and self._kills is not None
+            and now is not None
+            and now > self._kills
+        ):
+            return (
+                "out_of_memory",
+                "the system killed the worker for want of memory",
+                "a smaller model, or more memory",
+            )
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = f": {lines[-1][:300]}" if lines else ""
         place = f"see {self.log.parent.name}/{self.log.name} in the run's cells"
-        return "crashed", f"the worker ended with {_exit_words(self.process.returncode)}{last}", place
+        return (
+            "crashed",
+            f"the worker ended with {_exit_words(self.process.returncode)}{last}",
+            place,
+        )
 
     def wait(self) -> None:
         """Let a worker that said all end by itself."""

@@ -64,7 +64,9 @@ class _Bars(_Lines):
 
     @contextmanager
     def measuring(self, task: str) -> Iterator[None]:
-        """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps the others moving takes part of a core."""
+        """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps
+        the others moving takes part of a core.
+        """
         self.bars.stop()
         try:
             with _bars(self.console, alive=False) as still:
@@ -82,9 +84,22 @@ class _Bars(_Lines):
 
 
 def _bars(console: Console, alive: bool = True) -> Progress:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(SpinnerColumn(), *columns, console=console, transient=True, auto_refresh=alive)
 
 
@@ -113,7 +128,9 @@ def spinner() -> Iterator[Report]:
     console = Console(stderr=True)
     with _bars(console) as bars:
         line = bars.add_task("", total=1.0)
-        yield lambda what, share, remark: bars.update(line, completed=share, description=escape(f"{what} {remark}"))
+        yield lambda what, share, remark: bars.update(
+            line, completed=share, description=escape(f"{what} {remark}")
+        )
 
 
 def warn(text: str) -> None:

@@ -1,4 +1,6 @@
-"""The only loop: cells, resume, progress. The parent stays light: it imports no torch and sleeps while a worker runs."""
+"""The only loop: cells, resume, progress. The parent stays light: it imports no torch and sleeps
+while a worker runs.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,16 @@ from llmbench.plan.plan import Plan
 from llmbench.results import record
 from llmbench.results.cell import read_cell
 from llmbench.results.ranking import rank_scores
-from llmbench.results.record import Failure, Machine, ModelRow, Notes, Record, Score, SuiteRow, key_of
+from llmbench.results.record import (
+    Failure,
+    Machine,
+    ModelRow,
+    Notes,
+    Record,
+    Score,
+    SuiteRow,
+    key_of,
+)
 from llmbench.runner import interleaving, max_batch, process
 from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import Child
@@ -36,7 +47,9 @@ from llmbench.training.cache import learnt
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
-    """Fill the cells that are missing and write run.json. Gives the record, and whether it was interrupted."""
+    """Fill the cells that are missing and write run.json. Gives the record, and whether it was
+    interrupted.
+    """
     watcher = watcher or Silent()
     started = _now()
     made.out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +70,9 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
             interrupted = True
         try:
             result = _assemble(made, failures, started, before, watcher)
-        except KeyboardInterrupt:  # comparing answers can take minutes; what was measured is written without it
+        except (
+            KeyboardInterrupt
+        ):  # comparing answers can take minutes; what was measured is written without it
             interrupted = True
             result = _assemble(made, failures, started, before, None)
         result.write(made.out)
@@ -71,7 +86,11 @@ def _lock(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError("another run is at work in this folder", where=str(out), hint="wait for it, or choose another --out") from None
+            raise UsageError(
+                "another run is at work in this folder",
+                where=str(out),
+                hint="wait for it, or choose another --out",
+            ) from None
         yield
 
 
@@ -84,10 +103,11 @@ def _before(out: Path) -> Record | None:
 
 
 def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
-    """The model's missing cells, but those of tasks that all models take turns in. Whatever happens to a worker is a row for each cell that it
-    leaves open.
+    """The model's missing cells, but those of tasks that all models take turns in. Whatever happens
+    to a worker is a row for each cell that it leaves open.
 
-    A model from outside is loaded even if all its cells are there: its weights may have changed, which only its fingerprint tells.
+    A model from outside is loaded even if all its cells are there: its weights may have changed,
+    which only its fingerprint tells.
     """
     tasks = [task for task in made.suite.tasks if process_of(task) != "parked"]
     known = _known(made, card)
@@ -101,8 +121,12 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         log_of(made, card).unlink(missing_ok=True)
     shared = [task for task in asked if process_of(task) == "shared"]
     alone = [[task] for task in asked if process_of(task) == "fresh"]
-    trains = card.recipe is not None and any(_is_asked(made, card, task, known) for task in made.suite.tasks)
-    for batch in ([shared] if shared or trains else []) + alone:  # one without a task trains, so that other processes find what they measure
+    trains = card.recipe is not None and any(
+        _is_asked(made, card, task, known) for task in made.suite.tasks
+    )
+    for batch in (
+        [shared] if shared or trains else []
+    ) + alone:  # one without a task trains, so that other processes find what they measure
         failures += _run_batch(made, card, batch, known, watcher)
     for task in asked:
         if process_of(task) == "probes":
@@ -112,11 +136,17 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
 
 def _known(made: Plan, card: Card) -> dict[str, str]:
     """Finished cells of a model: task -> the fingerprint that it was made with."""
-    return {task.name: cell["model"]["fingerprint"] for task in made.suite.tasks if (cell := made.cell(card.name, task.name)) is not None}
+    return {
+        task.name: cell["model"]["fingerprint"]
+        for task in made.suite.tasks
+        if (cell := made.cell(card.name, task.name)) is not None
+    }
 
 
 def _is_asked(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str]) -> bool:
-    return (card.name, task.name) not in made.lacks and (task.name not in known or registry.is_outside(card))
+    return (card.name, task.name) not in made.lacks and (
+        task.name not in known or registry.is_outside(card)
+    )
 
 
 def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
@@ -127,15 +157,29 @@ def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
     return failures + [row for card, _ in asked for row in _lost(made, card, [task], failures)]
 
 
-def _lost(made: Plan, card: Card, asked: Sequence[TaskSpec], failures: Sequence[Failure]) -> list[Failure]:
+def _lost(
+    made: Plan, card: Card, asked: Sequence[TaskSpec], failures: Sequence[Failure]
+) -> list[Failure]:
     """Rows of cells that were finished, and cannot be read back."""
     failed = {failure.task for failure in failures if failure.model == card.name}
-    lost, hint = "the worker finished this cell, and it cannot be read back", "run again with the same --out"
-    names = [task.name for task in asked if task.name not in failed and made.cell(card.name, task.name) is None]
-    return [Failure(model=card.name, task=name, reason="error", message=lost, hint=hint) for name in names]
+    lost, hint = (
+        "the worker finished this cell, and it cannot be read back",
+        "run again with the same --out",
+    )
+    names = [
+        task.name
+        for task in asked
+        if task.name not in failed and made.cell(card.name, task.name) is None
+    ]
+    return [
+        Failure(model=card.name, task=name, reason="error", message=lost, hint=hint)
+        for name in names
+    ]
 
 
-def _run_batch(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher) -> list[Failure]:
+def _run_batch(
+    made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher
+) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
     job = job_of(made, card, tasks, known)
     with process.opened(log_of(made, card), made.options) as child:
@@ -143,7 +187,9 @@ def _run_batch(made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping
     if open_tasks:
         reason, message, hint = child.ending(made.options.timeout)
         for name in open_tasks:
-            failures.append(Failure(model=card.name, task=name, reason=reason, message=message, hint=hint))
+            failures.append(
+                Failure(model=card.name, task=name, reason=reason, message=message, hint=hint)
+            )
             watcher.cell(card.name, name, reason)
     return failures
 
@@ -154,12 +200,22 @@ def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     for task in made.suite.tasks:
         lack = made.lacks.get((card.name, task.name))
         if lack is not None:
-            failures.append(Failure(model=card.name, task=task.name, reason="unavailable", message=lack.what, hint=lack.hint))
+            failures.append(
+                Failure(
+                    model=card.name,
+                    task=task.name,
+                    reason="unavailable",
+                    message=lack.what,
+                    hint=lack.hint,
+                )
+            )
             watcher.cell(card.name, task.name, "unavailable")
     return failures
 
 
-def _follow(child: Child, job: Mapping[str, Any], timeout: float, card: Card, watcher: Watcher) -> tuple[list[Failure], list[str]]:
+def _follow(
+    child: Child, job: Mapping[str, Any], timeout: float, card: Card, watcher: Watcher
+) -> tuple[list[Failure], list[str]]:
     """Read events until the worker ends or is late: (failures it reported, tasks it left open)."""
     failures: list[Failure] = []
     open_tasks = [task["name"] for task in job["tasks"]]
@@ -183,9 +239,15 @@ def _follow(child: Child, job: Mapping[str, Any], timeout: float, card: Card, wa
     return failures, open_tasks
 
 
-def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Record | None, watcher: Watcher | None) -> Record:
-    """The record: this run's cells, and those of models that an earlier run of the same question left in this folder. Without a watcher, nothing
-    is ranked.
+def _assemble(
+    made: Plan,
+    failures: Sequence[Failure],
+    started: str,
+    before: Record | None,
+    watcher: Watcher | None,
+) -> Record:
+    """The record: this run's cells, and those of models that an earlier run of the same question
+    left in this folder. Without a watcher, nothing is ranked.
     """
     models: dict[str, ModelRow] = {}
     scores: list[Score] = []
@@ -194,24 +256,50 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
     others = [row.name for row in before.models if row.name not in names] if before else []
     for name in [*others, *names]:
         for task in made.suite.tasks:
-            cell = made.cell(name, task.name) if name in names else read_cell(made.cell_path(name, task.name))
-            if cell is None or (name not in names and not _same_question(made, cell, task)):  # of this run's models the key has told
+            cell = (
+                made.cell(name, task.name)
+                if name in names
+                else read_cell(made.cell_path(name, task.name))
+            )
+            if cell is None or (
+                name not in names and not _same_question(made, cell, task)
+            ):  # of this run's models the key has told
                 continue
             models.setdefault(name, ModelRow.model_validate(cell["model"]))
-            scores += [Score.model_validate({"model": name, "task": task.name, **row}) for row in cell["scores"]]
+            scores += [
+                Score.model_validate({"model": name, "task": task.name, **row})
+                for row in cell["scores"]
+            ]
             done.setdefault(name, []).append(task.name)
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
     for row in models.values():
         _add_certificate(made, row)
-    refused = [row.name for row in models.values() if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())]
+    refused = [
+        row.name
+        for row in models.values()
+        if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())
+    ]
     _add_overlap(made, models, before)
     scores = _with_prices(scores, made.options.price_per_hour)
-    kept = [failure for failure in before.failures if failure.model in models and failure.model not in names] if before else []
+    kept = (
+        [
+            failure
+            for failure in before.failures
+            if failure.model in models and failure.model not in names
+        ]
+        if before
+        else []
+    )
     return Record(
         schema=record.SCHEMA,
         llmbench=llmbench.__version__,
-        suite=SuiteRow(name=made.suite.name, version=made.suite.version, sha256=made.suite.sha256, gate=made.suite.file.gate),
+        suite=SuiteRow(
+            name=made.suite.name,
+            version=made.suite.version,
+            sha256=made.suite.sha256,
+            gate=made.suite.file.gate,
+        ),
         started=started,
         finished=_now(),
         seed=made.options.seed,
@@ -226,40 +314,79 @@ def _assemble(made: Plan, failures: Sequence[Failure], started: str, before: Rec
         models=list(models.values()),
         scores=scores,
         failures=[*kept, *failures],
-        notes=Notes.model_validate({"tasks": _task_notes(made, scores, refused, watcher), "cells": done}),
+        notes=Notes.model_validate(
+            {"tasks": _task_notes(made, scores, refused, watcher), "cells": done}
+        ),
     )
 
 
 def _same_question(made: Plan, cell: Mapping[str, Any], task: TaskSpec) -> bool:
-    """Whether an earlier run's cell belongs on this board; times and memory of another machine, or of fewer threads, do not."""
-    return cell["question"] == made.question and (process_of(task) == "shared" or cell.get("machine") == made.options.machine)
+    """Whether an earlier run's cell belongs on this board; times and memory of another machine, or
+    of fewer threads, do not.
+    """
+    return cell["question"] == made.question and (
+        process_of(task) == "shared" or cell.get("machine") == made.options.machine
+    )
 
 
-def _task_notes(made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None) -> dict[str, Any]:
-    """Ranks and what they prove, where somebody waits for them; and of tasks in which models took turns, what is known about the measuring itself."""
+def _task_notes(
+    made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None
+) -> dict[str, Any]:
+    """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
+    turns, what is known about the measuring itself.
+    """
     found: dict[str, Any] = {}
     if watcher is not None:
         name = made.suite.name
-        found = rank_scores(scores, made.out, refused, lambda share, what: watcher.progress(name, "comparing", share, what))
+        found = rank_scores(
+            scores,
+            made.out,
+            refused,
+            lambda share, what: watcher.progress(name, "comparing", share, what),
+        )
     for task in made.suite.tasks:
         place = made.out / "rounds" / f"{task.name}.json"
         if process_of(task) == "parked" and place.is_file():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 seen = json.loads(place.read_text(encoding="utf-8"))
-                found[task.name] = {**found.get(task.name, {}), **{key: seen[key] for key in ("again", "cost", "state", "session")}}
+                found[task.name] = {
+                    **found.get(task.name, {}),
+                    **{key: seen[key] for key in ("again", "cost", "state", "session")},
+                }
     return found
 
 
 def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
-    """The price of a million tokens, from what an hour of this machine costs: at the best batch where one was measured."""
+    """The price of a million tokens, from what an hour of this machine costs: at the best batch
+    where one was measured.
+    """
     if price is None:
         return scores
-    rates = {(score.model, score.task): score for score in scores if key_of(score) == "decode_tokens_per_second"}
-    rates |= {(score.model, score.task): score for score in scores if key_of(score) == "decode_tokens_per_second@best"}
+    rates = {
+        (score.model, score.task): score
+        for score in scores
+        if key_of(score) == "decode_tokens_per_second"
+    }
+    rates |= {
+        (score.model, score.task): score
+        for score in scores
+        if key_of(score) == "decode_tokens_per_second@best"
+    }
     for (model, _), rate in rates.items():
-        value, low, high = (None if end is None else price / 3600 / float(end) * 1e6 for end in (rate.value, rate.high, rate.low))
-        facts = {"model": model, "task": rate.task, "batch": getattr(rate, "batch", 1), "low": low, "high": high}
-        row = performance.BY_NAME["price_per_million_tokens"].row(value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}")
+        value, low, high = (
+            None if end is None else price / 3600 / float(end) * 1e6
+            for end in (rate.value, rate.high, rate.low)
+        )
+        facts = {
+            "model": model,
+            "task": rate.task,
+            "batch": getattr(rate, "batch", 1),
+            "low": low,
+            "high": high,
+        }
+        row = performance.BY_NAME["price_per_million_tokens"].row(
+            value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}"
+        )
         scores.append(Score.model_validate({**row, **facts}))
     return scores
 
@@ -267,29 +394,47 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
 def _machine(made: Plan) -> Machine:
     """The machine, with what it can do at most where that was measured."""
     threads = made.options.threads or machine.cores()
-    known = peaks.read(peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads))
-    return Machine.model_validate({**machine.facts(threads), **({"ceilings": peaks.as_record(known)} if known else {})})
+    known = peaks.read(
+        peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads)
+    )
+    return Machine.model_validate(
+        {**machine.facts(threads), **({"ceilings": peaks.as_record(known)} if known else {})}
+    )
 
 
 def _add_certificate(made: Plan, row: ModelRow) -> None:
-    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its cells and on their device."""
+    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its
+    cells and on their device.
+    """
     if not row.fingerprint:
         return
-    places = certificates.of_run(made.out, row.name), certificates.of_weights(made.options.cache or default_cache(), row.fingerprint, row.device)
-    found = certificates.merge(*(certificates.read(place, row.fingerprint, row.device) for place in places))
+    places = (
+        certificates.of_run(made.out, row.name),
+        certificates.of_weights(made.options.cache or default_cache(), row.fingerprint, row.device),
+    )
+    found = certificates.merge(
+        *(certificates.read(place, row.fingerprint, row.device) for place in places)
+    )
     row.certificate = record.Certificate.model_validate(found) if found else None
 
 
 def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:
-    """How much of the test stands word for word in what a model learnt from; unknown for models that bring their own training."""
+    """How much of the test stands word for word in what a model learnt from; unknown for models
+    that bring their own training.
+    """
     for row in before.models if before else []:
         if row.name in models:
             models[row.name].overlap = row.overlap
     texts = made.suite.texts
-    asked = [texts[role] for role in {asked_about(task) for task in made.suite.tasks} if role in texts]
+    asked = [
+        texts[role] for role in {asked_about(task) for task in made.suite.tasks} if role in texts
+    ]
     if "train" not in texts or not asked:
         return
-    share = max((value for text in asked if (value := overlap_share(text, texts["train"])) is not None), default=None)
+    share = max(
+        (value for text in asked if (value := overlap_share(text, texts["train"])) is not None),
+        default=None,
+    )
     for card in made.cards:
         if card.network is not None or card.adapter == "byte-ngram":
             models[card.name].overlap = share
@@ -300,14 +445,29 @@ def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | No
 
 
 def _overlap_of_stages(made: Plan, card: Card, asked: Sequence[Text]) -> float | None:
-    """Of a checkpoint that was trained here from nothing; unknown where its first weights came from elsewhere."""
+    """Of a checkpoint that was trained here from nothing; unknown where its first weights came from
+    elsewhere.
+    """
     stages = registry.lineage(card)
     if stages[0].checkpoint.new is None:
         return None
     texts = made.suite.texts
-    stuff = Materials(train=texts.get("train"), valid=texts.get("valid"), domain=texts.get("domain"), domain_valid=texts.get("domain_valid"))
+    stuff = Materials(
+        train=texts.get("train"),
+        valid=texts.get("valid"),
+        domain=texts.get("domain"),
+        domain_valid=texts.get("domain_valid"),
+    )
     learnt_texts = [text for stage in stages if (text := learnt(stage, stuff)[0]) is not None]
-    return max((value for test in asked for text in learnt_texts if (value := overlap_share(test, text)) is not None), default=None)
+    return max(
+        (
+            value
+            for test in asked
+            for text in learnt_texts
+            if (value := overlap_share(test, text)) is not None
+        ),
+        default=None,
+    )
 
 
 def _now() -> str:

@@ -1,4 +1,6 @@
-"""One model in this process: what `llmbench score`, `generate` and `train` need, and no more, so that they start quickly."""
+"""One model in this process: what `llmbench score`, `generate` and `train` need, and no more, so
+that they start quickly.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from llmbench.adapter import Adapter, Materials, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import hub, loading
 from llmbench.data.text import Text
-from llmbench.errors import LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
+from llmbench.errors import (
+    LlmbenchError,
+    ModelError,
+    OutOfMemory,
+    Unsupported,
+    UsageError,
+    is_out_of_memory,
+)
 from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
@@ -23,9 +32,17 @@ from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_
 
 
 def materials(
-    given: Mapping[str, str], card: Card, *, seed: int = 0, device: str = "cpu", dtype: str | None = None, progress: Any = None
+    given: Mapping[str, str],
+    card: Card,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str | None = None,
+    progress: Any = None,
 ) -> Materials:
-    """What a model outside a suite gets: the texts given as train and valid, else the tales of the built-in text, and its letters as the domain."""
+    """What a model outside a suite gets: the texts given as train and valid, else the tales of the
+    built-in text, and its letters as the domain.
+    """
     for name in given:
         if name not in ("train", "valid"):
             raise UsageError(f"--data {name}: only train and valid can be given here")
@@ -34,8 +51,16 @@ def materials(
     texts: dict[str, Text | None] = {name: loading.load(name, path) for name, path in given.items()}
     domain: dict[str, Text] = {}
     if "train" not in texts:
-        texts = {role: loading.load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid")}
-        domain = {role: loading.load(f"domain-{role}", "fables", select={"part": "letters", "split": role}) for role in ("train", "valid")}
+        texts = {
+            role: loading.load(role, "fables", select={"part": "tales", "split": role})
+            for role in ("train", "valid")
+        }
+        domain = {
+            role: loading.load(
+                f"domain-{role}", "fables", select={"part": "letters", "split": role}
+            )
+            for role in ("train", "valid")
+        }
     return Materials(
         domain=domain.get("train"),
         domain_valid=domain.get("valid"),
@@ -49,20 +74,32 @@ def materials(
 
 
 def find(spec: str) -> Card:
-    """The card of a SPEC, after a look at its checkpoint: what is wrong or not here is said before anything heavy is imported."""
+    """The card of a SPEC, after a look at its checkpoint: what is wrong or not here is said before
+    anything heavy is imported.
+    """
     card = registry.resolve(spec)
     first = registry.lineage(card)[0].checkpoint if card.checkpoint is not None else None
-    if first is not None and first.id is not None and (pretrained_files.is_directory(first.id) or not hub.reachable()):
-        pretrained_files.verify(pretrained_files.locate(first.id, first.revision), first.trust_remote_code)
+    if (
+        first is not None
+        and first.id is not None
+        and (pretrained_files.is_directory(first.id) or not hub.reachable())
+    ):
+        pretrained_files.verify(
+            pretrained_files.locate(first.id, first.revision), first.trust_remote_code
+        )
     return card
 
 
-def load_model(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter]:
+def load_model(
+    spec: str, given: Mapping[str, str] | None = None, **options: Any
+) -> tuple[Card, Adapter]:
     """The card and the model of a SPEC, in this process. ModelError where making it raises."""
     return load_with_materials(spec, given, **options)[:2]
 
 
-def load_with_materials(spec: str, given: Mapping[str, str] | None = None, **options: Any) -> tuple[Card, Adapter, Materials]:
+def load_with_materials(
+    spec: str, given: Mapping[str, str] | None = None, **options: Any
+) -> tuple[Card, Adapter, Materials]:
     """The same, and what the model was made from."""
     machine.keep_freed_memory()
     card = find(spec)
@@ -81,19 +118,35 @@ def model_errors(name: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         kind = OutOfMemory if is_out_of_memory(error) else ModelError
-        raise kind(f"{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}: {error}", where=name) from error
+        raise kind(
+            f"{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}: {error}",
+            where=name,
+        ) from error
 
 
-def score(spec: str, text: str | Path, *, window: str | int = "half", given: Mapping[str, str] | None = None, **options: Any) -> dict[str, Any]:
+def score(
+    spec: str,
+    text: str | Path,
+    *,
+    window: str | int = "half",
+    given: Mapping[str, str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Bits per byte of one model on one text file: the mapping that `llmbench score --json` prints."""
     if isinstance(window, str) and window not in ("half", "rolling"):
-        raise UsageError(f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens")
+        raise UsageError(
+            f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens"
+        )
     rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
     loaded = loading.load("text", text)
     card, adapter = load_model(spec, given, **options)
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
     if looks_ahead(adapter):
-        raise Unsupported("a model that sees both sides has pseudo-bits only", where=card.name, hint=f"llmbench run SUITE --model {spec}")
+        raise Unsupported(
+            "a model that sees both sides has pseudo-bits only",
+            where=card.name,
+            hint=f"llmbench run SUITE --model {spec}",
+        )
     with model_errors(card.name):
         ledgers = scored(adapter, passages, rule)
         for passage, ledger in zip(passages, ledgers, strict=True):
@@ -118,7 +171,11 @@ def score(spec: str, text: str | Path, *, window: str | int = "half", given: Map
         "tokens": totals.tokens,
         "words": totals.words,
         "signature": f"{Likelihood(loaded, rule).signature};words={WORD_COUNTER}",
-        "charges": {kind: _number(math.fsum(ledger.total(i) for ledger in ledgers)) for i, kind in enumerate(KINDS) if i != PSEUDO},
+        "charges": {
+            kind: _number(math.fsum(ledger.total(i) for ledger in ledgers))
+            for i, kind in enumerate(KINDS)
+            if i != PSEUDO
+        },
     }
 
 

@@ -1,8 +1,10 @@
-"""A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is told to; in between it sleeps on a pipe.
+"""A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is
+told to; in between it sleeps on a pipe.
 
-`python -m llmbench.runner.speed_worker`. After the job it reads lines: {"do": "prepare"}, {"do": "block"}, ... and {"do": "finish"}. Before and after each
-block a sentinel, a fixed piece of work of some milliseconds, tells whether the machine was as it was before; where it was not, the block is run
-again, and where that does not help either, it is marked.
+`python -m llmbench.runner.speed_worker`. After the job it reads lines: {"do": "prepare"}, {"do":
+"block"}, ... and {"do": "finish"}. Before and after each block a sentinel, a fixed piece of work of
+some milliseconds, tells whether the machine was as it was before; where it was not, the block is
+run again, and where that does not help either, it is marked.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
-SIGMAS = 3.0  # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and what is not is measured again
+# of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and
+# what is not is measured again
+SIGMAS = 3.0
 TRIES = 3  # of one block
 SENTINEL_RUNS = 3  # the fastest of these counts
 FIRST_SENTINELS = 5
@@ -49,21 +53,36 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
             return
         adapter, info, row, task = found
         known = peaks.read(Path(job["ceilings"]))
-        task.ceilings = known if known is not None and info.device.startswith(known.device) else None
+        task.ceilings = (
+            known if known is not None and info.device.startswith(known.device) else None
+        )
         emit({"event": "loaded", "held": held(info.device)})
-        next(lines)  # others may be loading: nothing is timed before the parent says that they are not
+        next(
+            lines
+        )  # others may be loading: nothing is timed before the parent says that they are not
         facts = task.prepare(adapter, messages.progress(emit), job.get("facts"))
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()
-        gc.freeze()  # so that a collection before a block looks at what blocks left, and not at the libraries
-        emit({"event": "ready", "facts": facts, "held": held(info.device)})  # warm, it may hold more
+        # so that a collection before a block looks at what blocks left, and not at the libraries
+        gc.freeze()
+        emit(
+            {"event": "ready", "facts": facts, "held": held(info.device)}
+        )  # warm, it may hold more
         sentinel.slept = time.process_time()
         for line in lines:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
-                cell = {"key": job["keys"][name], "question": job["question"], "machine": job["machine"], "task": name, "model": row}
-                results_cell.write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - started)
+                cell = {
+                    "key": job["keys"][name],
+                    "question": job["question"],
+                    "machine": job["machine"],
+                    "task": name,
+                    "model": row,
+                }
+                results_cell.write_cell(
+                    Path(job["out"]), cell, outcome, time.perf_counter() - started
+                )
                 emit({"event": "cell", "task": name, "outcome": "done"})
                 break
             emit({"event": "block", **one_block(adapter, task, facts, sentinel)})
@@ -72,8 +91,12 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         emit(worker.failure(name, error))
 
 
-def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel) -> dict[str, Any]:
-    """A block between two sentinels, again where one of them drifted; what it took and what that cost."""
+def one_block(
+    adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel
+) -> dict[str, Any]:
+    """A block between two sentinels, again where one of them drifted; what it took and what that
+    cost.
+    """
     begun, cpu = time.perf_counter(), time.process_time()
     idle = cpu - sentinel.slept
     gc.collect()
@@ -86,12 +109,25 @@ def one_block(adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: S
         timed, after = time.perf_counter() - at, sentinel.look()
         seen, before = [before, after], after
         drifted = any(sentinel.drifted(value) for value in seen)
-    whole = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu, "parked_cpu_seconds": idle}
-    return {**found, "sentinel": seen, "drifted": drifted, "tries": tries, "timed_seconds": timed, **whole}
+    whole = {
+        "seconds": time.perf_counter() - begun,
+        "cpu_seconds": time.process_time() - cpu,
+        "parked_cpu_seconds": idle,
+    }
+    return {
+        **found,
+        "sentinel": seen,
+        "drifted": drifted,
+        "tries": tries,
+        "timed_seconds": timed,
+        **whole,
+    }
 
 
 class Sentinel:
-    """A fixed piece of work. A worker that is loaded anew is told how long it took in the one before (`usual`)."""
+    """A fixed piece of work. A worker that is loaded anew is told how long it took in the one
+    before (`usual`).
+    """
 
     def __init__(self, device: str, usual: Sequence[float] = ()):
         self.device = device
@@ -113,7 +149,9 @@ class Sentinel:
         return self._seen[:FIRST_SENTINELS]
 
     def drifted(self, seconds: float) -> bool:
-        """Whether that is unusual: off the median by more than DRIFT, and by more than SIGMAS of the spread (1.4826 x the median deviation)."""
+        """Whether that is unusual: off the median by more than DRIFT, and by more than SIGMAS of
+        the spread (1.4826 x the median deviation).
+        """
         middle = statistics.median(self._seen)
         spread = 1.4826 * statistics.median(abs(value - middle) for value in self._seen)
         return abs(seconds - middle) > max(DRIFT * middle, SIGMAS * spread)

@@ -1,7 +1,7 @@
 """One model, its own process: load, run the tasks, write each finished cell at once, end.
 
-`python -m llmbench.runner.worker` reads its job and reports by events.py. `--check` reads a list of cards instead and reports what is wrong with
-their code, running nothing but its import.
+`python -m llmbench.runner.worker` reads its job and reports by events.py. `--check` reads a list of
+cards instead and reports what is wrong with their code, running nothing but its import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
 from llmbench.data.text import Text
-from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unavailable, UsageError, is_out_of_memory
+from llmbench.errors import (
+    CellError,
+    LlmbenchError,
+    ModelError,
+    OutOfMemory,
+    Unavailable,
+    UsageError,
+    is_out_of_memory,
+)
 from llmbench.hardware import machine
 from llmbench.hardware.memory import Gpu, Meter
 from llmbench.plan import registry
@@ -62,8 +70,12 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
             if card.network:
                 from llmbench.adapters.bpe_network import class_of
 
-                kind = getattr(cls, "network_kind", object)  # of an adapter from outside, which makes what it likes of a card's network
-                _fits(class_of(card.network.cls, kind), card.network.arguments, card.network.cls, 50)
+                kind = getattr(
+                    cls, "network_kind", object
+                )  # of an adapter from outside, which makes what it likes of a card's network
+                _fits(
+                    class_of(card.network.cls, kind), card.network.arguments, card.network.cls, 50
+                )
             elif cls.build.__func__ is Adapter.build.__func__:  # type: ignore[attr-defined]  # a classmethod has its function there
                 _fits(cls, card.arguments, card.adapter)
         except LlmbenchError as error:
@@ -73,10 +85,14 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
 def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> None:
     """UsageError unless the constructor takes these arguments."""
     try:
-        inspect.signature(cls).bind_partial(*first, **arguments)  # first what is misspelt, then what is missing
+        inspect.signature(cls).bind_partial(
+            *first, **arguments
+        )  # first what is misspelt, then what is missing
         inspect.signature(cls).bind(*first, **arguments)
     except TypeError as error:
-        raise UsageError(f"{cls.__name__}: {error}", where=where, hint="look at `arguments` in the card") from None
+        raise UsageError(
+            f"{cls.__name__}: {error}", where=where, hint="look at `arguments` in the card"
+        ) from None
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
@@ -90,7 +106,12 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         with meter.phase("imports") if meter else nullcontext():
             if meter:
                 _imports(card)
-        if meter and "torch" in sys.modules and job["options"].get("device", "auto") != "cpu" and _device("auto", card) == "cuda":
+        if (
+            meter
+            and "torch" in sys.modules
+            and job["options"].get("device", "auto") != "cpu"
+            and _device("auto", card) == "cuda"
+        ):
             meter.gpu = Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
             adapter = load(card, texts, job["options"], report, job["missing"])
@@ -110,7 +131,13 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             if meter:
                 asked.meter = meter
             outcome = asked.run(adapter, report)
-            cell = {"key": job["keys"][task.name], "question": job["question"], "machine": job["machine"], "task": task.name, "model": row}
+            cell = {
+                "key": job["keys"][task.name],
+                "question": job["question"],
+                "machine": job["machine"],
+                "task": task.name,
+                "model": row,
+            }
             write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))
@@ -136,8 +163,12 @@ def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
     return info, model_row(info, card)
 
 
-def opened(job: Mapping[str, Any], emit: Emit) -> tuple[Adapter, ModelInfo, dict[str, Any], Any] | None:
-    """Of a job with one task: the model, what it is, its row, and the task; None, and that is said, where its cell is of these very weights."""
+def opened(
+    job: Mapping[str, Any], emit: Emit
+) -> tuple[Adapter, ModelInfo, dict[str, Any], Any] | None:
+    """Of a job with one task: the model, what it is, its row, and the task; None, and that is said,
+    where its cell is of these very weights.
+    """
     card, (spec,), texts = read_job(job)
     adapter = load(card, texts, job["options"], messages.progress(emit), job["missing"])
     info, row = described(adapter, card)
@@ -157,23 +188,43 @@ def _imports(card: Card) -> None:
         importlib.import_module("transformers")
 
 
-def certify(adapter: Adapter, info: ModelInfo, out: Path, cache: Path, report: Callable[[str, float, str], None]) -> None:
-    """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back. What these weights have earned they keep."""
+def certify(
+    adapter: Adapter,
+    info: ModelInfo,
+    out: Path,
+    cache: Path,
+    report: Callable[[str, float, str], None],
+) -> None:
+    """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back.
+    What these weights have earned they keep.
+    """
     from llmbench.conformance import kit
     from llmbench.conformance.check import Subject
 
-    place, weights = certificates.of_run(out, info.name), certificates.of_weights(cache, info.fingerprint, info.device)
-    found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(weights, info.fingerprint, info.device)
+    place, weights = (
+        certificates.of_run(out, info.name),
+        certificates.of_weights(cache, info.fingerprint, info.device),
+    )
+    found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(
+        weights, info.fingerprint, info.device
+    )
     if found is None:  # what was not earned before may have been the machine's fault
         results: list[kit.Result] = []
-        for result in kit.run(Subject(adapter, thorough=False), kit.named(kit.SAMPLED), PROOF_SECONDS):
+        for result in kit.run(
+            Subject(adapter, thorough=False), kit.named(kit.SAMPLED), PROOF_SECONDS
+        ):
             results.append(result)
             report("proving", len(results) / len(kit.SAMPLED), result.name)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
         storage.write_json(place, found)
         if certificates.earned(place, info.fingerprint, info.device):
-            storage.write_json(weights, certificates.merge(found, certificates.read(weights, info.fingerprint, info.device)))
+            storage.write_json(
+                weights,
+                certificates.merge(
+                    found, certificates.read(weights, info.fingerprint, info.device)
+                ),
+            )
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 
@@ -189,7 +240,9 @@ def load(
     report: Callable[[str, float, str], None],
     missing: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Adapter:
-    """The model, on its device, trained or from the cache. `missing`: role -> what is wrong with a text of the suite, and a hint."""
+    """The model, on its device, trained or from the cache. `missing`: role -> what is wrong with a
+    text of the suite, and a hint.
+    """
     device = options.get("device", "auto")
     if device in ("auto", "cuda"):
         device = _device(device, card)
@@ -209,7 +262,9 @@ def load(
 
 
 def _guarded(materials: Materials, missing: Mapping[str, Sequence[str]]) -> Materials:
-    """The same, but that a look at a missing text raises Unavailable: a model that learns from it is not to be another one without it."""
+    """The same, but that a look at a missing text raises Unavailable: a model that learns from it
+    is not to be another one without it.
+    """
     if not missing:
         return materials
 
@@ -239,15 +294,22 @@ def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
     """The record's row for a model; ModelError where `info` holds what a record cannot."""
     published = [figure.model_dump() for figure in card.published]
     try:
-        row = record.ModelRow.model_validate({**asdict(info), "stage": card.stage, "certificate": None, "published": published})
+        row = record.ModelRow.model_validate(
+            {**asdict(info), "stage": card.stage, "certificate": None, "published": published}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ModelError(f"info.{first['loc'][0]}: {first['msg']}, not {first['input']!r}", hint="see ModelInfo in llmbench/adapter.py") from None
+        raise ModelError(
+            f"info.{first['loc'][0]}: {first['msg']}, not {first['input']!r}",
+            hint="see ModelInfo in llmbench/adapter.py",
+        ) from None
     return row.model_dump()
 
 
 def failure(task: str, error: BaseException) -> dict[str, Any]:
-    """The event of a cell that failed: the reason in one word, the message in one line; the traceback goes to the log."""
+    """The event of a cell that failed: the reason in one word, the message in one line; the
+    traceback goes to the log.
+    """
     if is_out_of_memory(error) and not isinstance(error, OutOfMemory):
         error = OutOfMemory(_line(error), hint="a smaller model, or more memory")
     if isinstance(error, LlmbenchError):
@@ -255,8 +317,18 @@ def failure(task: str, error: BaseException) -> dict[str, Any]:
         message, hint = f"{error.where}: {error.what}" if error.where else error.what, error.hint
     else:
         traceback.print_exception(error)
-        reason, message, hint = "error", f"{_spot(error)}{_line(error)}", "the traceback is in the worker's log"
-    return {"event": "failed", "task": task, "reason": reason, "message": " ".join(message.split())[:2000], "hint": hint}
+        reason, message, hint = (
+            "error",
+            f"{_spot(error)}{_line(error)}",
+            "the traceback is in the worker's log",
+        )
+    return {
+        "event": "failed",
+        "task": task,
+        "reason": reason,
+        "message": " ".join(message.split())[:2000],
+        "hint": hint,
+    }
 
 
 def _line(error: BaseException) -> str:
@@ -264,10 +336,16 @@ def _line(error: BaseException) -> str:
 
 
 def _spot(error: BaseException) -> str:
-    """file:line where it was raised: the innermost frame outside installed packages, if there is one."""
+    """file:line where it was raised: the innermost frame outside installed packages, if there is
+    one.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     package = str(Path(__file__).parent)
-    own = [frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix, package, "<"))]
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith((sys.prefix, sys.base_prefix, package, "<"))
+    ]
     chosen = own or frames
     return f"{chosen[-1].filename}:{chosen[-1].lineno}: " if chosen else ""
 

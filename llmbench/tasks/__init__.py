@@ -1,1 +1,3 @@
-"""What is asked of a model. A task takes an adapter and gives an outcome; it knows no file and no board."""
+"""What is asked of a model. A task takes an adapter and gives an outcome; it knows no file and no
+board.
+"""

@@ -19,7 +19,9 @@ METRIC = "conditional_bits_per_byte"
 
 
 class Conditional(Task):
-    """Items are pairs. A causal model reads the source as its prompt; where the target ends is part of the answer, and is charged."""
+    """Items are pairs. A causal model reads the source as its prompt; where the target ends is part
+    of the answer, and is charged.
+    """
 
     protocol = "conditional/1"
 
@@ -27,7 +29,9 @@ class Conditional(Task):
         self.text = text
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Conditional:
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> Conditional:
         return cls(texts[spec.text])
 
     @property
@@ -35,11 +39,17 @@ class Conditional(Task):
         return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        passages = [Passage(pair.text, given=pair.given, id=pair.id, end=True) for pair in self.text.documents]
+        passages = [
+            Passage(pair.text, given=pair.given, id=pair.id, end=True)
+            for pair in self.text.documents
+        ]
         ledgers = charge(adapter, passages, Window("half"), progress)
         if any(END not in ledger.kind for ledger in ledgers):
             raise Unsupported("the model does not charge for where a text ends")
-        items = [Item(ledger.id, ledger.total() + ledger.total(END), ledger.bytes, 0) for ledger in ledgers]
+        items = [
+            Item(ledger.id, ledger.total() + ledger.total(END), ledger.bytes, 0)
+            for ledger in ledgers
+        ]
         found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
         rows = score_rows({METRIC: found}, self.signature, WORD_COUNTER, ledgers)
         return Outcome(rows, [sample_row(item, METRIC) for item in items], ledgers)

@@ -1,4 +1,6 @@
-"""What a model says after prompts: kept, shown side by side, and judged beside what a human wrote there."""
+"""What a model says after prompts: kept, shown side by side, and judged beside what a human wrote
+there.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from llmbench.tasks.reference_based import counts, written
 from llmbench.tasks.task import Task
 
 GREEDY, SAMPLED = "greedy", "sampled"
-SEEDS_APART = 1000  # between the seeds of two answers to one prompt: there are fewer prompts than that
+SEEDS_APART = (
+    1000  # between the seeds of two answers to one prompt: there are fewer prompts than that
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How answers are made: greedily, and at a temperature above 0 with so many seeds; either may be left out."""
+    """How answers are made: greedily, and at a temperature above 0 with so many seeds; either may
+    be left out.
+    """
 
     max_bytes: int
     temperatures: tuple[float, ...]
@@ -42,12 +48,20 @@ class Decoding:
 
     @property
     def signature(self) -> str:
-        cuts = "".join(f";{name}={value}" for name, value in (("top_k", self.top_k), ("top_p", self.top_p)) if value is not None)
+        cuts = "".join(
+            f";{name}={value}"
+            for name, value in (("top_k", self.top_k), ("top_p", self.top_p))
+            if value is not None
+        )
         return f"max_bytes={self.max_bytes};temperature={','.join(f'{t:g}' for t in self.temperatures)};seeds={self.seeds}{cuts}"
 
     def ways(self) -> list[tuple[str, float, int]]:
         """(greedy or sampled, temperature, number of the answer) for each answer to a prompt."""
-        return [(SAMPLED if t else GREEDY, t, number) for t in self.temperatures for number in range(self.seeds if t else 1)]
+        return [
+            (SAMPLED if t else GREEDY, t, number)
+            for t in self.temperatures
+            for number in range(self.seeds if t else 1)
+        ]
 
 
 class Continuation(Task):
@@ -55,20 +69,54 @@ class Continuation(Task):
 
     protocol = "continuation/2"
 
-    def __init__(self, prompts: Sequence[Prompt], decoding: Decoding, scorers: Sequence[TextMetric] = (), seed: int = 0, source: str = "given"):
-        self.prompts, self.decoding, self.scorers, self.seed, self.source = list(prompts), decoding, list(scorers), seed, source
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        scorers: Sequence[TextMetric] = (),
+        seed: int = 0,
+        source: str = "given",
+    ):
+        self.prompts, self.decoding, self.scorers, self.seed, self.source = (
+            list(prompts),
+            decoding,
+            list(scorers),
+            seed,
+            source,
+        )
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Continuation:
-        seed, text, train = int(options.get("seed", 0)), texts.get(spec.text or ""), texts.get("train")
-        usual = [*OF_OUTPUTS, *(BESIDE_TRAINING if train is not None else ()), *BESIDE_HELD_OUT] if text is not None else []
-        scorers = [named(name, train=train, held_out=text) for name in (usual if spec.metrics is None else spec.metrics)]
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> Continuation:
+        seed, text, train = (
+            int(options.get("seed", 0)),
+            texts.get(spec.text or ""),
+            texts.get("train"),
+        )
+        usual = (
+            [*OF_OUTPUTS, *(BESIDE_TRAINING if train is not None else ()), *BESIDE_HELD_OUT]
+            if text is not None
+            else []
+        )
+        scorers = [
+            named(name, train=train, held_out=text)
+            for name in (usual if spec.metrics is None else spec.metrics)
+        ]
         prompts = [Prompt(prompt) for prompt in spec.prompts]
         if text is not None:
             prompts += cut_prompts(text, spec.count, spec.prompt_bytes, spec.max_bytes, seed)
         decoding = Decoding(spec.max_bytes, spec.temperatures, spec.seeds, spec.top_k, spec.top_p)
-        given = [f"given {hashlib.sha256(json.dumps(spec.prompts).encode()).hexdigest()[:16]}"] if spec.prompts else []
-        cut = [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"] if text is not None else []
+        given = (
+            [f"given {hashlib.sha256(json.dumps(spec.prompts).encode()).hexdigest()[:16]}"]
+            if spec.prompts
+            else []
+        )
+        cut = (
+            [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"]
+            if text is not None
+            else []
+        )
         return cls(prompts, decoding, scorers, seed, " and ".join([*given, *cut]))
 
     @property
@@ -78,35 +126,75 @@ class Continuation(Task):
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         ways = self.decoding.ways()
         asked = [(i, prompt, way) for i, prompt in enumerate(self.prompts) for way in ways]
-        said = written(adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress)
-        samples = [self._sample(i, prompt, way, text, len(ways) > 1) for (i, prompt, way), text in zip(asked, said, strict=True)]
+        said = written(
+            adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress
+        )
+        samples = [
+            self._sample(i, prompt, way, text, len(ways) > 1)
+            for (i, prompt, way), text in zip(asked, said, strict=True)
+        ]
         self._gather(samples)
         scores = []
         for kind in dict.fromkeys(kind for kind, _, _ in ways):
             mine = [sample for sample in samples if sample["decoding"] == kind]
             facts = {**counts(adapter, mine), "decoding": kind, "variant": self._variant(kind)}
             for scorer in self.scorers:
-                rows = [sample["statistics"].get(f"{scorer.metric.name}{self._variant(kind)}", []) for sample in mine]
+                rows = [
+                    sample["statistics"].get(f"{scorer.metric.name}{self._variant(kind)}", [])
+                    for sample in mine
+                ]
                 found = scorer.value(rows)
                 if found is not None:
-                    row = scorer.metric.row(found.value, found.n, f"{self.signature};decoding={kind};{scorer.signature}", found.low, found.high)
+                    row = scorer.metric.row(
+                        found.value,
+                        found.n,
+                        f"{self.signature};decoding={kind};{scorer.signature}",
+                        found.low,
+                        found.high,
+                    )
                     scores.append({**row, **facts, "human": self._human(scorer)})
         return Outcome(scores, samples)
 
     def _request(self, number: int, prompt: Prompt, way: tuple[str, float, int]) -> Request:
         decoding, (_, temperature, again) = self.decoding, way
         seed = self.seed + number + SEEDS_APART * again
-        return Request(prompt.text, max_bytes=decoding.max_bytes, temperature=temperature, top_k=decoding.top_k, top_p=decoding.top_p, seed=seed)
+        return Request(
+            prompt.text,
+            max_bytes=decoding.max_bytes,
+            temperature=temperature,
+            top_k=decoding.top_k,
+            top_p=decoding.top_p,
+            seed=seed,
+        )
 
-    def _sample(self, number: int, prompt: Prompt, way: tuple[str, float, int], said: str, several: bool) -> dict[str, Any]:
+    def _sample(
+        self, number: int, prompt: Prompt, way: tuple[str, float, int], said: str, several: bool
+    ) -> dict[str, Any]:
         kind, _, again = way
-        name = f"{number} {kind}{f' {again + 1}' if kind == SAMPLED and self.decoding.seeds > 1 else ''}" if several else str(number)
-        numbers = {f"{scorer.metric.name}{self._variant(kind)}": scorer.statistics(said, prompt.human or None) for scorer in self.scorers}
-        facts = {"bytes": len(said.encode(errors="replace")), "input": prompt.text, "output": said, "reference": prompt.human or None}
+        name = (
+            f"{number}"
+            f" {kind}{f' {again + 1}' if kind == SAMPLED and self.decoding.seeds > 1 else ''}"
+            if several
+            else str(number)
+        )
+        numbers = {
+            f"{scorer.metric.name}{self._variant(kind)}": scorer.statistics(
+                said, prompt.human or None
+            )
+            for scorer in self.scorers
+        }
+        facts = {
+            "bytes": len(said.encode(errors="replace")),
+            "input": prompt.text,
+            "output": said,
+            "reference": prompt.human or None,
+        }
         return {"id": name, **facts, "decoding": kind, "statistics": numbers}
 
     def _gather(self, samples: Sequence[dict[str, Any]]) -> None:
-        """The item is the prompt: of several answers to one, the first holds the statistics of all, and the others none."""
+        """The item is the prompt: of several answers to one, the first holds the statistics of all,
+        and the others none.
+        """
         if self.decoding.seeds == 1:
             return
         scorers = {scorer.metric.name: scorer for scorer in self.scorers}
@@ -115,31 +203,48 @@ class Continuation(Task):
             if sample["decoding"] == SAMPLED:
                 answers.setdefault(sample["id"].partition(" ")[0], []).append(sample)
         for first, *others in answers.values():
-            rows = {name: [sample["statistics"][name] for sample in (first, *others)] for name in first["statistics"]}
-            first["statistics"] = {name: scorers[name].combined(found) for name, found in rows.items()}
+            rows = {
+                name: [sample["statistics"][name] for sample in (first, *others)]
+                for name in first["statistics"]
+            }
+            first["statistics"] = {
+                name: scorers[name].combined(found) for name, found in rows.items()
+            }
             for sample in others:
                 sample["statistics"] = {}
 
     def _variant(self, kind: str) -> str:
-        """What parts the names of greedy answers' statistics and scores from those of the sampled ones beside them."""
+        """What parts the names of greedy answers' statistics and scores from those of the sampled
+        ones beside them.
+        """
         return f":{GREEDY}" if kind == GREEDY and len(self.decoding.temperatures) > 1 else ""
 
     def _human(self, scorer: TextMetric) -> float | None:
-        """The metric of what the human wrote after the same prompts; None where that is not known, or where human text is the measure itself."""
+        """The metric of what the human wrote after the same prompts; None where that is not known,
+        or where human text is the measure itself.
+        """
         humans = [prompt.human for prompt in self.prompts if prompt.human]
         known = humans and not scorer.compares and scorer.metric.name not in BESIDE_HELD_OUT
-        found = scorer.value([scorer.statistics(human, human) for human in humans]) if known else None
+        found = (
+            scorer.value([scorer.statistics(human, human) for human in humans]) if known else None
+        )
         return None if found is None else found.value
 
 
-def cut_prompts(text: Text, count: int, prompt_bytes: int, human_bytes: int, seed: int) -> list[Prompt]:
-    """`count` prompts from seeded places of the documents, each from the beginning of a word to about `prompt_bytes` bytes on, at the end of one;
-    and the `human_bytes` after it. Documents have their turns. Raises UsageError where none is long enough.
+def cut_prompts(
+    text: Text, count: int, prompt_bytes: int, human_bytes: int, seed: int
+) -> list[Prompt]:
+    """`count` prompts from seeded places of the documents, each from the beginning of a word to
+    about `prompt_bytes` bytes on, at the end of one; and the `human_bytes` after it. Documents have
+    their turns. Raises UsageError where none is long enough.
     """
     whole = prompt_bytes + human_bytes
     raws = [raw for document in text.documents if len(raw := document.text.encode()) >= whole + 2]
     if not raws:
-        raise UsageError(f"no document of the text {text.name!r} has {whole:,} bytes", hint="smaller `prompt_bytes` and `max_bytes`")
+        raise UsageError(
+            f"no document of the text {text.name!r} has {whole:,} bytes",
+            hint="smaller `prompt_bytes` and `max_bytes`",
+        )
     rng, found = random.Random(seed), []
     order = rng.sample(range(len(raws)), len(raws))
     for number in range(count):
@@ -152,7 +257,9 @@ def cut_prompts(text: Text, count: int, prompt_bytes: int, human_bytes: int, see
 
 
 def _after_space(raw: bytes, at: int, most: int) -> int:
-    """The first beginning of a word from `at` on; where there is none up to `most`, the first of a character."""
+    """The first beginning of a word from `at` on; where there is none up to `most`, the first of a
+    character.
+    """
     for place in range(at, most):
         if place == 0 or raw[place - 1 : place].isspace():
             return place
@@ -162,7 +269,9 @@ def _after_space(raw: bytes, at: int, most: int) -> int:
 
 
 def _before_space(raw: bytes, begin: int, end: int) -> int:
-    """The last end of a word up to `end`; where there is none after `begin`, the last of a character."""
+    """The last end of a word up to `end`; where there is none after `begin`, the last of a
+    character.
+    """
     for place in range(end, begin, -1):
         if raw[place : place + 1].isspace() and not raw[place - 1 : place].isspace():
             return place

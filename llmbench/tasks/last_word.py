@@ -1,4 +1,6 @@
-"""The last word of a text, which only who has followed it can know (Paperno et al. 2016, LAMBADA): whether a model says it, and what it costs."""
+"""The last word of a text, which only who has followed it can know (Paperno et al. 2016, LAMBADA):
+whether a model says it, and what it costs.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,14 @@ from llmbench.tasks.reference_based import written
 from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
-PERPLEXITY = Metric("word_perplexity", "perplexity", "lower", "2^(bits of the last words / their number)")
+PERPLEXITY = Metric(
+    "word_perplexity", "perplexity", "lower", "2^(bits of the last words / their number)"
+)
 
 
 class LastWord(Task):
-    """A document is everything before its last word, and that word with the space before it. Said is what a greedy model goes on with, up to
-    the next space; punctuation around it does not count.
+    """A document is everything before its last word, and that word with the space before it. Said
+    is what a greedy model goes on with, up to the next space; punctuation around it does not count.
     """
 
     protocol = "last-word/1"
@@ -36,7 +40,9 @@ class LastWord(Task):
                 raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> LastWord:
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> LastWord:
         return cls(texts[spec.text])
 
     @property
@@ -45,14 +51,29 @@ class LastWord(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pairs = [parted(document) for document in self.text.documents]
-        passages = [Passage(word, given=before, id=document.id) for document, (before, word) in zip(self.text.documents, pairs, strict=True)]
+        passages = [
+            Passage(word, given=before, id=document.id)
+            for document, (before, word) in zip(self.text.documents, pairs, strict=True)
+        ]
         ledgers = charge(adapter, passages, Window("half"), progress)
-        said = written(adapter, [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs], progress)
+        said = written(
+            adapter,
+            [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs],
+            progress,
+        )
         samples: list[dict[str, Any]] = []
-        for document, (before, word), ledger, text in zip(self.text.documents, pairs, ledgers, said, strict=True):
+        for document, (before, word), ledger, text in zip(
+            self.text.documents, pairs, ledgers, said, strict=True
+        ):
             right = float(bare(text) == bare(word))
             numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
-            row = {"id": document.id, "bytes": ledger.bytes, "input": before, "output": text, "reference": word}
+            row = {
+                "id": document.id,
+                "bytes": ledger.bytes,
+                "input": before,
+                "output": text,
+                "reference": word,
+            }
             samples.append({**row, "statistics": numbers})
         accuracy = named("accuracy")
         found = accuracy.value([sample["statistics"]["accuracy"] for sample in samples])

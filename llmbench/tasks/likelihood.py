@@ -11,7 +11,16 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
 from llmbench.errors import ModelError
-from llmbench.ledger import CODE, PSEUDO, WORD_COUNTER, Ledger, LedgerError, Totals, count_words, word_starts
+from llmbench.ledger import (
+    CODE,
+    PSEUDO,
+    WORD_COUNTER,
+    Ledger,
+    LedgerError,
+    Totals,
+    count_words,
+    word_starts,
+)
 from llmbench.metrics.likelihood import METRICS, Item, intervals
 from llmbench.results.outcome import Outcome
 from llmbench.stats import Interval, ratio_interval
@@ -22,7 +31,9 @@ OPENING_BYTES = 600  # of their text, cut at a character's border
 
 
 class Likelihood(Task):
-    """Charges every byte of a text. Items are its documents; of a single long one, blocks cut at natural breaks."""
+    """Charges every byte of a text. Items are its documents; of a single long one, blocks cut at
+    natural breaks.
+    """
 
     protocol = "likelihood/1"
     pseudo_protocol = "pseudo-likelihood/1"  # PLL-word-l2r: see masked_adapter.py
@@ -31,8 +42,15 @@ class Likelihood(Task):
         self.text, self.window, self.positions, self.seed = text, window, positions, seed
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Likelihood:
-        return cls(texts[spec.text], Window(spec.window), spec.pseudo_positions, int(options.get("seed", 0)))
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> Likelihood:
+        return cls(
+            texts[spec.text],
+            Window(spec.window),
+            spec.pseudo_positions,
+            int(options.get("seed", 0)),
+        )
 
     @property
     def signature(self) -> str:
@@ -49,19 +67,28 @@ class Likelihood(Task):
         truths = [document.truth for document in self.text.documents if document.truth is not None]
         if len(truths) == len(items) == len(passages):
             found["excess_bits_per_byte"] = ratio_interval(
-                [item.bits - truth for item, truth in zip(items, truths, strict=True)], [item.bytes for item in items]
+                [item.bits - truth for item, truth in zip(items, truths, strict=True)],
+                [item.bytes for item in items],
             )
         scores = score_rows(found, self.signature, WORD_COUNTER, ledgers)
         return Outcome(scores, sample_rows(items, passages), ledgers)
 
     def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:
-        """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about; of a single one, its blocks."""
+        """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about;
+        of a single one, its blocks.
+        """
         ledgers: list[Ledger] = []
         for ledger in adapter.pseudo_score(passages, self.positions, self.seed):
             ledgers.append(ledger)
-            progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
+            progress(
+                "scoring",
+                len(ledgers) / len(passages),
+                f"{len(ledgers)} of {len(passages)} documents",
+            )
         if len(ledgers) != len(passages):
-            raise ModelError(f"pseudo_score gave {len(ledgers)} ledgers for {len(passages)} passages")
+            raise ModelError(
+                f"pseudo_score gave {len(ledgers)} ledgers for {len(passages)} passages"
+            )
         items = gap_items(ledgers, passages)
         if not items:
             raise ModelError("the model has no token in this text")
@@ -71,47 +98,72 @@ class Likelihood(Task):
         rows = score_rows({"pseudo_bits_per_byte": found}, signature, WORD_COUNTER, ledgers)
         lost = next((ledger for ledger in ledgers if ledger.loss), None)
         if lost:
-            loss = f"its tokenizer loses part of the text (of {lost.id!r}, {lost.loss}), so these are bits for less than the text"
+            loss = (
+                f"its tokenizer loses part of the text (of {lost.id!r}, {lost.loss}), so these are"
+                " bits for less than the text"
+            )
             rows = [{**row, "lossy": loss} for row in rows]
         return Outcome(rows, [sample_row(item, "pseudo_bits_per_byte") for item in items], ledgers)
 
 
 def looks_ahead(adapter: Adapter) -> bool:
     """Whether the model fills gaps and does not predict what comes next."""
-    return type(adapter).pseudo_score is not Adapter.pseudo_score and type(adapter).score is Adapter.score
+    return (
+        type(adapter).pseudo_score is not Adapter.pseudo_score
+        and type(adapter).score is Adapter.score
+    )
 
 
 def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
-    """What documents, or the blocks of a single one, contribute; those without a charged byte are left out."""
+    """What documents, or the blocks of a single one, contribute; those without a charged byte are
+    left out.
+    """
     if len(ledgers) > 1:
-        rows = [Item(p.id, ledger.total(PSEUDO), ledger.charged_bytes, 0) for ledger, p in zip(ledgers, passages, strict=True)]
+        rows = [
+            Item(p.id, ledger.total(PSEUDO), ledger.charged_bytes, 0)
+            for ledger, p in zip(ledgers, passages, strict=True)
+        ]
     else:
         ledger, edges = ledgers[0], block_edges(passages[0].text)
         block = np.clip(np.searchsorted(edges, ledger.start, side="right") - 1, 0, len(edges) - 2)
         sizes = np.bincount(block, ledger.end - ledger.start, minlength=len(edges) - 1)
         bits = np.bincount(block, ledger.bits, minlength=len(edges) - 1)
-        rows = [Item(f"{passages[0].id}@{edge}", float(b), int(n), 0) for edge, b, n in zip(edges[:-1], bits, sizes, strict=True)]
+        rows = [
+            Item(f"{passages[0].id}@{edge}", float(b), int(n), 0)
+            for edge, b, n in zip(edges[:-1], bits, sizes, strict=True)
+        ]
     return [row for row in rows if row.bytes]
 
 
-def charge(adapter: Adapter, passages: Sequence[Passage], window: Window, progress: Progress) -> list[Ledger]:
+def charge(
+    adapter: Adapter, passages: Sequence[Passage], window: Window, progress: Progress
+) -> list[Ledger]:
     """The ledgers of the passages, each checked."""
     ledgers: list[Ledger] = []
     for passage, ledger in zip(passages, scored(adapter, passages, window), strict=True):
         check_ledger(ledger, passage)
         ledgers.append(ledger)
-        progress("scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents")
+        progress(
+            "scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents"
+        )
     return ledgers
 
 
-def score_rows(found: Mapping[str, Interval], signature: str, words: str, ledgers: Sequence[Ledger]) -> list[dict[str, Any]]:
+def score_rows(
+    found: Mapping[str, Interval], signature: str, words: str, ledgers: Sequence[Ledger]
+) -> list[dict[str, Any]]:
     """The record's rows of these metrics; `words` names the word counter."""
     units = {metric.name: metric for metric in METRICS}
     charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
     rows = []
     for name, interval in found.items():
         mark = f"{signature};words={words}" if name == "word_perplexity" else signature
-        rows.append({**units[name].row(interval.value, interval.n, mark, interval.low, interval.high), "charged": charged})
+        rows.append(
+            {
+                **units[name].row(interval.value, interval.n, mark, interval.low, interval.high),
+                "charged": charged,
+            }
+        )
     return rows
 
 
@@ -126,7 +178,10 @@ def check_ledger(ledger: Ledger, passage: Passage) -> None:
     """Whoever made it: the ledger must charge exactly the bytes of the passage."""
     size = len(passage.text.encode())
     if ledger.bytes != size:
-        raise ModelError(f"the ledger of {passage.id!r} charges {ledger.bytes} bytes, the text has {size}", hint="same text above and below the line")
+        raise ModelError(
+            f"the ledger of {passage.id!r} charges {ledger.bytes} bytes, the text has {size}",
+            hint="same text above and below the line",
+        )
     try:
         ledger.check()
     except LedgerError as error:
@@ -136,20 +191,34 @@ def check_ledger(ledger: Ledger, passage: Passage) -> None:
 def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
     """Documents, or the blocks of a single one; those without a byte are left out."""
     if len(passages) > 1:
-        rows = [Item(p.id, ledger.total(), ledger.bytes, count_words(p.text)) for ledger, p in zip(ledgers, passages, strict=True)]
+        rows = [
+            Item(p.id, ledger.total(), ledger.bytes, count_words(p.text))
+            for ledger, p in zip(ledgers, passages, strict=True)
+        ]
         return [row for row in rows if row.bytes]
     ledger, passage = ledgers[0], passages[0]
     edges = block_edges(passage.text)
-    if (ledger.kind == CODE).any():  # a compressor's one charge says nothing about parts of the text
+    if (
+        ledger.kind == CODE
+    ).any():  # a compressor's one charge says nothing about parts of the text
         edges = [0, ledger.bytes]
     bits = ledger.bits_between(edges)
-    words = np.histogram(word_starts(passage.text), bins=[*edges[:-1], edges[-1] + 1])[0] if edges[-1] else [0]
+    words = (
+        np.histogram(word_starts(passage.text), bins=[*edges[:-1], edges[-1] + 1])[0]
+        if edges[-1]
+        else [0]
+    )
     parts = zip(edges, edges[1:], strict=False)
-    return [Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i])) for i, (a, b) in enumerate(parts)]
+    return [
+        Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i]))
+        for i, (a, b) in enumerate(parts)
+    ]
 
 
 def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[dict[str, Any]]:
-    """The items' rows. The first ones, the same for every model, hold the opening of their text, for boards to show where the bits went."""
+    """The items' rows. The first ones, the same for every model, hold the opening of their text,
+    for boards to show where the bits went.
+    """
     rows = [sample_row(item) for item in items]
     texts = [passage.text.encode() for passage in passages if passage.text]
     begin = 0

@@ -1,4 +1,6 @@
-"""Questions with candidates: the one that a model needs the fewest bits for is its choice, by all its bits and by bits per byte."""
+"""Questions with candidates: the one that a model needs the fewest bits for is its choice, by all
+its bits and by bits per byte.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from llmbench.tasks.task import Task
 
 
 class Choice(Task):
-    """Each candidate is charged after the prompt, which is free. Of equal ones the first is the choice, and they are counted."""
+    """Each candidate is charged after the prompt, which is free. Of equal ones the first is the
+    choice, and they are counted.
+    """
 
     protocol = "choice/2"
 
@@ -26,7 +30,10 @@ class Choice(Task):
         self.text, self.asking = text, asking
         bare = next((document.id for document in text.documents if len(document.choices) < 2), None)
         if bare is not None:
-            raise UsageError(f"{bare!r} of the text {text.name!r} has no candidates", hint="they stand in the fields `choices` and `gold`")
+            raise UsageError(
+                f"{bare!r} of the text {text.name!r} has no candidates",
+                hint="they stand in the fields `choices` and `gold`",
+            )
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Choice:
@@ -42,34 +49,67 @@ class Choice(Task):
         edges = [0]
         for document in documents:
             edges.append(edges[-1] + len(document.choices))
-        samples = [_sample(document, ledgers[a:b]) for document, (a, b) in zip(documents, pairwise(edges), strict=True)]
+        samples = [
+            _sample(document, ledgers[a:b])
+            for document, (a, b) in zip(documents, pairwise(edges), strict=True)
+        ]
         accuracy, scores = named("accuracy"), []
         for how in ("none", "byte"):
-            found = accuracy.value([sample["statistics"]["accuracy" if how == "none" else "accuracy:byte"] for sample in samples])
+            found = accuracy.value(
+                [
+                    sample["statistics"]["accuracy" if how == "none" else "accuracy:byte"]
+                    for sample in samples
+                ]
+            )
             assert found is not None
-            row = accuracy.metric.row(found.value, found.n, f"{self.signature};norm={how}", found.low, found.high)
+            row = accuracy.metric.row(
+                found.value, found.n, f"{self.signature};norm={how}", found.low, found.high
+            )
             tied = sum(sample["tied"] for sample in samples)
-            scores.append({**row, "norm": how, "tied": tied, "chance": sum(1 / len(d.choices) for d in documents) / len(documents)})
+            scores.append(
+                {
+                    **row,
+                    "norm": how,
+                    "tied": tied,
+                    "chance": sum(1 / len(d.choices) for d in documents) / len(documents),
+                }
+            )
         return Outcome(scores, samples)
 
     def _passages(self, adapter: Adapter) -> list[Passage]:
         return [
-            Passage(self.asking.join + choice, given=self.asking.for_model(adapter, document), id=f"{document.id} {number}")
+            Passage(
+                self.asking.join + choice,
+                given=self.asking.for_model(adapter, document),
+                id=f"{document.id} {number}",
+            )
             for document in self.text.documents
             for number, choice in enumerate(document.choices)
         ]
 
 
 def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
-    """A question's line: what each candidate costs, which was chosen by either measure, which is right."""
+    """A question's line: what each candidate costs, which was chosen by either measure, which is
+    right.
+    """
     bits = [ledger.total() for ledger in ledgers]
-    rates = [value / max(1, len(choice.encode())) for value, choice in zip(bits, document.choices, strict=True)]  # its own bytes, without `join`
+    rates = [
+        value / max(1, len(choice.encode()))
+        for value, choice in zip(bits, document.choices, strict=True)
+    ]  # its own bytes, without `join`
     gold = document.choices.index(document.text)
     chosen, by_rate = (values.index(min(values)) for values in (bits, rates))
-    statistics = {"accuracy": [float(chosen == gold), 1.0], "accuracy:byte": [float(by_rate == gold), 1.0]}
+    statistics = {
+        "accuracy": [float(chosen == gold), 1.0],
+        "accuracy:byte": [float(by_rate == gold), 1.0],
+    }
     facts = {"bits": bits, "chosen": chosen, "gold": gold, "tied": bits.count(min(bits)) > 1}
     said = {"output": document.choices[chosen], "output:byte": document.choices[by_rate]}
     return {
-        **{"id": document.id, "bytes": sum(ledger.bytes for ledger in ledgers), "input": document.given},
+        **{
+            "id": document.id,
+            "bytes": sum(ledger.bytes for ledger in ledgers),
+            "input": document.given,
+        },
         **{**said, "reference": document.text, "statistics": statistics, **facts},
     }

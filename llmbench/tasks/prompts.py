@@ -1,4 +1,6 @@
-"""How a question becomes a prompt: a template, and before it examples of questions with their answers, none of them the one that is asked."""
+"""How a question becomes a prompt: a template, and before it examples of questions with their
+answers, none of them the one that is asked.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from llmbench.errors import UsageError
 
 @dataclass(frozen=True)
 class Asking:
-    """`template`: the prompt, with {given} where the document's own stands; `join`: what stands between a prompt and its answer;
-    `between`: what stands between two examples. `shots` examples come from `examples`, drawn for each document by the seed.
+    """`template`: the prompt, with {given} where the document's own stands; `join`: what stands
+    between a prompt and its answer;
+    `between`: what stands between two examples. `shots` examples come from `examples`, drawn for
+    each document by the seed.
     """
 
     template: str = "{given}"
@@ -29,7 +33,10 @@ class Asking:
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], seed: int) -> Asking:
         examples = texts[spec.shots_from] if spec.shots else None
         if examples is not None and len(examples.documents) <= spec.shots:
-            raise UsageError(f"the text {examples.name!r} has too few documents for {spec.shots} examples", hint="fewer `shots`")
+            raise UsageError(
+                f"the text {examples.name!r} has too few documents for {spec.shots} examples",
+                hint="fewer `shots`",
+            )
         return cls(spec.template, spec.join, spec.between, spec.shots, examples, seed)
 
     @property
@@ -37,11 +44,16 @@ class Asking:
         asked = f"template={self.template!r};join={self.join!r}"
         if self.examples is None:
             return asked
-        return f"{asked};shots={self.shots}@{self.seed} of {self.examples.sha256[:16]};between={self.between!r}"
+        return (
+            f"{asked};shots={self.shots}@{self.seed} of"
+            f" {self.examples.sha256[:16]};between={self.between!r}"
+        )
 
     def prompt(self, document: Document) -> str:
         """What a model that goes on with a text is given."""
-        parts = [f"{self._asked(example)}{self.join}{example.text}" for example in self._drawn(document)]
+        parts = [
+            f"{self._asked(example)}{self.join}{example.text}" for example in self._drawn(document)
+        ]
         return self.between.join([*parts, self._asked(document)])
 
     def for_model(self, adapter: Adapter, document: Document) -> str:
@@ -55,6 +67,12 @@ class Asking:
         """Examples for a document: never the document itself, nor one with the same question."""
         if self.examples is None:
             return ()
-        others = [example for example in self.examples.documents if (example.id, example.text) != (document.id, document.text)]
+        others = [
+            example
+            for example in self.examples.documents
+            if (example.id, example.text) != (document.id, document.text)
+        ]
         others = [example for example in others if example.given != document.given]
-        return random.Random(f"{self.seed} {document.id}").sample(others, min(self.shots, len(others)))
+        return random.Random(f"{self.seed} {document.id}").sample(
+            others, min(self.shots, len(others))
+        )

@@ -1,4 +1,6 @@
-"""Tasks in which a model writes, and what it wrote is held against a reference: translation, and answers to questions."""
+"""Tasks in which a model writes, and what it wrote is held against a reference: translation, and
+answers to questions.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ class Writing(Task):
     metrics: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self, text: Text, asking: Asking, stop: Sequence[str], max_bytes: int, metrics: Sequence[str] | None = None, train: Text | None = None
+        self,
+        text: Text,
+        asking: Asking,
+        stop: Sequence[str],
+        max_bytes: int,
+        metrics: Sequence[str] | None = None,
+        train: Text | None = None,
     ):
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
         self.scorers = [named(name, train=train, held_out=text) for name in metrics or self.metrics]
@@ -34,7 +42,9 @@ class Writing(Task):
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Writing:
         asking = Asking.from_spec(spec, texts, int(options.get("seed", 0)))
-        return cls(texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics, texts.get("train"))
+        return cls(
+            texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics, texts.get("train")
+        )
 
     @property
     def signature(self) -> str:
@@ -47,14 +57,38 @@ class Writing(Task):
         outputs = [text.strip() for text in said]
         samples: list[dict[str, Any]] = []
         for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
-            numbers = {scorer.metric.name: scorer.statistics(output, document.text) for scorer in self.scorers}
-            row = {"id": document.id, "bytes": len(raw.encode(errors="replace")), "input": document.given}
-            samples.append({**row, "output": output, "reference": document.text, "statistics": numbers})
-        facts, scores = counts(adapter, [{**sample, "input": r.prompt} for sample, r in zip(samples, requests, strict=True)]), []
+            numbers = {
+                scorer.metric.name: scorer.statistics(output, document.text)
+                for scorer in self.scorers
+            }
+            row = {
+                "id": document.id,
+                "bytes": len(raw.encode(errors="replace")),
+                "input": document.given,
+            }
+            samples.append(
+                {**row, "output": output, "reference": document.text, "statistics": numbers}
+            )
+        facts, scores = (
+            counts(
+                adapter,
+                [
+                    {**sample, "input": r.prompt}
+                    for sample, r in zip(samples, requests, strict=True)
+                ],
+            ),
+            [],
+        )
         for scorer in self.scorers:
             found = scorer.value([sample["statistics"][scorer.metric.name] for sample in samples])
             if found is not None:
-                row = scorer.metric.row(found.value, found.n, f"{self.signature};{scorer.signature}", found.low, found.high)
+                row = scorer.metric.row(
+                    found.value,
+                    found.n,
+                    f"{self.signature};{scorer.signature}",
+                    found.low,
+                    found.high,
+                )
                 scores.append({**row, **facts})
         return Outcome(scores, samples)
 
@@ -64,10 +98,14 @@ class Writing(Task):
 
 
 def counts(adapter: Adapter, samples: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many of the outputs are empty or white space alone, how many hold bytes that are no UTF-8 (generation.py shows U+FFFD in their place), and
-    of how many prompts, which stand as `input`, only a part was read.
+    """How many of the outputs are empty or white space alone, how many hold bytes that are no UTF-8
+    (generation.py shows U+FFFD in their place), and of how many prompts, which stand as `input`,
+    only a part was read.
     """
-    outputs, prompts = [str(sample["output"]) for sample in samples], dict.fromkeys(str(sample["input"]) for sample in samples)
+    outputs, prompts = (
+        [str(sample["output"]) for sample in samples],
+        dict.fromkeys(str(sample["input"]) for sample in samples),
+    )
     short = {prompt for prompt in prompts if prompt_read(adapter, prompt)[0] < len(prompt.encode())}
     return {
         "empty": sum(not output.strip() for output in outputs),

@@ -1,7 +1,8 @@
 """lm-eval's task `wikitext`: a number to hold beside published ones, and beside nothing else.
 
-It charges a detokenised page and divides by the bytes and words of the page as it stands in the data set, so it breaks the rule that bits
-and bytes are of the same string. Its documents are WikiText's pages. Reference: EleutherAI/lm-evaluation-harness, task `wikitext` version 2.
+It charges a detokenised page and divides by the bytes and words of the page as it stands in the
+data set, so it breaks the rule that bits and bytes are of the same string. Its documents are
+WikiText's pages. Reference: EleutherAI/lm-evaluation-harness, task `wikitext` version 2.
 """
 
 from __future__ import annotations
@@ -19,16 +20,27 @@ from llmbench.tasks.likelihood import charge, sample_row, score_rows
 from llmbench.tasks.task import Task
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
-WORD_COUNTER = "split-at-whitespace"  # pieces between runs of white space: an edge of white space makes an empty piece, which counts
+# pieces between runs of white space: an edge of white space makes an empty piece, which counts
+WORD_COUNTER = "split-at-whitespace"
 
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
-LAST = ((" \N{DEGREE SIGN} ", "\N{DEGREE SIGN}"), (" \n", "\n"), ("\n ", "\n"), (" N ", " 1 "), (" 's", "'s"))
+LAST = (
+    (" \N{DEGREE SIGN} ", "\N{DEGREE SIGN}"),
+    (" \n", "\n"),
+    ("\n ", "\n"),
+    (" N ", " 1 "),
+    (" 's", "'s"),
+)
 
 
 def detokenise(page: str) -> str:
-    """The page with the spaces taken out that WikiText's tokeniser put in: the reference's rules, in its order."""
+    """The page with the spaces taken out that WikiText's tokeniser put in: the reference's rules,
+    in its order.
+    """
     page = page.replace("s '", "s'")
-    page = re.sub("/' [0-9]/", "/'[0-9]/", page)  # the reference puts its own pattern in; the same function needs the same slip
+    page = re.sub(
+        "/' [0-9]/", "/'[0-9]/", page
+    )  # the reference puts its own pattern in; the same function needs the same slip
     for sign in "-,.":
         page = page.replace(f" @{sign}@ ", sign)
     for sign in ":;.!?,":
@@ -54,7 +66,9 @@ def count_pieces(page: str) -> int:
 
 
 class WikitextLmEval(Task):
-    """Charges the detokenised documents in rolling windows; items are documents, with the bytes and words of the originals."""
+    """Charges the detokenised documents in rolling windows; items are documents, with the bytes and
+    words of the originals.
+    """
 
     protocol = "wikitext-lm-eval/1"
 
@@ -62,7 +76,9 @@ class WikitextLmEval(Task):
         self.text = text
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> WikitextLmEval:
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> WikitextLmEval:
         return cls(texts[spec.text])
 
     @property
@@ -71,8 +87,18 @@ class WikitextLmEval(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pages = self.text.documents
-        ledgers = charge(adapter, [Passage(detokenise(page.text), id=page.id) for page in pages], Window("rolling"), progress)
-        items = [Item(page.id, ledger.total(), len(page.text.encode()), count_pieces(page.text)) for page, ledger in zip(pages, ledgers, strict=True)]
+        ledgers = charge(
+            adapter,
+            [Passage(detokenise(page.text), id=page.id) for page in pages],
+            Window("rolling"),
+            progress,
+        )
+        items = [
+            Item(page.id, ledger.total(), len(page.text.encode()), count_pieces(page.text))
+            for page, ledger in zip(pages, ledgers, strict=True)
+        ]
         found = intervals(items, Totals.of(ledgers, sum(item.words for item in items)))
-        scores = score_rows({name: found[name] for name in METRICS}, self.signature, WORD_COUNTER, ledgers)
+        scores = score_rows(
+            {name: found[name] for name in METRICS}, self.signature, WORD_COUNTER, ledgers
+        )
         return Outcome(scores, [sample_row(item) for item in items], ledgers)

@@ -1,4 +1,6 @@
-"""Where trained networks are kept, and under which name. Reads sources, imports none of them: the runner asks without loading torch."""
+"""Where trained networks are kept, and under which name. Reads sources, imports none of them: the
+runner asks without loading torch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from llmbench.data.text import Text
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 
-# What, besides recipe and data, decides the weights: of all that are trained here, of our networks, and of transformers' own architectures.
+# What, besides recipe and data, decides the weights: of all that are trained here, of our networks,
+# and of transformers' own architectures.
 _TRAINING = (
     "training/trainer.py",
     "training/causal_lm.py",
@@ -44,14 +47,29 @@ TRAINER_SOURCES = (
     "models/networks/network.py",
     "adapters/bpe_network.py",
 )
-FINETUNING_SOURCES = ("training/finetuning.py", *_TRAINING, "models/pretrained/lm_head.py", "models/tokenizers/byte_offsets.py")
+FINETUNING_SOURCES = (
+    "training/finetuning.py",
+    *_TRAINING,
+    "models/pretrained/lm_head.py",
+    "models/tokenizers/byte_offsets.py",
+)
 
 
 _PAIRED = ("models/tokenizers/bpe.py", "models/networks/attention.py")
 ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
     "network": ("adapters/network.py",),
-    "encoder": (*_PAIRED, "training/masked_lm.py", "adapters/masked.py", "adapters/masked_network.py"),
-    "seq2seq": (*_PAIRED, "training/seq2seq_lm.py", "adapters/encoder_decoder.py", "adapters/seq2seq_network.py"),
+    "encoder": (
+        *_PAIRED,
+        "training/masked_lm.py",
+        "adapters/masked.py",
+        "adapters/masked_network.py",
+    ),
+    "seq2seq": (
+        *_PAIRED,
+        "training/seq2seq_lm.py",
+        "adapters/encoder_decoder.py",
+        "adapters/seq2seq_network.py",
+    ),
 }
 
 
@@ -60,8 +78,16 @@ def usual_vocabulary(adapter: str) -> VocabularySpec:
     return VocabularySpec() if adapter == "network" else VocabularySpec(splitter="bpe")
 
 
-def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: Recipe, materials: Materials, adapter: str = "network") -> Path:
-    """Where the checkpoint of a trained network is kept: named by a hash of everything that decides its weights on one machine."""
+def checkpoint_folder(
+    network: NetworkSpec,
+    vocabulary: VocabularySpec,
+    recipe: Recipe,
+    materials: Materials,
+    adapter: str = "network",
+) -> Path:
+    """Where the checkpoint of a trained network is kept: named by a hash of everything that decides
+    its weights on one machine.
+    """
     assert materials.train is not None
     package, valid = Path(__file__).parents[1], materials.valid
     digest = hashlib.sha256()
@@ -76,15 +102,24 @@ def checkpoint_folder(network: NetworkSpec, vocabulary: VocabularySpec, recipe: 
         machine.version("torch"),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for file in (*(package / name for name in (*TRAINER_SOURCES, *ADAPTER_SOURCES.get(adapter, ()))), *source_files(network.cls)):
+    for file in (
+        *(package / name for name in (*TRAINER_SOURCES, *ADAPTER_SOURCES.get(adapter, ()))),
+        *source_files(network.cls),
+    ):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return materials.cache / "networks" / digest.hexdigest()[:32]
 
 
 def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
-    """Where the checkpoint that the last of these stages trains is kept: named by a hash of everything that decides its weights on one machine."""
+    """Where the checkpoint that the last of these stages trains is kept: named by a hash of
+    everything that decides its weights on one machine.
+    """
     package, digest = Path(__file__).parents[1], hashlib.sha256()
-    facts: list[Any] = [materials.seed, materials.device, *(machine.version(name) for name in ("torch", "transformers", "tokenizers", "peft"))]
+    facts: list[Any] = [
+        materials.seed,
+        materials.device,
+        *(machine.version(name) for name in ("torch", "transformers", "tokenizers", "peft")),
+    ]
     for stage in stages:
         assert stage.recipe is not None
         facts += [stage.checkpoint.model_dump(), stage.recipe.model_dump()]
@@ -100,9 +135,14 @@ def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
 
 
 def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None]:
-    """(training text, validation text) of a stage; no validation text where the end of the training text is held out."""
+    """(training text, validation text) of a stage; no validation text where the end of the training
+    text is held out.
+    """
     if stage.checkpoint.learns == "general":
-        train, valid = (load(role, "fables", select={"part": "tales", "split": role}) for role in ("train", "valid"))
+        train, valid = (
+            load(role, "fables", select={"part": "tales", "split": role})
+            for role in ("train", "valid")
+        )
         return train, valid
     if stage.checkpoint.learns == "domain" and materials.domain is not None:
         return materials.domain, materials.domain_valid
@@ -111,7 +151,9 @@ def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None
 
 @contextmanager
 def placed(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which becomes `folder` once all is on the disk; of two processes that make the same one, the second's is dropped."""
+    """A folder to write in, which becomes `folder` once all is on the disk; of two processes that
+    make the same one, the second's is dropped.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:

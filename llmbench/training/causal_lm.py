@@ -21,12 +21,16 @@ from llmbench.models.tokenizers.tokens import Tokens
 IGNORE = -100  # cross_entropy's own mark for rows that do not count
 
 
-Batch = tuple[Tensor, Tensor, Tensor | None]  # (B, T) ids, (B, T) targets, and what the network is to start from
+Batch = tuple[
+    Tensor, Tensor, Tensor | None
+]  # (B, T) ids, (B, T) targets, and what the network is to start from
 
 
 @dataclass(frozen=True)
 class Line:
-    """A document as ids, of which those from `first` on are to be learnt: of a pair the target, after its source."""
+    """A document as ids, of which those from `first` on are to be learnt: of a pair the target,
+    after its source.
+    """
 
     ids: NDArray[np.int64]
     first: int = 0
@@ -34,7 +38,14 @@ class Line:
 
 def line(tokens: Tokens, document: Document) -> Line:
     """The line of a document whose `whole` is these tokens."""
-    return Line(tokens.ids, int(np.searchsorted(tokens.end, len(document.given.encode()), side="right")) if document.given else 0)
+    return Line(
+        tokens.ids,
+        (
+            int(np.searchsorted(tokens.end, len(document.given.encode()), side="right"))
+            if document.given
+            else 0
+        ),
+    )
 
 
 class NextSymbols:
@@ -58,7 +69,9 @@ class NextSymbols:
         charged = (targets != IGNORE).flatten()
         if not charged.any():  # sources alone, of which nothing is to be learnt
             return rows.sum() * 0.0, _detach(state) if network.carries else None
-        loss = F.cross_entropy(network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged])
+        loss = F.cross_entropy(
+            network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged]
+        )
         return loss, _detach(state) if network.carries else None
 
 
@@ -74,7 +87,9 @@ def _reset(state: State, fresh: Tensor | None) -> State:
     return tuple(part * keep for part in state) if isinstance(state, tuple) else state * keep
 
 
-def _batches(network: Network, documents: Sequence[Line], recipe: Recipe, seed: int) -> Iterator[Batch]:
+def _batches(
+    network: Network, documents: Sequence[Line], recipe: Recipe, seed: int
+) -> Iterator[Batch]:
     rng = np.random.default_rng(seed)
     some = [document for document in documents if len(document.ids) > document.first]
     if not some:
@@ -85,35 +100,58 @@ def _batches(network: Network, documents: Sequence[Line], recipe: Recipe, seed: 
     return random_windows(some, network.start, recipe.batch, length, network.reach, rng)
 
 
-def random_windows(documents: Sequence[Line], start: int, batch: int, length: int, reach: int | None, rng: np.random.Generator) -> Iterator[Batch]:
-    """Windows inside documents, drawn so that each symbol to be learnt has the same chance. A network of limited reach is also given the reach-1 ids
-    before.
+def random_windows(
+    documents: Sequence[Line],
+    start: int,
+    batch: int,
+    length: int,
+    reach: int | None,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Windows inside documents, drawn so that each symbol to be learnt has the same chance. A
+    network of limited reach is also given the reach-1 ids before.
     """
     before = (reach or 1) - 1
     pad = np.full(before + 1, start, dtype=np.int64)
     line = np.concatenate([part for document in documents for part in (pad, document.ids)])
-    sizes, given = (np.array(numbers) for numbers in zip(*((len(document.ids), document.first) for document in documents), strict=True))
-    firsts = np.cumsum(np.concatenate(([0], sizes[:-1] + before + 1)))  # where each document's padding starts in the line
+    sizes, given = (
+        np.array(numbers)
+        for numbers in zip(
+            *((len(document.ids), document.first) for document in documents), strict=True
+        )
+    )
+    firsts = np.cumsum(
+        np.concatenate(([0], sizes[:-1] + before + 1))
+    )  # where each document's padding starts in the line
     learnt = sizes - given
     share = np.cumsum(learnt)
     span = np.arange(before + length + 1)
     while True:
         target = rng.integers(0, share[-1], size=batch)
         which = np.searchsorted(share, target, side="right")
-        inside = given[which] + target - (share[which] - learnt[which])  # the charged symbol's place in its document
-        begin = np.clip(inside - rng.integers(0, length, size=batch), 0, np.maximum(0, sizes[which] - length))
+        inside = (
+            given[which] + target - (share[which] - learnt[which])
+        )  # the charged symbol's place in its document
+        begin = np.clip(
+            inside - rng.integers(0, length, size=batch), 0, np.maximum(0, sizes[which] - length)
+        )
         at = firsts[which] + begin
         places = np.minimum(at[:, None] + span, len(line) - 1)
         window = torch.from_numpy(line[places])
         targets = window[:, before + 1 :].clone()
         spots = begin[:, None] + np.arange(length)
-        targets[torch.from_numpy((spots >= sizes[which][:, None]) | (spots < given[which][:, None]))] = IGNORE  # beyond a short document, or given
+        targets[
+            torch.from_numpy((spots >= sizes[which][:, None]) | (spots < given[which][:, None]))
+        ] = IGNORE  # beyond a short document, or given
         yield window[:, before:-1], targets, window[:, :before] if reach else None
 
 
-def lanes(documents: Sequence[Line], start: int, batch: int, length: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """`batch` lanes of text side by side for networks that carry a state: a lane goes through a document in order, then takes another, drawn
-    without repeat until all were seen. The third part says which lanes begin one. Documents longer than a lane's share are cut.
+def lanes(
+    documents: Sequence[Line], start: int, batch: int, length: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """`batch` lanes of text side by side for networks that carry a state: a lane goes through a
+    document in order, then takes another, drawn without repeat until all were seen. The third part
+    says which lanes begin one. Documents longer than a lane's share are cut.
     """
     most = max(length, math.ceil(sum(len(document.ids) for document in documents) / batch))
     pieces = []  # (2, n) each: ids, and what is to be learnt after them

@@ -1,8 +1,9 @@
-"""Checkpoints that are trained here: a GPT-2 of one's own from nothing, or any causal checkpoint that goes on with another text, all of its
-weights or a low-rank adaptation (LoRA).
+"""Checkpoints that are trained here: a GPT-2 of one's own from nothing, or any causal checkpoint
+that goes on with another text, all of its weights or a low-rank adaptation (LoRA).
 
-They are kept as `save_pretrained` writes them, so that `hf:DIRECTORY` and every other program can load them; `llmbench.json` beside the weights
-says how they came about. A training that was interrupted goes on from its last snapshot.
+They are kept as `save_pretrained` writes them, so that `hf:DIRECTORY` and every other program can
+load them; `llmbench.json` beside the weights says how they came about. A training that was
+interrupted goes on from its last snapshot.
 """
 
 from __future__ import annotations
@@ -43,26 +44,43 @@ FACTS = "llmbench.json"
 PROBE = 8
 
 
-def obtain(stages: Sequence[Stage], materials: Materials) -> tuple[Checkpoint, Mapping[str, Any] | None]:
-    """The checkpoint of the last stage, and how it was trained, where it was trained here. Those before it are trained first."""
+def obtain(
+    stages: Sequence[Stage], materials: Materials
+) -> tuple[Checkpoint, Mapping[str, Any] | None]:
+    """The checkpoint of the last stage, and how it was trained, where it was trained here. Those
+    before it are trained first.
+    """
     last = stages[-1]
     if last.recipe is None:
         assert last.checkpoint.id is not None
-        return pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline), None
+        return (
+            pretrained_files.locate(
+                last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline
+            ),
+            None,
+        )
     if stages[0].checkpoint.id is not None:
-        pretrained_files.locate(stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline)
+        pretrained_files.locate(
+            stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline
+        )
     folder = trained_folder(stages, materials)
     facts = _kept(folder)
     if facts is None:
         if learnt(last, materials)[0] is None:
-            raise UsageError("this model is trained by llmbench and needs a text", where=last.name, hint="give one with --data train=PATH")
+            raise UsageError(
+                "this model is trained by llmbench and needs a text",
+                where=last.name,
+                hint="give one with --data train=PATH",
+            )
         begin = _begin(stages, materials)
         facts = _train(begin, last, materials, folder)
     return Checkpoint(last.name, folder), facts
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
-    """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged (it is then removed, to be made again)."""
+    """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged
+    (it is then removed, to be made again).
+    """
     if not folder.is_dir():
         return None
     try:
@@ -90,22 +108,34 @@ def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
         checkpoint = pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision)
     loaded = load(checkpoint, "float32", materials.device, last.checkpoint.trust_remote_code)
     if loaded.kind != "causal":
-        raise Unsupported(f"a {loaded.kind} checkpoint is not fine-tuned here", where=last.name, hint="causal ones are")
+        raise Unsupported(
+            f"a {loaded.kind} checkpoint is not fine-tuned here",
+            where=last.name,
+            hint="causal ones are",
+        )
     return loaded
 
 
 def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) -> Loaded:
-    """GPT2LMHeadModel with weights drawn from the seed, over a byte-level BPE learnt on the text, as a checkpoint that is loaded like any other."""
+    """GPT2LMHeadModel with weights drawn from the seed, over a byte-level BPE learnt on the text,
+    as a checkpoint that is loaded like any other.
+    """
     materials.progress("vocabulary", 0.0, "")
     quiet()
     transformers = importlib.import_module("transformers")
     tokenizer = learn_bpe([document.whole for document in text.documents], spec.vocabulary)
     torch.manual_seed(materials.seed)
     try:
-        config = transformers.GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **spec.config)
+        config = transformers.GPT2Config(
+            vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **spec.config
+        )
         model = transformers.GPT2LMHeadModel(config)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"cannot make the network: {error}", where=stage.name, hint="look at `checkpoint: new: config`") from None
+        raise UsageError(
+            f"cannot make the network: {error}",
+            where=stage.name,
+            hint="look at `checkpoint: new: config`",
+        ) from None
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
         tokenizer.save_pretrained(place)
@@ -113,16 +143,25 @@ def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) ->
 
 
 def learn_bpe(texts: Sequence[str], size: int) -> Any:
-    """A byte-level BPE (Sennrich et al. 2016; bytes: Radford et al. 2019) of at most `size` ids, id 0 the end of text."""
+    """A byte-level BPE (Sennrich et al. 2016; bytes: Radford et al. 2019) of at most `size` ids, id
+    0 the end of text.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     transformers = importlib.import_module("transformers")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END
+    )
 
 
 class _Learner(Network):
@@ -132,14 +171,21 @@ class _Learner(Network):
         super().__init__()
         self.model, self.device, self.context = model, loaded.device, loaded.context
         self._text, self._start = ByteTokenizer(loaded.tokenizer), loaded.start
-        inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # of peft's wrapper, whose base_model is another wrapper
+        inner = (
+            model.get_base_model() if hasattr(model, "get_base_model") else model
+        )  # of peft's wrapper, whose base_model is another wrapper
         ids = torch.arange(PROBE, device=loaded.device)[None] % max(1, len(loaded.tokenizer))
         was = inner.training
         parts = lm_head.split(inner.eval(), ids, use_cache=False)
         inner.train(was)
         if parts is None:
-            raise Unsupported("no body and head that equal the whole were found, which training needs", where=loaded.checkpoint.id)
-        self._parts = [parts]  # in a list: its modules are the model's, and are not to be counted twice
+            raise Unsupported(
+                "no body and head that equal the whole were found, which training needs",
+                where=loaded.checkpoint.id,
+            )
+        self._parts = [
+            parts
+        ]  # in a list: its modules are the model's, and are not to be counted twice
 
     @property
     def start(self) -> int:
@@ -154,9 +200,15 @@ class _Learner(Network):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """What is trained, and nothing of what is frozen."""
         learns = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if name in learns}
+        return {
+            name: tensor
+            for name, tensor in super().state_dict(*args, **kwargs).items()
+            if name in learns
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         return super().load_state_dict(state, strict=False, assign=assign)
 
 
@@ -218,15 +270,25 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
     size = max(1, valid.bytes)
 
     def evaluate() -> float:
-        return math.fsum(ledger.total() for ledger in scoring.score(_Scored(learner), passages, Window("half"))) / size
+        return (
+            math.fsum(
+                ledger.total()
+                for ledger in scoring.score(_Scored(learner), passages, Window("half"))
+            )
+            / size
+        )
 
     ends = np.asarray(begin.ends[:1], dtype=np.int64)
     lines = [line(learner._text.encode(document.whole), document) for document in text.documents]
     documents = [replace(one, ids=np.concatenate([one.ids, ends])) for one in lines]
     snapshots = Snapshots(folder.with_suffix(".partial"))
     goes_on = stage.checkpoint.id is not None
-    before = [(0, evaluate())] if goes_on else []  # the curve's point at step 0: the checkpoint before it was fine-tuned
-    log = train(learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots))
+    before = (
+        [(0, evaluate())] if goes_on else []
+    )  # the curve's point at step 0: the checkpoint before it was fine-tuned
+    log = train(
+        learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots)
+    )
     facts = {**log.facts(before), "began_with": begin.checkpoint.id if goes_on else None}
     _keep(begin, model, facts, folder)
     snapshots.discard()
@@ -237,19 +299,27 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
     try:
         peft = importlib.import_module("peft")
     except ImportError:
-        raise UsageError("LoRA needs the package peft", where=where, hint="pip install 'llmbench[peft]'") from None
+        raise UsageError(
+            "LoRA needs the package peft", where=where, hint="pip install 'llmbench[peft]'"
+        ) from None
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.modules or "all-linear",
         task_type="CAUSAL_LM",
-        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),  # GPT-2's layers hold their weights transposed
+        fan_in_fan_out=any(
+            type(module).__name__ == "Conv1D" for module in model.modules()
+        ),  # GPT-2's layers hold their weights transposed
     )
     try:
         return peft.get_peft_model(model, config)
     except ValueError as error:
-        raise UsageError(f"LoRA cannot be set up: {' '.join(str(error).split())[:300]}", where=where, hint="look at `lora: modules`") from None
+        raise UsageError(
+            f"LoRA cannot be set up: {' '.join(str(error).split())[:300]}",
+            where=where,
+            hint="look at `lora: modules`",
+        ) from None
 
 
 def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> None:
@@ -260,4 +330,9 @@ def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> Non
             model = model.merge_and_unload()
         model.save_pretrained(beside)
         begin.tokenizer.save_pretrained(beside)
-        (beside / FACTS).write_text(json.dumps({"training": facts, "weights_sha256": pretrained_files.weights_sha256(beside)}), encoding="utf-8")
+        (beside / FACTS).write_text(
+            json.dumps(
+                {"training": facts, "weights_sha256": pretrained_files.weights_sha256(beside)}
+            ),
+            encoding="utf-8",
+        )

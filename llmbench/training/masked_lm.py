@@ -1,4 +1,6 @@
-"""Lessons of a network that fills gaps: of each window a seventh of its symbols, most of them hidden (Devlin et al. 2019)."""
+"""Lessons of a network that fills gaps: of each window a seventh of its symbols, most of them
+hidden (Devlin et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from llmbench.errors import UsageError
 from llmbench.models.networks.network import State
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
 
-ASKED, HIDDEN, SWAPPED = 0.15, 0.8, 0.1  # of all symbols; of those that are asked for: hidden, swapped for another, and the rest as they are
+ASKED, HIDDEN, SWAPPED = (
+    0.15,
+    0.8,
+    0.1,
+)  # of all symbols; of those that are asked for: hidden, swapped for another, and the rest as they are
 Batch = tuple[Tensor, Tensor, Tensor]  # (B, T) ids, (B, T) attention, (B, T) targets
 
 

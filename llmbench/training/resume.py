@@ -1,7 +1,8 @@
-"""What an interrupted training goes on from: weights, optimizers, random numbers and the curve so far, in one safetensors file.
+"""What an interrupted training goes on from: weights, optimizers, random numbers and the curve so
+far, in one safetensors file.
 
-It is written beside its place and renamed, so that a killed process leaves the snapshot before or the new one. One that cannot be read, or
-that belongs to other weights, is as if there were none.
+It is written beside its place and renamed, so that a killed process leaves the snapshot before or
+the new one. One that cannot be read, or that belongs to other weights, is as if there were none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 
 @dataclass
 class TrainingLog:
-    """What the record keeps of a training: seconds of training alone, and (step, bits per byte of the validation text)."""
+    """What the record keeps of a training: seconds of training alone, and (step, bits per byte of
+    the validation text).
+    """
 
     seconds: float = 0.0
     steps: int = 0
@@ -35,12 +38,19 @@ class TrainingLog:
     def facts(self, before: Sequence[tuple[int, float]] = ()) -> dict[str, Any]:
         """As the record has it; `before`: points of the curve from before the training."""
         curve = [list(point) for point in (*before, *self.curve)]
-        return {"seconds": round(self.seconds, 2), "steps": self.steps, "best_step": self.best[0], "curve": curve}
+        return {
+            "seconds": round(self.seconds, 2),
+            "steps": self.steps,
+            "best_step": self.best[0],
+            "curve": curve,
+        }
 
 
 @dataclass
 class Work:
-    """What changes while a network is trained; `state`: what it carries from piece to piece of a text, `best`: its best weights so far."""
+    """What changes while a network is trained; `state`: what it carries from piece to piece of a
+    text, `best`: its best weights so far.
+    """
 
     network: nn.Module
     optimizers: Sequence[torch.optim.Optimizer]
@@ -62,11 +72,23 @@ class Snapshots:
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
-        facts = {"step": step, "seconds": log.seconds, "curve": log.curve, "tuple": isinstance(work.state, tuple)}
+        facts = {
+            "step": step,
+            "seconds": log.seconds,
+            "curve": log.curve,
+            "tuple": isinstance(work.state, tuple),
+        }
         beside = self.path.with_name(f".{self.path.name}-{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, beside, {"facts": json.dumps(facts)})
+            save_file(
+                {
+                    name: tensor.detach().cpu().contiguous().clone()
+                    for name, tensor in tensors.items()
+                },
+                beside,
+                {"facts": json.dumps(facts)},
+            )
             beside.replace(self.path)
         except (OSError, SafetensorError):
             with suppress(OSError):
@@ -78,24 +100,35 @@ class Snapshots:
             self.path.unlink()
 
     def load(self, work: Work, log: TrainingLog) -> int:
-        """The step after which the snapshot was taken, everything set as it was then; 0, and nothing changed, where there is none."""
+        """The step after which the snapshot was taken, everything set as it was then; 0, and
+        nothing changed, where there is none.
+        """
         if not self.path.is_file():
             return 0
         try:
             with safe_open(self.path, "pt") as file:
                 facts = json.loads(file.metadata()["facts"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-            step, seconds, curve = int(facts["step"]), float(facts["seconds"]), [(int(at), float(bits)) for at, bits in facts["curve"]]
+                # not a mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            step, seconds, curve = (
+                int(facts["step"]),
+                float(facts["seconds"]),
+                [(int(at), float(bits)) for at, bits in facts["curve"]],
+            )
             now = _under(tensors, "now.")
             own = work.network.state_dict()
-            if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in now.items()}:
+            if {name: tensor.shape for name, tensor in own.items()} != {
+                name: tensor.shape for name, tensor in now.items()
+            }:
                 return 0
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return 0
         work.network.load_state_dict(now)
         work.best = _under(tensors, "best.")
         device = next(work.network.parameters()).device
-        carried = [tensors[f"carried.{i}"].to(device) for i in range(len(_under(tensors, "carried.")))]
+        carried = [
+            tensors[f"carried.{i}"].to(device) for i in range(len(_under(tensors, "carried.")))
+        ]
         work.state = None if not carried else tuple(carried) if facts["tuple"] else carried[0]
         _load_optimizers(work.optimizers, tensors)
         torch.set_rng_state(tensors["random"])
@@ -110,7 +143,11 @@ def _parts(state: Any) -> list[Tensor]:
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[tuple[str, Tensor]]:
@@ -119,10 +156,15 @@ def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[
         for index, values in optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 if value is not None:
-                    yield f"optimizer.{number}.{index}.{name}", value if isinstance(value, Tensor) else torch.tensor(value)
+                    yield (
+                        f"optimizer.{number}.{index}.{name}",
+                        value if isinstance(value, Tensor) else torch.tensor(value),
+                    )
 
 
-def _load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+def _load_optimizers(
+    optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, f"optimizer.{number}.").items():

@@ -1,4 +1,6 @@
-"""Lessons of a network that reads a source and writes a target: each target id, and its end, given the source and the target before it."""
+"""Lessons of a network that reads a source and writes a target: each target id, and its end, given
+the source and the target before it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from llmbench.inference.batching import padded
 from llmbench.models.networks.network import State
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 
-POOL = 50  # batches that are drawn together and sorted by length, so that rows of a batch are of like length
+# batches that are drawn together and sorted by length, so that rows of a batch are of like length
+POOL = 50
 SMOOTHING = 0.1  # of the targets (Szegedy et al. 2016; Vaswani et al. 2017)
 Ids = Sequence[int]
 
@@ -32,7 +35,10 @@ class Pairs:
         while True:
             order = rng.permutation(len(self.pairs))
             for first in range(0, len(order), recipe.batch * POOL):
-                pool = sorted(order[first : first + recipe.batch * POOL], key=lambda i: len(self.pairs[i][0]) + len(self.pairs[i][1]))
+                pool = sorted(
+                    order[first : first + recipe.batch * POOL],
+                    key=lambda i: len(self.pairs[i][0]) + len(self.pairs[i][1]),
+                )
                 groups = [pool[i : i + recipe.batch] for i in range(0, len(pool), recipe.batch)]
                 for number in rng.permutation(len(groups)):
                     yield [int(i) for i in groups[number]]
@@ -40,10 +46,21 @@ class Pairs:
     def loss(self, batch: Sequence[int], state: State) -> tuple[Tensor, State]:
         network = self.network
         device = str(next(network.parameters()).device)
-        source, attention = padded([[*self.pairs[i][0], network.end] for i in batch], network.end, device)
-        inputs, mask = padded([[network.start, *self.pairs[i][1]] for i in batch], network.end, device)
+        source, attention = padded(
+            [[*self.pairs[i][0], network.end] for i in batch], network.end, device
+        )
+        inputs, mask = padded(
+            [[network.start, *self.pairs[i][1]] for i in batch], network.end, device
+        )
         targets, _ = padded([[*self.pairs[i][1], network.end] for i in batch], network.end, device)
         rows = network.decode(inputs, *network.encode(source, attention))[0]
         charged = mask.bool().flatten()
         logits = network.head(rows.flatten(0, 1)[charged])
-        return F.cross_entropy(logits, targets.flatten()[charged], label_smoothing=SMOOTHING if network.training else 0.0), None
+        return (
+            F.cross_entropy(
+                logits,
+                targets.flatten()[charged],
+                label_smoothing=SMOOTHING if network.training else 0.0,
+            ),
+            None,
+        )

@@ -1,4 +1,6 @@
-"""One trainer for every network that is trained here: seeded, a fixed number of steps, the best state by the validation text."""
+"""One trainer for every network that is trained here: seeded, a fixed number of steps, the best
+state by the validation text.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ from llmbench.training.causal_lm import Line, NextSymbols
 from llmbench.training.muon import Muon
 from llmbench.training.resume import Snapshots, TrainingLog, Work
 
-SNAPSHOT_EVERY = 60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
+SNAPSHOT_EVERY = (
+    60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
+)
 LAST = ("output", "lm_head")  # what the layer that gives the logits is called
 LONG = 8192  # bytes of a validation document that is cut into blocks
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a training is to go: `evaluate` gives bits per byte of the validation text; `snapshots` are what an interrupted one goes on from."""
+    """How a training is to go: `evaluate` gives bits per byte of the validation text; `snapshots`
+    are what an interrupted one goes on from.
+    """
 
     recipe: Recipe
     seed: int
@@ -38,8 +44,8 @@ class Course:
 
 
 class Lessons(Protocol):
-    """What a network learns from, and what it is told. `batches`: without end, from the recipe and the seed alone. `loss`: in nats a symbol, and
-    the state that the next batch begins with.
+    """What a network learns from, and what it is told. `batches`: without end, from the recipe and
+    the seed alone. `loss`: in nats a symbol, and the state that the next batch begins with.
     """
 
     def batches(self, recipe: Recipe, seed: int) -> Iterator[Any]: ...
@@ -54,12 +60,16 @@ def train(network: Network, documents: Sequence[Line], course: Course) -> Traini
 def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
     """Train `network` in place and leave it in its best state.
 
-    The state kept is the best of `recipe.evaluations` evenly spaced ones. With snapshots, a training that was interrupted goes on where the last
-    one was taken, and ends as it would have. Raises ModelError when the loss is no longer a number.
+    The state kept is the best of `recipe.evaluations` evenly spaced ones. With snapshots, a
+    training that was interrupted goes on where the last one was taken, and ends as it would have.
+    Raises ModelError when the loss is no longer a number.
     """
     recipe = course.recipe
     torch.manual_seed(course.seed)
-    batches, work = lessons.batches(recipe, course.seed), Work(network, _optimizers(network, recipe))
+    batches, work = (
+        lessons.batches(recipe, course.seed),
+        Work(network, _optimizers(network, recipe)),
+    )
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in work.optimizers]
     log = TrainingLog(steps=recipe.steps)
     done = course.snapshots.load(work, log) if course.snapshots else 0
@@ -75,9 +85,16 @@ def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
         if step % 10 == 0 or step in due:
             value = float(loss.detach()) / math.log(2)
             if not math.isfinite(value):
-                raise ModelError(f"the training loss became {value} at step {step}", hint="lower the learning rate")
+                raise ModelError(
+                    f"the training loss became {value} at step {step}",
+                    hint="lower the learning rate",
+                )
             elapsed = log.seconds + time.perf_counter() - begun
-            course.progress("training", step / recipe.steps, f"{value:.2f} bits a symbol, {step / elapsed:.1f} steps/s")
+            course.progress(
+                "training",
+                step / recipe.steps,
+                f"{value:.2f} bits a symbol, {step / elapsed:.1f} steps/s",
+            )
         if step in due or (course.snapshots and time.perf_counter() - kept > SNAPSHOT_EVERY):
             log.seconds += time.perf_counter() - begun
             if step in due:
@@ -91,8 +108,8 @@ def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
 
 
 def valid_passages(valid: Text) -> list[Passage]:
-    """A validation text to be scored again and again: a long document in blocks, each from a fresh context, so that they run side by side; of pairs
-    what stands after the source.
+    """A validation text to be scored again and again: a long document in blocks, each from a fresh
+    context, so that they run side by side; of pairs what stands after the source.
     """
     passages: list[Passage] = []
     for document in valid.documents:
@@ -110,11 +127,15 @@ def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:
     work.network.eval()
     log.curve.append((step, course.evaluate()))
     if log.best[0] == step:
-        work.best = {name: tensor.detach().clone() for name, tensor in work.network.state_dict().items()}
+        work.best = {
+            name: tensor.detach().clone() for name, tensor in work.network.state_dict().items()
+        }
     work.network.train()
 
 
-def _learn(network: nn.Module, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> None:
+def _learn(
+    network: nn.Module, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], clip: float
+) -> None:
     """One step down."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -132,25 +153,38 @@ def _schedule(step: int, recipe: Recipe) -> float:
     return 1.0 - (1.0 - recipe.final) * (step - warm) / max(1, recipe.steps - warm)
 
 
-def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Sequence[float]], share: float) -> None:
+def _set_rates(
+    optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Sequence[float]], share: float
+) -> None:
     for optimizer, base in zip(optimizers, rates, strict=True):
         for group, rate in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = rate * share
 
 
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW for all; where the recipe asks for it, Muon (Jordan et al. 2024) for the matrices of linear and recurrent layers but the last."""
+    """AdamW for all; where the recipe asks for it, Muon (Jordan et al. 2024) for the matrices of
+    linear and recurrent layers but the last.
+    """
     matrices: list[nn.Parameter] = []
     if recipe.matrix_learning_rate is not None:
         for name, module in network.named_modules():
-            if (isinstance(module, nn.Linear | nn.RNNBase) or type(module).__name__ == "Conv1D") and name.rpartition(".")[2] not in LAST:
+            if (
+                isinstance(module, nn.Linear | nn.RNNBase) or type(module).__name__ == "Conv1D"
+            ) and name.rpartition(".")[2] not in LAST:
                 matrices += [p for p in module.parameters(recurse=False) if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0 if matrices else recipe.weight_decay)
+        torch.optim.AdamW(
+            rest,
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.95),
+            weight_decay=0.0 if matrices else recipe.weight_decay,
+        )
     ]
     if matrices:
         assert recipe.matrix_learning_rate is not None
-        optimizers.append(Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay))
+        optimizers.append(
+            Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay)
+        )
     return optimizers

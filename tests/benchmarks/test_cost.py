@@ -31,19 +31,36 @@ def _model(kind):
     text = load("test", "fables", select={"part": "tales", "split": "test"})
     vocabulary = Vocabulary.learn([d.text for d in text.documents], "characters")
     torch.manual_seed(0)
-    made = {"lstm": lambda n: LSTM(n, width=384), "transformer": lambda n: TransformerDecoder(n, context=128, width=128, layers=4)}[kind]
-    return NetworkAdapter(made(vocabulary.symbols), vocabulary), [Passage(d.text, id=d.id) for d in text.documents]
+    made = {
+        "lstm": lambda n: LSTM(n, width=384),
+        "transformer": lambda n: TransformerDecoder(n, context=128, width=128, layers=4),
+    }[kind]
+    return NetworkAdapter(made(vocabulary.symbols), vocabulary), [
+        Passage(d.text, id=d.id) for d in text.documents
+    ]
 
 
 def _bare_windows(model, passages):
-    """The same windows in the same batches, through the bare network: what any scorer must pay. Built beforehand."""
+    """The same windows in the same batches, through the bare network: what any scorer must pay.
+    Built beforehand.
+    """
     lines = scoring._lines(model, passages)
-    jobs = [(line, p) for line in lines for p in windows.windows(len(line.ids), line.first, model.context, Window().stride(model.context))]
+    jobs = [
+        (line, p)
+        for line in lines
+        for p in windows.windows(
+            len(line.ids), line.first, model.context, Window().stride(model.context)
+        )
+    ]
     jobs.sort(key=lambda job: job[1].a - job[1].b)
     batches, width = [], 0  # the scorer learns how wide the rows are from its first pass
     while jobs:
         size = max(1, batches._budget(model, width) // (jobs[0][1].b - jobs[0][1].a))
-        batch, jobs, width = jobs[:size], jobs[size:], model.hidden(torch.tensor([model.start])).shape[-1]
+        batch, jobs, width = (
+            jobs[:size],
+            jobs[size:],
+            model.hidden(torch.tensor([model.start])).shape[-1],
+        )
         longest = max(p.b - p.a for _, p in batch)
         ids = torch.full((len(batch), longest), model.start[0])
         for row, (line, p) in enumerate(batch):
@@ -78,7 +95,9 @@ def _bare_carried(model, passages):
 
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
 def test_scoring_against_the_bare_forward_passes(benchmark, kind):
-    """Median over interleaved pairs of scoring / bare forward passes over the same windows: at most 1.10."""
+    """Median over interleaved pairs of scoring / bare forward passes over the same windows: at most
+    1.10.
+    """
     model, passages = _model(kind)
     bare = (_bare_windows if model.context else _bare_carried)(model, passages)
 
@@ -94,7 +113,10 @@ def test_scoring_against_the_bare_forward_passes(benchmark, kind):
     ratios = benchmark.pedantic(lambda: [pair() for _ in range(PAIRS)], rounds=1)
     ratio = statistics.median(ratios)
     benchmark.extra_info["ratio"] = ratio
-    print(f"\n{kind}: scoring / bare = {ratio:.3f} (median of {PAIRS} pairs, {min(ratios):.3f} to {max(ratios):.3f})")
+    print(
+        f"\n{kind}: scoring / bare = {ratio:.3f} (median of {PAIRS} pairs, {min(ratios):.3f} to"
+        f" {max(ratios):.3f})"
+    )
     assert ratio <= 1.10
 
 
@@ -103,7 +125,9 @@ def test_cpu_seconds_of_help(benchmark):
 
     def once():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "llmbench.cli.main", "--help"], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "llmbench.cli.main", "--help"], check=True, capture_output=True
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

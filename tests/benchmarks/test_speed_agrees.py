@@ -1,4 +1,5 @@
-"""Whether the measured rate of a checkpoint is the one that a user's own loop has, in another process, at the same time.
+"""Whether the measured rate of a checkpoint is the one that a user's own loop has, in another
+process, at the same time.
 
 pytest tests/benchmarks/test_speed_agrees.py --benchmark-only -n 0 -m "slow or not slow" -s
 """
@@ -47,7 +48,12 @@ for line in sys.stdin:
 
 
 def started(code, *arguments):
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def asked(child, repeats):
@@ -65,11 +71,17 @@ def test_the_rate_of_a_checkpoint_is_that_of_ten_lines_of_its_own(benchmark):
     from llmbench.plan import registry
 
     adapter = registry.make(registry.resolve(f"hf:{folder}"), Materials())
-    text = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. " * 3
+    text = (
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the"
+        " park. One day, she saw a big, red ball. " * 3
+    )
     prompt, answer = text[:200], text[200:300]
     ids = [*adapter.start, *adapter.encode(prompt).ids.tolist()]
     count = len(adapter.encode(answer).ids)
-    ours, theirs = started(OURS, str(folder), json.dumps([prompt, answer])), started(LOOP, str(folder), json.dumps(ids), str(count))
+    ours, theirs = (
+        started(OURS, str(folder), json.dumps([prompt, answer])),
+        started(LOOP, str(folder), json.dumps(ids), str(count)),
+    )
     for child in (ours, theirs):
         asked(child, 10)
     ratios = []
@@ -84,4 +96,7 @@ def test_the_rate_of_a_checkpoint_is_that_of_ten_lines_of_its_own(benchmark):
     for child in (ours, theirs):
         child.kill()
     benchmark.extra_info["ratios"] = ratios
-    print(f"\nmeasured / own loop, seconds a token: median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
+    print(
+        f"\nmeasured / own loop, seconds a token: median {statistics.median(ratios):.3f},"
+        f" {min(ratios):.3f} to {max(ratios):.3f}"
+    )

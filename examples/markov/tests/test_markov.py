@@ -4,7 +4,10 @@ from llmbench_markov import Markov
 
 from llmbench.testing import conformance
 
-LINES = [b"The tap dripped, and the kettle said so. ", b"It rained on Tuesday; nobody had asked it to.\n"] * 5
+LINES = [
+    b"The tap dripped, and the kettle said so. ",
+    b"It rained on Tuesday; nobody had asked it to.\n",
+] * 5
 
 
 @conformance(lambda: Markov(LINES))

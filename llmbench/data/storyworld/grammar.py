@@ -1,8 +1,10 @@
-"""The tree of choices behind a story of storyworld: what may come next, how likely it is, what it changes, and what the whole tree amounts to.
+"""The tree of choices behind a story of storyworld: what may come next, how likely it is, what it
+changes, and what the whole tree amounts to.
 
-A story is told sentence by sentence. For each one a kind is chosen, then one of its wordings, then the entries that the wording draws, in the
-order of its English. `offer` says what may be chosen in a state, `take` makes the choice; both are pure, so that the tree can be walked by
-chance, by a reader of a text, and by the recursion that sums it up.
+A story is told sentence by sentence. For each one a kind is chosen, then one of its wordings, then
+the entries that the wording draws, in the order of its English. `offer` says what may be chosen in
+a state, `take` makes the choice; both are pure, so that the tree can be walked by chance, by a
+reader of a text, and by the recursion that sums it up.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ Options = dict[str, int]  # option: weight
 
 TRADES = ("trade", "friend_trade", "third_trade")
 FIRST, THEN = ("opening", "habit", "company"), {"treasure": 3, "trinket": 2, "flock": 2}
-EPISODES = {"move": 3, "give": 4, "paint": 3, "grow": 2, "shrink": 2, "barter": 3, "slip": 2, "bet": 2, "gossip": 3}
+EPISODES = {
+    "move": 3,
+    "give": 4,
+    "paint": 3,
+    "grow": 2,
+    "shrink": 2,
+    "barter": 3,
+    "slip": 2,
+    "bet": 2,
+    "gossip": 3,
+}
 ONCE = frozenset({"paint", "bet", "gossip"})
 MOST_EPISODES, ENDING = 4, 7  # a bet counts twice, for it is settled in a sentence of its own
 LAST: dict[str, Options] = {
@@ -35,7 +47,9 @@ LAST: dict[str, Options] = {
 
 
 class Choice(NamedTuple):
-    """One choice that was made: where, what, and how likely it was given those before it. Choices between one option are not recorded."""
+    """One choice that was made: where, what, and how likely it was given those before it. Choices
+    between one option are not recorded.
+    """
 
     site: str
     option: str
@@ -48,7 +62,9 @@ class Choice(NamedTuple):
 
 
 class State(NamedTuple):
-    """A story so far: what is true, the kinds of its sentences, those told with what was true then, and the wording being filled in."""
+    """A story so far: what is true, the kinds of its sentences, those told with what was true then,
+    and the wording being filled in.
+    """
 
     facts: Facts
     kinds: tuple[str, ...] = ()
@@ -59,7 +75,9 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """The bits of all stories: their mean, which is the entropy, their standard deviation, and those of the likeliest and unlikeliest story."""
+    """The bits of all stories: their mean, which is the entropy, their standard deviation, and
+    those of the likeliest and unlikeliest story.
+    """
 
     mean: float
     deviation: float
@@ -67,14 +85,19 @@ class Summary:
     most: float
 
 
-_WEIGHTS = {kind: {wording.name: wording.weight for wording in wordings} for kind, wordings in WORDINGS.items()}
+_WEIGHTS = {
+    kind: {wording.name: wording.weight for wording in wordings}
+    for kind, wordings in WORDINGS.items()
+}
 _BY_NAME = {wording.name: wording for wordings in WORDINGS.values() for wording in wordings}
 
 Chooser = Callable[[State, str, Options], str]
 
 
 def offer(state: State) -> tuple[str, Options]:
-    """The site of the next choice and its options with their weights; no options where the story is over."""
+    """The site of the next choice and its options with their weights; no options where the story is
+    over.
+    """
     if len(state.kinds) == len(state.told):
         return "kind", _kinds(state)
     if state.wording is None:
@@ -99,7 +122,9 @@ def take(state: State, site: str, option: str) -> State:
 
 
 def walk(choose: Chooser) -> tuple[State, tuple[Choice, ...]]:
-    """A story from beginning to end, as `choose` decides, and the choices it took. Raises ValueError where what it decides is not offered."""
+    """A story from beginning to end, as `choose` decides, and the choices it took. Raises
+    ValueError where what it decides is not offered.
+    """
     state = State({})
     made: list[Choice] = []
     while True:
@@ -144,17 +169,25 @@ def _used(kinds: Sequence[str]) -> int:
 
 
 def _entries(slot: str, facts: Facts) -> Options:
-    """The entries that may fill a slot, given what is true: no person twice, no place or colour or time after itself."""
+    """The entries that may fill a slot, given what is true: no person twice, no place or colour or
+    time after itself.
+    """
     if slot == "keeper":
         return {facts["friend"]: 3, facts["third"]: 2}
     if slot == "winner":
         return {facts["better"]: 2, facts["rival"]: 1}
     if slot in ("count", "more", "fewer"):
         count = NUMBERS.index(facts["count"]) + 1 if "count" in facts else 0
-        least, most = {"count": (4, 10), "more": (2, min(4, len(NUMBERS) - count)), "fewer": (1, min(3, count - 2))}[slot]
+        least, most = {
+            "count": (4, 10),
+            "more": (2, min(4, len(NUMBERS) - count)),
+            "fewer": (1, min(3, count - 2)),
+        }[slot]
         return dict.fromkeys(NUMBERS[least - 1 : most], 1)
     if slot in ("guest", "taker", "receiver", "better", "rival"):
-        other = {"taker": "holder", "receiver": "keeper", "better": "rival", "rival": "better"}.get(slot, "nobody")
+        other = {"taker": "holder", "receiver": "keeper", "better": "rival", "rival": "better"}.get(
+            slot, "nobody"
+        )
         return {facts[person]: 1 for person in PERSONS if facts[person] != facts.get(other)}
     return _unused(slot, tuple(facts.get(other) for other in _SHARED.get(slot, (slot,))))
 
@@ -191,15 +224,24 @@ def _ended(kind: str, facts: Facts) -> Facts:
     if kind == "slip":
         return {**facts, "keeper": facts["receiver"]}
     if kind in ("grow", "shrink"):
-        change = NUMBERS.index(facts["more"]) + 1 if kind == "grow" else -NUMBERS.index(facts["fewer"]) - 1
+        change = (
+            NUMBERS.index(facts["more"]) + 1
+            if kind == "grow"
+            else -NUMBERS.index(facts["fewer"]) - 1
+        )
         return {**facts, "count": NUMBERS[NUMBERS.index(facts["count"]) + change]}
     if kind == "settle":
-        return {**facts, "loser": facts["rival"] if facts["winner"] == facts["better"] else facts["better"]}
+        return {
+            **facts,
+            "loser": facts["rival"] if facts["winner"] == facts["better"] else facts["better"],
+        }
     return facts
 
 
 def signature(state: State) -> tuple[object, ...]:
-    """What all later weights depend on: two states that agree in it have the same tree under them, up to the names of the options."""
+    """What all later weights depend on: two states that agree in it have the same tree under them,
+    up to the names of the options.
+    """
     kinds, facts = state.kinds, state.facts
     last = kinds[-1] if kinds else ""
     place = (last, len(kinds) == len(state.told), state.wording and state.wording.name, state.drawn)
@@ -207,12 +249,19 @@ def signature(state: State) -> tuple[object, ...]:
         return place
     plot = (frozenset(kinds) & (ONCE | THEN.keys()), _used(kinds), facts.get("count"))
     holder, keeper, taker = (facts.get(person) for person in ("holder", "keeper", "taker"))
-    return (*place, *plot, holder is not None and holder == keeper, last == "give" and taker == keeper)
+    return (
+        *place,
+        *plot,
+        holder is not None and holder == keeper,
+        last == "give" and taker == keeper,
+    )
 
 
 @cache
 def summary() -> Summary:
-    """The tree's bits, exactly: for each signature the mean, the mean square, the least and the most bits still to come, from the leaves up."""
+    """The tree's bits, exactly: for each signature the mean, the mean square, the least and the
+    most bits still to come, from the leaves up.
+    """
     known: dict[tuple[object, ...], tuple[float, float, float, float]] = {}
 
     def below(state: State) -> tuple[float, float, float, float]:
@@ -220,10 +269,16 @@ def summary() -> Summary:
         if key not in known:
             site, options = offer(state)
             total = sum(options.values())
-            ways = [(weight / total, -math.log2(weight / total), below(take(state, site, option))) for option, weight in options.items()]
+            ways = [
+                (weight / total, -math.log2(weight / total), below(take(state, site, option)))
+                for option, weight in options.items()
+            ]
             known[key] = (
                 math.fsum(p * (bits + mean) for p, bits, (mean, _, _, _) in ways),
-                math.fsum(p * (bits * bits + 2 * bits * mean + square) for p, bits, (mean, square, _, _) in ways),
+                math.fsum(
+                    p * (bits * bits + 2 * bits * mean + square)
+                    for p, bits, (mean, square, _, _) in ways
+                ),
                 min((bits + least for _, bits, (_, _, least, _) in ways), default=0.0),
                 max((bits + most for _, bits, (_, _, _, most) in ways), default=0.0),
             )

@@ -1,9 +1,11 @@
-"""The words of storyworld: tables of what a story may draw, in English and in Murrel, a language that exists only here.
+"""The words of storyworld: tables of what a story may draw, in English and in Murrel, a language
+that exists only here.
 
-A table's line is `English | gloss`; its entries are equally likely. A gloss is Murrel by lemmas: each
-token is an English lemma, looked up in LEXICON, and the suffixes that follow it after dots. Murrel has no articles, no genders and no
-capitals of its own; its verb comes last and its adjectives follow the noun. In every table no entry begins with another, in either language,
-so that a reader always knows where an entry ends.
+A table's line is `English | gloss`; its entries are equally likely. A gloss is Murrel by lemmas:
+each token is an English lemma, looked up in LEXICON, and the suffixes that follow it after dots.
+Murrel has no articles, no genders and no capitals of its own; its verb comes last and its
+adjectives follow the noun. In every table no entry begins with another, in either language, so that
+a reader always knows where an entry ends.
 """
 
 from __future__ import annotations
@@ -88,17 +90,25 @@ windowsill kaunus, wooden dreskand, wool krulon, word krorolt, worried juvurn, w
 
 
 def murrel(gloss: str) -> str:
-    """The Murrel of a gloss. A token in braces and one that begins with a capital stand for themselves; commas stick to what they follow."""
+    """The Murrel of a gloss. A token in braces and one that begins with a capital stand for
+    themselves; commas stick to what they follow.
+    """
     words = []
     for token in gloss.split():
         stem, *suffixes = token.rstrip(",").split(".")
         kept = stem[0] == "{" or stem[0].isupper()
-        words.append((stem if kept else LEXICON[stem]) + "".join(SUFFIXES[suffix] for suffix in suffixes) + "," * token.endswith(","))
+        words.append(
+            (stem if kept else LEXICON[stem])
+            + "".join(SUFFIXES[suffix] for suffix in suffixes)
+            + "," * token.endswith(",")
+        )
     return " ".join(words)
 
 
 def _table(lines: str) -> dict[str, Word]:
-    """A table from its lines; where a line has no gloss, the entry is a name and the same in both languages."""
+    """A table from its lines; where a line has no gloss, the entry is a name and the same in both
+    languages.
+    """
     found = {}
     for line in lines.strip().splitlines():
         english, *more = (part.strip() for part in line.split("|"))
@@ -106,10 +116,53 @@ def _table(lines: str) -> dict[str, Word]:
     return found
 
 
-WOMEN = frozenset(("Odile", "Petra", "Wenna", "Mabel", "Greta", "Tilda", "Nora", "Bettine", "Lumi", "Sanna", "Clemency", "Yrsa"))
-MEN = frozenset(("Anselm", "Bruno", "Casper", "Dunstan", "Edgar", "Fergus", "Gideon", "Jorin", "Milo", "Rufus", "Tobin", "Viktor"))
+WOMEN = frozenset(
+    (
+        "Odile",
+        "Petra",
+        "Wenna",
+        "Mabel",
+        "Greta",
+        "Tilda",
+        "Nora",
+        "Bettine",
+        "Lumi",
+        "Sanna",
+        "Clemency",
+        "Yrsa",
+    )
+)
+MEN = frozenset(
+    (
+        "Anselm",
+        "Bruno",
+        "Casper",
+        "Dunstan",
+        "Edgar",
+        "Fergus",
+        "Gideon",
+        "Jorin",
+        "Milo",
+        "Rufus",
+        "Tobin",
+        "Viktor",
+    )
+)
 
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMBERS = (
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 TABLES = {
     "name": _table("\n".join(sorted(WOMEN | MEN))),
@@ -333,8 +386,28 @@ a stranger would ask for salt | stranger salt.it ask.would
 }
 
 PERSONS = ("hero", "friend", "third")
-_PEOPLE = (*PERSONS, "holder", "keeper", "taker", "giver", "passer", "receiver", "better", "rival", "winner", "loser", "guest")
-_OTHERS = {"friend_trade": "trade", "third_trade": "trade", "old_colour": "colour", "count": "number", "more": "number", "fewer": "number"}
+_PEOPLE = (
+    *PERSONS,
+    "holder",
+    "keeper",
+    "taker",
+    "giver",
+    "passer",
+    "receiver",
+    "better",
+    "rival",
+    "winner",
+    "loser",
+    "guest",
+)
+_OTHERS = {
+    "friend_trade": "trade",
+    "third_trade": "trade",
+    "old_colour": "colour",
+    "count": "number",
+    "more": "number",
+    "fewer": "number",
+}
 
 
 def table(slot: str) -> dict[str, Word]:
@@ -345,4 +418,6 @@ def table(slot: str) -> dict[str, Word]:
 @cache
 def entry_forms(language: Language) -> dict[str, str]:
     """How each entry of each table is written in a language; no entry stands in two tables."""
-    return {english: word.form(language) for words in TABLES.values() for english, word in words.items()}
+    return {
+        english: word.form(language) for words in TABLES.values() for english, word in words.items()
+    }

@@ -1,1 +1,3 @@
-"""A board drawn for a reader: one file a format, each with `render(board) -> str`. They see plain data only."""
+"""A board drawn for a reader: one file a format, each with `render(board) -> str`. They see plain
+data only.
+"""

@@ -1,4 +1,5 @@
-"""The picture: quality against speed or memory, the front as a line. Altair makes the chart, vl-convert draws it, offline.
+"""The picture: quality against speed or memory, the front as a line. Altair makes the chart,
+vl-convert draws it, offline.
 
 Both are imported when something is drawn: they take a second that no other command should wait for.
 """
@@ -18,13 +19,18 @@ from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, S
 Axis = Literal["speed", "memory"]
 
 NO_CHARACTERS = "\ufffe\uffff"  # which a program that writes XML may not write
-TITLES = {"speed": "bytes of text a second (more is better)", "memory": "peak memory, MiB (less is better)"}
+TITLES = {
+    "speed": "bytes of text a second (more is better)",
+    "memory": "peak memory, MiB (less is better)",
+}
 UP = "bits per byte (less is better, and higher up)"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture is drawn: its size in pixels, its colours, and whether it brings its own legend."""
+    """How a picture is drawn: its size in pixels, its colours, and whether it brings its own
+    legend.
+    """
 
     width: int = 640
     height: int = 360
@@ -32,43 +38,103 @@ class Look:
     soft: str = "#667"
     grid: str = "#e3e5ea"
     paper: str = "#fff"
-    stages: str = ""  # the beginning of a colour's name, for a page that has a colour a stage; "": the colours of STAGES
+    # the beginning of a colour's name, for a page that has a colour a stage; "": the colours of
+    # STAGES
+    stages: str = ""
     legend: bool = True
 
 
-STAGES = {0: "#7a7f87", 1: "#b8720a", 2: "#c2543a", 3: "#8a5cc4", 4: "#1f6fd1", 5: "#0a8a7a", 6: "#b03a78"}
+STAGES = {
+    0: "#7a7f87",
+    1: "#b8720a",
+    2: "#c2543a",
+    3: "#8a5cc4",
+    4: "#1f6fd1",
+    5: "#0a8a7a",
+    6: "#b03a78",
+}
 OTHER = "#4c5563"
 PAPER = Look()
-WIDE = Look(760, 400, "var(--ink)", "var(--soft)", "var(--line)", "transparent", "var(--stage-", legend=False)
-NARROW = Look(300, 340, "var(--ink)", "var(--soft)", "var(--line)", "transparent", "var(--stage-", legend=False)
+WIDE = Look(
+    760,
+    400,
+    "var(--ink)",
+    "var(--soft)",
+    "var(--line)",
+    "transparent",
+    "var(--stage-",
+    legend=False,
+)
+NARROW = Look(
+    300,
+    340,
+    "var(--ink)",
+    "var(--soft)",
+    "var(--line)",
+    "transparent",
+    "var(--stage-",
+    legend=False,
+)
 
 
 def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> dict[str, Any]:
-    """The Vega-Lite specification. Up is better, right is faster or smaller: the best corner is the upper right."""
+    """The Vega-Lite specification. Up is better, right is faster or smaller: the best corner is the
+    upper right.
+    """
     import altair as alt
 
     known = [point for point in points if _cost(point, axis) > 0]
     order = sorted(known, key=lambda point: 99 if point.stage is None else point.stage)
     stages = {stage_title(point.stage): _colour(point.stage, look) for point in order}
     places = [(_cost(point, axis), point.bits) for point in order]
-    beside = sides(places, [point.model for point in order], (look.width, look.height), axis == "memory")
+    beside = sides(
+        places, [point.model for point in order], (look.width, look.height), axis == "memory"
+    )
     rows = [{**_row(point, axis), "side": side} for point, side in zip(order, beside, strict=True)]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
     field = "bytes per second:Q" if axis == "speed" else "peak memory (MiB):Q"
     ticks = alt.Axis(format="~s", tickCount=5)
-    x = alt.X(field, scale=alt.Scale(type="log", nice=False, padding=PADDING[0], reverse=axis == "memory"), title=TITLES[axis], axis=ticks)
-    y = alt.Y("bits per byte:Q", scale=alt.Scale(zero=False, nice=False, reverse=True, padding=PADDING[1]), title=UP, axis=alt.Axis(tickCount=6))
-    step: Literal["step-before", "step-after"] = "step-before" if axis == "speed" else "step-after"  # around what is beaten
+    x = alt.X(
+        field,
+        scale=alt.Scale(type="log", nice=False, padding=PADDING[0], reverse=axis == "memory"),
+        title=TITLES[axis],
+        axis=ticks,
+    )
+    y = alt.Y(
+        "bits per byte:Q",
+        scale=alt.Scale(zero=False, nice=False, reverse=True, padding=PADDING[1]),
+        title=UP,
+        axis=alt.Axis(tickCount=6),
+    )
+    step: Literal["step-before", "step-after"] = (
+        "step-before" if axis == "speed" else "step-after"
+    )  # around what is beaten
     front = alt.Chart(data).encode(x=x, y=y).transform_filter("datum.front")
     line = front.mark_line(interpolate=step, strokeDash=[4, 4], color=look.soft, aria=False)
     size = _size(alt, axis, points, look)
-    colour = alt.Color("stage:N", title=None, scale=alt.Scale(domain=list(stages), range=list(stages.values())), legend=_legend(alt, look))
+    colour = alt.Color(
+        "stage:N",
+        title=None,
+        scale=alt.Scale(domain=list(stages), range=list(stages.values())),
+        legend=_legend(alt, look),
+    )
     tips = ["model:N", "bits per byte:Q", "bytes per second:Q", "peak memory (MiB):Q"]
-    bubbles = alt.Chart(data).mark_circle(opacity=0.8, size=130).encode(x, y, *size, color=colour, tooltip=tips, description="said:N")
+    bubbles = (
+        alt.Chart(data)
+        .mark_circle(opacity=0.8, size=130)
+        .encode(x, y, *size, color=colour, tooltip=tips, description="said:N")
+    )
     named = alt.Chart(data).encode(x=x, y=y, text="model:N")
     names = [
         named.transform_filter(f"datum.side == '{side}'").mark_text(
-            align=align, baseline="middle", dx=dx, dy=dy, fontSize=FONT, limit=LONGEST_NAME, color=look.ink, aria=False
+            align=align,
+            baseline="middle",
+            dx=dx,
+            dy=dy,
+            fontSize=FONT,
+            limit=LONGEST_NAME,
+            color=look.ink,
+            aria=False,
         )
         for side, (align, dx, dy) in SIDES.items()
     ]
@@ -83,7 +149,9 @@ def _cost(point: Point, axis: Axis) -> float:
 def _row(point: Point, axis: Axis) -> dict[str, Any]:
     memory = None if point.memory is None else point.memory / 2**20
     on_front = point.front if axis == "speed" else point.lean
-    said = [plain(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + ([f"{memory:,.0f} MiB"] if memory else [])
+    said = [plain(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + (
+        [f"{memory:,.0f} MiB"] if memory else []
+    )
     return {
         "model": plain(point.model),
         "stage": stage_title(point.stage),
@@ -110,14 +178,32 @@ def _size(alt: Any, axis: Axis, points: Sequence[Point], look: Look) -> list[Any
     if axis == "memory" or not any(point.memory for point in points):
         return []
     legend = alt.Legend(symbolStrokeColor=look.soft) if look.legend else None
-    return [alt.Size("peak memory (MiB):Q", scale=alt.Scale(range=[40, 420]), title="peak memory (MiB)", legend=legend)]
+    return [
+        alt.Size(
+            "peak memory (MiB):Q",
+            scale=alt.Scale(range=[40, 420]),
+            title="peak memory (MiB)",
+            legend=legend,
+        )
+    ]
 
 
 def _config(look: Look) -> dict[str, Any]:
     font = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
     axis = {
-        **{"gridColor": look.grid, "domainColor": look.grid, "tickColor": look.grid, "labelColor": look.soft, "titleColor": look.soft},
-        **{"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10},
+        **{
+            "gridColor": look.grid,
+            "domainColor": look.grid,
+            "tickColor": look.grid,
+            "labelColor": look.soft,
+            "titleColor": look.soft,
+        },
+        **{
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 10,
+        },
     }
     return {
         "axis": axis,
@@ -129,8 +215,13 @@ def _config(look: Look) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Text that XML can hold: control characters, lone surrogates and what is no character become a mark."""
-    return "".join(c if c.isprintable() and c not in NO_CHARACTERS else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Text that XML can hold: control characters, lone surrogates and what is no character become a
+    mark.
+    """
+    return "".join(
+        c if c.isprintable() and c not in NO_CHARACTERS else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
 
 
 @lru_cache(maxsize=8)
@@ -141,6 +232,8 @@ def _drawn(points: tuple[Point, ...], axis: Axis, look: Look) -> str:
 
 
 def svg(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> str:
-    """The picture as a file that needs nothing else, or as a part of a page; "" with fewer than two models."""
+    """The picture as a file that needs nothing else, or as a part of a page; "" with fewer than two
+    models.
+    """
     known = [point for point in points if axis == "speed" or point.memory]
     return _drawn(tuple(points), axis, look) if len(known) > 1 else ""

@@ -1,4 +1,6 @@
-"""A comparison in tables: the rows, the items that moved most, the answers that flipped, and what is missing."""
+"""A comparison in tables: the rows, the items that moved most, the answers that flipped, and what
+is missing.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,57 @@ SHARES = ("share", "F1")
 def sections(comparison: Comparison) -> list[Section]:
     """What there is to say, in order."""
     several = len({row.model_a for row in comparison.rows}) > 1
-    found = [Section(f"A: {comparison.name_a}, B: {comparison.name_b}", notes=[f"{key}: {value}" for key, value in comparison.facts])]
-    titles = [*(["model"] if several else []), "task", "metric", "A", "B", "A against B", "p", "A is", "why"]
+    found = [
+        Section(
+            f"A: {comparison.name_a}, B: {comparison.name_b}",
+            notes=[f"{key}: {value}" for key, value in comparison.facts],
+        )
+    ]
+    titles = [
+        *(["model"] if several else []),
+        "task",
+        "metric",
+        "A",
+        "B",
+        "A against B",
+        "p",
+        "A is",
+        "why",
+    ]
     rows = [[*([row.model_a] if several else []), *_cells(row)] for row in comparison.rows]
-    found.append(Section("Scores", titles, [[cut(cell, NAME_CHARACTERS) for cell in cells] for cells in rows], _notes(comparison)))
+    found.append(
+        Section(
+            "Scores",
+            titles,
+            [[cut(cell, NAME_CHARACTERS) for cell in cells] for cells in rows],
+            _notes(comparison),
+        )
+    )
     return [*found, *_moved(comparison), *_flips(comparison), *_missing(comparison)]
 
 
 def _cells(row: Row) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
-    return [row.task, row.metric, value(row, row.a), value(row, row.b), difference(row), p, row.verdict, why(row, row.reason)]
+    return [
+        row.task,
+        row.metric,
+        value(row, row.a),
+        value(row, row.b),
+        difference(row),
+        p,
+        row.verdict,
+        why(row, row.reason),
+    ]
 
 
 def why(row: Row, reason: str) -> str:
     """A reason, and how many items were in no test."""
-    left_out = f"{row.left_out} of {row.n + row.left_out} items left out: the metric counts them on one side alone" if row.left_out else ""
+    left_out = (
+        f"{row.left_out} of {row.n + row.left_out} items left out: the metric counts them on one"
+        " side alone"
+        if row.left_out
+        else ""
+    )
     return "; ".join(filter(None, (reason, left_out)))
 
 
@@ -56,15 +94,28 @@ def difference(row: Row) -> str:
     """A - B with its interval: of rates, times and memory in percent of B, of shares in hundredths."""
     if row.difference is None:
         return "-"
-    scale, digits, unit = (100, 1, " %") if row.relative else (100, 1, " points") if row.unit in SHARES else (1, 4 if "bits" in row.unit else 2, "")
+    scale, digits, unit = (
+        (100, 1, " %")
+        if row.relative
+        else (100, 1, " points")
+        if row.unit in SHARES
+        else (1, 4 if "bits" in row.unit else 2, "")
+    )
     text = f"{scale * row.difference:+.{digits}f}{unit}"
-    return text if row.low is None or row.high is None else f"{text} [{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}]"
+    return (
+        text
+        if row.low is None or row.high is None
+        else f"{text} [{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}]"
+    )
 
 
 def _notes(comparison: Comparison) -> list[str]:
     if not comparison.rows:
         return ["There is nothing to compare."]
-    said = [f"p is corrected for {comparison.tests} tests (Holm). Intervals: 95 % over the items of the text, not over training seeds."]
+    said = [
+        f"p is corrected for {comparison.tests} tests (Holm). Intervals: 95 % over the items of the"
+        " text, not over training seeds."
+    ]
     return [*said, "unclear: these items prove neither a difference nor that there is none."]
 
 
@@ -73,8 +124,15 @@ def _moved(comparison: Comparison) -> list[Section]:
     found = []
     for task, metric in dict.fromkeys((one.task, one.metric) for one in comparison.moved):
         some = [one for one in comparison.moved if (one.task, one.metric) == (task, metric)]
-        rows = [[one.model_a, _short(one.id), f"{one.a:.4f}", f"{one.b:.4f}", f"{one.difference:+.4f}"] for one in some]
-        found.append(_section(f"{task}, {metric}: what differs most", ["model", "item", "A", "B", "A - B"], rows))
+        rows = [
+            [one.model_a, _short(one.id), f"{one.a:.4f}", f"{one.b:.4f}", f"{one.difference:+.4f}"]
+            for one in some
+        ]
+        found.append(
+            _section(
+                f"{task}, {metric}: what differs most", ["model", "item", "A", "B", "A - B"], rows
+            )
+        )
     return found
 
 
@@ -83,16 +141,34 @@ def _flips(comparison: Comparison) -> list[Section]:
     for total in comparison.flipped:
         names = (total.model_a, total.task, total.metric)
         some = [one for one in comparison.flips if (one.model_a, one.task, one.metric) == names]
-        rows = [[one.right.upper(), *map(_short, (one.id, one.input, one.reference, one.said_a, one.said_b))] for one in some]
-        heading = f"{total.task}, {total.metric}: {total.only_a} right by A alone, {total.only_b} by B alone"
+        rows = [
+            [
+                one.right.upper(),
+                *map(_short, (one.id, one.input, one.reference, one.said_a, one.said_b)),
+            ]
+            for one in some
+        ]
+        heading = (
+            f"{total.task}, {total.metric}: {total.only_a} right by A alone, {total.only_b} by B"
+            " alone"
+        )
         heading += f" ({total.model_a})" if total.model_a == total.model_b else ""
-        found.append(Section(heading, ["right", "item", "asked", "wanted", "A said", "B said"], rows))
+        found.append(
+            Section(heading, ["right", "item", "asked", "wanted", "A said", "B said"], rows)
+        )
     return found
 
 
 def _missing(comparison: Comparison) -> list[Section]:
-    rows = [[one.side.upper(), one.model, one.task, one.metric, _short(", ".join(one.ids))] for one in comparison.missing]
-    return [Section("Items that one side lacks", ["side", "model", "task", "metric", "items"], rows)] if rows else []
+    rows = [
+        [one.side.upper(), one.model, one.task, one.metric, _short(", ".join(one.ids))]
+        for one in comparison.missing
+    ]
+    return (
+        [Section("Items that one side lacks", ["side", "model", "task", "metric", "items"], rows)]
+        if rows
+        else []
+    )
 
 
 def _section(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:

@@ -12,7 +12,17 @@ from llmbench.leaderboard.renderers.sections import Section
 if TYPE_CHECKING:
     from llmbench.results.gate import Gate, Gated
 
-TITLES = ("model", "task", "metric", "run", "record", "run against record", "p", "allowed loss", "why")
+TITLES = (
+    "model",
+    "task",
+    "metric",
+    "run",
+    "record",
+    "run against record",
+    "p",
+    "allowed loss",
+    "why",
+)
 HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Not looked at"}
 
 
@@ -20,12 +30,24 @@ def sections(gate: Gate) -> list[Section]:
     """What there is to say, in order."""
     counts = [f"{sum(row.state == state for row in gate.rows)} {state}" for state in HEADINGS]
     word = "passed" if gate.passed else "FAILED"
-    found = [Section(f"Gate {word}: {', '.join(counts)}", notes=[f"{key}: {text}" for key, text in gate.facts])]
+    found = [
+        Section(
+            f"Gate {word}: {', '.join(counts)}",
+            notes=[f"{key}: {text}" for key, text in gate.facts],
+        )
+    ]
     for state, heading in HEADINGS.items():
-        rows = [[cut(cell, NAME_CHARACTERS) for cell in _cells(one)] for one in gate.rows if one.state == state]
+        rows = [
+            [cut(cell, NAME_CHARACTERS) for cell in _cells(one)]
+            for one in gate.rows
+            if one.state == state
+        ]
         if rows:
             found.append(Section(heading, TITLES, rows))
-    said = ["Failed is what is worse by more than is allowed and by more than chance (p corrected by Holm), and what is missing or not comparable."]
+    said = [
+        "Failed is what is worse by more than is allowed and by more than chance (p corrected by"
+        " Holm), and what is missing or not comparable."
+    ]
     return [*found, Section("How to read this", notes=said)]
 
 
@@ -34,4 +56,14 @@ def _cells(one: Gated) -> list[str]:
     p = "" if row.p is None else "<0.0001" if row.p < 0.0001 else f"{row.p:.4f}"
     unit = " points" if row.unit in SHARES and not one.allowed.endswith("%") else ""
     allowed = f"{100 * float(one.allowed):g}{unit}" if unit else one.allowed
-    return [row.model_b, row.task, row.metric, value(row, row.a), value(row, row.b), difference(row), p, allowed, why(row, one.why)]
+    return [
+        row.model_b,
+        row.task,
+        row.metric,
+        value(row, row.a),
+        value(row, row.b),
+        difference(row),
+        p,
+        allowed,
+        why(row, one.why),
+    ]

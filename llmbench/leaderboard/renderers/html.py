@@ -1,4 +1,6 @@
-"""HTML: one self-contained page. Everything a model or a file said is escaped; the page loads nothing from anywhere."""
+"""HTML: one self-contained page. Everything a model or a file said is escaped; the page loads
+nothing from anywhere.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,38 @@ from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
 
 _loader = PackageLoader("llmbench.leaderboard.renderers", "templates")
-_environment = Environment(loader=_loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_environment = Environment(
+    loader=_loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
 
-KEPT = "\n\t\u200c\u200d"  # joiners, which some scripts need, as some need wide or unbreakable spaces
+KEPT = (  # joiners, which some scripts need, as some need wide or unbreakable spaces
+    "\n\t\u200c\u200d"
+)
 LEVELS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # bits per byte at which a darker colour begins
 SCALE = ("0", "¼", "½", "1", "2", "3", "4", "6", "8")
 MORE = (  # what a page with a script shows when it is asked to
-    *("byte_perplexity", "token_perplexity", "unknown_share", "context", "time_to_first_token", "limit_share:prefill", "limit_share:decode"),
-    *("decode_tokens_per_second", "end_to_end_latency", "peak_ram_over_idle", "overlap", "max_batch", "accuracy:byte"),
+    *(
+        "byte_perplexity",
+        "token_perplexity",
+        "unknown_share",
+        "context",
+        "time_to_first_token",
+        "limit_share:prefill",
+        "limit_share:decode",
+    ),
+    *(
+        "decode_tokens_per_second",
+        "end_to_end_latency",
+        "peak_ram_over_idle",
+        "overlap",
+        "max_batch",
+        "accuracy:byte",
+    ),
 )
-SAID = {"speed": "The size of a bubble is the peak of memory.", "memory": "Peak memory, of the GPU where there is one."}
+SAID = {
+    "speed": "The size of a bubble is the peak of memory.",
+    "memory": "Peak memory, of the GPU where there is one.",
+}
 MOST_DOTS = 60  # a curve of more points has none of them marked
 PLOT = (0.0, 240.0, 8.0, 88.0)  # left, right, top and bottom of a curve's picture
 
@@ -59,14 +83,45 @@ class DrawnCurve:
 
 def render(board: Board) -> str:
     """The page."""
-    drawn, curves, shown = pictures(board), draw_curves(board.curves), [_passage(passage) for passage in board.passages]
-    stages = sorted({model.stage for model in board.models}, key=lambda stage: math.inf if stage is None else stage)
+    drawn, curves, shown = (
+        pictures(board),
+        draw_curves(board.curves),
+        [_passage(passage) for passage in board.passages],
+    )
+    stages = sorted(
+        {model.stage for model in board.models},
+        key=lambda stage: math.inf if stage is None else stage,
+    )
     page: str = _environment.get_template("board.html.jinja").render(
-        **{"board": board, "columns": _columns(board), "style": _source("board.css"), "script": _source("board.js")},
-        **{"stage_title": stage_title, "stage_key": stage_key, "stage_class": stage_class, "column_class": _column_class, "is_brief": _is_brief},
-        **{"bar": bar, "sort_key": sort_key, "visible": visible, "sections": _sections(board, bool(drawn), bool(curves))},
-        **{"pictures": drawn, "curves": curves, "passages": shown, "scale": SCALE, "stages": stages},
-        stages_drawn=[stage for stage in stages if stage in {point.stage for point in board.points}],
+        **{
+            "board": board,
+            "columns": _columns(board),
+            "style": _source("board.css"),
+            "script": _source("board.js"),
+        },
+        **{
+            "stage_title": stage_title,
+            "stage_key": stage_key,
+            "stage_class": stage_class,
+            "column_class": _column_class,
+            "is_brief": _is_brief,
+        },
+        **{
+            "bar": bar,
+            "sort_key": sort_key,
+            "visible": visible,
+            "sections": _sections(board, bool(drawn), bool(curves)),
+        },
+        **{
+            "pictures": drawn,
+            "curves": curves,
+            "passages": shown,
+            "scale": SCALE,
+            "stages": stages,
+        },
+        stages_drawn=[
+            stage for stage in stages if stage in {point.stage for point in board.points}
+        ],
         stage_of={_cut_name(model.name): model.stage for model in board.models},
     )
     return page
@@ -74,7 +129,8 @@ def render(board: Board) -> str:
 
 def _source(name: str) -> Markup:
     """A file of the page's own, as it is."""
-    return Markup(_loader.get_source(_environment, name)[0].strip())  # noqa: S704  # ours, and no template
+    # ours, and no template
+    return Markup(_loader.get_source(_environment, name)[0].strip())  # noqa: S704
 
 
 def _cut_name(name: str) -> str:
@@ -86,10 +142,22 @@ def _sections(board: Board, has_picture: bool, has_curves: bool) -> list[tuple[s
     passages = any(passage.rows for passage in board.passages)
     tables = [(f"table-{number}", table.task) for number, table in enumerate(board.tables, 1)]
     after = [
-        *(("curves", "training", has_curves), ("bits", "where the bits go", passages), ("says", "what they say", board.sayings)),
-        *(("failures", "not measured", board.failures), ("proofs", "proven", board.proofs), ("made", "provenance", board.provenance)),
+        *(
+            ("curves", "training", has_curves),
+            ("bits", "where the bits go", passages),
+            ("says", "what they say", board.sayings),
+        ),
+        *(
+            ("failures", "not measured", board.failures),
+            ("proofs", "proven", board.proofs),
+            ("made", "provenance", board.provenance),
+        ),
     ]
-    return [*([("front", "quality and cost")] if has_picture else []), *tables, *((id, title) for id, title, there in after if there)]
+    return [
+        *([("front", "quality and cost")] if has_picture else []),
+        *tables,
+        *((id, title) for id, title, there in after if there),
+    ]
 
 
 def stage_key(stage: int | None) -> str:
@@ -116,34 +184,63 @@ def pictures(board: Board) -> list[Picture]:
     for axis in get_args(Axis):
         if not svg(board.points, axis, WIDE):
             continue
-        on_front = [point.model for point in board.points if (point.front if axis == "speed" else point.lean)]
-        words = f"Bits per byte against {axis}, a bubble for each model; the tables have the same numbers."
-        found.append(Picture(axis, _inline(board, axis, WIDE, words), _inline(board, axis, NARROW, words), SAID[axis], on_front))
+        on_front = [
+            point.model
+            for point in board.points
+            if (point.front if axis == "speed" else point.lean)
+        ]
+        words = (
+            f"Bits per byte against {axis}, a bubble for each model; the tables have the same"
+            " numbers."
+        )
+        found.append(
+            Picture(
+                axis,
+                _inline(board, axis, WIDE, words),
+                _inline(board, axis, NARROW, words),
+                SAID[axis],
+                on_front,
+            )
+        )
     return found
 
 
 def _inline(board: Board, axis: Axis, look: Look, words: str) -> Markup:
-    """A drawn picture as a part of the page. Vega escapes names; the element around is written anew."""
+    """A drawn picture as a part of the page. Vega escapes names; the element around is written
+    anew.
+    """
     drawn = svg(board.points, axis, look)
     start = re.match(r'<svg[^>]*? viewBox="([\d. -]+)"[^>]*>', drawn)
     if start is None:
         raise ValueError("the picture begins like none that Vega draws")
-    return Markup(f'<svg class="vega" viewBox="{start[1]}" role="group" aria-label="{words}">{drawn[start.end() :]}')  # noqa: S704
+    return Markup(  # noqa: S704
+        f'<svg class="vega" viewBox="{start[1]}" role="group"'
+        f' aria-label="{words}">{drawn[start.end() :]}'
+    )
 
 
 def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
-    """All curves on the same two axes: bits per byte, and the logarithm of steps (of 1 more, for there may be a step 0)."""
+    """All curves on the same two axes: bits per byte, and the logarithm of steps (of 1 more, for
+    there may be a step 0).
+    """
     if not curves:
         return []
     bits = [y for curve in curves for _, y in curve.points]
     steps = [max(x, 0.0) for curve in curves for x, _ in curve.points]
-    low, high, first, last = min(bits), max(bits), min(step for step in steps if step > 0), max(steps)
+    low, high, first, last = (
+        min(bits),
+        max(bits),
+        min(step for step in steps if step > 0),
+        max(steps),
+    )
     left, right, top, bottom = PLOT
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = math.log1p(max(x, 0.0) / first) / math.log1p(last / first)
         down = (high - y) / (high - low) if high > low else 0.5
-        return round(left + 4 + (right - left - 8) * across, 1), round(top + (bottom - top) * down, 1)
+        return round(left + 4 + (right - left - 8) * across, 1), round(
+            top + (bottom - top) * down, 1
+        )
 
     drawn = []
     for curve in curves:
@@ -152,7 +249,9 @@ def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
         said = f"best {best:.3f} bits/byte at step {step:g} of {max(x for x, _ in curve.points):g}"
         line = " ".join(f"{x:g},{y:g}" for x, y, _ in dots)
         shown = dots if len(dots) <= MOST_DOTS else []
-        drawn.append(DrawnCurve(curve.model, curve.stage, line, shown, f"{high:.2f}", f"{low:.2f}", said))
+        drawn.append(
+            DrawnCurve(curve.model, curve.stage, line, shown, f"{high:.2f}", f"{low:.2f}", said)
+        )
     return drawn
 
 
@@ -160,24 +259,42 @@ def _passage(passage: bits.Passage) -> dict[str, Any]:
     """A passage line by line, with a row for each model in each line."""
     by_row = [(row, bits.lines(passage, row)) for row in passage.rows]
     lines = [
-        [{"model": row.model, "stage": row.stage, **_spans(spans)} for row, lines in by_row for spans in (lines[number],)]
+        [
+            {"model": row.model, "stage": row.stage, **_spans(spans)}
+            for row, lines in by_row
+            for spans in (lines[number],)
+        ]
         for number in range(len(by_row[0][1]) if by_row else 0)
     ]
     totals = [(row.model, f"{bits.bits_per_byte(passage, row):.2f}") for row in passage.rows]
-    return {"task": passage.task, "id": passage.id, "lines": lines, "totals": totals, "left_out": passage.left_out}
+    return {
+        "task": passage.task,
+        "id": passage.id,
+        "lines": lines,
+        "totals": totals,
+        "left_out": passage.left_out,
+    }
 
 
 def _spans(spans: Sequence[bits.Span]) -> dict[str, Any]:
     """Level of colour, tip and text of each span; and their bits per byte in a row, for the script."""
     shares = [span.bits / span.bytes for span in spans]
-    drawn = [(bisect_right(LEVELS, share), _tip(span), _shown(span.text)) for span, share in zip(spans, shares, strict=True)]
-    return {"spans": drawn, "bits": " ".join("inf" if math.isinf(share) else f"{share:.2f}" for share in shares)}
+    drawn = [
+        (bisect_right(LEVELS, share), _tip(span), _shown(span.text))
+        for span, share in zip(spans, shares, strict=True)
+    ]
+    return {
+        "spans": drawn,
+        "bits": " ".join("inf" if math.isinf(share) else f"{share:.2f}" for share in shares),
+    }
 
 
 def _tip(span: bits.Span) -> str:
     cost = "infinite bits" if math.isinf(span.bits) else f"{span.bits:.2f} bits"
     many = f", {span.bits / span.bytes:.2f} a byte" if span.bytes > 1 else ""
-    notes = (f", in {span.pieces} pieces" if span.pieces > 1 else "") + (", spelled" if span.spelled else "")
+    notes = (f", in {span.pieces} pieces" if span.pieces > 1 else "") + (
+        ", spelled" if span.spelled else ""
+    )
     return f"“{_shown(span.piece)}” {cost}{many}{notes}"
 
 
@@ -192,7 +309,9 @@ def _columns(board: Board) -> list[Column]:
 
 
 def bar(table: Table, cell: Cell) -> dict[str, float] | None:
-    """Where an interval's bar begins and how wide it is, and where its value stands, in percent of the column; None without a value."""
+    """Where an interval's bar begins and how wide it is, and where its value stands, in percent of
+    the column; None without a value.
+    """
     low, high = table.scale
     if cell.value is None or not low <= cell.value <= high or high <= low:
         return None
@@ -200,7 +319,10 @@ def bar(table: Table, cell: Cell) -> dict[str, float] | None:
     def place(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
 
-    begin, end = place(cell.value if cell.low is None else cell.low), place(cell.value if cell.high is None else cell.high)
+    begin, end = (
+        place(cell.value if cell.low is None else cell.low),
+        place(cell.value if cell.high is None else cell.high),
+    )
     return {"begin": begin, "width": round(end - begin, 2), "value": place(cell.value)}
 
 
@@ -210,5 +332,14 @@ def sort_key(cell: Cell) -> str:
 
 
 def visible(text: str) -> str:
-    """Control characters and marks that turn the direction of writing, shown as what they are instead of obeyed."""
-    return "".join(c if c.isprintable() or c in KEPT or unicodedata.category(c) == "Zs" else f"\N{REPLACEMENT CHARACTER}{ord(c):x}" for c in text)
+    """Control characters and marks that turn the direction of writing, shown as what they are
+    instead of obeyed.
+    """
+    return "".join(
+        (
+            c
+            if c.isprintable() or c in KEPT or unicodedata.category(c) == "Zs"
+            else f"\N{REPLACEMENT CHARACTER}{ord(c):x}"
+        )
+        for c in text
+    )

@@ -1,4 +1,6 @@
-"""Which side of its bubble a model's name stands on, so that names cover neither each other nor other bubbles. Greedy: the first that fits."""
+"""Which side of its bubble a model's name stands on, so that names cover neither each other nor
+other bubbles. Greedy: the first that fits.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,16 @@ from typing import Literal
 FONT = 11  # pixels
 LETTER = 0.56 * FONT  # mean width of a letter
 LONGEST_NAME = 150  # pixels
-PADDING = (34, 24)  # pixels between the outermost bubbles and the edges: to the sides, and above and below
+PADDING = (
+    34,
+    24,
+)  # pixels between the outermost bubbles and the edges: to the sides, and above and below
 BUBBLE = 12  # pixels, half of a large one
 
 Align = Literal["left", "center", "right"]
-SIDES: dict[str, tuple[Align, int, int]] = {  # alignment, and pixels to the right of and below the middle of the bubble
+SIDES: dict[
+    str, tuple[Align, int, int]
+] = {  # alignment, and pixels to the right of and below the middle of the bubble
     "upper right": ("left", 9, -11),
     "right": ("left", 14, 0),
     "lower right": ("left", 9, 12),
@@ -26,19 +33,30 @@ SIDES: dict[str, tuple[Align, int, int]] = {  # alignment, and pixels to the rig
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def sides(points: Sequence[tuple[float, float]], names: Sequence[str], size: tuple[int, int], mirrored: bool = False) -> list[str]:
-    """A key of SIDES for each point (cost > 0, bits) in a picture of this size in pixels: logarithm of the cost to the right, or to the left
-    where `mirrored`, and bits downwards.
+def sides(
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    size: tuple[int, int],
+    mirrored: bool = False,
+) -> list[str]:
+    """A key of SIDES for each point (cost > 0, bits) in a picture of this size in pixels: logarithm
+    of the cost to the right, or to the left where `mirrored`, and bits downwards.
     """
-    xs = _spread([-math.log(cost) if mirrored else math.log(cost) for cost, _ in points], size[0], PADDING[0])
+    xs = _spread(
+        [-math.log(cost) if mirrored else math.log(cost) for cost, _ in points], size[0], PADDING[0]
+    )
     ys = _spread([bits for _, bits in points], size[1], PADDING[1])
-    bubbles = [(x - BUBBLE, y - BUBBLE, x + BUBBLE, y + BUBBLE) for x, y in zip(xs, ys, strict=True)]
+    bubbles = [
+        (x - BUBBLE, y - BUBBLE, x + BUBBLE, y + BUBBLE) for x, y in zip(xs, ys, strict=True)
+    ]
     chosen: list[str] = []
     taken: list[Box] = []
     for number, name in enumerate(names):
         others = taken + bubbles[:number] + bubbles[number + 1 :]
         boxes = {side: _box(xs[number], ys[number], name, side) for side in SIDES}
-        best = min(SIDES, key=lambda side: _covered(boxes[side], others) + _outside(boxes[side], size))
+        best = min(
+            SIDES, key=lambda side: _covered(boxes[side], others) + _outside(boxes[side], size)
+        )
         chosen.append(best)
         taken.append(boxes[best])
     return chosen
@@ -46,7 +64,10 @@ def sides(points: Sequence[tuple[float, float]], names: Sequence[str], size: tup
 
 def _spread(values: Sequence[float], size: int, padding: int) -> list[float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
-    return [padding + (size - 2 * padding) * ((value - low) / (high - low) if high > low else 0.5) for value in values]
+    return [
+        padding + (size - 2 * padding) * ((value - low) / (high - low) if high > low else 0.5)
+        for value in values
+    ]
 
 
 def _box(x: float, y: float, name: str, side: str) -> Box:
@@ -65,4 +86,6 @@ def _covered(box: Box, others: Sequence[Box]) -> float:
 
 def _outside(box: Box, size: tuple[int, int]) -> float:
     """Pixels of the box that the picture has no room for; to the right there is a little."""
-    return FONT * (max(0.0, -box[0]) + max(0.0, box[2] - size[0] - 5)) + (box[2] - box[0]) * (max(0.0, -box[1]) + max(0.0, box[3] - size[1]))
+    return FONT * (max(0.0, -box[0]) + max(0.0, box[2] - size[0] - 5)) + (box[2] - box[0]) * (
+        max(0.0, -box[1]) + max(0.0, box[3] - size[1])
+    )

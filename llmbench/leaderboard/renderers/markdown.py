@@ -11,19 +11,27 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
 
 
 def escape(text: str) -> str:
-    """Text that means only itself in a Markdown table: one line, no control characters, no marks that turn the direction of writing."""
+    """Text that means only itself in a Markdown table: one line, no control characters, no marks
+    that turn the direction of writing.
+    """
     plain = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(plain.split()).translate(_SPECIAL)
 
 
 def render(board: Board) -> str:
     """The whole board."""
-    parts = [f"# {escape(board.title)}", "  \n".join(f"**{escape(key)}:** {escape(value)}" for key, value in board.facts)]
+    parts = [
+        f"# {escape(board.title)}",
+        "  \n".join(f"**{escape(key)}:** {escape(value)}" for key, value in board.facts),
+    ]
     for table in board.tables:
         parts += [f"## {escape(table.task)}", _table(table)]
         parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
         if table.signature:
-            parts.append(f"Signature: `{''.join(c if c.isprintable() and c != '`' else ' ' for c in table.signature)}`")
+            parts.append(
+                "Signature:"
+                f" `{''.join(c if c.isprintable() and c != '`' else ' ' for c in table.signature)}`"
+            )
     if len(board.points) > 1:
         front = ", ".join(escape(point.model) for point in board.points if point.front)
         parts += [
@@ -34,24 +42,51 @@ def render(board: Board) -> str:
     if not board.tables:
         parts.append("Nothing was measured.")
     if board.published:
-        rows = [[figure.model, figure.metric, figure.printed, figure.protocol, figure.source] for figure in board.published]
+        rows = [
+            [figure.model, figure.metric, figure.printed, figure.protocol, figure.source]
+            for figure in board.published
+        ]
         parts += [
             "## Published, not measured here",
-            "By other protocols, or of what was not asked here: not comparable with the tables above.",
+            (
+                "By other protocols, or of what was not asked here: not comparable with the tables"
+                " above."
+            ),
             pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
         ]
     if board.failures:
         parts += [
             "## Not measured",
-            pipe_table(["model", "task", "reason", "message", "hint"], [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]),
+            pipe_table(
+                ["model", "task", "reason", "message", "hint"],
+                [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures],
+            ),
         ]
     if board.proofs:
-        rows = [[p.model, ", ".join(f"{level} {state}" for level, state in p.levels), f"{p.seconds:.1f} s", "; ".join(p.said)] for p in board.proofs]
-        parts += ["## What was proven", pipe_table(["model", "certificates", "took", "tried"], rows)]
+        rows = [
+            [
+                p.model,
+                ", ".join(f"{level} {state}" for level, state in p.levels),
+                f"{p.seconds:.1f} s",
+                "; ".join(p.said),
+            ]
+            for p in board.proofs
+        ]
+        parts += [
+            "## What was proven",
+            pipe_table(["model", "certificates", "took", "tried"], rows),
+        ]
     for number, saying in enumerate(board.sayings, 1):
-        parts.append(f"## Prompt {number}{', ' + escape(saying.how) if saying.how else ''}: {escape(saying.prompt)}")
+        parts.append(
+            f"## Prompt {number}{', ' + escape(saying.how) if saying.how else ''}:"
+            f" {escape(saying.prompt)}"
+        )
         rows = [["(the text itself)", saying.reference]] if saying.reference else []
-        parts.append(pipe_table(["model", "continuation"], [*rows, *([name, text] for name, text in saying.answers)]))
+        parts.append(
+            pipe_table(
+                ["model", "continuation"], [*rows, *([name, text] for name, text in saying.answers)]
+            )
+        )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -63,14 +98,27 @@ def _table(table: Table) -> str:
     for line in table.lines:
         if line.stage != stage:
             stage = line.stage
-            lines.append(_pipe([f"**{escape(stage_title(line.stage))}**" if column.key == "model" else "" for column in table.columns]))
+            lines.append(
+                _pipe(
+                    [
+                        f"**{escape(stage_title(line.stage))}**" if column.key == "model" else ""
+                        for column in table.columns
+                    ]
+                )
+            )
         lines.append(_pipe([escape(line.cells[column.key].text) for column in table.columns]))
     return "\n".join(lines)
 
 
 def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; cells mean only themselves, and titles are ours."""
-    return "\n".join([_pipe(titles), _pipe(["---"] * len(titles)), *(_pipe([escape(cell) for cell in row]) for row in rows)])
+    return "\n".join(
+        [
+            _pipe(titles),
+            _pipe(["---"] * len(titles)),
+            *(_pipe([escape(cell) for cell in row]) for row in rows),
+        ]
+    )
 
 
 def _pipe(cells: Sequence[str]) -> str:

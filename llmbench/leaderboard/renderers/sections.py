@@ -1,4 +1,6 @@
-"""Tables with a heading and sentences below, for what is no board: comparisons and gates, in the terminal and as Markdown."""
+"""Tables with a heading and sentences below, for what is no board: comparisons and gates, in the
+terminal and as Markdown.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from llmbench.leaderboard.renderers.markdown import escape, pipe_table
 
 @dataclass(frozen=True)
 class Section:
-    """`rows`: the cells of a line each, under `titles`; nothing of it is drawn where there are none."""
+    """`rows`: the cells of a line each, under `titles`; nothing of it is drawn where there are
+    none.
+    """
 
     heading: str
     titles: Sequence[str] = ()

@@ -14,21 +14,84 @@ from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
 
 SHOWN = (
-    *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"),
-    *("ngram_distance", "ngram_distance:greedy", "distinct_2", "distinct_2:greedy", "repetition_4", "repetition_4:greedy"),
+    *(
+        "accuracy",
+        "accuracy:byte",
+        "exact_match",
+        "f1",
+        "bleu",
+        "chrf",
+        "ter",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+    ),
+    *(
+        "ngram_distance",
+        "ngram_distance:greedy",
+        "distinct_2",
+        "distinct_2:greedy",
+        "repetition_4",
+        "repetition_4:greedy",
+    ),
     *("longest_copy_bytes", "longest_copy_bytes:greedy", "answer_bytes", "answer_bytes:greedy"),
-    *("rank", "model", "bits_per_byte", "excess_bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
-    *("byte_perplexity", "word_perplexity", "spelling_share", "tokenizer", "parameters", "training_seconds", "decode_bytes_per_second"),
-    *("prefill_bytes_per_second", "time_to_first_token", "end_to_end_latency", "decode_bytes_per_second@best", "limit_share:decode", "cache"),
+    *(
+        "rank",
+        "model",
+        "bits_per_byte",
+        "excess_bits_per_byte",
+        "conditional_bits_per_byte",
+        "pseudo_bits_per_byte",
+    ),
+    *(
+        "byte_perplexity",
+        "word_perplexity",
+        "spelling_share",
+        "tokenizer",
+        "parameters",
+        "training_seconds",
+        "decode_bytes_per_second",
+    ),
+    *(
+        "prefill_bytes_per_second",
+        "time_to_first_token",
+        "end_to_end_latency",
+        "decode_bytes_per_second@best",
+        "limit_share:decode",
+        "cache",
+    ),
     *("max_batch", "peak_ram", "published", "proven"),
 )
 
 MODEL_WIDTH = 12  # at least: stage titles stand in this column too
 FOLD = "fold"
 DISPENSABLE = (  # the first goes first
-    *("byte_perplexity", "tokenizer", "word_perplexity", "spelling_share", "parameters", "end_to_end_latency", "cache", "training_seconds"),
-    *("max_batch", "decode_bytes_per_second@best", "prefill_bytes_per_second", "time_to_first_token", "limit_share:decode", "peak_ram"),
-    *("answer_bytes:greedy", "longest_copy_bytes:greedy", "answer_bytes", "distinct_2:greedy", "repetition_4", "decode_bytes_per_second"),
+    *(
+        "byte_perplexity",
+        "tokenizer",
+        "word_perplexity",
+        "spelling_share",
+        "parameters",
+        "end_to_end_latency",
+        "cache",
+        "training_seconds",
+    ),
+    *(
+        "max_batch",
+        "decode_bytes_per_second@best",
+        "prefill_bytes_per_second",
+        "time_to_first_token",
+        "limit_share:decode",
+        "peak_ram",
+    ),
+    *(
+        "answer_bytes:greedy",
+        "longest_copy_bytes:greedy",
+        "answer_bytes",
+        "distinct_2:greedy",
+        "repetition_4",
+        "decode_bytes_per_second",
+    ),
     *("longest_copy_bytes", "distinct_2"),
 )
 
@@ -42,11 +105,20 @@ def print_to(console: Console, board: Board) -> None:
     if not board.tables:
         console.print("nothing was measured")
     if board.published:
-        listed = RichTable(title="published, not measured here, not comparable", title_justify="left", show_edge=False)
+        listed = RichTable(
+            title="published, not measured here, not comparable",
+            title_justify="left",
+            show_edge=False,
+        )
         for title in ("model", "metric", "figure", "protocol"):
             listed.add_column(title, overflow="fold")
         for figure in board.published:
-            listed.add_row(*(_plain(text) for text in (figure.model, figure.metric, figure.printed, figure.protocol)))
+            listed.add_row(
+                *(
+                    _plain(text)
+                    for text in (figure.model, figure.metric, figure.printed, figure.protocol)
+                )
+            )
         console.print(listed)
     if board.failures:
         rows = RichTable(title="not measured", title_justify="left", show_edge=False)
@@ -54,7 +126,9 @@ def print_to(console: Console, board: Board) -> None:
             rows.add_column(title, overflow="fold")
         for failure in board.failures:
             message = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
-            rows.add_row(*(_plain(text) for text in (failure.model, failure.task, failure.reason, message)))
+            rows.add_row(
+                *(_plain(text) for text in (failure.model, failure.task, failure.reason, message))
+            )
         console.print(rows)
 
 
@@ -66,11 +140,17 @@ def render(board: Board, width: int = 120) -> str:
 
 
 def _fitting(console: Console, table: Table) -> RichTable:
-    """The table with as many columns as the terminal has room for; stage titles are folded before a column is left out."""
+    """The table with as many columns as the terminal has room for; stage titles are folded before a
+    column is left out.
+    """
     left, fold = list(SHOWN), False
     for key in (FOLD, *DISPENSABLE, ""):
         drawn = _table(table, left, fold)
-        if not key or Measurement.get(console, console.options.update(width=10_000), drawn).maximum <= console.width:
+        if (
+            not key
+            or Measurement.get(console, console.options.update(width=10_000), drawn).maximum
+            <= console.width
+        ):
             break
         fold = True
         if key != FOLD:
@@ -80,18 +160,37 @@ def _fitting(console: Console, table: Table) -> RichTable:
 
 def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
     columns = [column for column in table.columns if column.key in (*shown, table.headline)]
-    rich = RichTable(title=_plain(f"{table.task}: {table.signature}"), title_justify="left", show_edge=False, title_style="italic")
+    rich = RichTable(
+        title=_plain(f"{table.task}: {table.signature}"),
+        title_justify="left",
+        show_edge=False,
+        title_style="italic",
+    )
     for column in columns:
         names = column.key == "model"
-        whole = min(40, max(MODEL_WIDTH, *(len(line.model) for line in table.lines))) if names and fold else None
-        rich.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not names, width=whole)
+        whole = (
+            min(40, max(MODEL_WIDTH, *(len(line.model) for line in table.lines)))
+            if names and fold
+            else None
+        )
+        rich.add_column(
+            column.title,
+            justify="right" if column.numeric else "left",
+            no_wrap=not names,
+            width=whole,
+        )
     stage: object = object()
     for line in table.lines:
         if line.stage != stage:
             if rich.row_count:
                 rich.add_section()
             stage = line.stage
-            rich.add_row(*(Text(stage_title(line.stage), style="bold") if column.key == "model" else "" for column in columns))
+            rich.add_row(
+                *(
+                    Text(stage_title(line.stage), style="bold") if column.key == "model" else ""
+                    for column in columns
+                )
+            )
         rich.add_row(*(_plain(line.cells[column.key].text) for column in columns))
     return rich
 

@@ -1,5 +1,6 @@
-"""Stage 1: the smallest neural language model. The last `context` characters, embedded and laid side by side, go through
-two hidden layers; the output is a distribution over the next character (Bengio et al. 2003, on characters).
+"""Stage 1: the smallest neural language model. The last `context` characters, embedded and laid
+side by side, go through two hidden layers; the output is a distribution over the next character
+(Bengio et al. 2003, on characters).
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from llmbench.models.networks.network import Network
 class CharFFN(Network):
     """Embedding -> Linear -> Linear (residual) -> Linear over a fixed window of `reach` ids."""
 
-    def __init__(self, symbols: int, reach: int = 12, embedding: int = 24, width: int = 512, dropout: float = 0.0):
+    def __init__(
+        self,
+        symbols: int,
+        reach: int = 12,
+        embedding: int = 24,
+        width: int = 512,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.symbols, self.reach = symbols, reach
         self.embedding = nn.Embedding(symbols + 1, embedding)

@@ -1,4 +1,6 @@
-"""What every network trained here has in common: a body that gives rows, a head that turns rows into logits, a state."""
+"""What every network trained here has in common: a body that gives rows, a head that turns rows
+into logits, a state.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-State = Any  # whatever the network carries from one piece of text to the next; None before a document
+State = (
+    Any  # whatever the network carries from one piece of text to the next; None before a document
+)
 
 
 class Network(nn.Module, ABC):
-    """A causal network over ids 0 .. symbols-1, with one more input id, `symbols`, the start symbol.
+    """A causal network over ids 0 .. symbols-1, with one more input id, `symbols`, the start
+    symbol.
 
     `symbols`: how many ids can be predicted. The start symbol is given, never predicted.
     `context`: most ids in one pass (the start symbol included); None where any number may be fed.
-    `reach`: how many of the last ids a prediction can depend on; None where that is unlimited or equals `context`.
+    `reach`: how many of the last ids a prediction can depend on; None where that is unlimited or
+    equals `context`.
     `carries`: True where training carries the state from one piece of a document to the next.
     """
 
@@ -31,7 +37,9 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, ids: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """(B, T) ids after `state` -> (B, T, D) rows, row t made of everything up to ids[:, t]; and the new state."""
+        """(B, T) ids after `state` -> (B, T, D) rows, row t made of everything up to ids[:, t]; and
+        the new state.
+        """
 
     @abstractmethod
     def head(self, rows: Tensor) -> Tensor:

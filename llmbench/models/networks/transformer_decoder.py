@@ -1,6 +1,7 @@
-"""Stage 4: a causal transformer (Vaswani et al. 2017), in the small shape that works best here: rotary positions
-(Su et al. 2021), normalisation before each part and on queries and keys (Henry et al. 2020), squared ReLU (So et al. 2021),
-and in each layer a short causal convolution over neighbours, cheap where attention is wasteful (So et al. 2021).
+"""Stage 4: a causal transformer (Vaswani et al. 2017), in the small shape that works best here:
+rotary positions (Su et al. 2021), normalisation before each part and on queries and keys (Henry et
+al. 2020), squared ReLU (So et al. 2021), and in each layer a short causal convolution over
+neighbours, cheap where attention is wasteful (So et al. 2021).
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from torch.nn import functional as F
 
 from llmbench.models.networks.network import Network
 
-Cache = list[dict[str, Tensor]]  # one a layer: keys and values so far, and the last inputs of the convolution
+Cache = list[
+    dict[str, Tensor]
+]  # one a layer: keys and values so far, and the last inputs of the convolution
 
 
 def rotate(x: Tensor, first: int) -> Tensor:
-    """(B, H, T, D) queries or keys at positions first, first+1, ... -> the same, each pair of channels turned by its angle."""
+    """(B, H, T, D) queries or keys at positions first, first+1, ... -> the same, each pair of
+    channels turned by its angle.
+    """
     half = x.shape[-1] // 2
     frequency = 1000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = torch.arange(first, first + x.shape[2], device=x.device, dtype=torch.float32)[:, None] * frequency  # (T, D/2)
+    angle = (
+        torch.arange(first, first + x.shape[2], device=x.device, dtype=torch.float32)[:, None]
+        * frequency
+    )  # (T, D/2)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
@@ -31,7 +39,9 @@ class Layer(nn.Module):
         super().__init__()
         self.heads, self.taps, self.dropout = heads, taps, dropout
         self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.neighbours = nn.Parameter(torch.zeros(taps, width))  # weight of the symbol 1 .. taps places back
+        self.neighbours = nn.Parameter(
+            torch.zeros(taps, width)
+        )  # weight of the symbol 1 .. taps places back
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
@@ -41,7 +51,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
         x = x + self.attention(self.mix(self.norm1(x), cache), cache)
-        x = x + F.dropout(self.down(F.relu(self.up(self.norm2(x))).square()), self.dropout, self.training)
+        x = x + F.dropout(
+            self.down(F.relu(self.up(self.norm2(x))).square()), self.dropout, self.training
+        )
         return x
 
     def mix(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
@@ -57,24 +69,41 @@ class Layer(nn.Module):
 
     def attention(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
         B, T, C = x.shape
-        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))  # (B, H, T, D)
+        q, k, v = (
+            part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
+        )  # (B, H, T, D)
         past = cache["keys"].shape[2] if "keys" in cache else 0
         q, k = (rotate(F.rms_norm(part, part.shape[-1:]), past) for part in (q, k))
         if past:
             k, v = torch.cat([cache["keys"], k], dim=2), torch.cat([cache["values"], v], dim=2)
         cache["keys"], cache["values"] = k, v
         mask = None
-        if past and T > 1:  # several new symbols after old ones: each sees the old and, of the new, those up to itself
+        if (
+            past and T > 1
+        ):  # several new symbols after old ones: each sees the old and, of the new, those up to itself
             mask = torch.ones(T, past + T, dtype=torch.bool, device=x.device).tril(past)
         drop = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop, is_causal=past == 0)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=drop, is_causal=past == 0
+        )
         return F.dropout(self.out(y.transpose(1, 2).reshape(B, T, C)), self.dropout, self.training)
 
 
 class TransformerDecoder(Network):
-    """Embedding -> layers -> normalisation -> Linear. `context` ids at most in one pass or in the cache."""
+    """Embedding -> layers -> normalisation -> Linear. `context` ids at most in one pass or in the
+    cache.
+    """
 
-    def __init__(self, symbols: int, context: int = 128, width: int = 128, heads: int = 4, layers: int = 4, taps: int = 3, dropout: float = 0.0):
+    def __init__(
+        self,
+        symbols: int,
+        context: int = 128,
+        width: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        taps: int = 3,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.symbols, self.context = symbols, context
         self.embedding = nn.Embedding(symbols + 1, width)

@@ -1,5 +1,6 @@
-"""Stage 2: a feed-forward model over words. Embedding -> Linear -> Linear, and the same embedding again to score every word of the
-vocabulary (Bengio et al. 2003; tied: Press & Wolf 2017): with few words to learn from, each word's vector is learnt from both sides.
+"""Stage 2: a feed-forward model over words. Embedding -> Linear -> Linear, and the same embedding
+again to score every word of the vocabulary (Bengio et al. 2003; tied: Press & Wolf 2017): with few
+words to learn from, each word's vector is learnt from both sides.
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ from llmbench.models.networks.network import Network
 
 
 class WordFFN(Network):
-    """The last `reach` words, embedded, -> width -> embedding; logits are products with all words' embeddings."""
+    """The last `reach` words, embedded, -> width -> embedding; logits are products with all words'
+    embeddings.
+    """
 
-    def __init__(self, symbols: int, reach: int = 4, embedding: int = 128, width: int = 256, dropout: float = 0.2):
+    def __init__(
+        self,
+        symbols: int,
+        reach: int = 4,
+        embedding: int = 128,
+        width: int = 256,
+        dropout: float = 0.2,
+    ):
         super().__init__()
         self.symbols, self.reach = symbols, reach
         self.embedding = nn.Embedding(symbols + 1, embedding)

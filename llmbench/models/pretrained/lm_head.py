@@ -1,9 +1,11 @@
-"""A transformers model in two parts, so that the head runs on the rows that are charged and no others.
+"""A transformers model in two parts, so that the head runs on the rows that are charged and no
+others.
 
-The plain way, `get_output_embeddings()(body(ids)[0])`, misses what some models do between body and logits (soft-caps, scales, transforms).
-Replay does not: the body's forward is replaced by one that returns given rows, and the model's own forward turns them into logits. Replay is
-believed where it gives the model's logits, and the plain way, which is faster, where it also gives what replay gives on rows a hundred
-times larger: a soft-cap hides among small ones.
+The plain way, `get_output_embeddings()(body(ids)[0])`, misses what some models do between body and
+logits (soft-caps, scales, transforms). Replay does not: the body's forward is replaced by one that
+returns given rows, and the model's own forward turns them into logits. Replay is believed where it
+gives the model's logits, and the plain way, which is faster, where it also gives what replay gives
+on rows a hundred times larger: a soft-cap hides among small ones.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ Head = Callable[[Tensor], Tensor]
 
 
 class Parts:
-    """`body(ids, **given)` -> (B, T, D) rows; `head(rows)`: (N, D) -> (N, V). `plain`: a linear layer without more is the whole head."""
+    """`body(ids, **given)` -> (B, T, D) rows; `head(rows)`: (N, D) -> (N, V). `plain`: a linear
+    layer without more is the whole head.
+    """
 
     def __init__(self, module: nn.Module, head: Head, plain: bool):
         self.module, self.head, self.plain = module, head, plain
@@ -37,7 +41,8 @@ class Parts:
 
 
 def split(model: nn.Module, ids: Tensor, **given: Any) -> Parts | None:
-    """The parts of a causal or masked model, proven on `ids` (B, T); None where no way gives the model's own logits.
+    """The parts of a causal or masked model, proven on `ids` (B, T); None where no way gives the
+    model's own logits.
 
     `given`: what else its forward is given, as in use (use_cache=False, ...).
     """
@@ -50,7 +55,8 @@ def split(model: nn.Module, ids: Tensor, **given: Any) -> Parts | None:
                 replay = _replay(model, body, type(output), given)
                 if not _same(replay(rows.flatten(0, 1)), whole.flatten(0, 1)):
                     continue
-            except Exception:  # noqa: S112  # whatever a model's forward does when its parts are called: then they are not its parts
+            # whatever a model's forward does when its parts are called: then they are not its parts
+            except Exception:  # noqa: S112
                 continue
             plain = _plain(model, rows.flatten(0, 1), replay)
             return Parts(body, plain or replay, plain is not None)
@@ -89,7 +95,9 @@ def _replay(model: nn.Module, body: nn.Module, kind: type, given: dict[str, Any]
 
 @contextmanager
 def _stubbed(body: nn.Module, output: Any) -> Iterator[None]:
-    body.forward = lambda *args, **kwargs: output  # an attribute of this one module, taken back below
+    body.forward = lambda *args, **kwargs: (
+        output
+    )  # an attribute of this one module, taken back below
     try:
         yield
     finally:
@@ -113,6 +121,10 @@ def _same(a: Tensor, b: Tensor) -> bool:
     """Equal but for rounding in the dtype at hand: a hundred of its steps at the largest logit."""
     if a.shape != b.shape or not a.is_floating_point():
         return False
-    room = 100 * torch.finfo(a.dtype).eps if a.dtype in (torch.float32, torch.float64) else 4 * torch.finfo(a.dtype).eps
+    room = (
+        100 * torch.finfo(a.dtype).eps
+        if a.dtype in (torch.float32, torch.float64)
+        else 4 * torch.finfo(a.dtype).eps
+    )
     a, b = a.double(), b.double()
     return bool(((a - b).abs().max() <= room * max(1.0, float(b.abs().max()))).item())

@@ -1,4 +1,6 @@
-"""From a checkpoint's files to a transformers model and tokenizer in memory: quickly, from safetensors alone, and whole or not at all."""
+"""From a checkpoint's files to a transformers model and tokenizer in memory: quickly, from
+safetensors alone, and whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,32 @@ from typing import Any, Literal
 
 import torch
 
-from llmbench.errors import CellError, LlmbenchError, ModelError, OutOfMemory, Unsupported, UsageError, is_out_of_memory
+from llmbench.errors import (
+    CellError,
+    LlmbenchError,
+    ModelError,
+    OutOfMemory,
+    Unsupported,
+    UsageError,
+    is_out_of_memory,
+)
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.fast_import import light_imports
 from llmbench.models.pretrained.files import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
-CLASSES: dict[Kind, str] = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
+CLASSES: dict[Kind, str] = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+}
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
 
 
 @dataclass
 class Loaded:
-    """A model in evaluation mode, and what its config and tokenizer say. `context`: most ids at once; None where there is no limit.
+    """A model in evaluation mode, and what its config and tokenizer say. `context`: most ids at
+    once; None where there is no limit.
     `start`: ids given before a text; `ends`: ids that end one, the one that is charged first.
     """
 
@@ -47,22 +62,40 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
-    where, whole = checkpoint.id, _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
+    where, whole = (
+        checkpoint.id,
+        _base(checkpoint, trusted),
+    )  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
-    weights = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    weights = {
+        "dtype": getattr(torch, dtype),
+        "use_safetensors": True,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+    }
     try:
         with light_imports():
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where)
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
-            model, found = getattr(transformers, CLASSES[kind]).from_pretrained(whole.folder, **weights, **given)
+            model, found = getattr(transformers, CLASSES[kind]).from_pretrained(
+                whole.folder, **weights, **given
+            )
             _whole(found, where)
         if whole is not checkpoint:
-            model = importlib.import_module("peft").PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
+            model = (
+                importlib.import_module("peft")
+                .PeftModel.from_pretrained(model, checkpoint.folder)
+                .merge_and_unload()
+            )
         fuse(model)
         model = model.to(device).eval()
     except ModuleNotFoundError as error:
-        raise ModelError(f"loading it needs the package {error.name}", where=where, hint=f"pip install {error.name}") from None
+        raise ModelError(
+            f"loading it needs the package {error.name}",
+            where=where,
+            hint=f"pip install {error.name}",
+        ) from None
     except LlmbenchError:
         raise
     except Exception as error:
@@ -87,7 +120,9 @@ def quiet() -> None:
 
 
 def fuse(model: torch.nn.Module) -> None:
-    """GPT-2's activation (the tanh form of GELU, Hendrycks & Gimpel 2016) in one pass over memory instead of eight; the same to rounding."""
+    """GPT-2's activation (the tanh form of GELU, Hendrycks & Gimpel 2016) in one pass over memory
+    instead of eight; the same to rounding.
+    """
     for module in model.modules():
         for name, child in module.named_children():
             if type(child).__name__ == "NewGELUActivation":
@@ -101,59 +136,108 @@ def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:
         return checkpoint
     id = config.get("base_model_name_or_path")
     if not isinstance(id, str) or not id:
-        raise UsageError("adapter_config.json does not say which checkpoint it adapts", where=checkpoint.id, hint="base_model_name_or_path")
+        raise UsageError(
+            "adapter_config.json does not say which checkpoint it adapts",
+            where=checkpoint.id,
+            hint="base_model_name_or_path",
+        )
     base = pretrained_files.locate(id, config.get("revision"))
     pretrained_files.verify(base, trusted)
     return base
 
 
 def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
-    hashes = [pretrained_files.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))]
+    hashes = [
+        pretrained_files.weights_sha256(part.folder) for part in dict.fromkeys((checkpoint, whole))
+    ]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _kind(config: Any, auto: Any, where: str) -> Kind:
     """By what the checkpoint says it is; by what its type can be where it says nothing."""
     said = (getattr(config, "architectures", None) or [""])[0]
-    causal, masked = (config.model_type in getattr(auto, f"MODEL_FOR_{name}_LM_MAPPING_NAMES") for name in ("CAUSAL", "MASKED"))
+    causal, masked = (
+        config.model_type in getattr(auto, f"MODEL_FOR_{name}_LM_MAPPING_NAMES")
+        for name in ("CAUSAL", "MASKED")
+    )
     if config.is_encoder_decoder:
         return "encoder-decoder"
-    if masked and (said.endswith(("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")) or not causal):
+    if masked and (
+        said.endswith(("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")) or not causal
+    ):
         return "masked"
     if causal or "auto_map" in config.to_dict():
         return "causal"
-    raise Unsupported(f"{config.model_type!r} is no language model that can be scored", where=where, hint="causal, masked or encoder-decoder")
+    raise Unsupported(
+        f"{config.model_type!r} is no language model that can be scored",
+        where=where,
+        hint="causal, masked or encoder-decoder",
+    )
 
 
 def _whole(found: Any, where: str) -> None:
-    """Weights that were not in the files have been drawn at random: such a model says nothing about the checkpoint."""
-    for key, what in (("missing_keys", "are missing"), ("mismatched_keys", "have another shape than the config says")):
-        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in found.get(key) or ())
+    """Weights that were not in the files have been drawn at random: such a model says nothing about
+    the checkpoint.
+    """
+    for key, what in (
+        ("missing_keys", "are missing"),
+        ("mismatched_keys", "have another shape than the config says"),
+    ):
+        names = sorted(
+            str(name[0] if isinstance(name, tuple) else name) for name in found.get(key) or ()
+        )
         if names:
             more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            raise ModelError(f"weights {what}: {', '.join(names[:2])}{more}", where=where, hint="the checkpoint is of another kind, or not whole")
+            raise ModelError(
+                f"weights {what}: {', '.join(names[:2])}{more}",
+                where=where,
+                hint="the checkpoint is of another kind, or not whole",
+            )
 
 
 def _said(error: Exception, where: str) -> CellError:
     """What transformers raised, as one line."""
     if is_out_of_memory(error):
-        return OutOfMemory("no memory for the weights", where=where, hint="a smaller model, a smaller --dtype, or more memory")
+        return OutOfMemory(
+            "no memory for the weights",
+            where=where,
+            hint="a smaller model, a smaller --dtype, or more memory",
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    wrong = next((line for line in lines if "size mismatch" in line or "mismatch" in line.lower()), "")
-    return ModelError(f"transformers cannot load it: {wrong or (lines[0] if lines else type(error).__name__)}"[:600], where=where)
+    wrong = next(
+        (line for line in lines if "size mismatch" in line or "mismatch" in line.lower()), ""
+    )
+    return ModelError(
+        f"transformers cannot load it: {wrong or (lines[0] if lines else type(error).__name__)}"[
+            :600
+        ],
+        where=where,
+    )
 
 
 def _marks(config: Any, tokenizer: Any, model: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(start, ends). The start symbol is BOS, or EOS where the family has no BOS. What ends a text: EOS, then what else generation stops at."""
+    """(start, ends). The start symbol is BOS, or EOS where the family has no BOS. What ends a text:
+    EOS, then what else generation stops at.
+    """
     text = config.get_text_config(decoder=True)
     generation = getattr(model, "generation_config", None)
-    ends = [i for source in (tokenizer, generation, text) for i in _ids(getattr(source, "eos_token_id", None))]
+    ends = [
+        i
+        for source in (tokenizer, generation, text)
+        for i in _ids(getattr(source, "eos_token_id", None))
+    ]
     begins = [*_ids(tokenizer.bos_token_id), *_ids(getattr(text, "bos_token_id", None)), *ends]
     return tuple(begins[:1]), tuple(dict.fromkeys(ends))
 
 
 def _ids(value: Any) -> list[int]:
-    return [] if value is None else [int(i) for i in value] if isinstance(value, list | tuple) else [int(value)]
+    return (
+        []
+        if value is None
+        else [int(i) for i in value]
+        if isinstance(value, list | tuple)
+        else [int(value)]
+    )
 
 
 def _context(config: Any, model: Any, kind: Kind) -> int | None:
@@ -164,13 +248,24 @@ def _context(config: Any, model: Any, kind: Kind) -> int | None:
             if kind == "masked":  # RoBERTa counts its positions from behind the padding's
                 first = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
                 return value - (0 if first is None else int(first) + 1)
-            return None if kind == "encoder-decoder" and hasattr(text, "relative_attention_num_buckets") else value
+            return (
+                None
+                if kind == "encoder-decoder" and hasattr(text, "relative_attention_num_buckets")
+                else value
+            )
     return None
 
 
 def _tokenizer_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in (*pretrained_files.TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"):
+    for name in (
+        *pretrained_files.TOKENIZERS,
+        "merges.txt",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "config.json",
+    ):
         if (folder / name).is_file():
             digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     return digest.hexdigest()

@@ -1,4 +1,6 @@
-"""Byte-level BPE (Sennrich et al. 2016; over bytes: Radford et al. 2019) for networks trained here: learnt on a text, lossless on any, in JSON."""
+"""Byte-level BPE (Sennrich et al. 2016; over bytes: Radford et al. 2019) for networks trained here:
+learnt on a text, lossless on any, in JSON.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ class Bpe:
 
         self._text, self._tokenizer = text, Tokenizer.from_str(text)
         back = byte_alphabet()
-        self._bytes = [bytes(back[c] for c in self._tokenizer.id_to_token(i) or "") for i in range(self._tokenizer.get_vocab_size())]
+        self._bytes = [
+            bytes(back[c] for c in self._tokenizer.id_to_token(i) or "")
+            for i in range(self._tokenizer.get_vocab_size())
+        ]
         self._sizes = np.array([len(piece) for piece in self._bytes], dtype=np.int64)
 
     @classmethod
@@ -30,7 +35,9 @@ class Bpe:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[], initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=[], initial_alphabet=alphabet, show_progress=False
+        )
         tokenizer.train_from_iterator(texts, trainer)
         return cls(tokenizer.to_str())
 
@@ -42,11 +49,16 @@ class Bpe:
         """Ids and spans; the spans tile the text."""
         ids = np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
         end = np.cumsum(self._sizes[ids]) if len(ids) else ids
-        return Tokens(ids, end - self._sizes[ids] if len(ids) else ids, end, np.zeros(len(ids)), loss="")
+        return Tokens(
+            ids, end - self._sizes[ids] if len(ids) else ids, end, np.zeros(len(ids)), loss=""
+        )
 
     def words(self, text: str) -> NDArray[np.int64]:
         """For each id of `encode(text)` the number of the word that it is a part of."""
-        return np.array([0 if word is None else word for word in self._tokenizer.encode(text).word_ids], dtype=np.int64)
+        return np.array(
+            [0 if word is None else word for word in self._tokenizer.encode(text).word_ids],
+            dtype=np.int64,
+        )
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """Bytes; ids beyond the vocabulary, as start and end symbols have, stand for none."""

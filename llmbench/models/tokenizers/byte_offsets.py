@@ -1,8 +1,10 @@
-"""Which bytes of a text each token of a pretrained tokenizer stands for, and whether the tokenizer lost any.
+"""Which bytes of a text each token of a pretrained tokenizer stands for, and whether the tokenizer
+lost any.
 
-Byte-level BPE (a byte behind each character of a token), SentencePiece (▁ for a space, <0x0A> for a byte) and WordPiece. A token's bytes
-are looked up and joined; where they are the text's, the spans are exact to the byte, inside split characters too. Where not (lower-casing,
-normalisation, unknown pieces), the tokenizer's own offsets give spans that tile, and `Tokens.loss` says so.
+Byte-level BPE (a byte behind each character of a token), SentencePiece (▁ for a space, <0x0A> for a
+byte) and WordPiece. A token's bytes are looked up and joined; where they are the text's, the spans
+are exact to the byte, inside split characters too. Where not (lower-casing, normalisation, unknown
+pieces), the tokenizer's own offsets give spans that tile, and `Tokens.loss` says so.
 """
 
 from __future__ import annotations
@@ -26,10 +28,14 @@ _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def byte_alphabet() -> dict[str, int]:
-    """The character that byte-level BPE writes for each byte: printable Latin-1 for itself, the others counted up from U+0100 (GPT-2)."""
+    """The character that byte-level BPE writes for each byte: printable Latin-1 for itself, the
+    others counted up from U+0100 (GPT-2).
+    """
     kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in set(kept)]
-    return {chr(byte): byte for byte in kept} | {chr(256 + place): byte for place, byte in enumerate(moved)}
+    return {chr(byte): byte for byte in kept} | {
+        chr(256 + place): byte for place, byte in enumerate(moved)
+    }
 
 
 class _Pieces(dict[int, bytes]):
@@ -45,7 +51,9 @@ class _Pieces(dict[int, bytes]):
 
 
 class ByteTokenizer:
-    """A `transformers` tokenizer as the text's bytes see it. `opens`: bytes that it adds before a text and that stand for nothing."""
+    """A `transformers` tokenizer as the text's bytes see it. `opens`: bytes that it adds before a
+    text and that stand for nothing.
+    """
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
@@ -80,7 +88,11 @@ class ByteTokenizer:
             return str(token).encode()
         if self.alphabet == "bytes":
             known = [self._bytes.get(c) for c in token]
-            return bytes(b for b in known if b is not None) if None not in known else str(token).encode()
+            return (
+                bytes(b for b in known if b is not None)
+                if None not in known
+                else str(token).encode()
+            )
         if self.alphabet == "sentencepiece":
             byte = _BYTE.fullmatch(token)
             return bytes([int(byte[1], 16)]) if byte else token.replace(SPACE, " ").encode()
@@ -92,13 +104,21 @@ class ByteTokenizer:
         return b"".join(map(self._pieces.__getitem__, ids))
 
     def encode(self, text: str) -> Tokens:
-        """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes back, else what is wrong."""
+        """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes
+        back, else what is wrong.
+        """
         ids, offsets, _ = self._encode(text)
         tokens = self._exact(text, ids)
-        return _tokens(ids, _from_offsets(offsets, text, len(ids)), self._loss(ids, text)) if tokens is None else tokens
+        return (
+            _tokens(ids, _from_offsets(offsets, text, len(ids)), self._loss(ids, text))
+            if tokens is None
+            else tokens
+        )
 
     def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
-        """The same for each of `texts`, in half of the time: side by side, and without the offsets, which few need."""
+        """The same for each of `texts`, in half of the time: side by side, and without the offsets,
+        which few need.
+        """
         if self.backend is None:
             return [self.encode(text) for text in texts]
         found: list[Tokens] = []
@@ -117,29 +137,54 @@ class ByteTokenizer:
         ends = _exact(pieces, raw)
         if ends is None:
             return None
-        return _tokens(ids, ends, LITERAL if SPACE in text and b"".join(pieces) not in (raw, b" " + raw) else "")
+        return _tokens(
+            ids,
+            ends,
+            LITERAL if SPACE in text and b"".join(pieces) not in (raw, b" " + raw) else "",
+        )
 
     def words(self, text: str) -> NDArray[np.int64]:
         """For each token the number of the word that it is a part of, as the tokenizer cuts words."""
         words = self._encode(text)[2]
         if words is None or None in words:
-            raise ModelError("the tokenizer does not say which tokens make a word", hint="save a tokenizer.json with the checkpoint")
+            raise ModelError(
+                "the tokenizer does not say which tokens make a word",
+                hint="save a tokenizer.json with the checkpoint",
+            )
         return np.asarray(words, dtype=np.int64)
 
-    def _encode(self, text: str) -> tuple[list[int], Sequence[tuple[int, int]] | None, list[int | None] | None]:
+    def _encode(
+        self, text: str
+    ) -> tuple[list[int], Sequence[tuple[int, int]] | None, list[int | None] | None]:
         if self.backend is not None:
-            self.backend.encode_special_tokens = True  # a text that says "<s>" means these characters; the tokenizer's own calls set it back
+            # a text that says "<s>" means these characters; the tokenizer's own calls set it back
+            self.backend.encode_special_tokens = True
             found = self.backend.encode(text, add_special_tokens=False)
             return found.ids, found.offsets, found.word_ids
-        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]), None, None
+        return (
+            list(
+                self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+                    "input_ids"
+                ]
+            ),
+            None,
+            None,
+        )
 
     def _loss(self, ids: Sequence[int], text: str) -> str:
-        """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows where it sets spaces."""
-        back = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows
+        where it sets spaces.
+        """
+        back = self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         if back == text:
             return ""
         got, want = back.encode(), text.encode()
-        at = next((i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y), min(len(got), len(want)))
+        at = next(
+            (i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y),
+            min(len(got), len(want)),
+        )
         return f"byte {at} of the text does not come back from decode(encode(text))"
 
 
@@ -153,10 +198,19 @@ def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
     """How tokens are written, told by the tokenizer's decoder, else by what tokens look like."""
     if backend is not None and backend.decoder is not None:
         state = json.dumps(json.loads(backend.decoder.__getstate__()), ensure_ascii=False)
-        for mark, alphabet in (('"ByteLevel"', "bytes"), ('"WordPiece"', "wordpiece"), ('"Metaspace"', "sentencepiece"), (SPACE, "sentencepiece")):
+        for mark, alphabet in (
+            ('"ByteLevel"', "bytes"),
+            ('"WordPiece"', "wordpiece"),
+            ('"Metaspace"', "sentencepiece"),
+            (SPACE, "sentencepiece"),
+        ):
             if mark in state:
                 return alphabet  # type: ignore[return-value]  # the tuple's words are Alphabet's
-    some = [str(token) for token in tokenizer.convert_ids_to_tokens(list(range(min(2000, len(tokenizer))))) if token is not None]
+    some = [
+        str(token)
+        for token in tokenizer.convert_ids_to_tokens(list(range(min(2000, len(tokenizer)))))
+        if token is not None
+    ]
     for mark, alphabet in (("\u0120", "bytes"), (SPACE, "sentencepiece"), ("##", "wordpiece")):
         if sum(token.startswith(mark) for token in some) > len(some) // 100:
             return alphabet  # type: ignore[return-value]
@@ -164,8 +218,9 @@ def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
 
 
 def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64] | None:
-    """End of each piece's bytes in `raw`, where the pieces are the text: as they stand, without the space that was put before, or, which is
-    a loss, with a space where the text says ▁. None where they are not.
+    """End of each piece's bytes in `raw`, where the pieces are the text: as they stand, without the
+    space that was put before, or, which is a loss, with a space where the text says ▁. None where
+    they are not.
     """
     joined = b"".join(pieces)
     sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
@@ -183,7 +238,9 @@ def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64]
 def _walk(pieces: Sequence[bytes], raw: bytes) -> list[int] | None:
     at, ends = 0, []
     for piece in pieces:
-        way = next((way for way in (piece, _literal(piece, raw, at)) if raw.startswith(way, at)), None)
+        way = next(
+            (way for way in (piece, _literal(piece, raw, at)) if raw.startswith(way, at)), None
+        )
         if way is None:
             return None
         at += len(way)
@@ -200,7 +257,9 @@ def _literal(piece: bytes, raw: bytes, at: int) -> bytes:
 
 
 def _from_offsets(offsets: Sequence[tuple[int, int]] | None, text: str, count: int) -> list[int]:
-    """Ends of spans that tile the text, from offsets in characters; what no token covers goes to the token after it, the rest to the last."""
+    """Ends of spans that tile the text, from offsets in characters; what no token covers goes to
+    the token after it, the rest to the last.
+    """
     sizes = np.fromiter((len(c.encode()) for c in text), dtype=np.int64, count=len(text))
     edges = np.concatenate(([0], np.cumsum(sizes)))
     ends, at = [], 0

@@ -1,8 +1,9 @@
-"""What unknown pieces cost. A closed vocabulary V pays for a piece w outside it: the bits of "unknown", and then the bits of its bytes,
--log2 [q(w) / (1 - sum of q(v) over v in V or empty)], so that all pieces together have probability 1.
+"""What unknown pieces cost. A closed vocabulary V pays for a piece w outside it: the bits of
+"unknown", and then the bits of its bytes, -log2 [q(w) / (1 - sum of q(v) over v in V or empty)], so
+that all pieces together have probability 1.
 
-q is a byte-level Witten-Bell 5-gram with an end symbol, down to uniform over 257 symbols, trained on the training types outside V;
-where there are none, on the types seen once.
+q is a byte-level Witten-Bell 5-gram with an end symbol, down to uniform over 257 symbols, trained
+on the training types outside V; where there are none, on the types seen once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class Speller:
     """Probabilities of pieces as byte strings, the known ones and the empty one ruled out."""
 
     def __init__(self, examples: Collection[bytes], known: Iterable[bytes]):
-        """`examples`: the types q is trained on. `known`: the pieces of V, which never need spelling."""
+        """`examples`: the types q is trained on. `known`: the pieces of V, which never need
+        spelling.
+        """
         self._model = WittenBell([[*piece, END] for piece in sorted(examples)], ORDER, END + 1)
         self._sorted = sorted({*known, b""})
         self.known = frozenset(self._sorted)
@@ -51,9 +54,13 @@ class Speller:
         return float(2.0 ** self._log2([piece])[0])
 
     def next_byte(self, taken: bytes) -> NDArray[np.float64]:
-        """(257,): q of what follows these bytes of a piece, END among it; known pieces not ruled out."""
+        """(257,): q of what follows these bytes of a piece, END among it; known pieces not ruled
+        out.
+        """
         history = np.frombuffer(taken[-ORDER:].rjust(ORDER, b"\0"), dtype=np.uint8).astype(np.int64)
-        p: NDArray[np.float64] = self._model.distributions(history[None], np.array([min(len(taken), ORDER)])).reshape(-1)
+        p: NDArray[np.float64] = self._model.distributions(
+            history[None], np.array([min(len(taken), ORDER)])
+        ).reshape(-1)
         return p
 
     def ruled_out(self, beginning: bytes) -> float:
@@ -70,7 +77,9 @@ class Speller:
 
 
 class SpellReader:
-    """The same probabilities byte by byte, so that pieces can be coded: what may follow the bytes taken so far, END after the last."""
+    """The same probabilities byte by byte, so that pieces can be coded: what may follow the bytes
+    taken so far, END after the last.
+    """
 
     def __init__(self, speller: Speller):
         self.speller, self.taken = speller, b""
@@ -94,14 +103,21 @@ class SpellReader:
 
 
 def spelling_examples(counts: Mapping[bytes, int], known: Collection[bytes]) -> list[bytes]:
-    """The types a speller learns from: the training types outside V, else those seen once, else all of them."""
+    """The types a speller learns from: the training types outside V, else those seen once, else all
+    of them.
+    """
     members = set(known)
-    for chosen in ([p for p in counts if p not in members], [p for p, n in counts.items() if n == 1]):
+    for chosen in (
+        [p for p in counts if p not in members],
+        [p for p, n in counts.items() if n == 1],
+    ):
         if chosen:
             return sorted(chosen)
     return sorted(counts)
 
 
 def escape_probability(counts: Counter[Any]) -> float:
-    """(n1 + 1)/(N + 2): what a model without an unknown symbol sets aside; n1 of N training pieces were seen once."""
+    """(n1 + 1)/(N + 2): what a model without an unknown symbol sets aside; n1 of N training pieces
+    were seen once.
+    """
     return (sum(1 for n in counts.values() if n == 1) + 1) / (counts.total() + 2)

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text as a model's symbols, (T,) each. `start`, `end`: the bytes that each stands for; they tile the text, empty spans allowed.
-    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the others. `loss`: what of the text the tokens do
-    not hold, "" where whoever made them has seen that they hold all of it, None where nobody has looked (scoring then does).
+    """A text as a model's symbols, (T,) each. `start`, `end`: the bytes that each stands for; they
+    tile the text, empty spans allowed.
+    `spelling`: bits of spelling out a piece that the model only knows as unknown, 0.0 for the
+    others. `loss`: what of the text the tokens do not hold, "" where whoever made them has seen
+    that they hold all of it, None where nobody has looked (scoring then does).
     """
 
     ids: NDArray[np.int64]
@@ -23,9 +25,13 @@ class Tokens:
     loss: str | None = None
 
     @classmethod
-    def of(cls, ids: Sequence[int], pieces: Iterable[bytes], spelling: Sequence[float] | None = None) -> Tokens:
+    def of(
+        cls, ids: Sequence[int], pieces: Iterable[bytes], spelling: Sequence[float] | None = None
+    ) -> Tokens:
         """From ids and the bytes of each, in order."""
         lengths = np.fromiter((len(piece) for piece in pieces), dtype=np.int64)
         end = np.cumsum(lengths)
-        costs = np.zeros(len(lengths)) if spelling is None else np.asarray(spelling, dtype=np.float64)
+        costs = (
+            np.zeros(len(lengths)) if spelling is None else np.asarray(spelling, dtype=np.float64)
+        )
         return cls(np.asarray(ids, dtype=np.int64), end - lengths, end, costs)

@@ -14,7 +14,8 @@ from llmbench.models.tokenizers.tokens import Tokens
 
 Splitter = Literal["characters", "words"]
 
-# A word takes the space before it along; so do numbers (digit by digit) and punctuation. Everything else is a piece of its own.
+# A word takes the space before it along; so do numbers (digit by digit) and punctuation. Everything
+# else is a piece of its own.
 _WORDS = re.compile(r" ?[^\W\d_]+(?:'[^\W\d_]+)?| ?\d| ?[^\w\s]|\s|_", re.DOTALL)
 
 
@@ -24,31 +25,52 @@ def split(text: str, splitter: Splitter) -> list[str]:
 
 
 class Vocabulary:
-    """The pieces a model knows, in the order of their ids; with `unknown`, one id more for all other pieces.
+    """The pieces a model knows, in the order of their ids; with `unknown`, one id more for all
+    other pieces.
 
-    Without it (`escape` > 0), unknown pieces are announced by an escape of that probability, and known pieces are multiplied by 1 - escape.
+    Without it (`escape` > 0), unknown pieces are announced by an escape of that probability, and
+    known pieces are multiplied by 1 - escape.
     """
 
-    def __init__(self, splitter: Splitter, pieces: Sequence[str], examples: Sequence[str], unknown: bool, escape: float):
+    def __init__(
+        self,
+        splitter: Splitter,
+        pieces: Sequence[str],
+        examples: Sequence[str],
+        unknown: bool,
+        escape: float,
+    ):
         self.splitter, self.pieces, self.examples = splitter, list(pieces), list(examples)
         self.unknown = len(self.pieces) if unknown else None
         self.escape = 0.0 if unknown else escape
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self._bytes = [piece.encode() for piece in self.pieces]
-        self._sizes = np.array([*map(len, self._bytes), 0, 0], dtype=np.int64)  # the unknown id and the start symbol stand for none
+        self._sizes = np.array(
+            [*map(len, self._bytes), 0, 0], dtype=np.int64
+        )  # the unknown id and the start symbol stand for none
         self._speller: Speller | None = None
 
     @classmethod
     def learn(cls, texts: Iterable[str], splitter: Splitter, size: int | None = None) -> Vocabulary:
-        """The `size` most frequent pieces (ties in code point order), the rest unknown; without `size` every piece seen, and an escape."""
+        """The `size` most frequent pieces (ties in code point order), the rest unknown; without
+        `size` every piece seen, and an escape.
+        """
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(split(text, splitter))
         ranked = sorted(counts, key=lambda piece: (-counts[piece], piece))
         known = sorted(ranked) if size is None else ranked[:size]
         unknown = size is not None and len(ranked) > size
-        examples = spelling_examples({p.encode(): n for p, n in counts.items()}, [p.encode() for p in known])
-        return cls(splitter, known, [example.decode() for example in examples], unknown, escape_probability(counts))
+        examples = spelling_examples(
+            {p.encode(): n for p, n in counts.items()}, [p.encode() for p in known]
+        )
+        return cls(
+            splitter,
+            known,
+            [example.decode() for example in examples],
+            unknown,
+            escape_probability(counts),
+        )
 
     @property
     def symbols(self) -> int:
@@ -57,7 +79,9 @@ class Vocabulary:
 
     @property
     def start(self) -> int:
-        """The start symbol: an id that is given, never predicted; without an unknown id it also stands for unknown pieces in the context."""
+        """The start symbol: an id that is given, never predicted; without an unknown id it also
+        stands for unknown pieces in the context.
+        """
         return self.symbols
 
     @property
@@ -67,11 +91,15 @@ class Vocabulary:
         return self._speller
 
     def encode(self, text: str) -> Tokens:
-        """Ids of the pieces; an unknown piece has the unknown id (or the start symbol) and its spelling bits."""
+        """Ids of the pieces; an unknown piece has the unknown id (or the start symbol) and its
+        spelling bits.
+        """
         pieces = split(text, self.splitter)
         stand_in = self.start if self.unknown is None else self.unknown
         get = self._ids.get
-        ids = np.fromiter((get(piece, stand_in) for piece in pieces), dtype=np.int64, count=len(pieces))
+        ids = np.fromiter(
+            (get(piece, stand_in) for piece in pieces), dtype=np.int64, count=len(pieces)
+        )
         sizes, spelling = self._sizes[ids], np.zeros(len(ids))
         for i in np.flatnonzero(ids == stand_in):
             raw = pieces[i].encode()
@@ -95,4 +123,6 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
-        return cls(data["splitter"], data["pieces"], data["examples"], data["unknown"], data["escape"])
+        return cls(
+            data["splitter"], data["pieces"], data["examples"], data["unknown"], data["escape"]
+        )

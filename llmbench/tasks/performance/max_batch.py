@@ -19,7 +19,9 @@ MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 
 
 class BatchFit(Task):
-    """Equal answers of full length. Each attempt is one call of `attempt`, in a process of its own; fitting.py makes them."""
+    """Equal answers of full length. Each attempt is one call of `attempt`, in a process of its own;
+    fitting.py makes them.
+    """
 
     protocol = "batch-fit/1"
 
@@ -29,12 +31,16 @@ class BatchFit(Task):
         self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> BatchFit:
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> BatchFit:
         return cls(texts[spec.text], spec, int(options.get("seed", 0)))
 
     @property
     def signature(self) -> str:
-        lengths = f"prompt={self.spec.prompt_bytes};answer={self.spec.answer_bytes};most={self.spec.most}"
+        lengths = (
+            f"prompt={self.spec.prompt_bytes};answer={self.spec.answer_bytes};most={self.spec.most}"
+        )
         return f"text={self.text.sha256[:16]};protocol={self.protocol};{lengths};seed={self.seed}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
@@ -44,10 +50,18 @@ class BatchFit(Task):
         """Make so many answers; give bytes of text a second."""
         if hasattr(adapter, "side_by_side"):
             adapter.side_by_side = batch
-        listen(adapter, [Request(self.prompt, forced=self.answer[:2])])  # what the first call makes ready is no part of the rate
+        listen(
+            adapter, [Request(self.prompt, forced=self.answer[:2])]
+        )  # what the first call makes ready is no part of the rate
         lines = listen(adapter, [Request(self.prompt, forced=self.answer)] * batch)
-        if len(lines) != batch or len({line.events[-1].bytes for line in lines if line.events}) != 1 or not all(line.events for line in lines):
-            raise ModelError("answers to the same request, fed with the same text, are not of the same length")
+        if (
+            len(lines) != batch
+            or len({line.events[-1].bytes for line in lines if line.events}) != 1
+            or not all(line.events for line in lines)
+        ):
+            raise ModelError(
+                "answers to the same request, fed with the same text, are not of the same length"
+            )
         found = throughput(lines)
         return None if found is None else found.bytes / found.seconds
 
@@ -55,12 +69,43 @@ class BatchFit(Task):
         """The score, and an attempt a line; OutOfMemory where not even one answer fits."""
         if not fit.fits:
             least = min((a.peak for a in fit.attempts if a.peak is not None), default=None)
-            needs = f"one answer needs {least:,} bytes" if least is not None else "the memory for one answer was refused"
-            raise OutOfMemory(f"{needs}, and the budget is {fit.budget:,}", hint="a larger --memory-budget")
+            needs = (
+                f"one answer needs {least:,} bytes"
+                if least is not None
+                else "the memory for one answer was refused"
+            )
+            raise OutOfMemory(
+                f"{needs}, and the budget is {fit.budget:,}", hint="a larger --memory-budget"
+            )
         row = MAX_BATCH.row(fit.fits, len(fit.attempts), f"{self.signature};budget={budget_words}")
-        facts = {"budget": fit.budget, "at_least": fit.at_least, "spare": fit.spare, "useful": fit.useful}
+        facts = {
+            "budget": fit.budget,
+            "at_least": fit.at_least,
+            "spare": fit.spare,
+            "useful": fit.useful,
+        }
         samples = [
-            {"id": f"attempt {i}", "bytes": 0, "input": None, "output": None, "reference": None, "statistics": {}, **asdict(a)}
+            {
+                "id": f"attempt {i}",
+                "bytes": 0,
+                "input": None,
+                "output": None,
+                "reference": None,
+                "statistics": {},
+                **asdict(a),
+            }
             for i, a in enumerate(fit.attempts)
         ]
-        return Outcome([{**row, **facts, "curve": [[a.batch, a.peak, a.rate] for a in sorted(fit.attempts, key=lambda a: a.batch)]}], samples)
+        return Outcome(
+            [
+                {
+                    **row,
+                    **facts,
+                    "curve": [
+                        [a.batch, a.peak, a.rate]
+                        for a in sorted(fit.attempts, key=lambda a: a.batch)
+                    ],
+                }
+            ],
+            samples,
+        )

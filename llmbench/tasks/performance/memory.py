@@ -1,4 +1,6 @@
-"""How much memory a model holds, in a process of its own: peaks of loading, of reading a prompt, of speaking and of scoring."""
+"""How much memory a model holds, in a process of its own: peaks of loading, of reading a prompt, of
+speaking and of scoring.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from llmbench.metrics.memory import METRICS
 from llmbench.results.outcome import Outcome
 from llmbench.tasks.task import Task
 
-GPU = {"peak_gpu_allocated": "allocated", "peak_gpu_reserved": "reserved", "peak_gpu_process": "process", "gpu_idle": "idle"}
+GPU = {
+    "peak_gpu_allocated": "allocated",
+    "peak_gpu_reserved": "reserved",
+    "peak_gpu_process": "process",
+    "gpu_idle": "idle",
+}
 
 
 class Memory(Task):
@@ -34,7 +41,9 @@ class Memory(Task):
         return f"text={self.text.sha256[:16]};protocol={self.protocol};prompt={self.prompt_bytes};answer={self.answer_bytes};batch=1"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        meter = self.meter or Meter()  # a process that measured its own beginning hands its meter on
+        meter = (
+            self.meter or Meter()
+        )  # a process that measured its own beginning hands its meter on
         prompt, answer = self.passages()
         skipped: list[str] = []
         works: dict[str, Callable[[], object]] = {
@@ -52,11 +61,24 @@ class Memory(Task):
                 skipped.append(f"{name}: {error}")
         if len(skipped) == 3:
             raise Unsupported(skipped[0])
-        samples = [{"id": row["name"], "bytes": 0, "input": None, "output": None, "reference": None, "statistics": {}, **row} for row in meter.rows()]
+        samples = [
+            {
+                "id": row["name"],
+                "bytes": 0,
+                "input": None,
+                "output": None,
+                "reference": None,
+                "statistics": {},
+                **row,
+            }
+            for row in meter.rows()
+        ]
         return Outcome(self._scores(meter), samples)
 
     def passages(self) -> tuple[str, str]:
-        """The prompt and what follows it in the text, from the beginning of its documents, each of so many bytes or as many as there are."""
+        """The prompt and what follows it in the text, from the beginning of its documents, each of
+        so many bytes or as many as there are.
+        """
         prompt, answer = passage(self.text, None, self.prompt_bytes, self.answer_bytes)
         return prompt, answer
 
@@ -69,7 +91,9 @@ class Memory(Task):
             found[name] = max(seen) if seen else None
         values = [(metric, found[metric.name]) for metric in METRICS if metric.name in found]
         return [
-            {**metric.row(value, len(meter.phases), self.signature), "source": meter.source.name} for metric, value in values if value is not None
+            {**metric.row(value, len(meter.phases), self.signature), "source": meter.source.name}
+            for metric, value in values
+            if value is not None
         ]
 
 

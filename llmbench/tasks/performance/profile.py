@@ -1,4 +1,6 @@
-"""A token model taken apart after it was timed: what it carries, where the time of an answer goes, and what share of the machine it used."""
+"""A token model taken apart after it was timed: what it carries, where the time of an answer goes,
+and what share of the machine it used.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ STEPS = 32  # symbols that are written after the prompt is read, at most
 
 @dataclass
 class Dissection:
-    """`shares`: phase -> share of the limit. `parts`: seconds of each part of an answer. `absent`: why there are no shares."""
+    """`shares`: phase -> share of the limit. `parts`: seconds of each part of an answer. `absent`:
+    why there are no shares.
+    """
 
     cache: str | None = None
     parts: dict[str, float] = field(default_factory=dict)
@@ -31,8 +35,17 @@ class Dissection:
     absent: str = ""
 
 
-def dissect(adapter: Adapter, prompt: str, answer: str, batch: int, measured: Mapping[str, Interval], ceilings: Ceilings | None) -> Dissection:
-    """Everything about the model, at the depth that the middle of the answer has. `measured`: what speed.py's task found, by its names."""
+def dissect(
+    adapter: Adapter,
+    prompt: str,
+    answer: str,
+    batch: int,
+    measured: Mapping[str, Interval],
+    ceilings: Ceilings | None,
+) -> Dissection:
+    """Everything about the model, at the depth that the middle of the answer has. `measured`: what
+    speed.py's task found, by its names.
+    """
     found = Dissection()
     model: Any = getattr(adapter, "token_model", None)
     if model is None:
@@ -41,7 +54,9 @@ def dissect(adapter: Adapter, prompt: str, answer: str, batch: int, measured: Ma
     ids = [*model.start, *model.encode(prompt).ids.tolist()]
     context = model.context or len(ids) + len(answer)
     ids = ids[-context:]
-    apart = getattr(model, "encode_answer", None)  # of a model that writes into another line than the prompt's
+    apart = getattr(
+        model, "encode_answer", None
+    )  # of a model that writes into another line than the prompt's
     half = len((apart or model.encode)(answer).ids) // 2
     depth = max(1, min(context - 1, half if apart else len(ids) + half))
     try:
@@ -53,9 +68,13 @@ def dissect(adapter: Adapter, prompt: str, answer: str, batch: int, measured: Ma
         elif ceilings is None:
             found.absent = "this machine's ceilings are not known: llmbench doctor measures them"
         else:
-            found.absent = _shares(found.shares, model, ids, depth, batch, parameters, measured, ceilings)
+            found.absent = _shares(
+                found.shares, model, ids, depth, batch, parameters, measured, ceilings
+            )
     except Exception as error:  # whatever a model does when it is called in another way than before: its times stand
-        found.absent = f"it could not be counted: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        found.absent = (
+            f"it could not be counted: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        )
     return found
 
 
@@ -74,37 +93,61 @@ def _shares(
     for phase, work, seconds in _works(model, ids, depth, batch, parameters, measured):
         least = work.seconds(ceilings)
         if not work.agrees:
-            why = f"unknown: two counts of its operations differ by more than {flops.ROOM:.0%} ({work.flops:,} and {work.expected:,} in {phase})"
+            why = (
+                f"unknown: two counts of its operations differ by more than {flops.ROOM:.0%}"
+                f" ({work.flops:,} and {work.expected:,} in {phase})"
+            )
         elif least is None:
             why = f"this machine's peak in {work.dtype} is not known"
         elif seconds is not None:
-            low, high = (None if end is None else least / end for end in (seconds.high, seconds.low))
+            low, high = (
+                None if end is None else least / end for end in (seconds.high, seconds.low)
+            )
             shares[phase] = Interval(least / seconds.value, low, high, seconds.n)
     return why
 
 
 def _works(
-    model: Any, ids: Sequence[int], depth: int, batch: int, parameters: Sequence[torch.Tensor], measured: Mapping[str, Interval]
+    model: Any,
+    ids: Sequence[int],
+    depth: int,
+    batch: int,
+    parameters: Sequence[torch.Tensor],
+    measured: Mapping[str, Interval],
 ) -> Iterator[tuple[str, flops.Work, Interval | None]]:
-    """(phase, its work, its measured seconds), the largest last, so that what has no memory for it keeps the others."""
+    """(phase, its work, its measured seconds), the largest last, so that what has no memory for it
+    keeps the others.
+    """
     prefill, step = flops.passes(model, ids, depth, 1, parameters)
     yield "prefill", prefill, measured.get("time_to_first_token")
     yield "decode", step, measured.get("time_per_output_token")
     rate = measured.get(f"decode_tokens_per_second@{batch}")
     if batch > 1 and rate is not None and rate.low and rate.high:
         many = flops.passes(model, ids, depth, batch, parameters)[1]
-        yield "decode, best batch", many, Interval(batch / rate.value, batch / rate.high, batch / rate.low, rate.n)
+        yield (
+            "decode, best batch",
+            many,
+            Interval(batch / rate.value, batch / rate.high, batch / rate.low, rate.n),
+        )
 
 
-def _parts(adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence[int]) -> dict[str, float]:
-    """Seconds of each part of an answer: reading the prompt into ids, the bare passes, drawing a symbol, writing one as text."""
+def _parts(
+    adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence[int]
+) -> dict[str, float]:
+    """Seconds of each part of an answer: reading the prompt into ids, the bare passes, drawing a
+    symbol, writing one as text.
+    """
     context = model.context or len(ids) + STEPS
-    line = torch.tensor([list(ids[-max(1, context - STEPS) :])], device=model.device)  # so that some steps have room behind it
+    line = torch.tensor(
+        [list(ids[-max(1, context - STEPS) :])], device=model.device
+    )  # so that some steps have room behind it
     with torch.inference_mode():
         state, logits = model.prefill(line)
         row = logits[0].double().cpu().numpy()
         drawn = Request(prompt, max_tokens=1, temperature=0.8)
-        symbols = (model.encode(answer).ids.tolist() or list(ids[-1:]))[: max(1, min(STEPS, context - line.shape[1]))]
+        symbols = (model.encode(answer).ids.tolist() or list(ids[-1:]))[
+            : max(1, min(STEPS, context - line.shape[1]))
+        ]
         rng = np.random.default_rng(0)
         parts: dict[str, Callable[[], object]] = {
             "tokenise": lambda: model.encode(prompt),
@@ -114,10 +157,14 @@ def _parts(adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence
         }
         found = {name: _seconds(work) for name, work in parts.items()}
         found["step"] = _steps(model, state, symbols)
-        own = getattr(adapter, "library_generate", None)  # the loop of the library that the model comes from
+        own = getattr(
+            adapter, "library_generate", None
+        )  # the loop of the library that the model comes from
         if own is not None:
             count = max(2, len(symbols))  # from the difference, which has no prefill in it
-            found["library generate, each token"] = (_seconds(lambda: own(line, count)) - _seconds(lambda: own(line, 1))) / (count - 1)
+            found["library generate, each token"] = (
+                _seconds(lambda: own(line, count)) - _seconds(lambda: own(line, 1))
+            ) / (count - 1)
     return found
 
 

@@ -1,8 +1,10 @@
-"""How fast a model reads and writes: the same bytes for every model, fed as given text, so that no end symbol makes an answer short.
+"""How fast a model reads and writes: the same bytes for every model, fed as given text, so that no
+end symbol makes an answer short.
 
-A block is a fixed piece of work, repeated as often as the first measurement says, so that blocks of one model can be compared; whoever runs the
-task decides when each block runs. Numbers of one block are medians over its repeats, the task's are medians over blocks. A block's numbers have
-the names of metrics, with @N for N answers side by side and >N for a prompt of N bytes.
+A block is a fixed piece of work, repeated as often as the first measurement says, so that blocks of
+one model can be compared; whoever runs the task decides when each block runs. Numbers of one block
+are medians over its repeats, the task's are medians over blocks. A block's numbers have the names
+of metrics, with @N for N answers side by side and >N for a prompt of N bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +23,32 @@ from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.performance import BY_NAME
 from llmbench.results.outcome import Outcome
 from llmbench.stats import Interval, block_interval
-from llmbench.tasks.performance.timeline import Clock, Event, Throughput, Timeline, listen, long_enough, percentiles, prompt_read, throughput
+from llmbench.tasks.performance.timeline import (
+    Clock,
+    Event,
+    Throughput,
+    Timeline,
+    listen,
+    long_enough,
+    percentiles,
+    prompt_read,
+    throughput,
+)
 from llmbench.tasks.task import Task
 
-WARM_SECONDS, WARM_RUNS, SETTLED = 2.0, 3, 0.05  # warm up until two medians of three differ by less, or for so long
+WARM_SECONDS, WARM_RUNS, SETTLED = (
+    2.0,
+    3,
+    0.05,
+)  # warm up until two medians of three differ by less, or for so long
 MOST_REPEATS = 64  # in one block
 DEPTH_BYTES = 32  # of an answer at a depth
-TIMED = ("time_to_first_token", "time_per_output_token", "end_to_end_latency", "decode_bytes_per_second")
+TIMED = (
+    "time_to_first_token",
+    "time_per_output_token",
+    "end_to_end_latency",
+    "decode_bytes_per_second",
+)
 MAIN = "decode_bytes_per_second"
 Facts = dict[str, Any]
 
@@ -42,7 +63,11 @@ class Speed(Task):
         self.ceilings: Ceilings | None = None
         self.batches = sorted({1, *spec.batches})
         self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
-        long_enough(text, spec.prompt_bytes + spec.answer_bytes, *(depth + DEPTH_BYTES for depth in spec.depths))
+        long_enough(
+            text,
+            spec.prompt_bytes + spec.answer_bytes,
+            *(depth + DEPTH_BYTES for depth in spec.depths),
+        )
 
     @classmethod
     def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Speed:
@@ -58,14 +83,21 @@ class Speed(Task):
         facts = self.prepare(adapter, progress)
         blocks = []
         for number in range(self.spec.blocks):
-            progress("measuring speed", number / self.spec.blocks, f"block {number + 1} of {self.spec.blocks}")
+            progress(
+                "measuring speed",
+                number / self.spec.blocks,
+                f"block {number + 1} of {self.spec.blocks}",
+            )
             blocks.append({"block": number, **self.block(adapter, facts)})
         return self.finish(adapter, facts, blocks)
 
-    # Once, before the blocks -------------------------------------------------------------------------------------------
+    # Once, before the blocks
+    # -------------------------------------------------------------------------------------------
 
     def prepare(self, adapter: Adapter, progress: Progress, known: Facts | None = None) -> Facts:
-        """Warm up, and decide how often a block repeats its work and which batch is best. `known`: what was decided before, in another process."""
+        """Warm up, and decide how often a block repeats its work and which batch is best. `known`:
+        what was decided before, in another process.
+        """
         begun = self.clock()
         cold = listen(adapter, [self._request()], self.clock)[0]
         if cold.end_to_end_latency is None:
@@ -77,13 +109,20 @@ class Speed(Task):
             took.append(listen(adapter, [self._request()], self.clock)[0].end_to_end_latency or 0.0)
         if known is not None:
             self._throughput(adapter, known["batch"])
-            return {**known, "warm_up_seconds": known["warm_up_seconds"] + (self.clock() - begun) / 1e9}
+            return {
+                **known,
+                "warm_up_seconds": known["warm_up_seconds"] + (self.clock() - begun) / 1e9,
+            }
         rates, refused = self._scan(adapter, progress)
         usual = statistics.median(took[-WARM_RUNS:])
         return {
             "read": prompt_read(adapter, self.prompt),
-            "cold": {name: getattr(cold, name) for name in ("time_to_first_token", "end_to_end_latency")},
-            "repeats": min(MOST_REPEATS, max(1, math.ceil(self.spec.block_seconds / max(usual, 1e-9)))),
+            "cold": {
+                name: getattr(cold, name) for name in ("time_to_first_token", "end_to_end_latency")
+            },
+            "repeats": min(
+                MOST_REPEATS, max(1, math.ceil(self.spec.block_seconds / max(usual, 1e-9)))
+            ),
             "batch": max(rates, key=rates.__getitem__, default=1),
             "scan": [[batch, rate] for batch, rate in rates.items()],
             "refused": refused,
@@ -91,14 +130,25 @@ class Speed(Task):
         }
 
     def _whole(self, line: Timeline) -> None:
-        """ModelError where an answer is not the text that was fed: its time would be that of other work."""
+        """ModelError where an answer is not the text that was fed: its time would be that of other
+        work.
+        """
         said, wanted = line.events[-1].bytes, len(self.answer.encode())
         if said != wanted:
-            hint = "an adapter heeds Request.forced; a model whose answers end by themselves needs shorter ones"
-            raise ModelError(f"the model was fed an answer of {wanted} bytes and gave {said}", hint=hint)
+            hint = (
+                "an adapter heeds Request.forced; a model whose answers end by themselves needs"
+                " shorter ones"
+            )
+            raise ModelError(
+                f"the model was fed an answer of {wanted} bytes and gave {said}", hint=hint
+            )
 
-    def _scan(self, adapter: Adapter, progress: Progress) -> tuple[dict[int, float], dict[str, str]]:
-        """Bytes a second of each batch that was asked for, seen once after a warm-up; and why some could not run."""
+    def _scan(
+        self, adapter: Adapter, progress: Progress
+    ) -> tuple[dict[int, float], dict[str, str]]:
+        """Bytes a second of each batch that was asked for, seen once after a warm-up; and why some
+        could not run.
+        """
         rates: dict[int, float] = {}
         if len(self.batches) == 1:
             return rates, {}
@@ -128,7 +178,8 @@ class Speed(Task):
         lines = listen(adapter, [self._request()] * batch, self.clock)
         return throughput(lines), lines
 
-    # A block -----------------------------------------------------------------------------------------------------------
+    # A block
+    # -----------------------------------------------------------------------------------------------------------
 
     def block(self, adapter: Adapter, facts: Facts) -> dict[str, Any]:
         """One block: its `values`, and the `events` that they were derived from."""
@@ -140,7 +191,9 @@ class Speed(Task):
         if values["time_to_first_token"]:
             size, tokens = facts["read"]
             values["prefill_bytes_per_second"] = size / values["time_to_first_token"]
-            values["prefill_tokens_per_second"] = tokens / values["time_to_first_token"] if tokens else None
+            values["prefill_tokens_per_second"] = (
+                tokens / values["time_to_first_token"] if tokens else None
+            )
         if facts["batch"] > 1:
             batch = facts["batch"]
             found, lines = self._throughput(adapter, batch)
@@ -152,55 +205,105 @@ class Speed(Task):
             line = listen(adapter, [self._request(depth)], self.clock)[0]
             events.append(_stored(f"depth {depth}", 0, line))
             values[f"time_per_output_token>{depth}"] = line.time_per_output_token
-        return {"values": {name: value for name, value in values.items() if value is not None}, "events": events}
+        return {
+            "values": {name: value for name, value in values.items() if value is not None},
+            "events": events,
+        }
 
-    # Once, after the blocks --------------------------------------------------------------------------------------------
+    # Once, after the blocks
+    # --------------------------------------------------------------------------------------------
 
-    def finish(self, adapter: Adapter, facts: Facts, blocks: Sequence[Mapping[str, Any]]) -> Outcome:
-        """From blocks to scores; what is counted and not timed is counted now. `blocks`: what `block` gave, with `block` (its number), and what
-        whoever woke it noted: `sentinel`, `drifted`, `session`.
+    def finish(
+        self, adapter: Adapter, facts: Facts, blocks: Sequence[Mapping[str, Any]]
+    ) -> Outcome:
+        """From blocks to scores; what is counted and not timed is counted now. `blocks`: what
+        `block` gave, with `block` (its number), and what whoever woke it noted: `sentinel`,
+        `drifted`, `session`.
         """
         names = sorted(set.intersection(*(set(block["values"]) for block in blocks)))
-        found = {name: block_interval([block["values"][name] for block in blocks]) for name in names}
+        found = {
+            name: block_interval([block["values"][name] for block in blocks]) for name in names
+        }
         absent: dict[str, str] = {}
         if MAIN not in found:
             absent[MAIN] = "an answer of one piece has no rate: nothing came after the first text"
-        rows = [self._row(name, interval, blocks) for name, interval in found.items() if ">" not in name]
+        rows = [
+            self._row(name, interval, blocks) for name, interval in found.items() if ">" not in name
+        ]
         rows += self._limits(adapter, facts, found, absent)
         rows += self._energy(adapter, facts, absent)
         top = next((row for row in rows if row["metric"] == MAIN and row["batch"] == 1), rows[0])
         top |= {
-            "facts": {key: facts[key] for key in ("cold", "repeats", "scan", "refused", "warm_up_seconds", "cache", "parts") if key in facts},
+            "facts": {
+                key: facts[key]
+                for key in (
+                    "cold",
+                    "repeats",
+                    "scan",
+                    "refused",
+                    "warm_up_seconds",
+                    "cache",
+                    "parts",
+                )
+                if key in facts
+            },
             "drifted": sum(bool(block.get("drifted")) for block in blocks),
             "depths": [
-                [depth, found[f"time_per_output_token>{depth}"].value] for depth in self.spec.depths if f"time_per_output_token>{depth}" in found
+                [depth, found[f"time_per_output_token>{depth}"].value]
+                for depth in self.spec.depths
+                if f"time_per_output_token>{depth}" in found
             ],
             "absent": absent,
         }
-        events = [{"block": block["block"], **event} for block in blocks for event in block["events"]]
+        events = [
+            {"block": block["block"], **event} for block in blocks for event in block["events"]
+        ]
         return Outcome(rows, [_sample(block) for block in blocks], events=events)
 
-    def _row(self, name: str, found: Interval, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _row(
+        self, name: str, found: Interval, blocks: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         metric, _, batch = name.partition("@")
-        row = BY_NAME[metric].row(found.value, found.n, f"{self.signature};batch={self._batch_words(batch)}", found.low, found.high)
+        row = BY_NAME[metric].row(
+            found.value,
+            found.n,
+            f"{self.signature};batch={self._batch_words(batch)}",
+            found.low,
+            found.high,
+        )
         row["batch"] = int(batch or 1)
         if name in TIMED:
-            single = [_timeline(event) for block in blocks for event in block["events"] if event["what"] == "single"]
-            every = [gap for line in single for gap in line.gaps] if name == "time_per_output_token" else [getattr(line, name) for line in single]
+            single = [
+                _timeline(event)
+                for block in blocks
+                for event in block["events"]
+                if event["what"] == "single"
+            ]
+            every = (
+                [gap for line in single for gap in line.gaps]
+                if name == "time_per_output_token"
+                else [getattr(line, name) for line in single]
+            )
             row["percentiles"] = percentiles([value for value in every if value is not None])
         return row
 
     def _batch_words(self, batch: str) -> str:
         return f"best of {','.join(map(str, self.batches))}" if batch else "1"
 
-    def _limits(self, adapter: Adapter, facts: Facts, found: Mapping[str, Interval], absent: dict[str, str]) -> list[dict[str, Any]]:
-        """How much of what the machine could do was used; what the model carries; where an answer's time goes."""
+    def _limits(
+        self, adapter: Adapter, facts: Facts, found: Mapping[str, Interval], absent: dict[str, str]
+    ) -> list[dict[str, Any]]:
+        """How much of what the machine could do was used; what the model carries; where an answer's
+        time goes.
+        """
         if "torch" not in sys.modules:
             absent["limit_share"] = "no torch model"
             return []
         from llmbench.tasks.performance import profile
 
-        seen = profile.dissect(adapter, self.prompt, self.answer, facts["batch"], found, self.ceilings)
+        seen = profile.dissect(
+            adapter, self.prompt, self.answer, facts["batch"], found, self.ceilings
+        )
         facts |= {"cache": seen.cache, "parts": seen.parts}
         if seen.absent:
             absent["limit_share"] = seen.absent
@@ -208,11 +311,19 @@ class Speed(Task):
         for phase, share in seen.shares.items():
             batch = facts["batch"] if phase == "decode, best batch" else 1
             words = self._batch_words(str(batch) if batch > 1 else "")
-            row = BY_NAME["limit_share"].row(share.value, share.n, f"{self.signature};batch={words};phase={phase}", share.low, share.high)
+            row = BY_NAME["limit_share"].row(
+                share.value,
+                share.n,
+                f"{self.signature};batch={words};phase={phase}",
+                share.low,
+                share.high,
+            )
             rows.append({**row, "batch": batch, "phase": phase})
         return rows
 
-    def _energy(self, adapter: Adapter, facts: Facts, absent: dict[str, str]) -> list[dict[str, Any]]:
+    def _energy(
+        self, adapter: Adapter, facts: Facts, absent: dict[str, str]
+    ) -> list[dict[str, Any]]:
         """Energy of writing at the best batch, over so many seconds that a counter is exact."""
         if not self.spec.energy_seconds:
             return []
@@ -224,7 +335,9 @@ class Speed(Task):
             return []
         begun, before, size, rounds = self.clock(), counter.read(), 0, 0
         while (self.clock() - begun) / 1e9 < self.spec.energy_seconds:
-            size += sum(line.events[-1].bytes for line in self._throughput(adapter, facts["batch"])[1])
+            size += sum(
+                line.events[-1].bytes for line in self._throughput(adapter, facts["batch"])[1]
+            )
             rounds += 1
         joules = counter.read() - before
         signature = f"{self.signature};batch={self._batch_words('best' if facts['batch'] > 1 else '')};seconds={self.spec.energy_seconds:g}"
@@ -238,12 +351,17 @@ def _settled(took: Sequence[float], seconds: float) -> bool:
         return True
     if len(took) < 2 * WARM_RUNS:
         return False
-    new, old = statistics.median(took[-WARM_RUNS:]), statistics.median(took[-2 * WARM_RUNS : -WARM_RUNS])
+    new, old = (
+        statistics.median(took[-WARM_RUNS:]),
+        statistics.median(took[-2 * WARM_RUNS : -WARM_RUNS]),
+    )
     return abs(new - old) <= SETTLED * old
 
 
 def _median(values: Sequence[float | None]) -> float | None:
-    """None where one of them is missing: a number over some of the repeats is a number of something else."""
+    """None where one of them is missing: a number over some of the repeats is a number of something
+    else.
+    """
     present = [value for value in values if value is not None]
     return statistics.median(present) if present and len(present) == len(values) else None
 
@@ -259,11 +377,21 @@ def _stored(what: str, number: int, line: Timeline) -> dict[str, Any]:
 
 def _timeline(stored: Mapping[str, Any]) -> Timeline:
     asked = int(stored["asked"])
-    return Timeline(asked, tuple(Event(asked + at, tokens, size) for at, tokens, size in stored["events"]))
+    return Timeline(
+        asked, tuple(Event(asked + at, tokens, size) for at, tokens, size in stored["events"])
+    )
 
 
 def _sample(block: Mapping[str, Any]) -> dict[str, Any]:
     """The samples' line of a block."""
     noted = {key: block[key] for key in ("sentinel", "drifted", "session") if key in block}
     numbers = {name: [value, 1] for name, value in block["values"].items()}
-    return {"id": f"block {block['block']}", "bytes": 0, "input": None, "output": None, "reference": None, "statistics": numbers, **noted}
+    return {
+        "id": f"block {block['block']}",
+        "bytes": 0,
+        "input": None,
+        "output": None,
+        "reference": None,
+        "statistics": numbers,
+        **noted,
+    }

@@ -1,5 +1,6 @@
-"""The clock: what happened when is stored, every number is derived from that. No model holds timing code: a chunk that is yielded is on the host,
-so the moment at which it arrives here is the moment at which a user has it.
+"""The clock: what happened when is stored, every number is derived from that. No model holds timing
+code: a chunk that is yielded is on the host, so the moment at which it arrives here is the moment
+at which a user has it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning
-SAMPLES_NEEDED = {90: 29, 95: 59, 99: 299}  # fewer say nothing about a tail: below n, P(the largest of n lies under it) is above 5 %
+SAMPLES_NEEDED = {
+    90: 29,
+    95: 59,
+    99: 299,
+}  # fewer say nothing about a tail: below n, P(the largest of n lies under it) is above 5 %
 
 
 @dataclass(frozen=True)
 class Event:
-    """A piece of an answer arrived `at` (ns); until then it had so many tokens and bytes of text in all."""
+    """A piece of an answer arrived `at` (ns); until then it had so many tokens and bytes of text in
+    all.
+    """
 
     at: int
     tokens: int
@@ -31,7 +38,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Timeline:
-    """One answer: when it was asked for (ns), and its events in order. Times in seconds; None where there is nothing to derive it from."""
+    """One answer: when it was asked for (ns), and its events in order. Times in seconds; None where
+    there is nothing to derive it from.
+    """
 
     asked: int
     events: tuple[Event, ...]
@@ -65,7 +74,12 @@ class Timeline:
     @property
     def decode_bytes_per_second(self) -> float | None:
         """Bytes of text after the first text / the time they took."""
-        if self.first is None or self.last is None or self.last.at <= self.first.at or self.last.bytes <= self.first.bytes:
+        if (
+            self.first is None
+            or self.last is None
+            or self.last.at <= self.first.at
+            or self.last.bytes <= self.first.bytes
+        ):
             return None
         return (self.last.bytes - self.first.bytes) / ((self.last.at - self.first.at) / 1e9)
 
@@ -77,12 +91,18 @@ class Timeline:
     @property
     def gaps(self) -> list[float]:
         """Seconds between one event and the next, for each token of it."""
-        return [(b.at - a.at) / 1e9 / (b.tokens - a.tokens) for a, b in pairwise(self.events) if b.tokens > a.tokens]
+        return [
+            (b.at - a.at) / 1e9 / (b.tokens - a.tokens)
+            for a, b in pairwise(self.events)
+            if b.tokens > a.tokens
+        ]
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Of several answers side by side, once all of them have begun: tokens and bytes of all, and the seconds that they took."""
+    """Of several answers side by side, once all of them have begun: tokens and bytes of all, and
+    the seconds that they took.
+    """
 
     tokens: int
     bytes: int
@@ -91,21 +111,29 @@ class Throughput:
 
 
 def throughput(timelines: Sequence[Timeline]) -> Throughput | None:
-    """What a batch brings, from the moment when its last answer has begun to the end; None where there is nothing after that moment."""
+    """What a batch brings, from the moment when its last answer has begun to the end; None where
+    there is nothing after that moment.
+    """
     firsts = [line.first for line in timelines]
     if not timelines or any(first is None for first in firsts):
         return None
     begin = max(first.at for first in firsts if first is not None)
     end = max(line.events[-1].at for line in timelines)
     before = [[event for event in line.events if event.at <= begin][-1] for line in timelines]
-    tokens = sum(line.events[-1].tokens - event.tokens for line, event in zip(timelines, before, strict=True))
-    size = sum(line.events[-1].bytes - event.bytes for line, event in zip(timelines, before, strict=True))
+    tokens = sum(
+        line.events[-1].tokens - event.tokens for line, event in zip(timelines, before, strict=True)
+    )
+    size = sum(
+        line.events[-1].bytes - event.bytes for line, event in zip(timelines, before, strict=True)
+    )
     if end <= begin or tokens <= 0:
         return None
     return Throughput(tokens, size, (end - begin) / 1e9, (begin - timelines[0].asked) / 1e9)
 
 
-def listen(adapter: Adapter, requests: Sequence[Request], clock: Clock = time.perf_counter_ns) -> list[Timeline]:
+def listen(
+    adapter: Adapter, requests: Sequence[Request], clock: Clock = time.perf_counter_ns
+) -> list[Timeline]:
     """Ask, and note when each piece of each answer arrives."""
     found: list[list[Event]] = [[] for _ in requests]
     sizes = [0] * len(requests)
@@ -126,15 +154,25 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def long_enough(text: Text, *sizes: int) -> None:
-    """UsageError where a text is shorter than the longest of these bytes; borders of characters may cost a few."""
+    """UsageError where a text is shorter than the longest of these bytes; borders of characters may
+    cost a few.
+    """
     have = text.bytes + 2 * (len(text.documents) - 1)
     if have < max(sizes):
-        raise UsageError(f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for", hint="a longer text, or shorter prompts")
+        raise UsageError(
+            f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for",
+            hint="a longer text, or shorter prompts",
+        )
 
 
 def prompt_read(adapter: Any, prompt: str) -> tuple[int, int | None]:
-    """(bytes, tokens) of the prompt that a model reads: of one that is longer than its context, the end. Tokens where it shows them."""
-    size, encode = len(prompt.encode()), getattr(adapter, "encode_source", None) or getattr(adapter, "encode", None)
+    """(bytes, tokens) of the prompt that a model reads: of one that is longer than its context, the
+    end. Tokens where it shows them.
+    """
+    size, encode = (
+        len(prompt.encode()),
+        getattr(adapter, "encode_source", None) or getattr(adapter, "encode", None),
+    )
     if encode is None:
         return size, None
     tokens, context = encode(prompt), getattr(adapter, "context", None)

@@ -1,4 +1,6 @@
-"""A Markov chain of bytes for llmbench: counts of which byte follows which two, mixed with shorter histories."""
+"""A Markov chain of bytes for llmbench: counts of which byte follows which two, mixed with shorter
+histories.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ TOKEN = 0  # the kind of an ordinary charge
 
 
 def sampled(p: np.ndarray, request) -> np.ndarray:
-    """The distribution that is drawn from: by temperature, then the `top_k` likeliest, then the fewest that together reach `top_p`."""
+    """The distribution that is drawn from: by temperature, then the `top_k` likeliest, then the
+    fewest that together reach `top_p`.
+    """
     order = np.argsort(-p, kind="stable")
     kept = p[order] ** (1 / request.temperature)
     if request.top_k is not None:
@@ -28,7 +32,9 @@ def sampled(p: np.ndarray, request) -> np.ndarray:
 
 
 class Markov(Adapter):
-    """`order` bytes of history; each longer history takes over from the shorter one as it has been seen more often."""
+    """`order` bytes of history; each longer history takes over from the shorter one as it has been
+    seen more often.
+    """
 
     def __init__(self, data: list[bytes], order: int = 2):
         self.order = order
@@ -37,7 +43,9 @@ class Markov(Adapter):
             for at, byte in enumerate(text):
                 for length in range(min(order, at) + 1):
                     self.counts.setdefault(text[at - length : at], np.zeros(256))[byte] += 1
-        self.fingerprint = hashlib.sha256(repr([order, *sorted(hashlib.sha256(text).hexdigest() for text in data)]).encode()).hexdigest()
+        self.fingerprint = hashlib.sha256(
+            repr([order, *sorted(hashlib.sha256(text).hexdigest() for text in data)]).encode()
+        ).hexdigest()
 
     @classmethod
     def build(cls, arguments, materials):
@@ -60,7 +68,9 @@ class Markov(Adapter):
         )
 
     def after(self, history: bytes) -> np.ndarray:
-        """(256,) probabilities of the next byte. They sum to one, since each is a mean of two distributions."""
+        """(256,) probabilities of the next byte. They sum to one, since each is a mean of two
+        distributions.
+        """
         p = np.full(256, 1 / 256)
         for length in range(min(self.order, len(history)) + 1):
             row = self.counts.get(history[len(history) - length :])
@@ -73,21 +83,35 @@ class Markov(Adapter):
         for passage in passages:
             given, text = passage.given.encode(), passage.text.encode()
             whole = given + text
-            p = [self.after(whole[max(0, at - self.order) : at])[whole[at]] for at in range(len(given), len(whole))]
+            p = [
+                self.after(whole[max(0, at - self.order) : at])[whole[at]]
+                for at in range(len(given), len(whole))
+            ]
             at = np.arange(len(text))
-            yield Ledger.build(at, at + 1, -np.log2(np.array(p)) if p else [], np.full(len(text), TOKEN), len(text), passage.id)
+            yield Ledger.build(
+                at,
+                at + 1,
+                -np.log2(np.array(p)) if p else [],
+                np.full(len(text), TOKEN),
+                len(text),
+                passage.id,
+            )
 
     def next_distribution(self, given):
         return [bytes([byte]) for byte in range(256)], self.after(given.encode()[-self.order :])
 
     def generate(self, requests):
-        """Byte by byte. An adapter over tokens would subclass llmbench.adapters.token.TokenAdapter and have this for nothing."""
+        """Byte by byte. An adapter over tokens would subclass llmbench.adapters.token.TokenAdapter
+        and have this for nothing.
+        """
         for row, request in enumerate(requests):
             yield self._answer(row, request)
 
     def _answer(self, row, request) -> Chunk:
         rng, said, finish = np.random.default_rng(request.seed), b"", "length"
-        most = min(limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None)
+        most = min(
+            limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None
+        )
         forced = None if request.forced is None else request.forced.encode()
         while len(said) < (most if forced is None else len(forced)):
             p = self.after((request.prompt.encode() + said)[-self.order :])

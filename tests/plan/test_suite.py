@@ -1,0 +1,296 @@
+"""Suites and cards: strict, with the place of what is wrong and a hint."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmbench.config import model_card
+from llmbench.errors import UsageError
+from llmbench.plan import registry, suite
+from llmbench.tasks.config import LikelihoodSpec
+
+GOOD = """\
+name: mine
+version: 1
+texts:
+  test: {source: fables, select: {part: tales, split: test}}
+tasks:
+  - {task: likelihood, text: test, window: half}
+models:
+  - uniform-bytes
+  - model: lstm
+    name: thin-lstm
+    recipe: {steps: 3}
+    network: {arguments: {width: 8}}
+"""
+
+
+def read(tmp_path, text, name="mine.yaml"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return suite.read(str(path))
+
+
+def use(tmp_path, text):
+    found = read(tmp_path, text)
+    found.load_texts({})
+    found.cards([], [])
+
+
+def test_a_good_suite_is_read(tmp_path):
+    found = read(tmp_path, GOOD)
+    found.load_texts({})
+    cards = found.cards([], [])
+    assert [c.name for c in cards] == ["uniform-bytes", "thin-lstm"]
+    assert cards[1].recipe.steps == 3
+    assert cards[1].recipe.learning_rate == registry.resolve("lstm").recipe.learning_rate
+    assert cards[1].network.arguments["width"] == 8
+    assert isinstance(found.tasks[0], LikelihoodSpec)
+
+
+@pytest.mark.parametrize("name", registry.names("suites"))
+def test_every_shipped_suite_is_read_and_its_models_resolve(name):
+    found = suite.read(name)
+    assert found.name == name
+    assert found.cards([], [])
+
+
+@pytest.mark.parametrize("name", registry.names("baselines"))
+def test_every_shipped_card_is_read(name):
+    found = registry.resolve(name)
+    assert found.name == name
+    assert found.stage is not None
+    assert found.about
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want"),
+    [
+        (
+            "version: 1\n",
+            "version: 1\nversion: 2\n",
+            r"mine\.yaml:3:1: the key 'version' stands here a second time",
+        ),
+        (
+            "window: half",
+            "windw: half",
+            r"mine\.yaml:6:36: unknown key 'windw' \(did you mean 'window'\?\)",
+        ),
+        (
+            "name: mine\n",
+            "name: mine\nmodel: []\n",
+            r"mine\.yaml:2:1: unknown key 'model' \(did you mean 'models'\?\)",
+        ),
+        ("version: 1", "version: one", r"mine\.yaml:2:10: version: .*integer.*'one'"),
+        (
+            "source: fables,",
+            "source: fables, fields: {text: []},",
+            r"mine\.yaml:4:.*at least 1 item",
+        ),
+        ("version: 1\n", "", r"mine\.yaml:1:1: the key 'version' is missing"),
+        ("window: half", "window: 0", r"mine\.yaml:6:44: window: "),
+        ("window: half", "window: whole", r"mine\.yaml:6:44: window: "),
+        ("task: likelihood", "task: likelyhood", r"mine\.yaml:6:5: .*likelyhood"),
+        (
+            "text: test,",
+            "text: tset,",
+            r"mine\.yaml:6:30: unknown text 'tset' \(did you mean 'test'\?\)",
+        ),
+        (
+            "uniform-bytes",
+            "uniform-byte",
+            r"mine\.yaml:8:5: unknown model 'uniform-byte' \(did you mean 'uniform-bytes'\?\)",
+        ),
+        (
+            "steps: 3",
+            "stesp: 3",
+            r"mine\.yaml:11:14: unknown key 'stesp' \(did you mean 'steps'\?\)",
+        ),
+        ("steps: 3", "steps: 0", r"mine\.yaml:11:21: steps: .*greater"),
+        ("name: thin-lstm", "name: uniform-bytes", r"two models are called 'uniform-bytes'"),
+        (
+            "source: fables",
+            "source: fabels",
+            r"mine\.yaml:4:18: there is no text 'fabels' \(did you mean 'fables'\?\)",
+        ),
+        ("name: mine", "name: [mine", r"mine\.yaml:\d+:\d+: not YAML"),
+        (
+            "name: mine",
+            "name: !!python/object:os.system mine",
+            r"mine\.yaml:1:7: the tag .* is not allowed",
+        ),
+        (
+            "texts:\n  test:",
+            "texts:\n  test: {source: fables}\n  test:",
+            r"mine\.yaml:5:3: the key 'test' stands here a second time",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place_and_a_hint(tmp_path, old, new, want):
+    assert old in GOOD
+    with pytest.raises(UsageError, match=want):
+        use(tmp_path, GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "just words",
+        "- a\n- list\n",
+        b"name: \xff",
+        "a: &x [*x]\n",
+        "name: 2026-01-01\nversion: 1\ntexts: {}\ntasks: []\n",
+    ],
+)
+def test_files_that_are_no_suites_are_refused_in_one_line(tmp_path, text):
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text)
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_aliases_cannot_grow_without_end(tmp_path):
+    bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(8)
+    )
+    with pytest.raises(UsageError, match="too much"):
+        read(tmp_path, bomb)
+
+
+def test_a_missing_suite_is_named_with_the_nearest():
+    with pytest.raises(UsageError, match=r"there is no such suite \(did you mean 'standard'\?\)"):
+        suite.read("standrad")
+    with pytest.raises(UsageError, match="a folder"):
+        suite.read("/")
+
+
+def test_shipped_suites_are_found_by_the_readmes_path_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert suite.read("suites/quick.yaml").name == "quick"
+
+
+def test_a_source_that_the_user_must_bring_is_asked_for():
+    found = suite.read("shakespeare")
+    with pytest.raises(UsageError, match=r"--data shakespeare=PATH"):
+        found.load_texts({})
+    with pytest.raises(UsageError, match="did you mean 'shakespeare'"):
+        found.load_texts({"shakespear": "x"})
+
+
+def test_data_replaces_a_source_or_a_role(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text("0123456789" * 100)
+    found = suite.read("shakespeare")
+    found.load_texts({"shakespeare": str(book)})
+    assert (found.texts["train"].bytes, found.texts["test"].bytes) == (900, 100)
+    other = tmp_path / "other.txt"
+    other.write_text("all of it")
+    found.load_texts({"shakespeare": str(book), "test": str(other)})
+    assert found.texts["test"].documents[0].text == "all of it"
+
+
+@pytest.mark.parametrize(
+    ("content", "want"), [("", "empty"), (b"ab\xff", "1:3: not UTF-8"), ("x", "too short to split")]
+)
+def test_texts_that_cannot_serve_are_named(tmp_path, content, want):
+    book = tmp_path / "book.txt"
+    book.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=want):
+        suite.read("shakespeare").load_texts({"shakespeare": str(book)})
+
+
+def test_a_limit_reduces_what_is_asked_and_not_what_is_learnt():
+    found = suite.read("standard")
+    found.load_texts({}, limit=4)
+    assert len(found.texts["test"].documents) == 4
+    assert len(found.texts["train"].documents) == 81
+
+
+def test_only_keeps_and_says_what_it_cannot_find():
+    found = suite.read("standard")
+    assert [c.name for c in found.cards([], ["zlib"])] == ["zlib"]
+    with pytest.raises(UsageError, match="did you mean 'zlib'"):
+        found.cards([], ["zlibb"])
+
+
+def test_the_schema_is_json_schema_for_every_key():
+    schema = suite.schema()
+    json.dumps(schema)
+    assert set(schema["properties"]) == set(suite.SuiteFile.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+def test_a_card_with_a_wrong_key_is_placed(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: x\nadapter: network\nrecipe: {steps: 5, learningrate: 0.1}\n")
+    with pytest.raises(
+        UsageError,
+        match=r"c\.yaml:3:20: unknown key 'learningrate' \(did you mean 'learning_rate'\?\)",
+    ):
+        model_card.read(path)
+
+
+def test_paths_in_a_card_are_relative_to_the_card(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: x\nadapter: net.py:Net\n")
+    assert model_card.read(path).adapter == f"{(tmp_path / 'net.py').resolve()}:Net"
+
+
+@pytest.mark.parametrize(
+    ("spec", "want"),
+    [
+        ("lstmm", "did you mean 'lstm'"),
+        ("model.py", "model.py:ClassName"),
+        ("missing-card.yaml", "cannot read"),
+        ("hf:", "needs a hub id or a directory"),
+        ("", "unknown model"),
+    ],
+)
+def test_specs_that_name_nothing_say_so(spec, want):
+    with pytest.raises(UsageError, match=want):
+        registry.resolve(spec)
+
+
+@pytest.mark.parametrize(
+    ("source", "want"),
+    [
+        ("class Model(:\n    pass\n", r"model\.py:1:13: syntax error"),
+        ("x = 1\n", r"model\.py: there is no class 'Model'"),
+        ("class Modle: ...\n", r"there is no class 'Model' \(did you mean 'Modle'\?\)"),
+        ("class Model: ...\n", r"'Model' is not an Adapter"),
+        ("import no_such_package\n", r"there is no module 'no_such_package'"),
+        ("\nx = 1 / 0\n", r"model\.py:2:1: importing raised ZeroDivisionError"),
+        (
+            (
+                "from llmbench.adapters.token import TokenAdapter\nclass Model(TokenAdapter):\n   "
+                " def encode(self, text): ...\n"
+            ),
+            r"model\.py:2:1: Model does not define decode, logits",
+        ),
+    ],
+)
+def test_model_files_that_cannot_serve_are_placed(tmp_path, source, want):
+    path = tmp_path / "model.py"
+    path.write_text(source)
+    with pytest.raises(UsageError, match=want):
+        registry.adapter_class(f"{path}:Model")
+
+
+def test_a_module_path_and_an_entry_point_name_adapters(monkeypatch):
+    assert (
+        registry.adapter_class("llmbench.adapters.trivial:UniformBytes").__name__ == "UniformBytes"
+    )
+
+    class Point:
+        name, value = "outside", "llmbench.adapters.trivial:UniformBytes"
+
+    monkeypatch.setattr(
+        registry.metadata,
+        "entry_points",
+        lambda group: [Point()] if group == "llmbench.adapters" else [],
+    )
+    assert registry.resolve("outside").adapter == "outside"
+    assert registry.adapter_class("outside").__name__ == "UniformBytes"

@@ -1,0 +1,486 @@
+"""Paired tests, against hand counts, scipy and sacrebleu's own; and on drawn data whether they keep
+what they promise.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+import scipy.stats
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+from sacrebleu.significance import PairedTest
+from support import hand_record
+from support.sample_pairs import SENTENCES
+
+from llmbench.leaderboard import board
+from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
+from llmbench.results.paired_tests import (
+    RULES,
+    Difference,
+    Rule,
+    alpha_of,
+    apart_difference,
+    corpus_difference,
+    difference,
+    items_needed,
+    judged,
+    mcnemar_p,
+    quality_rank_sets,
+    randomisation_p,
+    ratio_difference,
+    share_difference,
+    total_of,
+)
+from llmbench.results.ranking import rank_scores
+from llmbench.results.record import Score
+from llmbench.stats import Interval, block_difference, sign_flip_p
+from llmbench.storage import write_lines
+
+PAIRS = [(said, wanted) for said, wanted in SENTENCES if wanted]
+OTHERS = [
+    " ".join(said.split()[:-1]) or said for said, _ in PAIRS
+]  # a second system, which forgets each last word
+
+
+def shares(right):
+    return [[float(one), 1.0] for one in right]
+
+
+def drawn(rng, n, both, only_a, only_b):
+    """Two models' answers, right together, apart, or not at all."""
+    kind = rng.choice(4, size=n, p=[both, only_a, only_b, 1 - both - only_a - only_b])
+    return shares((kind == 0) | (kind == 1)), shares((kind == 0) | (kind == 2))
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b"), [(0, 1), (1, 1), (0, 6), (3, 9), (12, 30), (40, 40), (2, 200)]
+)
+def test_mcnemar_is_the_binomial_test_of_the_items_that_one_alone_got_right(only_a, only_b):
+    assert mcnemar_p(only_a, only_b) == pytest.approx(
+        scipy.stats.binomtest(only_a, only_a + only_b).pvalue
+    )
+
+
+def test_mcnemar_by_hand():
+    assert mcnemar_p(0, 5) == 2 * 0.5**5
+    assert mcnemar_p(5, 5) == 1.0
+    assert mcnemar_p(0, 0) == 1.0
+
+
+def test_the_interval_of_a_difference_of_shares_by_hand():
+    a, b = (
+        shares([1] * 12 + [0] * 88),
+        shares([0] * 8 + [1] * 7 + [0] * 85),
+    )  # 8 right for A alone, 3 for B alone
+    found = share_difference(a, b)
+    error = math.sqrt(8 + 3 + 1 - 5**2 / 102) / 102
+    assert found.interval.value == pytest.approx(0.05)
+    assert (found.interval.low, found.interval.high) == pytest.approx(
+        (5 / 102 - 1.959964 * error, 5 / 102 + 1.959964 * error)
+    )
+    assert found.p == pytest.approx(scipy.stats.binomtest(3, 11).pvalue)
+
+
+def test_models_that_answer_alike_have_an_interval_that_narrows_with_their_number():
+    few, many = (share_difference(shares([1] * n), shares([1] * n)).interval for n in (50, 1000))
+    assert few.high > 0.01 > many.high > 0
+
+
+def theirs(metric, said, other, wanted, trials):
+    """p by sacrebleu's own program."""
+    test = PairedTest(
+        [("a", said), ("b", other)], {"m": metric}, [wanted], test_type="ar", n_samples=trials
+    )
+    return next(results for name, results in test()[1].items() if name != "System")[1].p_value
+
+
+def statistics(scorer, said):
+    return [scorer.statistics(text, wanted) for text, (_, wanted) in zip(said, PAIRS, strict=True)]
+
+
+SAID, WANTED = [said for said, _ in PAIRS], [wanted for _, wanted in PAIRS]
+
+
+@pytest.mark.parametrize(("scorer", "metric"), [(Bleu(), BLEU()), (Chrf(), CHRF())])
+def test_approximate_randomisation_is_sacrebleus_to_the_last_digit(scorer, metric):
+    p = theirs(metric, SAID, OTHERS, WANTED, 1000)
+    assert (
+        randomisation_p(
+            statistics(scorer, SAID), statistics(scorer, OTHERS), scorer.total, trials=1000
+        )
+        == p
+    )
+
+
+def test_of_ter_whose_edits_are_whole_numbers_trials_as_far_apart_as_observed_are_counted_beside_sacrebleus():
+    scorer = Ter()
+    a, b = np.array(statistics(scorer, SAID)), np.array(statistics(scorer, OTHERS))
+
+    def distance(one, other):
+        return abs(scorer.total(one.sum(axis=0)) - scorer.total(other.sum(axis=0)))
+
+    chosen = np.random.default_rng(12345).integers(2, size=(1000, len(a)), dtype=bool)
+    trials = [
+        distance(np.where(row[:, None], a, b), np.where(row[:, None], b, a)) for row in chosen
+    ]
+    equal = sum(abs(trial - distance(a, b)) < 1e-9 for trial in trials)
+    assert equal > 0
+    p = theirs(TER(), SAID, OTHERS, WANTED, 1000)
+    assert randomisation_p(a, b, scorer.total, trials=1000) == pytest.approx(p + equal / 1001)
+
+
+@pytest.mark.parametrize("turned", [3, 4])
+def test_it_is_sacrebleus_for_differences_that_prove_nothing(turned):
+    """Two systems of which each forgets last words, in turn."""
+    said, other = (
+        [OTHERS[i] if (i % turned > 1) == first else SAID[i] for i in range(len(PAIRS))]
+        for first in (True, False)
+    )
+    p = theirs(CHRF(), said, other, WANTED, 2000)
+    assert 0.02 < p < 0.99
+    assert (
+        randomisation_p(
+            statistics(Chrf(), said), statistics(Chrf(), other), Chrf().total, trials=2000
+        )
+        == p
+    )
+
+
+def test_one_sentence_proves_nothing_where_sacrebleu_calls_it_significant():
+    other = [*SAID[:-1], "nothing of the kind"]
+    assert theirs(BLEU(), SAID, other, WANTED, 1000) < 0.01
+    a, b = statistics(Bleu(), SAID), statistics(Bleu(), other)
+    assert randomisation_p(a, b, Bleu().total, trials=1000) == 1.0
+    assert randomisation_p(a, a, Bleu().total, trials=100) == 1.0
+
+
+def test_the_trials_of_a_long_text_are_those_of_one_matrix(monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, (40, 2)), rng.integers(0, 9, (40, 2))
+    whole = randomisation_p(a, b, lambda sums: sums[0] / sums[1], trials=500)
+    monkeypatch.setattr("llmbench.results.paired_tests.AT_ONCE", 100)
+    assert randomisation_p(a, b, lambda sums: sums[0] / sums[1], trials=500) == whole
+
+
+def test_the_interval_of_a_corpus_difference_holds_it_and_is_tighter_than_two_apart():
+    scorer = Chrf()
+    a, b = statistics(scorer, SAID), statistics(scorer, OTHERS)
+    found = corpus_difference(a, b, scorer.total, trials=200).interval
+    alone = scorer.value(a)
+    assert found.value == pytest.approx(alone.value - scorer.value(b).value)
+    assert found.low < found.value < found.high
+    assert found.high - found.low < alone.high - alone.low
+
+
+def test_few_samples_have_no_corpus_interval():
+    rows = [[3.0, 4.0], [1.0, 5.0], [2.0, 2.0]]
+    assert (
+        corpus_difference(rows, rows[::-1], lambda sums: sums[0] / sums[1], 50).interval.low is None
+    )
+
+
+def test_means_are_compared_by_sign_flips_with_students_interval():
+    rng = np.random.default_rng(3)
+    a, b = rng.uniform(0, 1, 40), rng.uniform(0, 1, 40)
+    found = difference("f1", [[x, 1.0] for x in a], [[x, 1.0] for x in b])
+    low, high = scipy.stats.t.interval(0.95, 39, loc=np.mean(a - b), scale=scipy.stats.sem(a - b))
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert found.p == sign_flip_p(a, b)
+    assert found.test == "sign flips"
+
+
+def test_rates_in_turns_are_paired_and_others_welchs():
+    rng = np.random.default_rng(4)
+    a, b = np.exp(rng.normal(1, 0.1, 16)), np.exp(rng.normal(1.2, 0.1, 12))
+    found = apart_difference(a, b)
+    expected = scipy.stats.ttest_ind(np.log(a), np.log(b), equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval.low < found.interval.value < found.interval.high
+    rows = [[[x, 1.0] for x in side] for side in (a[:12], b)]
+    assert difference("decode_bytes_per_second", *rows) == Difference(
+        *block_difference(a[:12], b), "paired t"
+    )
+    assert difference("decode_bytes_per_second", *rows, in_turns=False).test == "Welch"
+
+
+def test_one_block_proves_nothing_in_turns_or_not():
+    assert apart_difference([2.0], [1.0]) == Difference(
+        Interval(math.log(2), None, None, 1), 1.0, "Welch"
+    )
+    assert difference("decode_bytes_per_second", [[2.0, 1.0]], [[1.0, 1.0]]).p == 1.0
+
+
+def test_totals_are_those_of_the_metrics():
+    assert total_of("bits_per_byte", [[10.0, 4], [2.0, 2]]) == 2.0
+    assert total_of("accuracy", shares([1, 0, 1, 1])) == 0.75
+    assert total_of("word_perplexity", [[3.0, 1.0], [5.0, 1.0]]) == 16.0
+    assert total_of("word_perplexity", [[5000.0, 1.0]]) == math.inf
+    assert total_of("time_to_first_token", [[0.2, 1], [0.9, 1], [0.3, 1]]) == 0.3
+    rows = [Bleu().statistics(*pair) for pair in PAIRS]
+    assert total_of("bleu", rows) == Bleu().value(rows).value
+
+
+@pytest.mark.parametrize(
+    ("metric", "better", "interval", "p", "said"),
+    [
+        ("bits_per_byte", "lower", (-0.1, -0.2, -0.02), 0.01, "better"),
+        ("bits_per_byte", "lower", (0.004, 0.001, 0.008), 0.0001, "tie"),
+        ("accuracy", "higher", (0.1, 0.05, 0.15), 0.01, "better"),
+        ("accuracy", "higher", (-0.1, -0.15, -0.05), 0.01, "worse"),
+        ("accuracy", "higher", (0.0, -0.009, 0.009), 1.0, "tie"),
+        ("accuracy", "higher", (0.05, -0.01, 0.11), 0.2, "unclear"),
+        ("ter", "lower", (-3.0, -5.0, -1.0), 0.01, "better"),
+        ("bleu", "higher", (0.1, -0.3, 0.49), 0.5, "tie"),
+        ("decode_bytes_per_second", "higher", (0.3, 0.2, 0.4), 0.001, "better"),
+        (
+            "decode_bytes_per_second",
+            "higher",
+            (0.3, 0.2, 0.4),
+            0.02,
+            "unclear",
+        ),  # a rate's level is 1 %
+        ("decode_bytes_per_second", "higher", (0.01, -0.02, math.log(1.05) - 1e-9), 0.001, "tie"),
+        ("time_to_first_token", "lower", (0.3, 0.2, 0.4), 0.001, "worse"),
+        (
+            "word_perplexity",
+            "lower",
+            (0.0, 0.0, 0.0),
+            1.0,
+            "unclear",
+        ),  # without a margin nothing is a tie
+        ("f1", None, (0.1, 0.05, 0.15), 0.001, "unclear"),
+        ("bits_per_byte", "lower", (-1.0, None, None), 1.0, "unclear"),
+    ],
+)
+def test_verdicts_of_every_kind(metric, better, interval, p, said):
+    value, low, high = interval
+    assert (
+        judged(metric, better, Difference(Interval(value, low, high, 30), p, "a test"), p) == said
+    )
+
+
+def test_every_rule_is_of_a_known_kind():
+    assert {rule.kind for rule in RULES.values()} == {"bits", "share", "mean", "corpus", "rate"}
+    assert RULES["bits_per_byte"] == Rule("bits", 0.01)
+    assert (alpha_of("accuracy"), alpha_of("time_to_first_token")) == pytest.approx((0.05, 0.01))
+
+
+def test_ranks_by_accuracy_are_sets_and_the_smallest_visible_difference_is_stated():
+    rng = np.random.default_rng(6)
+    good, poor = rng.random(200) < 0.8, rng.random(200) < 0.4
+    near = good.copy()
+    near[:6] ^= True
+    found = quality_rank_sets(
+        "accuracy", {"good": shares(good), "poor": shares(poor), "near": shares(near)}
+    )
+    assert found.rank == {"good": (1, 2), "near": (1, 2), "poor": (3, 3)}
+    assert found.better_than["near"] == {"poor"}
+    assert 0.01 < found.smallest_visible < 0.2
+    assert found.items_needed == items_needed(3) == 7
+
+
+def test_ranks_by_bleu_come_from_the_corpus_test():
+    rows = {
+        name: statistics(Bleu(), said)
+        for name, said in {"good": WANTED, "poor": OTHERS, "copy": WANTED}.items()
+    }
+    found = quality_rank_sets("bleu", rows)
+    assert found.rank == {"good": (1, 2), "copy": (1, 2), "poor": (3, 3)}
+    assert found.smallest_visible is None
+
+
+def test_six_questions_cannot_rank_two_of_three_models():
+    found = quality_rank_sets(
+        "accuracy", {"a": shares([1] * 6), "b": shares([0] * 6), "c": shares([0] * 6)}
+    )
+    assert not any(found.better_than.values())
+    assert found.smallest_visible is None
+
+
+def scored(tmp_path, answers, metric="accuracy"):
+    """A record by hand with these models' answers to the same questions, ranked from the samples
+    beside it.
+    """
+    scores = []
+    for name, right in answers.items():
+        rows = [
+            {"id": f"q{i}", "statistics": {metric: [float(one), 1.0]}}
+            for i, one in enumerate(right)
+        ]
+        write_lines(tmp_path / "samples" / name / "choice.jsonl", rows)
+        facts = {
+            "task": "choice",
+            "unit": "share",
+            "better": "higher",
+            "n": len(right),
+            "chance": 0.25,
+        }
+        scores.append(
+            Score.model_validate(
+                hand_record.score(name, metric, sum(right) / len(right), 0.05, **facts)
+            )
+        )
+    found = rank_scores(scores, tmp_path)
+    return hand_record.record(
+        scores=[score.model_dump() for score in scores], notes={"tasks": found}
+    )
+
+
+def test_a_table_of_answers_is_ranked_and_says_what_it_could_have_seen(tmp_path):
+    rng = np.random.default_rng(7)
+    made = scored(
+        tmp_path,
+        {
+            "lstm": rng.random(120) < 0.9,
+            "mine": rng.random(120) < 0.3,
+            "zlib": rng.random(119) < 0.5,
+        },
+    )
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
+    assert {line.model: line.cells["rank"].text for line in table.lines} == {
+        "lstm": "1",
+        "mine": "2",
+        "zlib": "-",
+    }
+    assert "Not ranked, because their items are not those of the others: zlib." in table.notes
+    assert any(
+        re.fullmatch(
+            r"Differences below about \d\.\d% could not have been proven here \(median over"
+            r" pairs\)\.",
+            note,
+        )
+        for note in table.notes
+    )
+    assert table.notes[-1] == "Intervals: 95 % over 119 to 120 items, not over training seeds."
+
+
+def test_two_questions_rank_nobody_and_the_table_says_so(tmp_path):
+    made = scored(tmp_path, {"lstm": [1, 1], "mine": [0, 0]})
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
+    assert [line.cells["rank"].text for line in table.lines] == ["1-2", "1-2"]
+    assert (
+        "2 items are too few to prove any difference between so many models: 6 would be needed."
+        in table.notes
+    )
+
+
+def test_without_samples_a_table_of_answers_has_no_ranks(tmp_path):
+    made = scored(tmp_path, {"lstm": [1] * 9})
+    table = next(table for table in board.build(made).tables if table.headline == "accuracy")
+    assert table.notes[-1] == "Intervals: 95 % over 9 items. Models are not ranked here."
+
+
+ROUNDS = 1500
+
+
+def most(alpha, rounds=ROUNDS):
+    """Of false alarms: alpha, and three Monte Carlo errors."""
+    return rounds * alpha + 3 * math.sqrt(rounds * alpha * (1 - alpha))
+
+
+@pytest.mark.slow
+def test_on_drawn_bits_intervals_of_differences_cover_and_false_alarms_stay_rare():
+    rng, covered, alarms = np.random.default_rng(10), 0, 0
+    for _ in range(ROUNDS):
+        size = rng.integers(1500, 3000, 30).astype(float)
+        hard = size * rng.normal(2.0, 0.3, 30)
+        a, b = (np.column_stack([hard + size * rng.normal(0, 0.03, 30), size]) for _ in range(2))
+        shifted = a + np.column_stack([0.05 * size, np.zeros(30)])
+        found = ratio_difference(shifted, b, flips=1000).interval
+        covered += found.low <= 0.05 <= found.high
+        alarms += ratio_difference(a, b, flips=1000).p <= 0.05
+    assert 0.93 <= covered / ROUNDS <= 0.97
+    assert alarms <= most(0.05)
+
+
+@pytest.mark.slow
+def test_on_drawn_answers_intervals_of_differences_cover_and_false_alarms_stay_rare():
+    rng, covered, alarms = np.random.default_rng(11), 0, 0
+    for _ in range(ROUNDS):
+        found = share_difference(*drawn(rng, 200, 0.5, 0.2, 0.1)).interval
+        covered += found.low <= 0.1 <= found.high
+        alarms += share_difference(*drawn(rng, 200, 0.5, 0.15, 0.15)).p <= 0.05
+    assert 0.93 <= covered / ROUNDS <= 0.97
+    assert alarms <= most(0.05)
+
+
+@pytest.mark.slow
+def test_on_drawn_means_intervals_of_differences_cover_and_false_alarms_stay_rare():
+    """F1 of answers: many are 0 or 1, the rest lies between."""
+    rng, covered, alarms = np.random.default_rng(12), 0, 0
+
+    def answers(hard, skill):
+        right = rng.random(100) < np.clip(skill - hard, 0, 1)
+        return [
+            [float(value), 1.0]
+            for value in np.where(right, 1.0, rng.random(100) * (rng.random(100) < 0.4))
+        ]
+
+    for _ in range(ROUNDS):
+        hard = rng.uniform(-0.3, 0.3, 100)
+        found = difference("f1", answers(hard, 0.6), answers(hard, 0.5)).interval
+        truth = np.mean(np.clip(0.6 - hard, 0, 1) - np.clip(0.5 - hard, 0, 1)) * (
+            1 - 0.2
+        )  # the mean of what is not right is 0.2
+        covered += found.low <= truth <= found.high
+        alarms += ratio_difference(answers(hard, 0.5), answers(hard, 0.5), flips=1000).p <= 0.05
+    assert 0.93 <= covered / ROUNDS <= 0.97
+    assert alarms <= most(0.05)
+
+
+@pytest.mark.slow
+def test_on_drawn_rates_intervals_of_differences_cover_and_false_alarms_stay_rare():
+    """Blocks in which the machine is slower for both, in turns; and in sessions of their own."""
+    rng, covered, alarms, apart = np.random.default_rng(13), 0, 0, 0
+    for _ in range(ROUNDS):
+        machine = rng.normal(0, 0.2, 16)
+        a, b = (np.exp(7 + machine + rng.normal(0, 0.05, 16)) for _ in range(2))
+        found, _ = block_difference(a * 1.1, b)
+        covered += found.low <= math.log(1.1) <= found.high
+        alarms += block_difference(a, b)[1] <= 0.01
+        alone = np.exp(rng.normal(7, 0.2, (2, 16)))
+        apart += apart_difference(*alone).p <= 0.01
+    assert 0.93 <= covered / ROUNDS <= 0.97
+    assert alarms <= most(0.01)
+    assert apart <= most(0.01)
+
+
+@pytest.mark.slow
+def test_on_drawn_translations_intervals_of_bleu_differences_cover_and_false_alarms_stay_rare():
+    """Statistics as BLEU has them, of sentences of uneven length and difficulty; the truth is that
+    of very many.
+    """
+    rng, total, rounds, covered, alarms = np.random.default_rng(14), Bleu().total, 400, 0, 0
+
+    def translations(sizes, hard, skill):
+        counts = np.maximum(sizes[:, None] - np.arange(4), 1)
+        right = rng.binomial(
+            counts, np.clip(skill - hard[:, None], 0.02, 1) ** (1 + 0.6 * np.arange(4))
+        )
+        return np.column_stack([sizes, sizes, right, counts]).astype(float)
+
+    def texts(n):
+        return rng.integers(8, 25, n), rng.uniform(0, 0.4, n)
+
+    many = texts(200_000)
+    truth = total(translations(*many, 0.8).sum(axis=0)) - total(
+        translations(*many, 0.75).sum(axis=0)
+    )
+    for _ in range(rounds):
+        asked = texts(100)
+        a, b, other = (
+            translations(*asked, 0.8),
+            translations(*asked, 0.75),
+            translations(*asked, 0.8),
+        )
+        found = corpus_difference(a, b, total, trials=1).interval
+        covered += found.low <= truth <= found.high
+        alarms += randomisation_p(a, other, total, trials=300) <= 0.05
+    error = math.sqrt(0.05 * 0.95 / rounds)
+    assert 0.95 - 3 * error <= covered / rounds <= 0.95 + 3 * error
+    assert alarms <= most(0.05, rounds)

@@ -1,0 +1,444 @@
+"""Models that take turns: the statistics on drawn data, and real runs in which one crashes, one is
+slow, and one was measured before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support.run_helpers import folder, llmbench, run_json
+
+from llmbench.plan.plan import Options, plan
+from llmbench.runner import interleaving as rounds
+from llmbench.runner import run
+from llmbench.runner.speed_worker import DRIFT, FIRST_SENTINELS, Sentinel
+from llmbench.stats import (
+    RATE_ALPHA,
+    TIE_RATE,
+    Interval,
+    block_difference,
+    block_interval,
+    rate_rank_sets,
+    rate_verdict,
+)
+
+BLOCKS = 16
+
+
+def drawn(rng, level=1000.0, spread=0.1, drift=0.1, models=2, blocks=BLOCKS):
+    """Rates of equal models in rounds: what the machine does to a round it does to all, and each
+    block has noise of its own.
+    """
+    rounds = np.exp(np.cumsum(rng.normal(0, drift, blocks)))
+    return [level * rounds * np.exp(rng.normal(0, spread, blocks)) for _ in range(models)]
+
+
+def test_a_model_against_itself_is_rarely_called_better_or_worse():
+    rng, trials = np.random.default_rng(0), 4000
+    said = [rate_verdict(*block_difference(*drawn(rng, spread=0.2))) for _ in range(trials)]
+    false = sum(verdict in ("better", "worse") for verdict in said) / trials
+    assert false <= RATE_ALPHA + 3 * math.sqrt(RATE_ALPHA * (1 - RATE_ALPHA) / trials)
+    assert RATE_ALPHA <= 0.05
+
+
+def test_an_interval_that_fits_the_margin_is_a_tie_however_significant():
+    a = np.full(BLOCKS, 1000.0) * np.exp(np.random.default_rng(1).normal(0, 0.001, BLOCKS))
+    difference, p = block_difference(a * 1.02, a[::-1])
+    assert p < 1e-6
+    assert rate_verdict(difference, p) == "tie"
+    assert rate_verdict(*block_difference(a * (1 + 2 * TIE_RATE), a[::-1])) == "better"
+    assert rate_verdict(*block_difference(a, a[::-1] * 2)) == "worse"
+
+
+def test_the_difference_is_students_paired_test_on_logarithms():
+    from scipy import stats as scipy_stats
+
+    a, b = drawn(np.random.default_rng(2))
+    difference, p = block_difference(a, b)
+    known = scipy_stats.ttest_rel(np.log(a), np.log(b))
+    assert p == pytest.approx(known.pvalue)
+    low, high = known.confidence_interval(0.95)
+    assert (difference.low, difference.high) == pytest.approx((low, high))
+
+
+def test_rounds_take_out_what_the_machine_does_to_all():
+    a, b = drawn(np.random.default_rng(3), spread=0.01, drift=0.5)
+    difference, _ = block_difference(a, b)
+    assert difference.high - difference.low < 0.05
+    assert block_interval(a).high / block_interval(a).low > 1.2
+
+
+def test_the_interval_of_a_rate_is_students_over_logarithms_around_the_median():
+    values = [100.0, 110.0, 90.0, 105.0, 95.0]
+    found = block_interval(values)
+    logs = np.log(values)
+    half = 2.7764451 * logs.std(ddof=1) / math.sqrt(5)
+    assert found.value == 100
+    assert (found.low, found.high) == pytest.approx(
+        (math.exp(logs.mean() - half), math.exp(logs.mean() + half))
+    )
+    assert block_interval([1.0, 1.0, 1.0, 1.0, 1e9]).low <= 1.0
+    assert (block_interval([5.0]).low, block_interval([5.0]).high) == (None, None)
+
+
+def test_intervals_of_rates_cover_as_often_as_they_say():
+    rng, trials, level = np.random.default_rng(4), 3000, 0.0
+    covered = 0
+    for _ in range(trials):
+        found = block_interval(np.exp(rng.normal(level, 0.1, BLOCKS)))
+        covered += found.low <= math.exp(level) <= found.high
+    assert 0.93 <= covered / trials <= 0.97 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_equal_blocks_are_equal_and_one_block_proves_nothing():
+    assert block_difference([5, 5, 5], [5, 5, 5])[1] == 1.0
+    assert block_difference([5, 5, 5], [4, 4, 4])[1] == 0.0
+    assert block_difference([5], [4])[1] == 1.0
+
+
+def test_ranks_of_rates_are_sets_and_the_faster_is_first():
+    rng = np.random.default_rng(5)
+    fast, same = drawn(rng, 2000, 0.02, 0.1)
+    slow = drawn(rng, 500, 0.02, 0.1, models=1)[0]
+    found = rate_rank_sets({"slow": slow, "fast": fast, "same": same})
+    assert found.rank == {"slow": (3, 3), "fast": (1, 2), "same": (1, 2)}
+    assert found.better_than["fast"] == {"slow"}
+    assert TIE_RATE / 2 < found.smallest_visible < 1
+
+
+def test_what_could_have_been_proven_lies_beyond_the_margin_of_a_tie():
+    rng = np.random.default_rng(6)
+    quiet = {
+        name: 1000 * (1 + 0.03 * i) * np.exp(rng.normal(0, 0.003, BLOCKS))
+        for i, name in enumerate("ab")
+    }
+    found = rate_rank_sets(quiet)
+    assert found.rank == {"a": (1, 2), "b": (1, 2)}
+    assert 0.04 < found.smallest_visible < TIE_RATE
+
+
+class Sequence:
+    """A sentinel whose looks are given."""
+
+    def __init__(self, *looks):
+        self.sentinel = Sentinel.__new__(Sentinel)
+        self.sentinel._seen = list(looks)
+
+    def drifted(self, seconds):
+        return self.sentinel.drifted(seconds)
+
+
+def test_a_sentinel_heeds_what_is_usual_on_this_machine():
+    quiet = Sequence(*[1.0, 1.001, 0.999, 1.0, 1.0])
+    assert not quiet.drifted(1 + DRIFT / 2)
+    assert quiet.drifted(1 + 2 * DRIFT)
+    assert quiet.drifted(1 - 2 * DRIFT)
+    noisy = Sequence(*[1.0, 1.3, 0.8, 1.2, 0.9])
+    assert not noisy.drifted(1.4)
+    assert noisy.drifted(3.0)
+
+
+def test_a_sentinel_looks_before_it_judges_and_takes_what_its_model_saw_before():
+    first = Sentinel("cpu")
+    assert len(first.usual) == FIRST_SENTINELS
+    assert all(0 < seconds < 1 for seconds in first.usual)
+    again = Sentinel("cpu", first.usual)
+    assert again.usual == first.usual
+
+
+SUITE = """
+name: turns
+version: 1
+texts: {test: {source: test.jsonl}}
+tasks: [{task: speed, prompt_bytes: 20, answer_bytes: 10, blocks: 8, block_seconds: 0.01}]
+models: [uniform-bytes]
+"""
+MODELS = '''
+import os
+from llmbench.adapter import Adapter, Chunk, ModelInfo
+
+
+def work(n):
+    return sum(i * i for i in range(n))
+
+
+class Fast(Adapter):
+    cost = 200
+
+    @property
+    def info(self):
+        return ModelInfo(type(self).__name__, "", "bytes", None, None, None, "cpu", type(self).__name__ + "-1")
+
+    def generate(self, requests):
+        for at in range(len(requests[0].forced)):
+            work(self.cost * len(requests))
+            for row, request in enumerate(requests):
+                yield Chunk(row, request.forced[at], at + 1, "length" if at + 1 == len(request.forced) else None)
+
+
+class Slow(Fast):
+    cost = 20000
+
+
+class DiesLater(Fast):
+    """Warms up, and is killed in a block, unless the file says that all is well."""
+    calls, cost = 0, 2000
+
+    def generate(self, requests):
+        self.calls += 1
+        if self.calls > 30 and not os.path.exists("well"):
+            os.kill(os.getpid(), 9)
+        yield from super().generate(requests)
+
+
+class Raises(Fast):
+    def generate(self, requests):
+        raise ValueError("a bad day")
+'''
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        yield _measured(tmp_path_factory, patch)
+
+
+def _measured(tmp_path_factory, patch):
+    place = folder(tmp_path_factory.mktemp("turns"))
+    (place / "turns.yaml").write_text(SUITE)
+    (place / "turns.py").write_text(MODELS)
+    patch.setenv(
+        "LLMBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache")
+    )  # that of every test
+    ceilings()
+    models = [
+        word
+        for name in ("Fast", "Slow", "DiesLater", "Raises")
+        for word in ("--model", f"turns.py:{name}")
+    ]
+    command = [
+        "run",
+        "turns.yaml",
+        "--out",
+        "out",
+        "--price-per-hour",
+        "3.6",
+        "--device",
+        "cpu",
+        *models,
+    ]
+    done = llmbench(*command, cwd=place)
+    assert done.returncode == 1, done.stderr
+    return place, command, done
+
+
+def ceilings():
+    """Those of this machine, by hand: measuring them takes twenty seconds."""
+    from llmbench.hardware import machine, peaks
+    from llmbench.storage import default_cache
+
+    made = peaks.Ceilings(
+        "cpu", machine.cores(), [(1 << 18, 8e10), (1 << 28, 2e10)], {"float32": 6e10}, 1e-6, 0.01
+    )
+    path = peaks.kept_in(default_cache(), "cpu", machine.cores())
+    if peaks.read(path) is None:
+        peaks.keep(path, made)
+
+
+def test_who_fails_is_a_row_and_the_others_are_measured(measured):
+    place, _, done = measured
+    record = run_json(place / "out")
+    reasons = {
+        failure["model"]: (failure["task"], failure["reason"]) for failure in record["failures"]
+    }
+    assert reasons == {
+        "uniform-bytes": ("speed", "unsupported"),
+        "DiesLater": ("speed", "crashed"),
+        "Raises": ("speed", "error"),
+    }
+    assert {score["model"] for score in record["scores"]} == {"Fast", "Slow"}
+    assert "Traceback" not in done.stderr
+
+
+def test_the_faster_model_is_proven_faster_and_ranked_first(measured):
+    record = run_json(measured[0] / "out")
+    ranks = {
+        score["model"]: score["rank"]
+        for score in record["scores"]
+        if score["metric"] == "decode_bytes_per_second"
+    }
+    assert ranks == {"Fast": [1, 1], "Slow": [2, 2]}
+    assert record["notes"]["tasks"]["speed"]["better_than"] == {"Fast": ["Slow"], "Slow": []}
+
+
+def test_models_take_turns_in_rounds_of_changing_order(measured):
+    found = {}
+    for name in ("Fast", "Slow"):
+        rows = pq.read_table(measured[0] / f"out/events/{name}/speed.parquet").to_pylist()
+        assert {row["block"] for row in rows} == set(range(8))
+        assert rows[0].keys() == {"block", "what", "answer", "asked", "ns", "tokens", "bytes"}
+        for block in range(8):
+            found[name, block] = min(row["asked"] for row in rows if row["block"] == block)
+    for block in range(7):  # both have their turn before anybody has the next
+        assert max(found["Fast", block], found["Slow", block]) < min(
+            found["Fast", block + 1], found["Slow", block + 1]
+        )
+    assert len({found["Fast", block] < found["Slow", block] for block in range(8)}) == 2
+
+
+def test_numbers_are_those_of_the_events(measured):
+    rows = pq.read_table(measured[0] / "out/events/Slow/speed.parquet").to_pylist()
+    rates = []
+    for block in range(8):
+        answers = {}
+        for row in rows:
+            if row["block"] == block:
+                answers.setdefault(row["answer"], []).append(row)
+        rates.append(
+            statistics.median(
+                (a[-1]["bytes"] - a[0]["bytes"]) / (a[-1]["ns"] - a[0]["ns"]) * 1e9
+                for a in answers.values()
+            )
+        )
+    score = next(
+        s
+        for s in run_json(measured[0] / "out")["scores"]
+        if (s["model"], s["metric"]) == ("Slow", "decode_bytes_per_second")
+    )
+    assert score["value"] == pytest.approx(statistics.median(rates))
+
+
+def test_one_model_was_entered_twice_and_what_measuring_took_is_said(measured):
+    place = measured[0]
+    notes = run_json(place / "out")["notes"]["tasks"]["speed"]
+    assert notes["again"]["model"] == "Fast"
+    found = notes["again"]["decode_bytes_per_second"]
+    interval = Interval(found["log_ratio"], found["low"], found["high"], 8)
+    assert found["low"] < found["log_ratio"] < found["high"]
+    assert found["verdict"] == rate_verdict(interval, found["p"])
+    cost = notes["cost"]
+    assert cost["blocks"] == 3 * 8
+    assert 0 < cost["timed"] < cost["seconds"]
+    board = (place / "out/leaderboard.md").read_text()
+    assert "Fast was entered twice" in board
+    assert "Measuring took" in board
+
+
+def test_while_a_clock_runs_nobody_else_of_llmbench_works(measured):
+    cost = run_json(measured[0] / "out")["notes"]["tasks"]["speed"]["cost"]
+    assert cost["parked_cpu"] < 0.02 * cost["seconds"]
+    assert cost["parent_cpu"] < 0.1 * cost["seconds"]
+
+
+def test_the_price_of_tokens_follows_from_the_price_of_an_hour(measured):
+    scores = {(s["model"], s["metric"]): s for s in run_json(measured[0] / "out")["scores"]}
+    price = scores["Fast", "price_per_million_tokens"]
+    assert price["value"] == pytest.approx(
+        3.6 / 3600 / scores["Fast", "decode_tokens_per_second"]["value"] * 1e6
+    )
+    assert price["low"] <= price["value"] <= price["high"]
+
+
+def test_why_a_number_is_not_there_stands_beside_those_that_are(measured):
+    scores = run_json(measured[0] / "out")["scores"]
+    top = next(
+        s for s in scores if (s["model"], s["metric"]) == ("Fast", "decode_bytes_per_second")
+    )
+    assert top["absent"].keys() == {"limit_share"}
+    assert top["absent"]["limit_share"] == "no torch model"
+
+
+def test_a_second_run_measures_only_what_is_missing(measured):
+    place, command, _ = measured
+    (place / "well").touch()
+    before = json.loads((place / "out/cells/Fast/speed.json").read_text())
+    done = llmbench(*command, cwd=place)
+    assert done.returncode == 1, done.stderr
+    record = run_json(place / "out")
+    assert {failure["model"] for failure in record["failures"]} == {"uniform-bytes", "Raises"}
+    assert json.loads((place / "out/cells/Fast/speed.json").read_text()) == before
+    assert {score["model"] for score in record["scores"]} == {"Fast", "Slow", "DiesLater"}
+    ranks = {
+        score["model"]: score["rank"]
+        for score in record["scores"]
+        if score["metric"] == "decode_bytes_per_second"
+    }
+    assert ranks["DiesLater"] is None  # it was alone: what another session measured is no pair
+    assert record["notes"]["tasks"]["speed"]["left_out"] == ["DiesLater"]
+
+
+@pytest.mark.slow
+def test_models_that_have_no_room_together_are_loaded_again_for_each_block(
+    measured, monkeypatch, tmp_path
+):
+    place = measured[0]
+    started, real = [], rounds.Child
+
+    class Counted(real):
+        def __init__(self, log, *rest):
+            started.append(log.name)
+            super().__init__(log, *rest)
+
+    monkeypatch.setattr(rounds, "Child", Counted)
+    monkeypatch.setattr(rounds, "HALF", 0.0)
+    monkeypatch.chdir(place)
+    made = plan(
+        "turns.yaml",
+        Options(models=("turns.py:Fast",), only=("Fast",), out=tmp_path / "out", device="cpu"),
+    )
+    result, _ = run.run(made)
+    assert not result.failures
+    assert (
+        len(started) == 2 * (2 + 8) + 1
+    )  # each entry to be looked at, to be warmed up, and for each block; and once to finish
+    again = result.notes.tasks["speed"].again
+    assert again["model"] == "Fast"
+    assert {score.metric for score in result.scores} >= {
+        "decode_bytes_per_second",
+        "time_to_first_token",
+    }
+
+
+@pytest.mark.slow
+def test_a_known_sleep_for_each_token_and_call_is_measured_within_three_percent(tmp_path):
+    place = folder(tmp_path)
+    ceilings()
+    (place / "turns.yaml").write_text(
+        SUITE.replace("answer_bytes: 10", "answer_bytes: 40").replace("[uniform-bytes]", "[]")
+    )
+    (place / "sleeps.py").write_text(
+        MODELS
+        + """
+import time
+
+
+class Sleeps(Fast):
+    def generate(self, requests):
+        time.sleep(0.1)
+        for chunk in Fast.generate(self, requests):
+            time.sleep(0.012)
+            yield chunk
+    cost = 0
+"""
+    )
+    done = llmbench(
+        "run",
+        "turns.yaml",
+        "--out",
+        "out",
+        "--model",
+        "sleeps.py:Sleeps",
+        "--device",
+        "cpu",
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    value = {score["metric"]: score["value"] for score in run_json(place / "out")["scores"]}
+    assert value["time_per_output_token"] == pytest.approx(0.012, rel=0.03)
+    assert value["time_to_first_token"] == pytest.approx(0.112, rel=0.03)
+    assert value["end_to_end_latency"] == pytest.approx(0.1 + 40 * 0.012, rel=0.03)

@@ -1,0 +1,1 @@
+"""What tests share: toy models, checkpoints made small, runs written by hand."""

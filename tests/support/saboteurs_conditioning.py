@@ -1,0 +1,124 @@
+"""Adapters that are wrong in one way each about what they are given before a text, and about where
+it ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from llmbench.adapter import Passage, Window
+from llmbench.ledger import END
+from support.zoo import Windowed, caught_by
+
+
+@caught_by("chain-rule")
+class IgnoresWhatIsGiven(Windowed):
+    """A text after another is scored as if it stood alone."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score(
+            [dataclasses.replace(passage, given="") for passage in passages], window
+        )
+
+
+@caught_by("chain-rule")
+class ChargesWhatIsGiven(Windowed):
+    """What is given is charged with the text."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score(
+            [Passage(passage.given + passage.text, id=passage.id) for passage in passages], window
+        )
+
+
+class Ending(Windowed):
+    """Byte 0 ends a text."""
+
+    ends = (0,)
+
+
+@caught_by("given")
+class EndsForFree(Ending):
+    """Where a text ends is not charged, though it was asked for."""
+
+    def score(self, passages, window=Window()):
+        for ledger in super().score(passages, window):
+            yield dataclasses.replace(ledger, bits=np.where(ledger.kind == END, 0.0, ledger.bits))
+
+
+@caught_by("given")
+class AlwaysStarts(Windowed):
+    """The start symbol is there even where it is to be left out."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score(
+            [dataclasses.replace(passage, start=True) for passage in passages], window
+        )
+
+
+@caught_by("given")
+class ReadsTheWrongEnd(Windowed):
+    """Of what is given before a text it keeps the beginning, where that is too long."""
+
+    def score(self, passages, window=Window()):
+        yield from super().score(
+            [
+                dataclasses.replace(passage, given=passage.given[: self.context])
+                for passage in passages
+            ],
+            window,
+        )
+
+
+@caught_by("given")
+class SeesItsNeighbours(Windowed):
+    """Texts after the same text are packed together, and each sees the ones before it."""
+
+    def score(self, passages, window=Window()):
+        seen: dict[str, str] = {}
+        changed = []
+        for passage in passages:
+            changed.append(
+                dataclasses.replace(passage, given=passage.given + seen.get(passage.given, ""))
+            )
+            seen[passage.given] = (
+                seen.get(passage.given, "") + passage.text if passage.given else ""
+            )
+        yield from super().score(changed, window)
+
+
+@caught_by("decodable")
+class RemembersWhatItRead(Windowed):
+    """Predicts what it has encoded before, and so decodes only what it knows."""
+
+    def encode(self, text):
+        tokens = super().encode(text)
+        self.read = getattr(self, "read", [])
+        self.read.append(tokens.ids.tolist())
+        return tokens
+
+    def logits(self, ids):
+        rows = self.net(ids)[0]
+        for row, line in zip(rows, ids.tolist(), strict=True):
+            for t in range(8, len(line)):
+                known = next(
+                    (
+                        text
+                        for text in getattr(self, "read", [])
+                        if line[0] == 256 and text[:t] == line[1 : t + 1] and len(text) > t
+                    ),
+                    None,
+                )
+                if known is not None:
+                    row[t, known[t]] += 6.0
+        return rows
+
+    def prefill(self, ids):
+        return ids, self.logits(ids)[:, -1]
+
+    def step(self, state, ids):
+        line = torch.cat([state, ids[:, None]], dim=1)[:, -self.context :]
+        return line, self.logits(line)[:, -1]

@@ -1,0 +1,58 @@
+"""arc_easy, all 2,376 questions, through `choice`: the accuracies are those that lm-eval 0.4.13
+reports for the same checkpoint and the same prompts.
+
+They were had by `python tests/benchmarks/choice_against_lm_eval.py`: acc 0.250842 and acc_norm
+0.256734, of float32 at batch 8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.known import quiet
+
+from llmbench.adapter import Materials
+from llmbench.data import loading
+from llmbench.plan import registry
+from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.prompts import Asking
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+QUESTIONS, CHECKPOINT = SHARED / "choice" / "arc_easy.jsonl", SHARED / "stories260K-hf"
+real = pytest.mark.skipif(
+    not (QUESTIONS.is_file() and CHECKPOINT.is_dir()), reason="the shared data are not here"
+)
+
+
+def accuracies(count: int | None = None) -> dict[str, tuple[float, float, float]]:
+    text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(count, 0)
+    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
+    assert adapter.packs
+    outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
+    return {row["norm"]: (row["value"], row["low"], row["high"]) for row in outcome.scores}
+
+
+@real
+@pytest.mark.slow
+def test_a_small_llama_is_as_near_to_chance_as_lm_eval_says():
+    found = accuracies()
+    assert round(found["none"][0] * 2376) == 596
+    assert round(found["byte"][0] * 2376) == 610
+    for value, low, high in found.values():
+        assert low < 0.27
+        assert 0.23 < low < value < high < 0.28
+
+
+@real
+def test_questions_packed_after_one_prompt_are_answered_as_one_by_one(monkeypatch):
+    from llmbench.adapters.huggingface import CausalLM
+
+    packed = accuracies(40)
+    monkeypatch.setattr(CausalLM, "packs", False)
+    text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(40, 0)
+    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
+    outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
+    assert {row["norm"]: row["value"] for row in outcome.scores} == {
+        norm: value for norm, (value, _, _) in packed.items()
+    }

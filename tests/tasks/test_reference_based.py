@@ -1,0 +1,367 @@
+"""Translation, answers, choices and last words: by models whose every word is known, empty, broken
+and too long ones included.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from support.known import Known, quiet, text
+from support.run_helpers import folder, llmbench, run_json
+
+from llmbench.data import loading
+from llmbench.data.text import Document
+from llmbench.errors import UsageError
+from llmbench.plan.plan import Options, plan
+from llmbench.plan.suite import read
+from llmbench.tasks.last_word import LastWord, bare, parted
+from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.prompts import Asking
+from llmbench.tasks.reference_based import Answer, Translation
+
+
+def values(outcome):
+    return {row["metric"]: row["value"] for row in outcome.scores}
+
+
+def test_answers_are_matched_without_case_articles_and_punctuation_and_empty_ones_are_counted():
+    asked = text(
+        ("the hallway", "Where is John?"),
+        ("Paris", "Where is Mary?"),
+        ("a red box", "What?"),
+        ("yes", "Is it?"),
+    )
+    model = Known(
+        {"Where is John?": " Hallway.", "Where is Mary?": "", "What?": "box", "Is it?": "  \n"}
+    )
+    outcome = Answer(asked, Asking(), ["\n"], 60).run(model, quiet)
+    assert values(outcome) == {"exact_match": 0.25, "f1": pytest.approx((1 + 0 + 2 / 3 + 0) / 4)}
+    assert {row["empty"] for row in outcome.scores} == {2}
+    assert [sample["output"] for sample in outcome.samples] == ["Hallway.", "", "box", ""]
+    assert outcome.samples[0]["statistics"]["exact_match"] == [1.0, 1.0]
+    assert (model.asked[0].stop, model.asked[0].max_bytes, model.asked[0].temperature) == (
+        ("\n",),
+        60,
+        0.0,
+    )
+
+
+def test_broken_bytes_are_counted_and_crash_nothing():
+    outcome = Answer(text(("yes", "Is it?")), Asking(), ["\n"], 60).run(
+        Known({"Is it?": "y\N{REPLACEMENT CHARACTER}s"}), quiet
+    )
+    assert {row["broken"] for row in outcome.scores} == {1}
+    assert values(outcome)["exact_match"] == 0
+
+
+def test_a_translation_is_scored_as_sacrebleu_scores_it():
+    import sacrebleu
+
+    references = ["A dog runs on the beach.", "Two men are cooking.", "A cat."]
+    pairs = text(*((references[i % 3], f"Satz {i}") for i in range(9)))
+    said = ["A dog runs at the beach.", "Two men cook.", ""] * 3
+    model = Known(
+        {document.given: answer for document, answer in zip(pairs.documents, said, strict=True)}
+    )
+    outcome = Translation(pairs, Asking(), ["\n"], 300).run(model, quiet)
+    references = [references * 3]
+    assert values(outcome) == pytest.approx(
+        {
+            "bleu": sacrebleu.corpus_bleu(said, references).score,
+            "chrf": sacrebleu.corpus_chrf(said, references).score,
+            "ter": sacrebleu.corpus_ter(said, references).score,
+        }
+    )
+    for row in outcome.scores:
+        assert row["low"] <= row["value"] <= row["high"]
+        assert "|tok:" in row["signature"] or "|nc:" in row["signature"]
+
+
+def test_examples_never_hold_the_question_and_are_the_same_each_time():
+    examples = text(*((f"answer {i}", f"question {i}") for i in range(6)), name="train")
+    asking = Asking("Q: {given}\nA:", " ", "\n\n", 3, examples, seed=1)
+    for document in examples.documents:
+        prompt = asking.prompt(document)
+        assert prompt.count("Q:") == 4
+        assert prompt.endswith(f"Q: {document.given}\nA:")
+        assert prompt.count(document.given) == 1
+        assert prompt == asking.prompt(document)
+    assert len({asking.prompt(document).split("\n\n")[0] for document in examples.documents}) > 1
+    assert asking.signature != Asking("Q: {given}\nA:", " ", "\n\n", 2, examples, seed=1).signature
+    assert asking.signature != Asking("Q: {given}\nA:", " ", "\n", 3, examples, seed=1).signature
+    assert (
+        Asking(between="\n").signature == Asking().signature
+    )  # nothing stands between examples where there are none
+
+
+QUESTIONS = text(
+    ("blue", "Sky?", ("red", "blue")),
+    ("a very long answer", "Which?", ("no", "a very long answer")),
+    ("same", "Tie?", ("same", "also")),
+)
+
+
+def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
+    costs = {("Sky?", " blue"): 1.0, ("Which?", " no"): 2.0, ("Which?", " a very long answer"): 1.0}
+    outcome = Choice(QUESTIONS, Asking(join=" ")).run(Known(costs=costs), quiet)
+    by = {row["norm"]: row for row in outcome.scores}
+    assert by["none"]["value"] == pytest.approx(
+        2 / 3
+    )  # of the long answer all bits are more than those of "no"
+    assert by["byte"]["value"] == pytest.approx(1.0)
+    assert by["none"]["chance"] == pytest.approx(0.5)
+    assert by["none"]["tied"] == 1
+    assert by["none"]["signature"] != by["byte"]["signature"]
+    assert [sample["output"] for sample in outcome.samples] == ["blue", "no", "same"]
+    assert [sample["output:byte"] for sample in outcome.samples] == [
+        "blue",
+        "a very long answer",
+        "same",
+    ]
+    assert outcome.samples[0]["bits"] == [4 * 8.0, 5 * 1.0]
+
+
+def test_questions_without_candidates_are_refused():
+    with pytest.raises(UsageError, match="no candidates"):
+        Choice(text(("a", "b")), Asking())
+
+
+@pytest.mark.parametrize(
+    ("whole", "before", "word"),
+    [
+        ("He went home.", "He went", " home."),
+        ("one\n two  ", "one", "\n two"),
+        ("single", "", "single"),
+        ("", "", ""),
+    ],
+)
+def test_a_text_is_parted_before_its_last_word(whole, before, word):
+    assert parted(Document("a", whole)) == (before, word)
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [(" home.", "home"), ('"Home" he', "Home"), ("", ""), ("  \n", ""), ("...", "")],
+)
+def test_of_what_is_said_the_first_word_counts(said, first):
+    assert bare(said) == first
+
+
+def test_last_words_are_said_or_not_and_their_bits_are_paid():
+    tales = text(("He went home.",), ("She said no",))
+    model = Known(
+        {"He went": " home, and", "She said": " nothing"},
+        {("He went", " home."): 0.5, ("She said", " no"): 2.0},
+    )
+    outcome = LastWord(tales).run(model, quiet)
+    assert values(outcome) == {
+        "accuracy": 0.5,
+        "word_perplexity": pytest.approx(2 ** ((6 * 0.5 + 3 * 2.0) / 2)),
+    }
+    assert [request.max_bytes for request in model.asked] == [10, 7]
+    with pytest.raises(UsageError, match="no two words"):
+        LastWord(text(("single",)))
+
+
+SUITE = """
+name: asked
+version: 1
+texts:
+  train: {source: train.txt}
+  pairs: {source: pairs.jsonl}
+  examples: {source: examples.jsonl}
+  quiz: {source: quiz.jsonl, fields: {given: query}}
+  test: {source: test.jsonl}
+tasks:
+  - {task: translation, text: pairs}
+  - {task: answer, text: pairs, template: "Q: {given} A:", shots: 2, shots_from: examples}
+  - {task: choice, text: quiz}
+  - {task: last-word, text: test}
+models: [uniform-bytes, byte-ngram]
+"""
+
+
+def written(tmp_path):
+    import json
+
+    place = folder(tmp_path)
+    (place / "asked.yaml").write_text(SUITE)
+    rows = [{"given": f"Was ist {i}?", "text": f"The answer is {i}."} for i in range(6)]
+    for name in ("pairs", "examples"):
+        (place / f"{name}.jsonl").write_text(
+            "".join(json.dumps({"id": f"{name} {i}", **row}) + "\n" for i, row in enumerate(rows))
+        )
+    quiz = [
+        {"query": f"Question {i}:", "choices": ["kettle", "tap", "spoon"], "gold": i % 3}
+        for i in range(9)
+    ]
+    (place / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in quiz))
+    return place
+
+
+def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
+    place = written(tmp_path)
+    done = llmbench("run", "asked.yaml", "--out", "out", cwd=place)
+    assert done.returncode == 0, done.stderr
+    record = run_json(place / "out")
+    found = {(score["model"], score["task"], score["metric"]) for score in record["scores"]}
+    for metric in ("bleu", "chrf", "ter"):
+        assert ("byte-ngram", "translation", metric) in found
+    assert {
+        ("byte-ngram", "answer", "exact_match"),
+        ("byte-ngram", "answer", "f1"),
+        ("byte-ngram", "last-word", "accuracy"),
+    } <= found
+    assert {("byte-ngram", "choice", "accuracy"), ("uniform-bytes", "choice", "accuracy")} <= found
+    assert {(f["model"], f["task"], f["reason"]) for f in record["failures"]} == {
+        ("uniform-bytes", task, "unsupported") for task in ("translation", "answer", "last-word")
+    }
+    uniform = next(
+        s
+        for s in record["scores"]
+        if (s["model"], s["task"], s.get("norm", "")) == ("uniform-bytes", "choice", "none")
+    )
+    assert uniform["value"] == pytest.approx(1 / 3)  # the shortest candidate, always
+    assert 0 < uniform["low"] < uniform["value"] < uniform["high"] < 1
+    assert math.isclose(uniform["chance"], 1 / 3)
+    board = (place / "out/leaderboard.md").read_text()
+    for words in (
+        "Chance alone would give 33.3%",
+        "Not told apart from chance",
+        "BLEU",
+        "exact match",
+        "accuracy",
+    ):
+        assert words in board
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("{task: translation, text: pairs}", "{task: translation, text: test}", "has no source"),
+        ("{task: choice, text: quiz}", "{task: choice, text: pairs}", "has no candidates"),
+        ("shots_from: examples", "shots_from: nowhere", "unknown text"),
+        ('"Q: {given} A:"', '"Q: A:"', "no {given}"),
+        ("text: pairs}", "text: pairs, metrics: [blue]}", "did you mean 'bleu'"),
+    ],
+)
+def test_what_a_text_cannot_give_is_said_before_anything_runs(tmp_path, old, new, what):
+    place = written(tmp_path)
+    (place / "asked.yaml").write_text(SUITE.replace(old, new))
+    with pytest.raises(UsageError) as error:
+        read(str(place / "asked.yaml")).load_texts({})
+    assert what in str(error.value)
+    assert "asked.yaml:" in error.value.where
+
+
+def test_other_examples_are_another_question_to_the_task_that_shows_them(tmp_path):
+    place = written(tmp_path)
+    options = Options(only=("byte-ngram",), out=place / "out", device="cpu", offline=True)
+    before = plan(str(place / "asked.yaml"), options).keys
+    (place / "examples.jsonl").write_text(
+        (place / "examples.jsonl").read_text().replace("The answer", "It")
+    )
+    after = plan(str(place / "asked.yaml"), options).keys
+    assert [task for (_, task), key in before.items() if after["byte-ngram", task] != key] == [
+        "answer"
+    ]
+
+
+def test_a_task_whose_examples_cannot_be_had_lacks_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    place = written(tmp_path)
+    (place / "asked.yaml").write_text(
+        SUITE.replace("{source: examples.jsonl}", "{source: hub:nobody/nothing}")
+    )
+    found = plan(
+        str(place / "asked.yaml"),
+        Options(
+            only=("byte-ngram",),
+            out=place / "out",
+            device="cpu",
+            offline=True,
+            cache=tmp_path / "cache",
+        ),
+    )
+    assert list(found.lacks) == [("byte-ngram", "answer")]
+
+
+def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp_path):
+    place = written(tmp_path)
+    asked = SUITE.replace("text: pairs}", "text: pairs, metrics: [longest_copy_bytes, chrf]}")
+    (place / "asked.yaml").write_text(asked.replace("  train: {source: train.txt}\n", ""))
+    with pytest.raises(UsageError, match="compares with a text"):
+        read(str(place / "asked.yaml"))
+    (place / "asked.yaml").write_text(asked)
+    suite = read(str(place / "asked.yaml"))
+    suite.load_texts({})
+    task = Translation.from_spec(suite.tasks[0], suite.texts, {})
+    outcome = task.run(
+        Known({d.given: "the kettle counted" for d in suite.texts["pairs"].documents}), quiet
+    )
+    assert values(outcome)["longest_copy_bytes"] == len("the kettle counted")
+
+
+def test_every_metric_of_text_is_listed_with_what_it_is():
+    from llmbench.metrics import registry
+
+    assert {metric.name for metric in registry.described()} == set(registry.NAMES)
+    assert all(metric.about for metric in registry.described())
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ('{"query": "a", "choices": ["b"], "gold": 0}', "two or more"),
+        ('{"query": "a", "choices": ["b", 3], "gold": 0}', "two or more"),
+        ('{"query": "a", "choices": ["b", "c"], "gold": 2}', "0 to 1"),
+        ('{"query": "a", "choices": ["b", "c"]}', "0 to 1"),
+        ('{"query": "a", "choices": ["b", "c"], "gold": true}', "0 to 1"),
+    ],
+)
+def test_a_wrong_question_is_refused_with_its_line(tmp_path, row, what):
+    place = written(tmp_path)
+    (place / "quiz.jsonl").write_text(
+        '{"query": "a", "choices": ["b", "c"], "gold": 1}\n' + row + "\n"
+    )
+    with pytest.raises(UsageError, match=what) as error:
+        read(str(place / "asked.yaml")).load_texts({})
+    assert error.value.where.endswith("quiz.jsonl:2:1")
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        (
+            {
+                "question": "q",
+                "choices": {"text": ["b", "c"], "label": ["A", "B"]},
+                "answerKey": "B",
+            },
+            {},
+        ),
+        ({"query": "q", "choices": ["b", "c"], "gold": 1}, {}),
+        ({"query": "q", "choices.text": ["b", "c"], "gold": 1}, {}),
+    ],
+)
+def test_a_question_is_found_in_nested_fields_and_under_one_name_or_another(tmp_path, row, fields):
+    names = {
+        "given": ["question", "query"],
+        "choices": ["choices.text", "choices"],
+        "gold": ["answerKey", "gold"],
+        "labels": "choices.label",
+    }
+    (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
+    (found,) = loading.load("test", tmp_path / "quiz.jsonl", fields=names).documents
+    assert (found.given, found.text, found.choices) == ("q", "c", ("b", "c"))
+
+
+@pytest.mark.parametrize("gold", ["C", 0, None])
+def test_a_right_candidate_that_has_no_label_is_refused(tmp_path, gold):
+    row = {"given": "q", "choices": ["b", "c"], "labels": ["A", "B"], "gold": gold}
+    (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match="one of the labels in `labels`") as error:
+        loading.load("test", tmp_path / "quiz.jsonl")
+    assert error.value.where.endswith("quiz.jsonl:1:1")
