@@ -56,10 +56,10 @@ class Passage:
     """
 
     text: str
-    given: str = ""
+    context: str = ""
     id: str = ""
-    end: bool = False
-    start: bool = True
+    score_eos: bool = False
+    add_bos: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Request:
     """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or
     before any of `stop`.
 
-    temperature 0 is greedy. `forced` feeds these bytes of text instead of sampling. Without
+    temperature 0 is greedy. `forced_text` feeds these bytes of text instead of sampling. Without
     `start`, no start symbol stands before the prompt.
     """
 
@@ -79,15 +79,15 @@ class Request:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
-    forced: str | None = None
-    start: bool = True
+    forced_text: str | None = None
+    add_bos: bool = True
 
     def __post_init__(self) -> None:
-        if self.max_tokens is None and self.max_bytes is None and self.forced is None:
+        if self.max_tokens is None and self.max_bytes is None and self.forced_text is None:
             raise UsageError("a request needs max_tokens or max_bytes")
         if (
             any(limit is not None and limit < 1 for limit in (self.max_tokens, self.max_bytes))
-            or self.forced == ""
+            or self.forced_text == ""
         ):
             raise UsageError("a request must ask for at least one token or byte")
         if self.temperature < 0:
@@ -136,7 +136,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Materials:
+class BuildContext:
     """What an adapter may use to get ready: the suite's training text, the text of a domain to go
     on with, a seed, a device, a place to keep what it trained.
     """
@@ -157,9 +157,9 @@ class Adapter(ABC):
     """One model. `score` and `generate` raise Unsupported where a model cannot."""
 
     @classmethod
-    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:
         """The model, ready. The default calls the class with the card's `arguments`; override it to
-        train on `materials.train`.
+        train on `build_context.train`.
         """
         return cls(**arguments)
 
@@ -186,7 +186,7 @@ class Adapter(ABC):
         """Answers, streamed; a chunk that is yielded is on the host."""
         raise Unsupported(f"{type(self).__name__} does not generate text")
 
-    def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
+    def next_distribution(self, context: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
         """The symbols that may follow `given` (their bytes) and the probability of each; the symbol
         for all other pieces has no bytes.
         """

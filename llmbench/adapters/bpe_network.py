@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmbench.adapter import Materials, ModelInfo
+from llmbench.adapter import BuildContext, ModelInfo
 from llmbench.adapters.token import fingerprint
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
@@ -69,19 +69,19 @@ def made(spec: NetworkSpec, kind: type[Net], symbols: int, seed: int) -> Net:
         raise UsageError(f"cannot make the network: {error}", where=spec.cls) from None
 
 
-def texts_of(materials: Materials, recipe: Recipe) -> tuple[Text, Text]:
+def texts_of(build_context: BuildContext, recipe: Recipe) -> tuple[Text, Text]:
     """(what is learnt from, what tells the best state): the end of the training text where there is
     no validation text.
     """
-    if materials.train is None:
+    if build_context.train is None:
         raise UsageError(
             "this model is trained by llmbench and needs a training text",
             hint="give one with --data train=PATH",
         )
     return (
-        (materials.train, materials.valid)
-        if materials.valid is not None
-        else materials.train.hold_out(recipe.hold_out)
+        (build_context.train, build_context.valid)
+        if build_context.valid is not None
+        else build_context.train.hold_out(recipe.hold_out)
     )
 
 
@@ -90,7 +90,7 @@ def taught(
     lessons: Lessons,
     evaluate: Callable[[], float],
     recipe: Recipe,
-    materials: Materials,
+    build_context: BuildContext,
     partial: Path,
 ) -> dict[str, Any]:
     """Teach, and say how it went. `partial`: the file in which an interrupted training left its
@@ -98,7 +98,9 @@ def taught(
     """
     snapshots = Snapshots(partial)
     log = teach(
-        network, lessons, Course(recipe, materials.seed, evaluate, materials.progress, snapshots)
+        network,
+        lessons,
+        Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
     )
     snapshots.discard()
     return log.facts()
@@ -182,13 +184,13 @@ class BpeNetwork(ABC):
         self.network, self.bpe, self.training, self._source = network.eval(), bpe, training, source
 
     @classmethod
-    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Self:
-        """From the cache, or trained now on `materials.train`."""
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Self:
+        """From the cache, or trained now on `build_context.train`."""
         spec, recipe = arguments["network"], arguments["recipe"]
         vocabulary: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary(cls.kind)
-        size, (text, valid) = _bpe_size(vocabulary, cls.usual_size), texts_of(materials, recipe)
+        size, (text, valid) = _bpe_size(vocabulary, cls.usual_size), texts_of(build_context, recipe)
         if cls.of_pairs and not all(
-            document.given for part in (text, valid) for document in part.documents
+            document.context for part in (text, valid) for document in part.documents
         ):
             raise UsageError(
                 "this model learns from pairs, and the training text has none",
@@ -205,24 +207,24 @@ class BpeNetwork(ABC):
             return cls(network, bpe, facts["training"], source)
 
         def train(partial: Path) -> Any:
-            materials.progress("vocabulary", 0.0, "")
+            build_context.progress("vocabulary", 0.0, "")
             bpe = Bpe.learn(cls.strings(text), size)
             adapter = cls(
-                made(spec, cls.network_kind, bpe.symbols, materials.seed), bpe, source=source
+                made(spec, cls.network_kind, bpe.symbols, build_context.seed), bpe, source=source
             )
-            adapter.to(materials.device)
+            adapter.to(build_context.device)
             adapter.training = taught(
                 adapter.network,
                 adapter.lessons(text),
                 adapter.judge(valid),
                 recipe,
-                materials,
+                build_context,
                 partial,
             )
             return adapter
 
         found: Self = obtained(
-            checkpoint_folder(spec, vocabulary, recipe, materials, cls.kind), load, train
+            checkpoint_folder(spec, vocabulary, recipe, build_context, cls.kind), load, train
         )
         return found
 

@@ -28,7 +28,7 @@ TOKEN_BUDGET = 4096  # ids in one forward pass, source and target, padding inclu
 @dataclass
 class _Pair:
     """A passage as ids: its source, its target, and what is asked for: the target's tokens, then
-    (with `end`) where it ends.
+    (with `score_eos`) where it ends.
     """
 
     passage: Passage
@@ -39,7 +39,7 @@ class _Pair:
 
 
 class EncoderDecoderAdapter(Adapter):
-    """`start`: ids that the decoder is given, free, before every target; `ends`: ids that end one.
+    """`bos_ids`: ids that the decoder is given, free, before every target; `eos_ids`: ids that end one.
     `context`: most target ids at once,
     `source_context`: most source ids; None for no limit. Padding of targets stands on the right and
     is charged to nobody.
@@ -47,8 +47,8 @@ class EncoderDecoderAdapter(Adapter):
 
     context: int | None = None
     source_context: int | None = None
-    start: tuple[int, ...] = ()
-    ends: tuple[int, ...] = ()
+    bos_ids: tuple[int, ...] = ()
+    eos_ids: tuple[int, ...] = ()
     pad: int = 0
     opens: bytes = b""
     device: str = "cpu"
@@ -84,7 +84,7 @@ class EncoderDecoderAdapter(Adapter):
                 size = max(
                     1,
                     TOKEN_BUDGET
-                    // (len(order[at].source) + len(order[at].asked) + len(self.start)),
+                    // (len(order[at].source) + len(order[at].asked) + len(self.bos_ids)),
                 )
                 halving(
                     order[at : at + size],
@@ -109,7 +109,7 @@ class EncoderDecoderAdapter(Adapter):
 
     def begin(self, source: Tensor) -> tuple[Any, Tensor]:
         """(B, S) source ids -> a state and the (B, V) logits of the target's first id."""
-        target = torch.tensor([self.start] * len(source), dtype=torch.long, device=source.device)
+        target = torch.tensor([self.bos_ids] * len(source), dtype=torch.long, device=source.device)
         return (source, target), self._last(source, target)
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
@@ -121,18 +121,18 @@ class EncoderDecoderAdapter(Adapter):
         return self.pair_logits(source, torch.ones_like(source), target)[:, -1]
 
     def _pair(self, passage: Passage) -> _Pair:
-        if not passage.given:
+        if not passage.context:
             raise Unsupported(
                 "an encoder-decoder needs a source, and this text has none",
                 hint="ask it by a task `conditional`, over pairs",
             )
-        tokens, source = self.encode(passage.text), self.encode_source(passage.given)
+        tokens, source = self.encode(passage.text), self.encode_source(passage.context)
         if tokens.loss:
             raise Unsupported(f"lossy tokenizer: {tokens.loss}")
-        asked = [*tokens.ids.tolist(), *(self.ends[:1] if passage.end else ())]
+        asked = [*tokens.ids.tolist(), *(self.eos_ids[:1] if passage.score_eos else ())]
         for what, length, limit in (
             ("source", len(source), self.source_context),
-            ("target", len(asked) + len(self.start) - 1, self.context),
+            ("target", len(asked) + len(self.bos_ids) - 1, self.context),
         ):
             if limit is not None and length > limit:
                 raise Unsupported(
@@ -143,7 +143,7 @@ class EncoderDecoderAdapter(Adapter):
         return _Pair(passage, source, tokens, asked, np.full(len(asked), np.nan))
 
     def _forward(self, pairs: Sequence[_Pair]) -> None:
-        inputs = [[*self.start, *pair.asked[:-1]] for pair in pairs]
+        inputs = [[*self.bos_ids, *pair.asked[:-1]] for pair in pairs]
         source, attention = padded([pair.source for pair in pairs], self.pad, self.device)
         target, _ = padded(inputs, self.pad, self.device)
         logits = self.pair_logits(source, attention, target)
@@ -151,7 +151,7 @@ class EncoderDecoderAdapter(Adapter):
             raise ModelError(
                 f"logits are {tuple(logits.shape)} for targets of shape {tuple(target.shape)}"
             )
-        before = len(self.start) - 1
+        before = len(self.bos_ids) - 1
         for row, pair in enumerate(pairs):
             own = logits[row, before : before + len(pair.asked)]
             own = own if own.dtype == torch.float64 else own.float()
@@ -169,22 +169,22 @@ class _Writer:
     is the target.
     """
 
-    start: tuple[int, ...] = ()
+    bos_ids: tuple[int, ...] = ()
     context: int | None = None
     unknown: int | None = None
-    longest_answer: int | None
-    caches, pads = True, False
+    max_new_tokens: int | None
+    caches, supports_padding = True, False
 
     def __init__(self, model: EncoderDecoderAdapter):
-        self.model, self.ends, self.device, self.opens = (
+        self.model, self.eos_ids, self.device, self.opens = (
             model,
-            model.ends,
+            model.eos_ids,
             model.device,
             model.opens,
         )
         self.side_by_side = model.side_by_side
-        self.longest_answer = (
-            None if model.context is None else model.context - len(model.start) + 1
+        self.max_new_tokens = (
+            None if model.context is None else model.context - len(model.bos_ids) + 1
         )
 
     def encode(self, text: str) -> Tokens:

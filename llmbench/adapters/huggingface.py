@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench.adapter import Adapter, Materials, ModelInfo
+from llmbench.adapter import Adapter, BuildContext, ModelInfo
 from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
 from llmbench.adapters.masked import MaskedAdapter
 from llmbench.adapters.token import TokenAdapter, Tokens
@@ -55,14 +55,14 @@ class Pretrained(Adapter):
     training: Mapping[str, Any] | None = None
 
     @classmethod
-    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:
         """From a card's `checkpoint`; `lineage` (finetuning.Stage) says what has to be trained
         before, oldest first.
         """
         stages: Sequence[Stage] = arguments["lineage"]
-        checkpoint, training = obtain(stages, materials)
+        checkpoint, training = obtain(stages, build_context)
         trusted = stages[-1].checkpoint.trust_remote_code
-        loaded = load(checkpoint, materials.dtype, materials.device, trusted)
+        loaded = load(checkpoint, build_context.dtype, build_context.device, trusted)
         adapter: Pretrained = KINDS[loaded.kind](loaded)
         adapter.training = training
         return adapter
@@ -163,22 +163,22 @@ class CausalLM(Pretrained, TokenAdapter):
 
     def __init__(self, loaded: Loaded):
         super().__init__(loaded)
-        self.context, self.start, self.ends = loaded.context, loaded.start, loaded.ends
+        self.context, self.bos_ids, self.eos_ids = loaded.context, loaded.bos_ids, loaded.eos_ids
         self.opens = self.text.opens
         self.adds_start = (
-            tuple(loaded.tokenizer("a")["input_ids"][: len(self.start)]) == self.start
+            tuple(loaded.tokenizer("a")["input_ids"][: len(self.bos_ids)]) == self.bos_ids
         )  # of itself, before any text
         unknown = loaded.tokenizer.unk_token_id
-        self.unknown = None if unknown in (*self.start, *self.ends) else unknown
+        self.unknown = None if unknown in (*self.bos_ids, *self.eos_ids) else unknown
         self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)
 
     @property
-    def splits(self) -> bool:
+    def has_split_head(self) -> bool:
         return self.parts is not None
 
     @property
-    def matrix(self) -> Tensor | None:
-        return self.parts.matrix if self.parts is not None else None
+    def lm_head_weight(self) -> Tensor | None:
+        return self.parts.lm_head_weight if self.parts is not None else None
 
     def logits(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
@@ -197,7 +197,7 @@ class CausalLM(Pretrained, TokenAdapter):
         return self.parts.body(ids, attention_mask=mask, position_ids=positions, use_cache=False)
 
     @cached_property
-    def packs(
+    def supports_packing(
         self,
     ) -> bool:  # tried once; a mask of one's own would undo a sliding window, which a short trial does not see
         config = self.loaded.config
@@ -210,7 +210,7 @@ class CausalLM(Pretrained, TokenAdapter):
         )
 
     @property
-    def reentrant(self) -> bool:
+    def thread_safe(self) -> bool:
         """Of families whose forward pass keeps nothing; of their rotations, some kinds are computed
         anew for each length, and kept.
         """
@@ -244,7 +244,7 @@ class CausalLM(Pretrained, TokenAdapter):
         return self._proves(lambda ids: self._cached_logits(ids, None))
 
     @cached_property
-    def pads(self) -> bool:  # tried once, with a row that is shorter by three
+    def supports_padding(self) -> bool:  # tried once, with a row that is shorter by three
         return self.caches and self._proves(lambda ids: self._cached_logits(ids, PROBE - 3))
 
     def _proves(self, way: Any) -> bool:
@@ -368,9 +368,9 @@ class EncoderDecoderLM(Pretrained, EncoderDecoderAdapter):
             )
         bare, whole = self.text.encode("a").ids.tolist(), list(tokenizer("a")["input_ids"])
         at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
-        self.start, self.ends = (
+        self.bos_ids, self.eos_ids = (
             (int(first), *whole[:at]),
-            tuple(whole[at + len(bare) :]) or loaded.ends,
+            tuple(whole[at + len(bare) :]) or loaded.eos_ids,
         )
         self.pad = int(tokenizer.pad_token_id or 0)
         self.context = self.source_context = loaded.context
@@ -386,7 +386,7 @@ class EncoderDecoderLM(Pretrained, EncoderDecoderAdapter):
         return logits
 
     def begin(self, source: Tensor) -> tuple[Any, Tensor]:
-        target = torch.tensor([self.start] * len(source), dtype=torch.long, device=source.device)
+        target = torch.tensor([self.bos_ids] * len(source), dtype=torch.long, device=source.device)
         out = self.model(input_ids=source, decoder_input_ids=target, use_cache=True)
         return (source, out.encoder_last_hidden_state, out.past_key_values), out.logits[:, -1]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from llmbench.adapter import Materials, ModelInfo, Window
+from llmbench.adapter import BuildContext, ModelInfo, Window
 from llmbench.adapters.bpe_network import made, obtained, taught, texts_of
 from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.config.model_card import NetworkSpec, VocabularySpec
@@ -48,18 +48,18 @@ class NetworkAdapter(TokenAdapter):
             source,
         )
         self.context = network.context
-        self.start = (vocabulary.start,)
+        self.bos_ids = (vocabulary.bos_id,)
         self.unknown, self.escape = vocabulary.unknown, vocabulary.escape
         self.tokenizer = vocabulary.splitter
 
     @classmethod
-    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> NetworkAdapter:
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> NetworkAdapter:
         """From the cache, or trained now. `arguments`: network (NetworkSpec), vocabulary
         (VocabularySpec), recipe (Recipe), as in a card.
         """
         spec, recipe = arguments["network"], arguments["recipe"]
         chosen: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary("network")
-        text, valid = texts_of(materials, recipe)
+        text, valid = texts_of(build_context, recipe)
         splitter = chosen.splitter
         if splitter == "bpe":
             raise UsageError(
@@ -74,14 +74,14 @@ class NetworkAdapter(TokenAdapter):
             return cls(network, vocabulary, facts["training"], _source(spec))
 
         def train(partial: Path) -> NetworkAdapter:
-            materials.progress("vocabulary", 0.0, "")
+            build_context.progress("vocabulary", 0.0, "")
             vocabulary = Vocabulary.learn(
                 (document.whole for document in text.documents), splitter, chosen.size
             )
             # likewise
-            network = made(spec, Network, vocabulary.symbols, materials.seed)  # type: ignore[type-abstract]
+            network = made(spec, Network, vocabulary.symbols, build_context.seed)  # type: ignore[type-abstract]
             adapter = cls(network, vocabulary, source=_source(spec))
-            adapter.to(materials.device)
+            adapter.to(build_context.device)
             passages = valid_passages(valid)
 
             def evaluate() -> float:
@@ -94,11 +94,13 @@ class NetworkAdapter(TokenAdapter):
                 [line(vocabulary.encode(document.whole), document) for document in text.documents],
             )
             adapter.training = taught(
-                adapter.network, lessons, evaluate, recipe, materials, partial
+                adapter.network, lessons, evaluate, recipe, build_context, partial
             )
             return adapter
 
-        return obtained(checkpoint_folder(spec, chosen, recipe, materials, "network"), load, train)
+        return obtained(
+            checkpoint_folder(spec, chosen, recipe, build_context, "network"), load, train
+        )
 
     def facts(self) -> dict[str, Any]:
         """What, besides its weights, it is made from again."""
@@ -129,15 +131,15 @@ class NetworkAdapter(TokenAdapter):
     def head(self, rows: Tensor) -> Tensor:
         return self.network.head(rows)
 
-    def carry(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward_with_state(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         return self.network.hidden(ids, state)
 
     @property
-    def shares(self) -> bool:
-        return self.carries and type(self.network).take is not Network.take
+    def can_fork_state(self) -> bool:
+        return self.is_stateful and type(self.network).select_state is not Network.select_state
 
-    def take(self, state: State, rows: Tensor) -> State:
-        return self.network.take(state, rows)
+    def select_state(self, state: State, rows: Tensor) -> State:
+        return self.network.select_state(state, rows)
 
     def prefill(self, ids: Tensor) -> tuple[State, Tensor]:
         rows, state = self.network.hidden(ids)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench.adapter import Adapter, Materials, ModelInfo, Passage, Window
+from llmbench.adapter import Adapter, BuildContext, ModelInfo, Passage, Window
 from llmbench.adapters.token import TokenAdapter
 from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
@@ -28,19 +28,19 @@ class ByteNgram(TokenAdapter):
     text.
     """
 
-    family, tokenizer, start = "n-gram", "bytes", (256,)
+    family, tokenizer, bos_ids = "n-gram", "bytes", (256,)
 
     def __init__(self, documents: Sequence[str], order: int):
         self.order = order
         self.model = WittenBell([_bytes(document) for document in documents], order, 256)
 
     @classmethod
-    def build(cls, arguments: Mapping[str, Any], materials: Materials) -> Adapter:
-        if materials.train is None:
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:
+        if build_context.train is None:
             raise UsageError(
                 "byte-ngram needs a training text", hint="give one with --data train=PATH"
             )
-        return cls([document.whole for document in materials.train.documents], **arguments)
+        return cls([document.whole for document in build_context.train.documents], **arguments)
 
     @property
     def info(self) -> ModelInfo:
@@ -95,7 +95,7 @@ class ByteNgram(TokenAdapter):
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
-            given, whole = len(passage.given.encode()), _bytes(passage.given + passage.text)
+            given, whole = len(passage.context.encode()), _bytes(passage.context + passage.text)
             bits = -np.log2(self.model.probabilities(whole))[given:]
             at = np.arange(len(bits), dtype=np.int64)
             yield Ledger(

@@ -38,17 +38,17 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
     ):
         super().__init__(network, bpe, training, source)
         self.context = self.source_context = network.context
-        self.start, self.ends, self.pad = (network.start,), (network.end,), network.end
+        self.bos_ids, self.eos_ids, self.pad = (network.bos_id,), (network.eos_id,), network.eos_id
 
     @classmethod
     def strings(cls, text: Text) -> Iterator[str]:
-        return (part for document in text.documents for part in (document.given, document.text))
+        return (part for document in text.documents for part in (document.context, document.text))
 
     def lessons(self, text: Text) -> Pairs:
         return Pairs(
             self.network,
             [
-                tuple(self.bpe.encode(part).ids.tolist() for part in (d.given, d.text))
+                tuple(self.bpe.encode(part).ids.tolist() for part in (d.context, d.text))
                 for d in text.documents
             ],
         )
@@ -59,10 +59,10 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
         fits = [
             d
             for d in valid.documents
-            if max(len(self.bpe.encode(part).ids) for part in (d.given, d.text)) < room
+            if max(len(self.bpe.encode(part).ids) for part in (d.context, d.text)) < room
         ]
         passages, size = (
-            [Passage(d.text, given=d.given, id=d.id, end=True) for d in fits],
+            [Passage(d.text, context=d.context, id=d.id, score_eos=True) for d in fits],
             max(1, sum(len(d.text.encode()) for d in fits)),
         )
         return lambda: (
@@ -73,7 +73,7 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
         return self.bpe.decode(ids)
 
     def encode_source(self, text: str) -> list[int]:
-        return [*self.bpe.encode(text).ids.tolist(), self.network.end]
+        return [*self.bpe.encode(text).ids.tolist(), self.network.eos_id]
 
     def pair_logits(self, source: Tensor, attention: Tensor, target: Tensor) -> Tensor:
         logits: Tensor = self.network(source, attention, target)
@@ -82,7 +82,7 @@ class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
     def begin(self, source: Tensor) -> tuple[Any, Tensor]:
         cache, mask = self.network.encode(source, torch.ones_like(source))
         rows, cache = self.network.decode(
-            torch.full_like(source[:, :1], self.network.start), cache, mask
+            torch.full_like(source[:, :1], self.network.bos_id), cache, mask
         )
         return (cache, mask), self.network.head(rows[:, -1])
 

@@ -43,12 +43,12 @@ class TokenAdapter(Adapter):
     """
 
     context: int | None = None
-    start: tuple[int, ...] = ()
-    ends: tuple[int, ...] = ()
+    bos_ids: tuple[int, ...] = ()
+    eos_ids: tuple[int, ...] = ()
     unknown: int | None = None
     escape: float = 0.0
     opens: bytes = b""
-    longest_answer: int | None = None  # symbols; a model that goes on for ever sets none
+    max_new_tokens: int | None = None  # symbols; a model that goes on for ever sets none
     side_by_side: int = generation.BATCH  # answers made in one batch, at most
     name: str = ""
     family: str = ""
@@ -86,13 +86,13 @@ class TokenAdapter(Adapter):
         """(N, D) rows -> (N, V) logits."""
         raise NotImplementedError
 
-    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """(B, T) ids after `state` (None before a document) -> (B, T, D) rows for `head`, and the
         state after them. Together with context = None: a long document is read in pieces.
         """
         raise NotImplementedError
 
-    def take(self, state: Any, rows: Tensor) -> Any:
+    def select_state(self, state: Any, rows: Tensor) -> Any:
         """The part of what `carry` gave that belongs to these rows of its batch, in this order,
         some perhaps several times.
         """
@@ -101,7 +101,7 @@ class TokenAdapter(Adapter):
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B,
         T, D) rows for `head`: several texts after one prompt, as packing.py lays them out. Asked
-        only where `packs` is true.
+        only where `supports_packing` is true.
         """
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class TokenAdapter(Adapter):
         return logits[:, -1]
 
     @property
-    def matrix(self) -> Tensor | None:
+    def lm_head_weight(self) -> Tensor | None:
         """The head as a (V, D) matrix, where it is that and nothing else: head(rows) == rows @
         matrix.T.
         """
@@ -145,39 +145,39 @@ class TokenAdapter(Adapter):
         return type(self).step is not TokenAdapter.step
 
     @property
-    def pads(self) -> bool:
+    def supports_padding(self) -> bool:
         """Whether prompts of different lengths may share a batch, padded on the left."""
         return False
 
     @property
-    def packs(self) -> bool:
+    def supports_packing(self) -> bool:
         """Whether `packed` is there and gives what each text alone would."""
         return False
 
     @property
-    def shares(self) -> bool:
+    def can_fork_state(self) -> bool:
         """Whether a state can be parted, so that several texts go on from one."""
-        return self.carries and type(self).take is not TokenAdapter.take
+        return self.is_stateful and type(self).select_state is not TokenAdapter.select_state
 
     @property
-    def reentrant(self) -> bool:
+    def thread_safe(self) -> bool:
         """Whether `hidden`, `logits` and `packed` may run in several threads at once: they write
         nothing that another call reads.
         """
         return False
 
     @property
-    def carries(self) -> bool:
-        return type(self).carry is not TokenAdapter.carry
+    def is_stateful(self) -> bool:
+        return type(self).forward_with_state is not TokenAdapter.forward_with_state
 
     @cached_property
-    def splits(self) -> bool:
+    def has_split_head(self) -> bool:
         """Whether hidden and head are there and, tried on random ids, equal logits."""
         if type(self).hidden is TokenAdapter.hidden or type(self).head is TokenAdapter.head:
             return False
         with torch.inference_mode():
             length = min(self.context or 16, 16)
-            ids = torch.full((2, length), self.start[0], dtype=torch.long, device=self.device)
+            ids = torch.full((2, length), self.bos_ids[0], dtype=torch.long, device=self.device)
             count = self.logits(ids).shape[-1]
             ids[:, 1:] = torch.randint(
                 0, count, (2, length - 1), generator=torch.Generator().manual_seed(0)
@@ -255,8 +255,8 @@ class TokenAdapter(Adapter):
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         return generation.generate(self, requests)
 
-    def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
-        ids = [*self.start, *self.encode(given).ids.tolist()]
+    def next_distribution(self, context: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
+        ids = [*self.bos_ids, *self.encode(context).ids.tolist()]
         if self.context is not None:
             ids = ids[-self.context :]
         with torch.inference_mode():

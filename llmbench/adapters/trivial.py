@@ -47,7 +47,7 @@ class UniformBytes(Adapter):
                 at, at + 1, np.full(n, 8.0), np.full(n, TOKEN, dtype=np.uint8), n, passage.id
             )
 
-    def next_distribution(self, given: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
+    def next_distribution(self, context: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
         return [bytes([b]) for b in range(256)], np.full(256, 1 / 256)
 
 

@@ -398,11 +398,11 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
         )
     _set_threads(threads)
     with spinner() as progress:
-        card, adapter, materials = session.load_with_materials(
+        card, adapter, build_context = session.load_with_materials(
             name, data, seed=seed, device=_pick(device), progress=progress
         )
     facts = adapter.info.training or {}
-    click.echo(registry.kept_in(card, materials))
+    click.echo(registry.kept_in(card, build_context))
     for step, bits in facts.get("curve", []):
         click.echo(f"  step {step}: {bits:.4f} bits per byte of the validation text", err=True)
     click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)

@@ -130,7 +130,7 @@ class Subject:
 
     def _takes(self, text: str, given: str) -> bool:
         try:
-            list(self.adapter.score([Passage(text, given=given)]))
+            list(self.adapter.score([Passage(text, context=given)]))
         except Unsupported:
             return False
         return True
@@ -194,7 +194,7 @@ class Subject:
         model = self.tokens
         assert model is not None
         with torch.inference_mode():
-            return int(model.logits(torch.tensor([model.start], device=model.device)).shape[-1])
+            return int(model.logits(torch.tensor([model.bos_ids], device=model.device)).shape[-1])
 
     def beyond(self, text: str) -> bool:
         """Whether an adapter of which only distributions are seen may have read this text in
@@ -226,7 +226,7 @@ class Subject:
     def score(self, *texts: str, window: Window = Window("rolling")) -> list[Ledger]:
         """Ledgers of the texts, scored side by side. Skip where the adapter scores no text."""
         return self.charge(
-            [Passage(text, given=self.given, id=str(i)) for i, text in enumerate(texts)], window
+            [Passage(text, context=self.given, id=str(i)) for i, text in enumerate(texts)], window
         )
 
     def charge(

@@ -86,8 +86,8 @@ def _compare(
             f"{len(bits)} charges",
             "a symbol at a window's border is dropped or charged twice",
         )
-    line = [*model.start, *ids]
-    want = _reference(model, line, len(model.start), window)
+    line = [*model.bos_ids, *ids]
+    want = _reference(model, line, len(model.bos_ids), window)
     known = ~np.isnan(want)
     off = subject.off(bits[known], want[known], ROOM)
     if off.size:
@@ -185,24 +185,24 @@ def given(subject: Subject) -> str:
         1 if model.context is None else 1 + model.context // max(1, len(model.encode(before).ids))
     )
     for name, passage in {
-        "a long text before it": Passage(text, given=far),
-        "no start symbol": Passage(text, given=text[:2], start=False),
-        "its end": Passage(text, end=True),
+        "a long text before it": Passage(text, context=far),
+        "no start symbol": Passage(text, context=text[:2], add_bos=False),
+        "its end": Passage(text, score_eos=True),
     }.items():
-        if passage.end and not model.ends:
+        if passage.score_eos and not model.eos_ids:
             continue
-        whole, part = model.encode(passage.given + text), model.encode(passage.given)
+        whole, part = model.encode(passage.context + text), model.encode(passage.context)
         n = len(part.ids)
-        if passage.given and (
+        if passage.context and (
             whole.ids[:n].tolist() != part.ids.tolist()
-            or int(whole.end[n - 1]) != len(passage.given.encode())
+            or int(whole.end[n - 1]) != len(passage.context.encode())
         ):
             continue  # no token ends where what is given does
         (ledger,) = subject.charge([passage])
         line = [
-            *(model.start if passage.start else ()),
+            *(model.bos_ids if passage.add_bos else ()),
             *whole.ids.tolist(),
-            *(model.ends[:1] if passage.end else ()),
+            *(model.eos_ids[:1] if passage.score_eos else ()),
         ]
         _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
         tried.append(name)
@@ -216,7 +216,7 @@ def _beside(subject: Subject, texts: Sequence[str]) -> list[str]:
     """Texts after the same text are charged together as each is alone: what is given may be read
     once for all.
     """
-    passages = [Passage(text, given=texts[0]) for text in texts]
+    passages = [Passage(text, context=texts[0]) for text in texts]
     for passage, ledger in zip(passages, subject.charge(passages), strict=True):
         (alone,) = subject.charge([passage])
         if subject.off(ledger.bits, alone.bits, ROOM).size:
@@ -266,13 +266,13 @@ def _pair(
 
 CHECKS = (
     Check(
-        "borders",
+        "window-boundaries",
         "each symbol of a long text is charged by its own window, at borders as elsewhere",
         borders,
         bars="A1",
     ),
     Check(
-        "given",
+        "conditioning",
         "what is given is read from its end and is free; an end that is asked for is charged",
         given,
         bars="A1",

@@ -180,7 +180,9 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     """A beginning of the text that fits the context, as symbols: ids, or an id (or the escape) with
     the bytes of a piece and END behind it.
     """
-    room = SYMBOLS if model.context is None else min(SYMBOLS, model.context - len(model.start) + 1)
+    room = (
+        SYMBOLS if model.context is None else min(SYMBOLS, model.context - len(model.bos_ids) + 1)
+    )
     try:
         tokens = model.encode(text)
     except Unsupported:
@@ -229,7 +231,7 @@ def _marks(model: TokenAdapter) -> set[int]:
     return (
         {model.unknown}
         if model.unknown is not None
-        else {model.start[0]}
+        else {model.bos_ids[0]}
         if model.escape
         else set()
     )
@@ -244,7 +246,7 @@ class _Tokens:
         self.model, self.torch = model, torch
         with torch.inference_mode():
             self.state, self.logits = model.prefill(
-                torch.tensor([model.start], device=model.device)
+                torch.tensor([model.bos_ids], device=model.device)
             )
         self.waiting: int | None = (
             None  # an id that was taken, and is read when it is asked what follows
@@ -264,9 +266,9 @@ class _Tokens:
         p = self.torch.softmax(self.logits[0].double(), 0).cpu().numpy()
         if not self.model.escape:
             return np.asarray(p)
-        held = np.zeros(max(len(p), self.model.start[0] + 1))
+        held = np.zeros(max(len(p), self.model.bos_ids[0] + 1))
         held[: len(p)] = p * (1 - self.model.escape)
-        held[self.model.start[0]] += self.model.escape
+        held[self.model.bos_ids[0]] += self.model.escape
         return held
 
     def take(self, index: int) -> None:

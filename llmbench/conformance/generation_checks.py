@@ -53,13 +53,13 @@ def step_by_step(subject: Subject) -> str:
     import torch  # here and below: a model without torch does not wait for it
 
     ids = torch.tensor(
-        [*model.start, *model.encode(subject.texts[-1]).ids.tolist()], device=model.device
+        [*model.bos_ids, *model.encode(subject.texts[-1]).ids.tolist()], device=model.device
     )[: min(40, model.context or 40)]
     if len(ids) < 2:
         raise Skip("its context is too short for a step")
     ids = torch.stack([ids, ids.flip(0)])
-    if model.escape and model.start:
-        ids[1, 0] = model.start[0]
+    if model.escape and model.bos_ids:
+        ids[1, 0] = model.bos_ids[0]
     steps = 0
     with torch.inference_mode():
         whole = torch.log_softmax(model.logits(ids).float(), -1)
@@ -155,7 +155,7 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
     """
     import torch
 
-    line = [*model.start, *model.encode(prompt).ids.tolist()]
+    line = [*model.bos_ids, *model.encode(prompt).ids.tolist()]
     begin, ended = len(line), False
     with torch.inference_mode():
         for _ in range(LENGTH):
@@ -171,7 +171,7 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
             ) < TIE:
                 # a tie may go either way, and past its context a model goes on by a rule of its own
                 break
-            if int(chosen[0]) in model.ends:
+            if int(chosen[0]) in model.eos_ids:
                 ended = True
                 break
             line.append(int(chosen[0]))
@@ -264,6 +264,6 @@ CHECKS = (
         bars="A3",
     ),
     Check("greedy", "greedy text is the likeliest by the model's own scores", greedy),
-    Check("together", "an answer is the same alone and beside others", together),
+    Check("batched-generation", "an answer is the same alone and beside others", together),
     Check("limits", "lengths and stop strings are kept", limits),
 )

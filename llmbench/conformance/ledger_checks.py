@@ -119,7 +119,7 @@ def _after_start(subject: Subject, text: str, end: int) -> float | None:
         tokens = model.encode(text)
         with torch.inference_mode():
             row = torch.log_softmax(
-                model._last(torch.tensor([model.start], device=model.device))[0].double(), 0
+                model._last(torch.tensor([model.bos_ids], device=model.device))[0].double(), 0
             )
         if int(tokens.ids[0]) >= len(row):
             return None  # an escape: the vocabulary's own affair
@@ -149,7 +149,7 @@ def start_once(subject: Subject) -> str:
     model = subject.tokens
     if model is None:
         raise Skip("its symbols cannot be seen")
-    if not model.start:
+    if not model.bos_ids:
         raise Failed(
             "nothing",
             "`start` is empty",
@@ -164,12 +164,12 @@ def start_once(subject: Subject) -> str:
     for text in subject.texts:
         tokens = model.encode(text)
         if (
-            tuple(tokens.ids[: len(model.start)].tolist()) == model.start
-            and int(tokens.end[len(model.start) - 1]) == 0
+            tuple(tokens.ids[: len(model.bos_ids)].tolist()) == model.bos_ids
+            and int(tokens.end[len(model.bos_ids) - 1]) == 0
         ):
             raise Failed(
                 f"encode({show(text)})",
-                f"ids that begin with start {model.start}",
+                f"ids that begin with start {model.bos_ids}",
                 "`encode` adds the start symbol, which is then there twice",
             )
     return f"{len(subject.texts) + 1} texts"
@@ -231,7 +231,7 @@ def batch(subject: Subject) -> str:
     texts = (*subject.texts, subject.texts[0], "", subject.texts[-1][: len(subject.texts[-1]) // 3])
     alone = [subject.score(text)[0] for text in texts]
     for how, order in (
-        ("together", range(len(texts))),
+        ("batched-generation", range(len(texts))),
         ("in the opposite order", reversed(range(len(texts)))),
     ):
         chosen = list(order)
@@ -284,12 +284,12 @@ def _padding(subject: Subject) -> str:
     import torch
 
     ids = torch.tensor(
-        [*model.start, *model.encode(subject.texts[1]).ids.tolist()], device=model.device
+        [*model.bos_ids, *model.encode(subject.texts[1]).ids.tolist()], device=model.device
     )[: model.context]
     room = 7 if model.context is None else min(7, model.context - len(ids))
     if room < 1 and len(ids) > 4:
         ids, room = ids[:-3], 3
-    padding = torch.full((room,), model.start[0], device=model.device)
+    padding = torch.full((room,), model.bos_ids[0], device=model.device)
     other = torch.cat([ids.flip(0), padding])
     with torch.inference_mode():
         want = model.logits(ids[None])[0].float()
@@ -300,7 +300,7 @@ def _padding(subject: Subject) -> str:
         got,
         f"{len(ids)} ids alone, and with {room} ids of padding behind them, beside another row",
     )
-    if not model.pads:
+    if not model.supports_padding:
         return "; padding behind"
     ids = ids[:5]  # behind few ids padding is seen by a model that soon forgets, too
     with torch.inference_mode():
@@ -364,7 +364,7 @@ def chain_rule(subject: Subject) -> str:
     model = subject.tokens
     for whole in subject.texts:
         if model is not None and model.context is not None:  # as much of it as the context holds
-            ends = model.encode(whole).end[: model.context - len(model.start)]
+            ends = model.encode(whole).end[: model.context - len(model.bos_ids)]
             whole = whole.encode()[: int(ends[-1]) if len(ends) else 0].decode(errors="ignore")
         for at in sorted({len(whole) // 4, len(whole) // 2, len(whole) - 5} - {0, len(whole)}):
             a, b = whole[:at], whole[at:]
@@ -372,7 +372,7 @@ def chain_rule(subject: Subject) -> str:
             if not _splits_at(subject, a, b, together):
                 skipped += 1
                 continue
-            (rest,) = subject.charge([Passage(b, given=a)])
+            (rest,) = subject.charge([Passage(b, context=a)])
             tried += 1
             if rest.bytes != len(b.encode()):
                 raise Failed(
@@ -416,13 +416,18 @@ def _splits_at(subject: Subject, a: str, b: str, together: Ledger) -> bool:
         and int(whole.end[len(first) - 1]) == len(a.encode())
         and len(ids) > len(first)
     )
-    return border and (model.context is None or len(ids) + len(model.start) <= model.context)
+    return border and (model.context is None or len(ids) + len(model.bos_ids) <= model.context)
 
 
 CHECKS = (
-    Check("tiling", "charges tile the bytes of every text, in the order asked", tiling, earns="A1"),
     Check(
-        "batch",
+        "byte-coverage",
+        "charges tile the bytes of every text, in the order asked",
+        tiling,
+        earns="A1",
+    ),
+    Check(
+        "batch-invariance",
         "bits do not depend on what else is scored, on its order or on padding",
         batch,
         earns="A1",
@@ -433,8 +438,8 @@ CHECKS = (
         first_symbol,
         bars="A1",
     ),
-    Check("start-once", "the start symbol is given once and never charged", start_once, bars="A1"),
+    Check("single-bos", "the start symbol is given once and never charged", start_once, bars="A1"),
     Check("round-trip", "symbols hold all of the text", round_trip, bars="A1"),
-    Check("leftover", "nothing is left over from the text before", leftover, bars="A1"),
+    Check("state-isolation", "nothing is left over from the text before", leftover, bars="A1"),
     Check("chain-rule", "bits(a + b) = bits(a) + bits(b given a)", chain_rule, bars="A1"),
 )

@@ -112,7 +112,7 @@ def _goes_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> bool:
         return False
     if tokens.loss:
         return False
-    fits = model.context is None or len(tokens.ids) + len(model.start) <= model.context
+    fits = model.context is None or len(tokens.ids) + len(model.bos_ids) <= model.context
     return (
         fits
         and tokens.ids.tolist() == [*model.encode(prefix).ids.tolist(), index]
@@ -224,10 +224,10 @@ def _ids_look_back(subject: Subject, model: TokenAdapter) -> str:
     if len(ids) < 2:
         return "rows of one id have nothing behind them"
     ways: dict[str, Callable[[Tensor], Tensor]] = {"logits": model.logits}
-    if model.splits:
+    if model.has_split_head:
         ways["body and head"] = lambda line: _by_rows(model, model.hidden(line))
-    if model.carries:
-        ways["carry"] = lambda line: _by_rows(model, model.carry(line, None)[0])
+    if model.is_stateful:
+        ways["carry"] = lambda line: _by_rows(model, model.forward_with_state(line, None)[0])
     changed = 0
     with torch.inference_mode():
         for name, way in ways.items():
@@ -263,7 +263,7 @@ def _some_ids(subject: Subject, model: TokenAdapter, most: int) -> Tensor:
     """A row of ids that the model takes: start symbols, and what a text is made of."""
     import torch
 
-    ids = [*model.start, *model.encode(" ".join(subject.texts)).ids.tolist()]
+    ids = [*model.bos_ids, *model.encode(" ".join(subject.texts)).ids.tolist()]
     return torch.tensor(ids[: min(most, model.context or most)], device=model.device)
 
 
@@ -313,7 +313,7 @@ CHECKS = (
         normalised,
         earns="A2",
     ),
-    Check("no-look-ahead", "later symbols change no earlier charge", no_look_ahead, earns="A2"),
+    Check("causality", "later symbols change no earlier charge", no_look_ahead, earns="A2"),
     Check(
         "disjoint-sum",
         "texts that exclude one another have probabilities that sum to at most 1",

@@ -159,7 +159,7 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
     if context < 1 or context * subject.symbols > LOGITS:
         return f"context {context} (not tried)"
     ids = np.resize(np.array(model.encode(subject.texts[-1]).ids), context + 1)
-    line = torch.tensor([*model.start, *ids.tolist()], device=model.device)
+    line = torch.tensor([*model.bos_ids, *ids.tolist()], device=model.device)
     longest = model.context or len(line)
     with torch.inference_mode():
         rows = model.logits(line[None, : min(longest, len(line))])

@@ -24,7 +24,7 @@ class Document:
 
     id: str
     text: str
-    given: str = ""
+    context: str = ""
     choices: tuple[str, ...] = ()
     truth: float | None = None
 
@@ -33,12 +33,12 @@ class Document:
         """What a model that goes on with a text reads to learn the text: of a pair the source
         before it, with nothing between them.
         """
-        return self.given + self.text
+        return self.context + self.text
 
     @property
     def is_plain(self) -> bool:
         """Whether it is neither a pair nor a question."""
-        return not self.given and not self.choices
+        return not self.context and not self.choices
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Text:
             parts = (
                 [document.text]
                 if document.is_plain
-                else [document.text, document.given, *document.choices]
+                else [document.text, document.context, *document.choices]
             )
             if not document.is_plain:
                 digest.update((PARTED + len(parts)).to_bytes(8, "big"))

@@ -36,7 +36,7 @@ class Model(Protocol):
     @property
     def device(self) -> str: ...
     @property
-    def reentrant(self) -> bool: ...
+    def thread_safe(self) -> bool: ...
 
 
 Job = TypeVar("Job")
@@ -74,7 +74,7 @@ def in_batches(
         and width <= NARROW
         and model.device.startswith("cpu")
         and torch.get_num_threads() > 1
-        and model.reentrant
+        and model.thread_safe
     ):
         _side_by_side(batches, run)
     else:

@@ -28,11 +28,11 @@ class TokenModel(Protocol):
     """What generation needs of a model; TokenAdapter says what each part means."""
 
     context: int | None
-    start: tuple[int, ...]
-    ends: tuple[int, ...]
+    bos_ids: tuple[int, ...]
+    eos_ids: tuple[int, ...]
     unknown: int | None
     opens: bytes
-    longest_answer: int | None
+    max_new_tokens: int | None
     side_by_side: int
 
     @property
@@ -40,7 +40,7 @@ class TokenModel(Protocol):
     @property
     def caches(self) -> bool: ...
     @property
-    def pads(self) -> bool: ...
+    def supports_padding(self) -> bool: ...
     def encode(self, text: str) -> Tokens: ...
     def decode(self, ids: Sequence[int]) -> bytes: ...
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]: ...
@@ -62,7 +62,7 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
         fits = (
             groups
             and len(groups[-1]) < model.side_by_side
-            and (model.pads or len(groups[-1][0].line) == len(answer.line))
+            and (model.supports_padding or len(groups[-1][0].line) == len(answer.line))
         )
         if fits:
             groups[-1].append(answer)
@@ -76,7 +76,7 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
     state, logits, position = _prefill(model, answers)
     while True:
         if all(
-            answer.forced is not None for answer in answers
+            answer.forced_text is not None for answer in answers
         ):  # nothing is drawn: that the numbers are numbers is seen where they are
             values: Any = [None] * len(answers)
             if (
@@ -143,7 +143,7 @@ class _Answer:
 
     def __post_init__(self) -> None:
         prompt = self.model.encode(self.request.prompt).ids.tolist()
-        self.line = [*(self.model.start if self.request.start or not prompt else ()), *prompt]
+        self.line = [*(self.model.bos_ids if self.request.add_bos or not prompt else ()), *prompt]
         self.prompt = len(prompt)
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
@@ -154,8 +154,10 @@ class _Answer:
         self.reader = codecs.getincrementaldecoder("utf-8")("replace")
         self.held = ""  # text that may yet turn out to begin a stop string
         self.made = self.written = 0
-        self.forced = (
-            None if self.request.forced is None else self._continuation(self.request.forced)
+        self.forced_text = (
+            None
+            if self.request.forced_text is None
+            else self._continuation(self.request.forced_text)
         )
 
     def _continuation(self, text: str) -> list[tuple[int, bytes]]:
@@ -187,8 +189,12 @@ class _Answer:
         """The next id, appended to the line; rows that are done go on silently, to keep the batch
         whole.
         """
-        if self.forced is not None and not self.finish:
-            token = self.forced[self.made][0] if self.made < len(self.forced) else self.line[-1]
+        if self.forced_text is not None and not self.finish:
+            token = (
+                self.forced_text[self.made][0]
+                if self.made < len(self.forced_text)
+                else self.line[-1]
+            )
         elif logits is None:
             token = self.line[-1]  # done; its row goes on for the others' sake
         else:
@@ -203,22 +209,24 @@ class _Answer:
         """The chunks that this id makes certain; sets `finish` with the last one."""
         request = self.request
         self.made += 1
-        ended = token in self.model.ends and self.forced is None
+        ended = token in self.model.eos_ids and self.forced_text is None
         data = (
             b""
             if ended
             else (
-                self.model.decode([token]) if self.forced is None else self.forced[self.made - 1][1]
+                self.model.decode([token])
+                if self.forced_text is None
+                else self.forced_text[self.made - 1][1]
             )
         )
-        if self.made == 1 and not request.prompt and self.forced is None:
+        if self.made == 1 and not request.prompt and self.forced_text is None:
             data = data.removeprefix(self.model.opens)
         most = (
-            len(self.forced)
-            if self.forced is not None
+            len(self.forced_text)
+            if self.forced_text is not None
             else request.max_tokens or 4 * (request.max_bytes or 0)
         )
-        longest = self.model.longest_answer
+        longest = self.model.max_new_tokens
         full = (most is not None and self.made >= most) or (
             longest is not None and self.made >= longest
         )

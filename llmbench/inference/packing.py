@@ -3,7 +3,7 @@
 Rows of ids, each: the prompt, then one text after the other. A mask lets every text see the prompt
 and itself; positions go on from the prompt's end in each. To the model it is as if every text stood
 there alone, so the numbers are the same but for rounding. Whether a model takes such rows is tried
-when it is loaded (`TokenAdapter.packs`).
+when it is loaded (`TokenAdapter.supports_packing`).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def score(
     """
     lines = _lines(model, passages)
     with torch.inference_mode(), CausalBlocks():
-        if model.context is None and model.carries:
+        if model.context is None and model.is_stateful:
             score_carried(model, lines, budget or TOKEN_BUDGET)
         else:
             _score_windows(model, lines, window, budget)
@@ -61,7 +61,7 @@ def score(
 
 
 def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_Line]:
-    whole = model.encode_all([passage.given + passage.text for passage in passages])
+    whole = model.encode_all([passage.context + passage.text for passage in passages])
     return [_line(model, passage, tokens) for passage, tokens in zip(passages, whole, strict=True)]
 
 
@@ -69,18 +69,18 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
     """`tokens`: of `given` and `text` encoded as one string; where no token border falls between
     them they are encoded apart.
     """
-    if not model.start:
+    if not model.bos_ids:
         raise ModelError(
             "the model has no start symbol, so its first symbol cannot be charged",
             hint="set `start` to the ids given before a text",
         )
-    _check_tokens(model, tokens, (passage.given + passage.text).encode())
-    given = len(passage.given.encode())
+    _check_tokens(model, tokens, (passage.context + passage.text).encode())
+    given = len(passage.context.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
     before = tokens.ids[:split]
     if given and (split and int(tokens.end[split - 1]) != given):
         before, tokens, split, given = (
-            model.encode(passage.given).ids,
+            model.encode(passage.context).ids,
             model.encode(passage.text),
             0,
             0,
@@ -91,13 +91,13 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
         tokens.end[split:] - given,
         tokens.spelling[split:],
     )
-    end = model.ends[:1] if passage.end else ()
-    if passage.end and not end:
+    end = model.eos_ids[:1] if passage.score_eos else ()
+    if passage.score_eos and not end:
         raise Unsupported(
             "the model has no end symbol, so it cannot be charged for where a text ends",
             hint="set `ends`",
         )
-    start = model.start if passage.start or not len(before) else ()
+    start = model.bos_ids if passage.add_bos or not len(before) else ()
     ids = np.concatenate(
         [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
     )
@@ -149,7 +149,7 @@ def _score_windows(
     for line in _score_packed(model, lines, budget):
         context = len(line.ids) if model.context is None else model.context
         if (
-            line.passage.given and 0 < len(line.bits) <= context
+            line.passage.context and 0 < len(line.bits) <= context
         ):  # what is given is read as far back as one window holds it
             jobs.append(
                 (line, Piece(max(0, len(line.ids) - 1 - context), len(line.ids) - 1, line.first))
@@ -166,7 +166,7 @@ def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None)
     """Score what shares a prompt with its neighbours, where the model can; give the lines that are
     left.
     """
-    if not any(line.passage.given for line in lines) or not model.packs:
+    if not any(line.passage.context for line in lines) or not model.supports_packing:
         return lines
     packs, alone = packing.shared(
         lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET)
@@ -177,7 +177,7 @@ def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None)
 
 def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
     longest = max(piece.b - piece.a for _, piece in jobs)
-    ids = torch.full((len(jobs), longest), model.start[0], dtype=torch.long)
+    ids = torch.full((len(jobs), longest), model.bos_ids[0], dtype=torch.long)
     places, targets = [], []
     for row, (line, piece) in enumerate(jobs):
         ids[row, : piece.b - piece.a] = torch.from_numpy(line.ids[piece.a : piece.b])
@@ -185,7 +185,7 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
         targets.append(line.ids[piece.first : piece.b + 1])
     index = torch.from_numpy(np.concatenate(places)).to(model.device)
     ids = ids.to(model.device)
-    if model.splits:
+    if model.has_split_head:
         rows = model.hidden(ids)
         width = rows.shape[-1]
         bits = charge(
@@ -210,7 +210,7 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
 
 
 def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> int:
-    ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.start[0]))
+    ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.bos_ids[0]))
     with CausalBlocks(mask):
         rows = model.packed(ids, positions, mask)
     spots = [
@@ -244,7 +244,7 @@ def _ledger(line: _Line, escape: float) -> Ledger:
             line.bits[: len(tokens.ids)],
             np.full(len(tokens.ids), TOKEN, dtype=np.uint8),
         )
-    if line.passage.end:
+    if line.passage.score_eos:
         start, end = np.append(start, size), np.append(end, size)
         bits, kind = np.append(bits, line.bits[-1]), np.append(kind, np.uint8(END))
     ledger = Ledger(start, end, bits, kind, size, line.passage.id)

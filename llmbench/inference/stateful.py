@@ -23,14 +23,14 @@ LEAST_PIECE = 64  # ids of a document in one pass
 class Carrier(Headed, Protocol):
     """What is needed of a model; TokenAdapter says what each part means."""
 
-    start: tuple[int, ...]
+    bos_ids: tuple[int, ...]
 
     @property
     def device(self) -> str: ...
     @property
-    def shares(self) -> bool: ...
-    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
-    def take(self, state: Any, rows: Tensor) -> Any: ...
+    def can_fork_state(self) -> bool: ...
+    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+    def select_state(self, state: Any, rows: Tensor) -> Any: ...
 
 
 class Line(packing.Line, Protocol):
@@ -46,7 +46,7 @@ def score_carried(model: Carrier, lines: Sequence[Line], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
     size = max(1, budget // LEAST_PIECE)
     after = (
-        [line for line in lines if line.first > len(model.start)] if model.shares else []
+        [line for line in lines if line.first > len(model.bos_ids)] if model.can_fork_state else []
     )  # something is given
     packs, _ = packing.shared(after, None)
     packs.sort(key=lambda pack: -pack.first)
@@ -69,23 +69,23 @@ def _prompts(
     """Read the prompts side by side, the longest first, up to where one ends after the other: packs
     with prompts of one length, the state after them and its (B, D) rows.
     """
-    ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.start[0])
+    ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.bos_ids[0])
     state, at = None, 0
     for end in sorted({pack.first for pack in packs}):
         left = [pack for pack in packs if pack.first >= end]
         step = max(LEAST_PIECE, budget // len(left))
         for begin in range(at, end, step):
-            rows, state = model.carry(
+            rows, state = model.forward_with_state(
                 ids[: len(left), begin : min(end, begin + step)].to(model.device), state
             )
         goes_on = sum(pack.first > end for pack in left)
         yield (
             left[goes_on:],
-            model.take(state, _places(model, range(goes_on, len(left)))),
+            model.select_state(state, _places(model, range(goes_on, len(left)))),
             rows[goes_on:, -1],
         )
         if goes_on:
-            state, at = model.take(state, _places(model, range(goes_on))), end
+            state, at = model.select_state(state, _places(model, range(goes_on))), end
 
 
 def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budget: int) -> None:
@@ -103,7 +103,11 @@ def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budg
         _fill(model, [(line, 0, 1) for line in some], rows[owners][:, None], [0] * len(some))
         if len(some[0].bits) > 1:
             _in_pieces(
-                model, some, [line.first for line in some], model.take(state, owners), budget
+                model,
+                some,
+                [line.first for line in some],
+                model.select_state(state, owners),
+                budget,
             )
 
 
@@ -115,10 +119,10 @@ def _in_pieces(
     """
     step = max(LEAST_PIECE, budget // len(lines))
     ids = _padded(
-        [line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.start[0]
+        [line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.bos_ids[0]
     )
     for at in range(0, ids.shape[1], step):
-        rows, state = model.carry(ids[:, at : at + step].to(model.device), state)
+        rows, state = model.forward_with_state(ids[:, at : at + step].to(model.device), state)
         spans, firsts = [], []
         for line, begin in zip(lines, begins, strict=True):
             low, high = (

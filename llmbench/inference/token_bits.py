@@ -25,7 +25,7 @@ class Headed(Protocol):
     escape: float
 
     @property
-    def matrix(self) -> Tensor | None: ...
+    def lm_head_weight(self) -> Tensor | None: ...
     def head(self, rows: Tensor) -> Tensor: ...
 
 
@@ -45,7 +45,7 @@ def charge(
     """(N, D) rows, or (N, V) logits, and (N,) targets -> (N,) bits. With an escape, an unknown
     target costs the escape alone.
     """
-    matrix = None if is_logits or model.escape else model.matrix
+    matrix = None if is_logits or model.escape else model.lm_head_weight
     if (
         matrix is not None
         and len(matrix) >= WIDE

@@ -73,7 +73,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         """(log p of the continuation after the context, whether greedy generation says it)."""
         pairs = [_pair(*request.args) for request in requests]
         passages = [
-            Passage(text, given=given, id=str(i), start=self.start)
+            Passage(text, context=given, id=str(i), add_bos=self.start)
             for i, (given, text) in enumerate(pairs)
         ]
         ledgers = self._score(passages)
@@ -131,7 +131,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         if type(self.adapter).generate is Adapter.generate:
             return False
         request = Request(
-            passage.given, max_bytes=max(1, len(passage.text.encode())), start=passage.start
+            passage.context, max_bytes=max(1, len(passage.text.encode())), add_bos=passage.add_bos
         )
         return "".join(chunk.text for chunk in self.adapter.generate([request])) == passage.text
 
@@ -154,12 +154,12 @@ def likeliest(adapter: Any, passage: Passage) -> bool | None:
     if not isinstance(adapter, TokenAdapter):
         return None
     given, whole = (
-        adapter.encode(passage.given).ids.tolist(),
-        adapter.encode(passage.given + passage.text).ids.tolist(),
+        adapter.encode(passage.context).ids.tolist(),
+        adapter.encode(passage.context + passage.text).ids.tolist(),
     )
     parted = whole[: len(given)] == given
     text = whole[len(given) :] if parted else adapter.encode(passage.text).ids.tolist()
-    line = [*(adapter.start if passage.start or not given else ()), *given, *text]
+    line = [*(adapter.bos_ids if passage.add_bos or not given else ()), *given, *text]
     context = adapter.context or len(line)
     seen = line[max(0, len(line) - 1 - context) : -1]
     if not text or len(text) > len(seen):

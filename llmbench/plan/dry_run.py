@@ -4,7 +4,7 @@ cores.
 
 from __future__ import annotations
 
-from llmbench.adapter import Materials
+from llmbench.adapter import BuildContext
 from llmbench.config.model_card import Card
 from llmbench.plan import registry
 from llmbench.plan.plan import Plan
@@ -81,7 +81,7 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
         or (card.network is not None and "train" not in texts)
     ):
         return "to run", 0.0
-    materials = Materials(
+    build_context = BuildContext(
         train=texts.get("train"),
         valid=texts.get("valid"),
         domain=texts.get("domain"),
@@ -92,7 +92,7 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
     if card.network is not None:
         return (
             ("trained", 0.0)
-            if registry.kept_in(card, materials).is_dir()
+            if registry.kept_in(card, build_context).is_dir()
             else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
         )
     stages, steps = registry.lineage(card), 0
@@ -100,7 +100,7 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
         len(stages), 0, -1
     ):  # from the last: a stage that is there needs none before it
         recipe = stages[count - 1].recipe
-        if recipe is None or trained_folder(stages[:count], materials).is_dir():
+        if recipe is None or trained_folder(stages[:count], build_context).is_dir():
             break
         steps += recipe.steps
     return ("to train", steps * card.estimate.seconds_per_step) if steps else ("trained", 0.0)

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llmbench.adapter import Adapter, Materials
+from llmbench.adapter import Adapter, BuildContext
 from llmbench.config import model_card
 from llmbench.config.model_card import Card, Stage
 from llmbench.config.plugins import load_object
@@ -38,11 +38,11 @@ TASKS = {
     "continuation": "llmbench.tasks.continuation:Continuation",
     "translation": "llmbench.tasks.reference_based:Translation",
     "answer": "llmbench.tasks.reference_based:Answer",
-    "choice": "llmbench.tasks.multiple_choice:Choice",
+    "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
     "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.performance.memory:Memory",
     "speed": "llmbench.tasks.performance.speed:Speed",
-    "batch-fit": "llmbench.tasks.performance.max_batch:BatchFit",
+    "max-batch": "llmbench.tasks.performance.max_batch:MaxBatch",
 }
 ENTRY_POINTS = "llmbench.adapters"
 
@@ -155,7 +155,7 @@ def lineage(card: Card) -> list[Stage]:
     return stages
 
 
-def kept_in(card: Card, materials: Materials) -> Path:
+def kept_in(card: Card, build_context: BuildContext) -> Path:
     """The folder of the checkpoint that a card's training leaves."""
     assert card.recipe is not None
     if card.network is not None:
@@ -163,10 +163,10 @@ def kept_in(card: Card, materials: Materials) -> Path:
             card.network,
             card.vocabulary or cache.usual_vocabulary(card.adapter),
             card.recipe,
-            materials,
+            build_context,
             card.adapter,
         )
-    return cache.trained_folder(lineage(card), materials)
+    return cache.trained_folder(lineage(card), build_context)
 
 
 def is_outside(card: Card) -> bool:
@@ -200,7 +200,7 @@ def adapter_class(spec: str) -> type[Adapter]:
     return cls
 
 
-def make(card: Card, materials: Materials) -> Adapter:
+def make(card: Card, build_context: BuildContext) -> Adapter:
     """The model that a card describes, ready on the device asked for."""
     parts = {
         key: value
@@ -209,10 +209,10 @@ def make(card: Card, materials: Materials) -> Adapter:
     }
     if card.checkpoint is not None:
         parts["lineage"] = lineage(card)
-    adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, materials)
+    adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, build_context)
     if not isinstance(adapter, Adapter):
         raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")
-    return ready(adapter, materials.device, materials.dtype)
+    return ready(adapter, build_context.device, build_context.dtype)
 
 
 def ready(adapter: Adapter, device: str = "cpu", dtype: str = "float32") -> Adapter:

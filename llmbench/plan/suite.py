@@ -24,9 +24,9 @@ from llmbench.metrics.hf_evaluate import PREFIX
 from llmbench.plan import registry
 from llmbench.results import tolerance
 from llmbench.tasks.config import (
-    ChoiceSpec,
     ConditionalSpec,
     ContinuationSpec,
+    MultipleChoiceSpec,
     Name,
     TaskSpec,
     Written,
@@ -38,7 +38,7 @@ LEARNT = (
     "valid",
     "domain",
     "domain_valid",
-)  # the roles that models learn from, named like their fields in Materials
+)  # the roles that models learn from, named like their fields in BuildContext
 
 
 class Split(Strict):
@@ -225,14 +225,14 @@ class Suite:
                     hint="smaller `prompt_bytes` and `max_bytes`",
                 )
         for document in text.documents:
-            if isinstance(task, ConditionalSpec | Written) and not document.given:
+            if isinstance(task, ConditionalSpec | Written) and not document.context:
                 hint = "pairs stand in a .jsonl file, in the fields `given` and `text`"
                 raise UsageError(
                     f"{document.id!r} of the text {text.name!r} has no source",
                     where=where,
                     hint=hint,
                 )
-            if isinstance(task, ChoiceSpec) and not document.choices:
+            if isinstance(task, MultipleChoiceSpec) and not document.choices:
                 hint = (
                     "questions stand in a .jsonl file, in the fields `given`, `choices` and `gold`"
                 )

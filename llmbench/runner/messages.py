@@ -50,7 +50,7 @@ def log_of(made: Plan, card: Card) -> Path:
 def text_row(text: Text) -> dict[str, Any]:
     """A text as part of a job."""
     documents = [
-        [document.id, document.text, document.given, list(document.choices), document.truth]
+        [document.id, document.text, document.context, list(document.choices), document.truth]
         for document in text.documents
     ]
     return {"name": text.name, "sampled": text.sampled, "documents": documents}

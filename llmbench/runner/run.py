@@ -14,7 +14,7 @@ from typing import Any
 
 import llmbench
 from llmbench import storage
-from llmbench.adapter import Materials
+from llmbench.adapter import BuildContext
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates
 from llmbench.data.overlap import overlap_share
@@ -452,7 +452,7 @@ def _overlap_of_stages(made: Plan, card: Card, asked: Sequence[Text]) -> float |
     if stages[0].checkpoint.new is None:
         return None
     texts = made.suite.texts
-    stuff = Materials(
+    stuff = BuildContext(
         train=texts.get("train"),
         valid=texts.get("valid"),
         domain=texts.get("domain"),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench.adapter import Adapter, Materials, Passage, Window
+from llmbench.adapter import Adapter, BuildContext, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import hub, loading
 from llmbench.data.text import Text
@@ -31,7 +31,7 @@ from llmbench.plan import registry
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored
 
 
-def materials(
+def build_context(
     given: Mapping[str, str],
     card: Card,
     *,
@@ -39,7 +39,7 @@ def materials(
     device: str = "cpu",
     dtype: str | None = None,
     progress: Any = None,
-) -> Materials:
+) -> BuildContext:
     """What a model outside a suite gets: the texts given as train and valid, else the tales of the
     built-in text, and its letters as the domain.
     """
@@ -61,7 +61,7 @@ def materials(
             )
             for role in ("train", "valid")
         }
-    return Materials(
+    return BuildContext(
         domain=domain.get("train"),
         domain_valid=domain.get("valid"),
         train=texts["train"],
@@ -99,11 +99,11 @@ def load_model(
 
 def load_with_materials(
     spec: str, given: Mapping[str, str] | None = None, **options: Any
-) -> tuple[Card, Adapter, Materials]:
+) -> tuple[Card, Adapter, BuildContext]:
     """The same, and what the model was made from."""
     machine.keep_freed_memory()
     card = find(spec)
-    stuff = materials(given or {}, card, **options)
+    stuff = build_context(given or {}, card, **options)
     with model_errors(card.name):
         return card, registry.make(card, stuff), stuff
 

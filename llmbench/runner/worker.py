@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from llmbench import storage
-from llmbench.adapter import Adapter, Materials, ModelInfo
+from llmbench.adapter import Adapter, BuildContext, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
@@ -246,7 +246,7 @@ def load(
     device = options.get("device", "auto")
     if device in ("auto", "cuda"):
         device = _device(device, card)
-    materials = Materials(
+    build_context = BuildContext(
         train=texts.get("train"),
         valid=texts.get("valid"),
         seed=int(options.get("seed", 0)),
@@ -258,24 +258,24 @@ def load(
         domain_valid=texts.get("domain_valid"),
         offline=bool(options.get("offline")),
     )
-    return registry.make(card, _guarded(materials, missing))
+    return registry.make(card, _guarded(build_context, missing))
 
 
-def _guarded(materials: Materials, missing: Mapping[str, Sequence[str]]) -> Materials:
+def _guarded(build_context: BuildContext, missing: Mapping[str, Sequence[str]]) -> BuildContext:
     """The same, but that a look at a missing text raises Unavailable: a model that learns from it
     is not to be another one without it.
     """
     if not missing:
-        return materials
+        return build_context
 
-    def look(self: Materials, name: str) -> Any:
+    def look(self: BuildContext, name: str) -> Any:
         if name in missing:
             what, hint = missing[name]
             raise Unavailable(what, hint=hint)
-        return Materials.__getattribute__(self, name)
+        return BuildContext.__getattribute__(self, name)
 
-    kind: type[Materials] = type("Materials", (Materials,), {"__getattribute__": look})
-    return kind(**vars(materials))
+    kind: type[BuildContext] = type("BuildContext", (BuildContext,), {"__getattribute__": look})
+    return kind(**vars(build_context))
 
 
 def _device(wanted: str, card: Card) -> str:

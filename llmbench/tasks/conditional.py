@@ -40,7 +40,7 @@ class Conditional(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [
-            Passage(pair.text, given=pair.given, id=pair.id, end=True)
+            Passage(pair.text, context=pair.context, id=pair.id, score_eos=True)
             for pair in self.text.documents
         ]
         ledgers = charge(adapter, passages, Window("half"), progress)

@@ -166,11 +166,11 @@ class AnswerSpec(Written):
     max_bytes: Positive = 60
 
 
-class ChoiceSpec(Asked):
+class MultipleChoiceSpec(Asked):
     """Questions with candidates: accuracy of the one that needs the fewest bits."""
 
-    task: Literal["choice"]
-    name: Name = "choice"
+    task: Literal["multiple-choice"]
+    name: Name = "multiple-choice"
     join: str = " "
 
 
@@ -228,14 +228,14 @@ class SpeedSpec(Strict):
     )
 
 
-class BatchFitSpec(Strict):
+class MaxBatchSpec(Strict):
     """How many answers a model can make side by side within a budget of memory; every attempt in a
     process of its own.
     """
 
     process: ClassVar[Process] = "probes"
-    task: Literal["batch-fit"]
-    name: Name = "batch-fit"
+    task: Literal["max-batch"]
+    name: Name = "max-batch"
     text: str = "test"
     prompt_bytes: Positive = 256
     answer_bytes: Positive = 64
@@ -249,11 +249,11 @@ TaskSpec = Annotated[
     | ContinuationSpec
     | TranslationSpec
     | AnswerSpec
-    | ChoiceSpec
+    | MultipleChoiceSpec
     | LastWordSpec
     | MemorySpec
     | SpeedSpec
-    | BatchFitSpec,
+    | MaxBatchSpec,
     Field(discriminator="task"),
 ]
 

@@ -52,7 +52,7 @@ class LastWord(Task):
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pairs = [parted(document) for document in self.text.documents]
         passages = [
-            Passage(word, given=before, id=document.id)
+            Passage(word, context=before, id=document.id)
             for document, (before, word) in zip(self.text.documents, pairs, strict=True)
         ]
         ledgers = charge(adapter, passages, Window("half"), progress)

@@ -19,7 +19,7 @@ from llmbench.tasks.prompts import Asking
 from llmbench.tasks.task import Task
 
 
-class Choice(Task):
+class MultipleChoice(Task):
     """Each candidate is charged after the prompt, which is free. Of equal ones the first is the
     choice, and they are counted.
     """
@@ -36,7 +36,9 @@ class Choice(Task):
             )
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Choice:
+    def from_spec(
+        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
+    ) -> MultipleChoice:
         return cls(texts[spec.text], Asking.from_spec(spec, texts, int(options.get("seed", 0))))
 
     @property
@@ -80,7 +82,7 @@ class Choice(Task):
         return [
             Passage(
                 self.asking.join + choice,
-                given=self.asking.for_model(adapter, document),
+                context=self.asking.for_model(adapter, document),
                 id=f"{document.id} {number}",
             )
             for document in self.text.documents
@@ -109,7 +111,7 @@ def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
         **{
             "id": document.id,
             "bytes": sum(ledger.bytes for ledger in ledgers),
-            "input": document.given,
+            "input": document.context,
         },
         **{**said, "reference": document.text, "statistics": statistics, **facts},
     }

@@ -58,10 +58,10 @@ class Asking:
 
     def for_model(self, adapter: Adapter, document: Document) -> str:
         """The prompt; for a model that reads a source and writes a target, the source alone."""
-        return document.given if hasattr(adapter, "encode_source") else self.prompt(document)
+        return document.context if hasattr(adapter, "encode_source") else self.prompt(document)
 
     def _asked(self, document: Document) -> str:
-        return self.template.replace("{given}", document.given)
+        return self.template.replace("{given}", document.context)
 
     def _drawn(self, document: Document) -> Sequence[Document]:
         """Examples for a document: never the document itself, nor one with the same question."""
@@ -72,7 +72,7 @@ class Asking:
             for example in self.examples.documents
             if (example.id, example.text) != (document.id, document.text)
         ]
-        others = [example for example in others if example.given != document.given]
+        others = [example for example in others if example.context != document.context]
         return random.Random(f"{self.seed} {document.id}").sample(
             others, min(self.shots, len(others))
         )

@@ -64,7 +64,7 @@ class Writing(Task):
             row = {
                 "id": document.id,
                 "bytes": len(raw.encode(errors="replace")),
-                "input": document.given,
+                "input": document.context,
             }
             samples.append(
                 {**row, "output": output, "reference": document.text, "statistics": numbers}

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmbench.adapter import Materials
+from llmbench.adapter import BuildContext
 from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.data.loading import load
@@ -82,23 +82,23 @@ def checkpoint_folder(
     network: NetworkSpec,
     vocabulary: VocabularySpec,
     recipe: Recipe,
-    materials: Materials,
+    build_context: BuildContext,
     adapter: str = "network",
 ) -> Path:
     """Where the checkpoint of a trained network is kept: named by a hash of everything that decides
     its weights on one machine.
     """
-    assert materials.train is not None
-    package, valid = Path(__file__).parents[1], materials.valid
+    assert build_context.train is not None
+    package, valid = Path(__file__).parents[1], build_context.valid
     digest = hashlib.sha256()
     facts = [
         network.model_dump(),
         vocabulary.model_dump(),
         recipe.model_dump(),
-        materials.train.sha256,
+        build_context.train.sha256,
         valid.sha256 if valid else None,
-        materials.seed,
-        materials.device,
+        build_context.seed,
+        build_context.device,
         machine.version("torch"),
     ]
     digest.update(json.dumps(facts, sort_keys=True).encode())
@@ -107,23 +107,23 @@ def checkpoint_folder(
         *source_files(network.cls),
     ):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return materials.cache / "networks" / digest.hexdigest()[:32]
+    return build_context.cache / "networks" / digest.hexdigest()[:32]
 
 
-def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
+def trained_folder(stages: Sequence[Stage], build_context: BuildContext) -> Path:
     """Where the checkpoint that the last of these stages trains is kept: named by a hash of
     everything that decides its weights on one machine.
     """
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     facts: list[Any] = [
-        materials.seed,
-        materials.device,
+        build_context.seed,
+        build_context.device,
         *(machine.version(name) for name in ("torch", "transformers", "tokenizers", "peft")),
     ]
     for stage in stages:
         assert stage.recipe is not None
         facts += [stage.checkpoint.model_dump(), stage.recipe.model_dump()]
-        facts += [None if text is None else text.sha256 for text in learnt(stage, materials)]
+        facts += [None if text is None else text.sha256 for text in learnt(stage, build_context)]
     first = stages[0].checkpoint
     if first.id is not None:
         begin = pretrained_files.locate(first.id, first.revision)
@@ -131,10 +131,10 @@ def trained_folder(stages: Sequence[Stage], materials: Materials) -> Path:
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for name in FINETUNING_SOURCES:
         digest.update(hashlib.sha256((package / name).read_bytes()).digest())
-    return materials.cache / "checkpoints" / digest.hexdigest()[:32]
+    return build_context.cache / "checkpoints" / digest.hexdigest()[:32]
 
 
-def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None]:
+def learnt(stage: Stage, build_context: BuildContext) -> tuple[Text | None, Text | None]:
     """(training text, validation text) of a stage; no validation text where the end of the training
     text is held out.
     """
@@ -144,9 +144,9 @@ def learnt(stage: Stage, materials: Materials) -> tuple[Text | None, Text | None
             for role in ("train", "valid")
         )
         return train, valid
-    if stage.checkpoint.learns == "domain" and materials.domain is not None:
-        return materials.domain, materials.domain_valid
-    return materials.train, materials.valid
+    if stage.checkpoint.learns == "domain" and build_context.domain is not None:
+        return build_context.domain, build_context.domain_valid
+    return build_context.train, build_context.valid
 
 
 @contextmanager

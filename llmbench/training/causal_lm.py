@@ -41,8 +41,8 @@ def line(tokens: Tokens, document: Document) -> Line:
     return Line(
         tokens.ids,
         (
-            int(np.searchsorted(tokens.end, len(document.given.encode()), side="right"))
-            if document.given
+            int(np.searchsorted(tokens.end, len(document.context.encode()), side="right"))
+            if document.context
             else 0
         ),
     )
@@ -63,16 +63,16 @@ class NextSymbols:
         ids, targets, begin = (None if part is None else part.to(device) for part in batch)
         assert ids is not None
         assert targets is not None
-        if network.carries:
+        if network.is_stateful:
             state = _reset(state, begin)
-        rows, state = network.hidden(ids, state if network.carries else begin)
+        rows, state = network.hidden(ids, state if network.is_stateful else begin)
         charged = (targets != IGNORE).flatten()
         if not charged.any():  # sources alone, of which nothing is to be learnt
-            return rows.sum() * 0.0, _detach(state) if network.carries else None
+            return rows.sum() * 0.0, _detach(state) if network.is_stateful else None
         loss = F.cross_entropy(
             network.head(rows.flatten(0, 1)[charged]), targets.flatten()[charged]
         )
-        return loss, _detach(state) if network.carries else None
+        return loss, _detach(state) if network.is_stateful else None
 
 
 def _detach(state: State) -> State:
@@ -94,10 +94,10 @@ def _batches(
     some = [document for document in documents if len(document.ids) > document.first]
     if not some:
         raise UsageError("there is nothing to train on", hint="the training text is empty")
-    if network.carries:
-        return lanes(some, network.start, recipe.batch, recipe.length, rng)
+    if network.is_stateful:
+        return lanes(some, network.bos_id, recipe.batch, recipe.length, rng)
     length = recipe.length if network.context is None else min(recipe.length, network.context)
-    return random_windows(some, network.start, recipe.batch, length, network.reach, rng)
+    return random_windows(some, network.bos_id, recipe.batch, length, network.reach, rng)
 
 
 def random_windows(

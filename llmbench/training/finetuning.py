@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmbench.adapter import Materials, Window
+from llmbench.adapter import BuildContext, Window
 from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
@@ -45,7 +45,7 @@ PROBE = 8
 
 
 def obtain(
-    stages: Sequence[Stage], materials: Materials
+    stages: Sequence[Stage], build_context: BuildContext
 ) -> tuple[Checkpoint, Mapping[str, Any] | None]:
     """The checkpoint of the last stage, and how it was trained, where it was trained here. Those
     before it are trained first.
@@ -55,25 +55,25 @@ def obtain(
         assert last.checkpoint.id is not None
         return (
             pretrained_files.locate(
-                last.checkpoint.id, last.checkpoint.revision, fetch=not materials.offline
+                last.checkpoint.id, last.checkpoint.revision, fetch=not build_context.offline
             ),
             None,
         )
     if stages[0].checkpoint.id is not None:
         pretrained_files.locate(
-            stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not materials.offline
+            stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not build_context.offline
         )
-    folder = trained_folder(stages, materials)
+    folder = trained_folder(stages, build_context)
     facts = _kept(folder)
     if facts is None:
-        if learnt(last, materials)[0] is None:
+        if learnt(last, build_context)[0] is None:
             raise UsageError(
                 "this model is trained by llmbench and needs a text",
                 where=last.name,
                 hint="give one with --data train=PATH",
             )
-        begin = _begin(stages, materials)
-        facts = _train(begin, last, materials, folder)
+        begin = _begin(stages, build_context)
+        facts = _train(begin, last, build_context, folder)
     return Checkpoint(last.name, folder), facts
 
 
@@ -94,19 +94,19 @@ def _kept(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
+def _begin(stages: Sequence[Stage], build_context: BuildContext) -> Loaded:
     """The model that the last stage starts with."""
     last = stages[-1]
     if last.checkpoint.new is not None:
-        text = learnt(last, materials)[0]
+        text = learnt(last, build_context)[0]
         assert text is not None
-        return _new(last, last.checkpoint.new, text, materials)
+        return _new(last, last.checkpoint.new, text, build_context)
     if len(stages) > 1:
-        checkpoint = obtain(stages[:-1], materials)[0]
+        checkpoint = obtain(stages[:-1], build_context)[0]
     else:
         assert last.checkpoint.id is not None
         checkpoint = pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision)
-    loaded = load(checkpoint, "float32", materials.device, last.checkpoint.trust_remote_code)
+    loaded = load(checkpoint, "float32", build_context.device, last.checkpoint.trust_remote_code)
     if loaded.kind != "causal":
         raise Unsupported(
             f"a {loaded.kind} checkpoint is not fine-tuned here",
@@ -116,15 +116,15 @@ def _begin(stages: Sequence[Stage], materials: Materials) -> Loaded:
     return loaded
 
 
-def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) -> Loaded:
+def _new(stage: Stage, spec: NewCheckpoint, text: Text, build_context: BuildContext) -> Loaded:
     """GPT2LMHeadModel with weights drawn from the seed, over a byte-level BPE learnt on the text,
     as a checkpoint that is loaded like any other.
     """
-    materials.progress("vocabulary", 0.0, "")
+    build_context.progress("vocabulary", 0.0, "")
     quiet()
     transformers = importlib.import_module("transformers")
     tokenizer = learn_bpe([document.whole for document in text.documents], spec.vocabulary)
-    torch.manual_seed(materials.seed)
+    torch.manual_seed(build_context.seed)
     try:
         config = transformers.GPT2Config(
             vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **spec.config
@@ -139,7 +139,7 @@ def _new(stage: Stage, spec: NewCheckpoint, text: Text, materials: Materials) ->
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
         tokenizer.save_pretrained(place)
-        return load(Checkpoint(stage.name, Path(place)), "float32", materials.device)
+        return load(Checkpoint(stage.name, Path(place)), "float32", build_context.device)
 
 
 def learn_bpe(texts: Sequence[str], size: int) -> Any:
@@ -170,7 +170,7 @@ class _Learner(Network):
     def __init__(self, loaded: Loaded, model: Any):
         super().__init__()
         self.model, self.device, self.context = model, loaded.device, loaded.context
-        self._text, self._start = ByteTokenizer(loaded.tokenizer), loaded.start
+        self._text, self._start = ByteTokenizer(loaded.tokenizer), loaded.bos_ids
         inner = (
             model.get_base_model() if hasattr(model, "get_base_model") else model
         )  # of peft's wrapper, whose base_model is another wrapper
@@ -188,7 +188,7 @@ class _Learner(Network):
         ]  # in a list: its modules are the model's, and are not to be counted twice
 
     @property
-    def start(self) -> int:
+    def bos_id(self) -> int:
         return self._start[0]
 
     def hidden(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -215,13 +215,20 @@ class _Learner(Network):
 class _Scored:
     """A learner for scoring.py."""
 
-    escape, carries, splits, packs, shares, reentrant = 0.0, False, True, False, False, False
-    ends: tuple[int, ...] = ()
-    matrix = None
+    escape, is_stateful, has_split_head, supports_packing, can_fork_state, thread_safe = (
+        0.0,
+        False,
+        True,
+        False,
+        False,
+        False,
+    )
+    eos_ids: tuple[int, ...] = ()
+    lm_head_weight = None
 
     def __init__(self, learner: _Learner):
         self.learner, self.context, self.device = learner, learner.context, learner.device
-        self.start: tuple[int, ...] = (learner.start,)
+        self.bos_ids: tuple[int, ...] = (learner.bos_id,)
 
     def encode(self, text: str) -> Tokens:
         return self.learner._text.encode(text)
@@ -242,28 +249,30 @@ class _Scored:
     def head(self, rows: Tensor) -> Tensor:
         return self.learner.head(rows)
 
-    def carry(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         raise NotImplementedError
 
-    def take(self, state: Any, rows: Tensor) -> Any:
+    def select_state(self, state: Any, rows: Tensor) -> Any:
         raise NotImplementedError
 
     def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         raise NotImplementedError
 
 
-def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> dict[str, Any]:
+def _train(
+    begin: Loaded, stage: Stage, build_context: BuildContext, folder: Path
+) -> dict[str, Any]:
     """Train, keep the checkpoint in `folder`, and say how it went."""
-    recipe, (text, valid) = stage.recipe, learnt(stage, materials)
+    recipe, (text, valid) = stage.recipe, learnt(stage, build_context)
     assert recipe is not None
     assert text is not None
     if valid is None:
         text, valid = text.hold_out(recipe.hold_out)
-    if not begin.start:
+    if not begin.bos_ids:
         raise ModelError("the checkpoint has no start symbol", where=stage.name)
     model = begin.model.requires_grad_(True)
     if stage.checkpoint.lora is not None:
-        torch.manual_seed(materials.seed)
+        torch.manual_seed(build_context.seed)
         model = _with_lora(model, stage.checkpoint.lora, stage.name)
     learner = _Learner(begin, model)
     passages = valid_passages(valid)
@@ -278,7 +287,7 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
             / size
         )
 
-    ends = np.asarray(begin.ends[:1], dtype=np.int64)
+    ends = np.asarray(begin.eos_ids[:1], dtype=np.int64)
     lines = [line(learner._text.encode(document.whole), document) for document in text.documents]
     documents = [replace(one, ids=np.concatenate([one.ids, ends])) for one in lines]
     snapshots = Snapshots(folder.with_suffix(".partial"))
@@ -287,7 +296,9 @@ def _train(begin: Loaded, stage: Stage, materials: Materials, folder: Path) -> d
         [(0, evaluate())] if goes_on else []
     )  # the curve's point at step 0: the checkpoint before it was fine-tuned
     log = train(
-        learner, documents, Course(recipe, materials.seed, evaluate, materials.progress, snapshots)
+        learner,
+        documents,
+        Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
     )
     facts = {**log.facts(before), "began_with": begin.checkpoint.id if goes_on else None}
     _keep(begin, model, facts, folder)

@@ -47,12 +47,14 @@ class Pairs:
         network = self.network
         device = str(next(network.parameters()).device)
         source, attention = padded(
-            [[*self.pairs[i][0], network.end] for i in batch], network.end, device
+            [[*self.pairs[i][0], network.eos_id] for i in batch], network.eos_id, device
         )
         inputs, mask = padded(
-            [[network.start, *self.pairs[i][1]] for i in batch], network.end, device
+            [[network.bos_id, *self.pairs[i][1]] for i in batch], network.eos_id, device
         )
-        targets, _ = padded([[*self.pairs[i][1], network.end] for i in batch], network.end, device)
+        targets, _ = padded(
+            [[*self.pairs[i][1], network.eos_id] for i in batch], network.eos_id, device
+        )
         rows = network.decode(inputs, *network.encode(source, attention))[0]
         charged = mask.bool().flatten()
         logits = network.head(rows.flatten(0, 1)[charged])

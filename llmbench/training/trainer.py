@@ -113,8 +113,8 @@ def valid_passages(valid: Text) -> list[Passage]:
     """
     passages: list[Passage] = []
     for document in valid.documents:
-        if document.given:
-            passages.append(Passage(document.text, given=document.given))
+        if document.context:
+            passages.append(Passage(document.text, context=document.context))
             continue
         raw = document.text.encode()
         edges = block_edges(document.text) if len(raw) >= LONG else [0, len(raw)]

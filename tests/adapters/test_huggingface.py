@@ -22,6 +22,7 @@ from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import CellError, LlmbenchError, ModelError, UsageError
 from llmbench.inference import scoring
 from llmbench.ledger import END
+from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head, loading
 from llmbench.plan import registry
 
@@ -43,7 +44,7 @@ def test_bits_are_those_of_a_loop_over_single_tokens(models, name, rule, stride)
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_body_and_head_apart_give_what_the_whole_gives(models, name):
     model = models[name]
-    assert model.splits
+    assert model.has_split_head
     assert model.parts.plain
     ids = model._probe_ids(2)
     with torch.inference_mode():
@@ -86,11 +87,11 @@ def test_weights_in_16_bits_are_scored_with_a_log_softmax_in_32(folders, models,
 
 
 def test_the_start_symbol_is_given_once_and_never_scored(models):
-    assert models["llama"].start == (1,)
-    assert models["gpt2"].start == (0,)
+    assert models["llama"].bos_ids == (1,)
+    assert models["gpt2"].bos_ids == (0,)
     for name in ("gpt2", "llama"):
         line = scoring._lines(models[name], [Passage("The tap")])[0]
-        assert line.ids.tolist().count(models[name].start[0]) == 1
+        assert line.ids.tolist().count(models[name].bos_ids[0]) == 1
         assert line.first == 1
 
 
@@ -138,7 +139,7 @@ def test_info_is_true(models, folders):
 
 def test_where_a_text_ends_is_charged_when_asked(models):
     model = models["gpt2"]
-    ledger = next(iter(model.score([Passage("The tap", end=True)])))
+    ledger = next(iter(model.score([Passage("The tap", score_eos=True)])))
     ids = [0, *model.encode("The tap").ids.tolist()]
     with torch.inference_mode():
         want = -torch.log_softmax(model.logits(torch.tensor([ids]))[0, -1].double(), 0)[
@@ -153,7 +154,7 @@ def test_where_a_text_ends_is_charged_when_asked(models):
 def test_a_source_is_free_and_read(models):
     model = models["gpt2"]
     given, alone = (
-        next(iter(model.score([Passage(" hummed aloud", given=g)]))) for g in ("The kettle", "")
+        next(iter(model.score([Passage(" hummed aloud", context=g)]))) for g in ("The kettle", "")
     )
     both = next(iter(model.score([Passage("The kettle hummed aloud")]))).total()
     first = next(iter(model.score([Passage("The kettle")]))).total()
@@ -205,7 +206,7 @@ def test_a_model_that_cannot_be_split_is_scored_whole(models, monkeypatch):
     model = models["gpt2"]
     split = [ledger.total() for ledger in model.score(passages())]
     monkeypatch.setattr(model, "parts", None)
-    assert not model.splits
+    assert not model.has_split_head
     assert [ledger.total() for ledger in model.score(passages())] == pytest.approx(split, rel=1e-5)
     assert said(model, [Request("The", max_tokens=5)])
 
@@ -294,7 +295,7 @@ def test_a_gpu_is_asked_for_in_one_place(folders, monkeypatch):
     asked = []
     monkeypatch.setattr(GPT2LMHeadModel, "to", lambda self, device: asked.append(device) or self)
     checkpoint = registry.resolve(f"hf:{folders['gpt2']}").checkpoint
-    loading.load(loading.pretrained.locate(checkpoint.id), "float32", "cuda")
+    loading.load(pretrained_files.locate(checkpoint.id), "float32", "cuda")
     assert asked == ["cuda"]
 
 

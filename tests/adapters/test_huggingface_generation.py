@@ -51,17 +51,17 @@ def test_an_encoder_decoder_ends_where_its_positions_do_and_reads_the_beginning_
 def test_padding_and_cache_were_proven_and_are_used(models, name):
     model = models[name]
     assert model.caches
-    assert model.pads
+    assert model.supports_padding
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_greedy_text_is_that_of_transformers_own_generate(models, name):
     model = models[name]
-    ids = [*model.start, *model.encode("The kettle").ids.tolist()]
+    ids = [*model.bos_ids, *model.encode("The kettle").ids.tolist()]
     own = model.model.generate(
         torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=0
     )[0, len(ids) :].tolist()
-    own = own[: own.index(model.ends[0])] if model.ends[0] in own else own
+    own = own[: own.index(model.eos_ids[0])] if model.eos_ids[0] in own else own
     assert said(model, [Request("The kettle", max_tokens=12)])[0] == model.decode(own).decode(
         errors="replace"
     )
@@ -70,9 +70,11 @@ def test_greedy_text_is_that_of_transformers_own_generate(models, name):
 def test_generation_goes_on_when_the_context_is_full(models):
     request = Request(
         "The kettle",
-        forced="It had said nothing since Tuesday, which was the day the new tap came. " * 3,
+        forced_text="It had said nothing since Tuesday, which was the day the new tap came. " * 3,
     )
-    assert "".join(chunk.text for chunk in models["gpt2"].generate([request])) == request.forced
+    assert (
+        "".join(chunk.text for chunk in models["gpt2"].generate([request])) == request.forced_text
+    )
     assert len(said(models["llama"], [Request("The", max_tokens=70)])[0]) > 0
 
 
@@ -91,7 +93,7 @@ def test_without_padding_prompts_of_one_length_run_together(models, monkeypatch)
     model = models["gpt2"]
     requests = [Request(prompt, max_tokens=6) for prompt in PROMPTS]
     padded = said(model, requests)
-    monkeypatch.setitem(vars(model), "pads", False)
+    monkeypatch.setitem(vars(model), "supports_padding", False)
     assert said(model, requests) == padded
 
 
@@ -102,5 +104,5 @@ def test_without_a_cache_the_text_is_the_same(models, monkeypatch):
     ]  # a full context is gone on with in different ways
     cached = said(model, requests)
     monkeypatch.setitem(vars(model), "caches", False)
-    monkeypatch.setitem(vars(model), "pads", False)
+    monkeypatch.setitem(vars(model), "supports_padding", False)
     assert said(model, requests) == cached

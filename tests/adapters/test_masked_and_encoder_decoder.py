@@ -99,16 +99,16 @@ PAIRS = (
 @pytest.mark.parametrize("name", ["t5", "bart"])
 def test_conditional_bits_are_those_of_the_models_own_loss(models, name):
     model = models[name]
-    asked = [Passage(target, given=source, id=source, end=True) for source, target in PAIRS]
+    asked = [Passage(target, context=source, id=source, score_eos=True) for source, target in PAIRS]
     for passage, ledger in zip(asked, model.score(asked), strict=True):
-        ids = [*model.start[1:], *model.encode(passage.text).ids.tolist(), model.ends[0]]
-        source = torch.tensor([model.encode_source(passage.given)])
+        ids = [*model.bos_ids[1:], *model.encode(passage.text).ids.tolist(), model.eos_ids[0]]
+        source = torch.tensor([model.encode_source(passage.context)])
         with torch.inference_mode():
             logits = model.model(input_ids=source, labels=torch.tensor([ids])).logits[0].double()
         each = -torch.log_softmax(logits, 1)[torch.arange(len(ids)), torch.tensor(ids)] / math.log(
             2
         )
-        want = each[len(model.start) - 1 :]
+        want = each[len(model.bos_ids) - 1 :]
         assert np.allclose(ledger.bits, want.numpy(), rtol=1e-4)
         assert ledger.total() + ledger.total(END) == pytest.approx(want.sum().item(), rel=1e-5)
 
@@ -127,9 +127,9 @@ def test_a_pair_longer_than_the_context_is_said_to_be(models):
                 [
                     Passage(
                         "no",
-                        given="dripping was the tap's way of thinking aloud " * 9,
+                        context="dripping was the tap's way of thinking aloud " * 9,
                         id="long",
-                        end=True,
+                        score_eos=True,
                     )
                 ]
             )
@@ -138,14 +138,14 @@ def test_a_pair_longer_than_the_context_is_said_to_be(models):
 
 def test_a_target_that_the_tokenizer_loses_is_refused(models):
     with pytest.raises(Unsupported, match="lossy tokenizer"):
-        list(models["t5"].score([Passage("日本語", given="the tap", end=True)]))
+        list(models["t5"].score([Passage("日本語", context="the tap", score_eos=True)]))
 
 
 @pytest.mark.parametrize("name", ["bert", "t5"])
 def test_passes_that_find_no_memory_are_halved_and_give_the_same(models, name, monkeypatch):
     model = models[name]
     asked = [
-        Passage(text, given="the kettle" if name == "t5" else "")
+        Passage(text, context="the kettle" if name == "t5" else "")
         for text in ("the tap", "a kettle", "the kettle said nothing", "tap")
     ]
     score, forward, sizes = model.score if name == "t5" else model.pseudo_score, model._forward, []

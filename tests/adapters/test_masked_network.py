@@ -10,7 +10,7 @@ import torch
 from support.run_helpers import folder, llmbench, run_json
 from support.toys import TEXT
 
-from llmbench.adapter import Materials, Passage
+from llmbench.adapter import BuildContext, Passage
 from llmbench.adapters import bpe_network
 from llmbench.adapters.masked_network import EncoderNetwork
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
@@ -109,7 +109,7 @@ def test_without_a_text_it_does_not_begin():
     with pytest.raises(UsageError, match="nothing to train on"):
         Gaps(made().network, [np.array([], dtype=np.int64)])
     with pytest.raises(UsageError, match="needs a training text"):
-        EncoderNetwork.build({"network": None, "recipe": None}, Materials())
+        EncoderNetwork.build({"network": None, "recipe": None}, BuildContext())
 
 
 def test_words_are_numbered_and_every_byte_is_asked_for_once():
@@ -142,7 +142,7 @@ ARGUMENTS = {
 
 
 def test_it_learns_and_is_the_same_from_the_cache(tmp_path):
-    stuff = Materials(
+    stuff = BuildContext(
         train=Text("train", (Document("a", TEXT), Document("b", TEXT[::-1]))), cache=tmp_path
     )
     adapter = EncoderNetwork.build(ARGUMENTS, stuff)
@@ -197,7 +197,7 @@ def test_a_run_gives_it_pseudo_bits_in_a_table_of_their_own(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_made_anew_and_kept(tmp_path):
-    stuff = Materials(
+    stuff = BuildContext(
         train=Text("train", (Document("a", TEXT), Document("b", TEXT[::-1]))), cache=tmp_path
     )
     first = EncoderNetwork.build({**ARGUMENTS, "recipe": RECIPE}, stuff).info.fingerprint
@@ -209,7 +209,7 @@ def test_a_damaged_checkpoint_is_made_anew_and_kept(tmp_path):
 
 
 def test_a_full_disk_costs_the_cache_and_says_so(tmp_path, monkeypatch):
-    stuff = Materials(
+    stuff = BuildContext(
         train=Text("train", (Document("a", TEXT), Document("b", TEXT[::-1]))), cache=tmp_path
     )
 
@@ -222,7 +222,7 @@ def test_a_full_disk_costs_the_cache_and_says_so(tmp_path, monkeypatch):
 
 
 def test_a_vocabulary_of_words_is_refused(tmp_path):
-    stuff = Materials(train=Text("train", (Document("a", TEXT),)), cache=tmp_path)
+    stuff = BuildContext(train=Text("train", (Document("a", TEXT),)), cache=tmp_path)
     with pytest.raises(UsageError, match="byte-level BPE"):
         EncoderNetwork.build(
             {**ARGUMENTS, "vocabulary": VocabularySpec(splitter="words", size=9)}, stuff

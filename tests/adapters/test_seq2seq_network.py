@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.run_helpers import folder, llmbench, run_json
 
-from llmbench.adapter import Materials, Passage, Request
+from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.adapters.seq2seq_network import Seq2SeqNetwork
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.conformance import kit
@@ -90,7 +90,7 @@ def test_later_targets_change_nothing_before_them_and_the_source_changes_all():
 def test_padding_of_a_source_is_seen_by_nobody():
     net = made().network
     source, target = torch.randint(0, BPE.symbols, (1, 7)), torch.randint(0, BPE.symbols, (1, 5))
-    longer = torch.cat([source, torch.full((1, 3), net.end)], dim=1)
+    longer = torch.cat([source, torch.full((1, 3), net.eos_id)], dim=1)
     mask = torch.tensor([[1] * 7 + [0] * 3])
     with torch.inference_mode():
         torch.testing.assert_close(
@@ -126,15 +126,15 @@ def test_the_loss_is_that_of_each_target_and_its_end():
     ids = [(BPE.encode(a).ids.tolist(), BPE.encode(b).ids.tolist()) for a, b in PAIRS[:3]]
     with torch.inference_mode():
         loss = float(Pairs(adapter.network, ids).loss([0, 1, 2], None)[0])
-    ledgers = list(adapter.score([Passage(b, given=a, end=True) for a, b in PAIRS[:3]]))
+    ledgers = list(adapter.score([Passage(b, context=a, score_eos=True) for a, b in PAIRS[:3]]))
     bits = sum(ledger.total() + ledger.total(END) for ledger in ledgers)
     count = sum(len(target) + 1 for _, target in ids)
     assert loss == pytest.approx(bits * np.log(2) / count, rel=1e-5)
 
 
-def materials(tmp_path, train):
+def build_context(tmp_path, train):
     documents = tuple(Document(str(i), target, source) for i, (source, target) in enumerate(train))
-    return Materials(train=Text("train", documents), cache=tmp_path)
+    return BuildContext(train=Text("train", documents), cache=tmp_path)
 
 
 ARGUMENTS = {
@@ -157,29 +157,29 @@ ARGUMENTS = {
 
 
 def test_it_learns_to_put_words_in_another_order_and_is_the_same_from_the_cache(tmp_path):
-    adapter = Seq2SeqNetwork.build(ARGUMENTS, materials(tmp_path, PAIRS))
+    adapter = Seq2SeqNetwork.build(ARGUMENTS, build_context(tmp_path, PAIRS))
     curve = [bits for _, bits in adapter.training["curve"]]
     assert curve[-1] < curve[0]
     said = ["" for _ in PAIRS[:12]]
     for chunk in adapter.generate([Request(source, max_bytes=60) for source, _ in PAIRS[:12]]):
         said[chunk.row] += chunk.text
     assert sum(text == target for text, (_, target) in zip(said, PAIRS[:12], strict=True)) >= 9
-    again = Seq2SeqNetwork.build({**ARGUMENTS}, materials(tmp_path, PAIRS))
+    again = Seq2SeqNetwork.build({**ARGUMENTS}, build_context(tmp_path, PAIRS))
     assert again.info.fingerprint == adapter.info.fingerprint
     assert again.training["steps"] == 150
     kept = next((tmp_path / "networks").glob("*/model.safetensors"))
     kept.write_bytes(kept.read_bytes()[:-8])
     assert (
-        Seq2SeqNetwork.build(ARGUMENTS, materials(tmp_path, PAIRS)).info.fingerprint
+        Seq2SeqNetwork.build(ARGUMENTS, build_context(tmp_path, PAIRS)).info.fingerprint
         == adapter.info.fingerprint
     )
 
 
 def test_without_pairs_it_says_what_it_learns_from(tmp_path):
     with pytest.raises(UsageError, match="learns from pairs"):
-        Seq2SeqNetwork.build(ARGUMENTS, materials(tmp_path, [("", "no source")]))
+        Seq2SeqNetwork.build(ARGUMENTS, build_context(tmp_path, [("", "no source")]))
     with pytest.raises(UsageError, match="needs a training text"):
-        Seq2SeqNetwork.build(ARGUMENTS, Materials(cache=tmp_path))
+        Seq2SeqNetwork.build(ARGUMENTS, BuildContext(cache=tmp_path))
 
 
 def test_stories_in_another_language_are_pairs_and_questions_about_them_have_answers():
@@ -188,7 +188,7 @@ def test_stories_in_another_language_are_pairs_and_questions_about_them_have_ans
     assert [document.text for document in pairs.documents] == [
         document.text for document in stories.documents
     ]
-    assert all(document.given for document in pairs.documents)
+    assert all(document.context for document in pairs.documents)
     questions = load("questions", "storyworld", select={"part": "questions", "split": "valid"})
     assert len(questions.documents) >= 12 * len(stories.documents)
     assert all(document.text for document in questions.documents)

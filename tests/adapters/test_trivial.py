@@ -9,7 +9,7 @@ import pytest
 from conftest import real
 from support.toys import TEXT
 
-from llmbench.adapter import Materials, Passage, Request
+from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.adapters.ngram import ByteNgram
 from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data import loading
@@ -42,7 +42,7 @@ def test_uniform_bytes_is_exactly_eight(halves):
 @pytest.mark.parametrize(("order", "want"), [(3, 2.5591), (4, 2.4076), (5, 2.4498)])
 def test_byte_ngram_has_the_published_figure(halves, order, want):
     assert rate(
-        ByteNgram.build({"order": order}, Materials(train=halves[0])), halves[1]
+        ByteNgram.build({"order": order}, BuildContext(train=halves[0])), halves[1]
     ) == pytest.approx(want, abs=0.0005)
 
 
@@ -60,8 +60,8 @@ def test_a_compressor_makes_one_charge_a_document():
 def test_ngram_scores_as_its_own_distributions_do():
     model = ByteNgram([TEXT, "another"], order=4)
     for given in ("", "The"):
-        fast = next(model.score([Passage("The kettle \N{SNOWMAN} said", given=given)]))
-        slow = next(scoring.score(model, [Passage("The kettle \N{SNOWMAN} said", given=given)]))
+        fast = next(model.score([Passage("The kettle \N{SNOWMAN} said", context=given)]))
+        slow = next(scoring.score(model, [Passage("The kettle \N{SNOWMAN} said", context=given)]))
         assert fast.bits == pytest.approx(slow.bits, rel=1e-9)
     symbols, p = model.next_distribution("The kett")
     assert p.sum() == pytest.approx(1.0)
@@ -79,7 +79,7 @@ def test_ngram_greedily_says_the_likeliest_byte_each_time():
 
 def test_ngram_without_a_training_text_says_so():
     with pytest.raises(UsageError, match="needs a training text"):
-        ByteNgram.build({"order": 4}, Materials())
+        ByteNgram.build({"order": 4}, BuildContext())
 
 
 def test_fingerprints_follow_the_counts():

@@ -210,12 +210,12 @@ def bare(name: str, data: Path) -> None:
     sys.path.insert(0, str(oracle.TESTS))
     from transformers import AutoModelForCausalLM
 
-    from llmbench.adapter import Materials, Passage, Window
+    from llmbench.adapter import BuildContext, Passage, Window
     from llmbench.plan import registry
 
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = WORKS[name].checkpoint(Path(scratch), data)
-        adapter = registry.make(registry.resolve(f"hf:{checkpoint}"), Materials())
+        adapter = registry.make(registry.resolve(f"hf:{checkpoint}"), BuildContext())
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").eval()
     passages = [
         Passage(cut.text(data), id=str(cut.start)) for cut in WORKS[name].documents(data)[-8:]
@@ -255,7 +255,7 @@ def _batches(adapter, passages, size):
     while jobs:
         longest = jobs[0][1].b - jobs[0][1].a
         count = size or max(1, _budget(adapter, width) // longest)
-        width = adapter.hidden(torch.tensor([adapter.start])).shape[-1]
+        width = adapter.hidden(torch.tensor([adapter.bos_ids])).shape[-1]
         ids = torch.zeros(len(jobs[:count]), longest, dtype=torch.long)
         for row, (line, piece) in enumerate(jobs[:count]):
             ids[row, : piece.b - piece.a] = torch.from_numpy(line.ids[piece.a : piece.b])

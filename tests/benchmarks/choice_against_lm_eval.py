@@ -1,4 +1,4 @@
-"""What the same questions cost through llmbench's `choice` and through lm-eval: whole processes in
+"""What the same questions cost through llmbench's `multiple-choice` and through lm-eval: whole processes in
 turns, medians of the rounds, as ratios.
 
 python tests/benchmarks/choice_against_lm_eval.py --oracle-python ORACLE/bin/python [--rounds N]
@@ -26,7 +26,7 @@ version: 1
 texts:
   test: {source: questions.jsonl, fields: {given: query}}
 tasks:
-  - {task: choice, join: " "}
+  - {task: multiple-choice, join: " "}
 """
 
 

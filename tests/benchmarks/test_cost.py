@@ -59,10 +59,10 @@ def _bare_windows(model, passages):
         batch, jobs, width = (
             jobs[:size],
             jobs[size:],
-            model.hidden(torch.tensor([model.start])).shape[-1],
+            model.hidden(torch.tensor([model.bos_ids])).shape[-1],
         )
         longest = max(p.b - p.a for _, p in batch)
-        ids = torch.full((len(batch), longest), model.start[0])
+        ids = torch.full((len(batch), longest), model.bos_ids[0])
         for row, (line, p) in enumerate(batch):
             ids[row, : p.b - p.a] = torch.from_numpy(line.ids[p.a : p.b])
         batches.append(ids)
@@ -78,7 +78,7 @@ def _bare_windows(model, passages):
 def _bare_carried(model, passages):
     lines = sorted(scoring._lines(model, passages), key=lambda line: -len(line.ids))
     longest = len(lines[0].ids) - 1
-    ids = torch.full((len(lines), longest), model.start[0])
+    ids = torch.full((len(lines), longest), model.bos_ids[0])
     for row, line in enumerate(lines):
         ids[row, : len(line.ids) - 1] = torch.from_numpy(line.ids[:-1])
     step = max(stateful.LEAST_PIECE, batches.TOKEN_BUDGET // len(lines))

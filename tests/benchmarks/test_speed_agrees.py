@@ -34,15 +34,15 @@ for line in sys.stdin:
 OURS = """
 import gc, json, sys
 from llmbench import machine, registry
-from llmbench.adapter import Materials, Request
+from llmbench.adapter import BuildContext, Request
 from llmbench.tasks.performance.timeline import listen
 machine.keep_freed_memory()  # as the worker that is timed does
-adapter = registry.make(registry.resolve("hf:" + sys.argv[1]), Materials())
+adapter = registry.make(registry.resolve("hf:" + sys.argv[1]), BuildContext())
 gc.collect()
 gc.freeze()
 prompt, answer = json.loads(sys.argv[2])
 for line in sys.stdin:
-    took = [listen(adapter, [Request(prompt, forced=answer)])[0].time_per_output_token for _ in range(int(line))]
+    took = [listen(adapter, [Request(prompt, forced_text=answer)])[0].time_per_output_token for _ in range(int(line))]
     print(json.dumps(sorted(took)[len(took) // 2]), flush=True)
 """
 
@@ -67,16 +67,16 @@ def test_the_rate_of_a_checkpoint_is_that_of_ten_lines_of_its_own(benchmark):
     folder = Path(__file__).parents[3] / "shared" / "data" / "stories260K-hf"
     if not folder.is_dir():
         pytest.skip(f"the checkpoint is not here: {folder}")
-    from llmbench.adapter import Materials
+    from llmbench.adapter import BuildContext
     from llmbench.plan import registry
 
-    adapter = registry.make(registry.resolve(f"hf:{folder}"), Materials())
+    adapter = registry.make(registry.resolve(f"hf:{folder}"), BuildContext())
     text = (
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the"
         " park. One day, she saw a big, red ball. " * 3
     )
     prompt, answer = text[:200], text[200:300]
-    ids = [*adapter.start, *adapter.encode(prompt).ids.tolist()]
+    ids = [*adapter.bos_ids, *adapter.encode(prompt).ids.tolist()]
     count = len(adapter.encode(answer).ids)
     ours, theirs = (
         started(OURS, str(folder), json.dumps([prompt, answer])),

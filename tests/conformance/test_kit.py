@@ -20,7 +20,7 @@ from support import saboteurs_generation as saboteurs_that_speak
 from support.run_helpers import folder, llmbench, run_json
 
 from llmbench import storage, testing
-from llmbench.adapter import Materials
+from llmbench.adapter import BuildContext
 from llmbench.conformance.certificates import (
     LEVELS,
     SOURCES,
@@ -45,7 +45,7 @@ NAMES = [check.name for check in CHECKS]
 def byte_ngram():
     return make(
         resolve("byte-ngram"),
-        Materials(train=load("train", "fables", select={"part": "letters", "split": "valid"})),
+        BuildContext(train=load("train", "fables", select={"part": "letters", "split": "valid"})),
     )
 
 
@@ -124,7 +124,7 @@ def test_the_table_of_the_docs_is_that_of_the_zoo():
 
 
 def check(function, **how):
-    return Check("tiling", "a rule", function, **how)
+    return Check("byte-coverage", "a rule", function, **how)
 
 
 def raises(subject):
@@ -155,7 +155,7 @@ def test_what_raised_failed_or_was_skipped_earns_nothing(function, state, level)
     honest = Subject(zoo.Windowed())
     results = [
         *run(honest, [check(function)]),
-        *run(honest, [one for one in CHECKS if one.name != "tiling"]),
+        *run(honest, [one for one in CHECKS if one.name != "byte-coverage"]),
     ]
     assert results[0].state == state
     found = certificate(results, "f")["levels"]
@@ -233,13 +233,15 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
 
 
 def test_the_version_of_the_checks_is_that_of_all_that_they_run_through():
-    assert {"conformance.py", "ledger.py", "adapter.py", "scoring.py", "checks"} <= set(SOURCES)
+    assert {"conformance", "ledger.py", "adapter.py", "inference/scoring.py", "adapters"} <= set(
+        SOURCES
+    )
 
 
 def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells(tmp_path):
     place = folder(tmp_path)
     for file in ("toys.py", "zoo.py", "saboteurs.py"):
-        shutil.copy(ROOT / "tests" / file, place)
+        shutil.copy(ROOT / "tests" / "support" / file, place)
     command = (
         "run",
         "tiny.yaml",
@@ -372,7 +374,7 @@ def test_a_spec_will_do_for_the_decorator(check):
 def test_the_command_says_what_was_tried_and_what_is_proven(tmp_path):
     done = llmbench("check", "uniform-bytes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "tiling" in done.stdout
+    assert "byte-coverage" in done.stdout
     assert "A1 earned" in done.stdout
     assert "A3 earned" in done.stdout
     told = json.loads(llmbench("check", "uniform-bytes", "--json", cwd=tmp_path).stdout)
@@ -382,12 +384,18 @@ def test_the_command_says_what_was_tried_and_what_is_proven(tmp_path):
 
 
 def test_the_command_fails_for_a_saboteur_and_shows_the_reason(tmp_path):
-    done = llmbench("check", f"{ROOT / 'tests' / 'saboteurs.py'}:NatsForBits", cwd=tmp_path)
+    done = llmbench(
+        "check", f"{ROOT / 'tests' / 'support' / 'saboteurs.py'}:NatsForBits", cwd=tmp_path
+    )
     assert done.returncode == 1
     assert "A1 refused" in done.stdout
     assert "likely cause" in done.stdout
     one = llmbench(
-        "check", f"{ROOT / 'tests' / 'saboteurs.py'}:NatsForBits", "--only", "limits", cwd=tmp_path
+        "check",
+        f"{ROOT / 'tests' / 'support' / 'saboteurs.py'}:NatsForBits",
+        "--only",
+        "limits",
+        cwd=tmp_path,
     )
     assert one.returncode == 0
     assert "A1 not tested" in one.stdout

@@ -327,8 +327,8 @@ class Plain(UniformBytes):
 
 class Learns(UniformBytes):
     @classmethod
-    def build(cls, arguments, materials):
-        return cls() if materials.train is None else cls()
+    def build(cls, arguments, build_context):
+        return cls() if build_context.train is None else cls()
 """
 
 
@@ -424,26 +424,26 @@ texts:
     fields: {{given: [query, question], choices: choices.text, gold: answerKey, labels: choices.label}}
     select: {{n: "1"}}
   train: {{source: "hub:{pairs}", hub: {{split: train}}, fields: {{given: translation.de, text: translation.en}}}}
-tasks: [{{task: choice}}]
+tasks: [{{task: multiple-choice}}]
 """)
     made = suite.read(str(tmp_path / "asked.yaml"))
     made.load_texts({})
-    assert [(d.given, d.text, d.choices) for d in made.texts["test"].documents] == [
+    assert [(d.context, d.text, d.choices) for d in made.texts["test"].documents] == [
         ("q1", "b", ("a", "b")),
         ("q3", "b", ("a", "b")),
     ]
-    assert [(d.given, d.text) for d in made.texts["train"].documents] == [("ja", "yes")]
+    assert [(d.context, d.text) for d in made.texts["train"].documents] == [("ja", "yes")]
 
 
 def test_parts_that_keep_their_names_are_fetched_beside_one_that_has_another(tmp_path):
     place = folder(tmp_path, test=[{"given": "q", "options": ["a", "b"], "gold": 1, "more": "x"}])
     text = f'{{source: "hub:{place}", fields: {{choices: options}}}}'
     (tmp_path / "asked.yaml").write_text(
-        f"name: asked\nversion: 1\ntexts:\n  test: {text}\ntasks: [{{task: choice}}]\n"
+        f"name: asked\nversion: 1\ntexts:\n  test: {text}\ntasks: [{{task: multiple-choice}}]\n"
     )
     made = suite.read(str(tmp_path / "asked.yaml"))
     made.load_texts({})
-    assert [(d.given, d.text, d.choices) for d in made.texts["test"].documents] == [
+    assert [(d.context, d.text, d.choices) for d in made.texts["test"].documents] == [
         ("q", "b", ("a", "b"))
     ]
 

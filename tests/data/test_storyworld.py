@@ -380,7 +380,7 @@ def test_rows_are_a_text_that_the_harness_reads(tmp_path, kind):
     path = tmp_path / "stories.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
     documents = loading.load("stories", path).documents
-    assert [(document.id, document.text, document.given) for document in documents] == [
+    assert [(document.id, document.text, document.context) for document in documents] == [
         (row["id"], row["text"], row.get("given", "")) for row in found
     ]
 

@@ -141,7 +141,9 @@ KINDS = {
 @pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_what_a_model_carries_is_seen_in_its_state(name, kind):
     model = toys.network(name)
-    assert kind_of_cache(model, [*model.start, *model.encode(toys.TEXT).ids.tolist()][:16]) == kind
+    assert (
+        kind_of_cache(model, [*model.bos_ids, *model.encode(toys.TEXT).ids.tolist()][:16]) == kind
+    )
 
 
 def test_a_model_without_a_cache_is_seen_to_read_everything_again():
@@ -152,7 +154,7 @@ def test_a_model_without_a_cache_is_seen_to_read_everything_again():
 @pytest.mark.parametrize("name", KINDS)
 def test_the_networks_of_the_roadmap_are_counted_and_the_counts_agree(name):
     model = toys.network(name)
-    ids = [*model.start, *model.encode(toys.TEXT).ids.tolist()][:12]
+    ids = [*model.bos_ids, *model.encode(toys.TEXT).ids.tolist()][:12]
     prefill, step = passes(model, ids, 12, 1, parameters_of(model))
     many = passes(model, ids, 12, 8, parameters_of(model))[1]
     assert prefill.agrees
@@ -165,7 +167,7 @@ def test_the_networks_of_the_roadmap_are_counted_and_the_counts_agree(name):
 def test_a_step_of_a_transformer_costs_its_parameters_and_its_cache():
     model = toys.network("transformer-decoder")
     width, layers, symbols, depth = 32, 2, model.network.symbols, 10
-    _, step = passes(model, [model.start[0]] * depth, depth, 1, parameters_of(model))
+    _, step = passes(model, [model.bos_ids[0]] * depth, depth, 1, parameters_of(model))
     weights = layers * 12 * width**2 + symbols * width
     assert step.flops == 2 * weights + layers * 4 * (depth + 1) * width
     small = layers * (2 * width + 2 * width) + width  # norms and the weights of neighbours
@@ -207,7 +209,7 @@ def test_a_share_is_the_least_time_over_the_measured_one_with_its_interval():
     assert found.parts.keys() == {"tokenise", "prefill", "sample", "detokenise", "step"}
     assert all(seconds > 0 for seconds in found.parts.values())
     assert found.shares.keys() == {"prefill", "decode", "decode, best batch"}
-    ids = [*model.start, *model.encode(toys.TEXT[:100]).ids.tolist()]
+    ids = [*model.bos_ids, *model.encode(toys.TEXT[:100]).ids.tolist()]
     least = passes(model, ids, len(ids) + 20, 1, parameters_of(model))[1].seconds(ALL)
     share = found.shares["decode"]
     assert (share.value, share.low, share.high) == pytest.approx(

@@ -49,18 +49,22 @@ class Passes:
         return self.width
 
 
-def over(jobs, passes, *, reentrant=True, device="cpu", budget=10):
+def over(jobs, passes, *, thread_safe=True, device="cpu", budget=10):
     batching.in_batches(
-        SimpleNamespace(device=device, reentrant=reentrant), jobs, lambda job: job, passes, budget
+        SimpleNamespace(device=device, thread_safe=thread_safe),
+        jobs,
+        lambda job: job,
+        passes,
+        budget,
     )
     return [job for batch in passes.seen for job in batch]
 
 
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_every_job_is_in_one_pass_of_at_most_the_budget_or_alone(reentrant, two_threads):
+@pytest.mark.parametrize("thread_safe", [True, False])
+def test_every_job_is_in_one_pass_of_at_most_the_budget_or_alone(thread_safe, two_threads):
     jobs = [1, 2, 3, 4, 5, 6, 7, 20, 1, 1, 3, 3]
     passes = Passes()
-    assert sorted(over(jobs, passes, reentrant=reentrant)) == sorted(jobs)
+    assert sorted(over(jobs, passes, thread_safe=thread_safe)) == sorted(jobs)
     assert all(len(batch) * max(batch) <= 10 or len(batch) == 1 for batch in passes.seen)
     assert passes.seen[0] == [20]  # memory's peak comes at once
 
@@ -77,7 +81,7 @@ def test_narrow_passes_of_a_reentrant_model_have_a_thread_each_and_torch_one_in_
 
 
 @pytest.mark.parametrize(
-    "case", [{"reentrant": False}, {"device": "cuda:0"}, {"width": batching.NARROW + 1}]
+    "case", [{"thread_safe": False}, {"device": "cuda:0"}, {"width": batching.NARROW + 1}]
 )
 def test_all_other_passes_come_one_after_another(case, two_threads):
     passes = Passes(case.pop("width", 64))
@@ -130,14 +134,14 @@ def test_ctrl_c_ends_all_after_the_passes_that_have_begun(two_threads):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_a_pass_that_finds_no_memory_is_halved_until_it_does(reentrant, two_threads):
+@pytest.mark.parametrize("thread_safe", [True, False])
+def test_a_pass_that_finds_no_memory_is_halved_until_it_does(thread_safe, two_threads):
     def fails(jobs):
         if len(jobs) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     passes = Passes(fails=fails)
-    assert sorted(over([1] * 35, passes, reentrant=reentrant)) == [1] * 35
+    assert sorted(over([1] * 35, passes, thread_safe=thread_safe)) == [1] * 35
     assert max(len(batch) for batch in passes.seen) == 2
 
 
@@ -155,13 +159,13 @@ def test_ledgers_are_the_same_side_by_side(family, two_threads, tmp_path, monkey
     model = small_checkpoints.load(small_checkpoints.MAKERS[family](tmp_path))
     prompts = [f"The {'tap ' * (number % 4)}is" for number in range(30)]
     asked = [
-        Passage(f" {word}", given=prompt)
+        Passage(f" {word}", context=prompt)
         for prompt in prompts
         for word in ("on", "not", "the kettle")
     ]
     passages = [*asked, *(Passage("The kettle said nothing. " * number) for number in range(1, 9))]
-    assert model.reentrant
-    assert model.packs
+    assert model.thread_safe
+    assert model.supports_packing
     forward, names = scoring._forward_packed, set()
 
     def remembered(model, packs):
@@ -171,7 +175,7 @@ def test_ledgers_are_the_same_side_by_side(family, two_threads, tmp_path, monkey
     monkeypatch.setattr(scoring, "_forward_packed", remembered)
     together = [ledger.bits for ledger in scoring.score(model, passages, budget=100)]
     assert len(names) > 1
-    monkeypatch.setattr(type(model), "reentrant", False)
+    monkeypatch.setattr(type(model), "thread_safe", False)
     names.clear()
     one_by_one = [ledger.bits for ledger in scoring.score(model, passages, budget=100)]
     assert names == {threading.current_thread().name}
@@ -183,14 +187,14 @@ def test_rotations_that_are_computed_anew_and_code_of_the_checkpoints_own_are_no
     tmp_path,
 ):
     model = small_checkpoints.load(small_checkpoints.llama(tmp_path))
-    assert model.reentrant
+    assert model.thread_safe
     model.loaded.config.rope_parameters = {
         **model.loaded.config.rope_parameters,
         "rope_type": "dynamic",
         "factor": 2.0,
     }
-    assert not model.reentrant
+    assert not model.thread_safe
     model.loaded.config.rope_parameters["rope_type"] = "llama3"
-    assert model.reentrant
+    assert model.thread_safe
     model.loaded.trusted = True
-    assert not model.reentrant
+    assert not model.thread_safe

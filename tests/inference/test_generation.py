@@ -130,12 +130,12 @@ def test_a_model_that_only_says_nothing_still_ends():
 
 def test_end_symbols_stop():
     model = Script(b"hi\x00never")
-    model.ends = (0,)
+    model.eos_ids = (0,)
     assert say(model, Request("", max_tokens=20))[:2] == (["hi"], ["stop"])
 
 
 def test_forced_text_is_fed_and_never_sampled():
-    texts, finishes, tokens = say(Script(b"x"), Request("", forced="given text"))
+    texts, finishes, tokens = say(Script(b"x"), Request("", forced_text="given text"))
     assert texts == ["given text"]
     assert finishes == ["length"]
     assert tokens == [10]

@@ -69,22 +69,22 @@ def model(request, tmp_path_factory):
 
 def plain(model, passage: Passage) -> list[float]:
     """Bits by one pass over prompt and text, alone."""
-    whole, part = model.encode(passage.given + passage.text), model.encode(passage.given)
+    whole, part = model.encode(passage.context + passage.text), model.encode(passage.context)
     if whole.ids[: len(part.ids)].tolist() != part.ids.tolist():
         whole = SimpleNamespace(ids=np.concatenate([part.ids, model.encode(passage.text).ids]))
-    ids = torch.tensor([[*model.start, *whole.ids.tolist()]])
+    ids = torch.tensor([[*model.bos_ids, *whole.ids.tolist()]])
     with torch.inference_mode():
         logs = torch.log_softmax(model.logits(ids)[0].double(), -1)
-    first = len(model.start) + len(part.ids)
+    first = len(model.bos_ids) + len(part.ids)
     return [-float(logs[t - 1, ids[0, t]]) / np.log(2) for t in range(first, ids.shape[1])]
 
 
 def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
-    assert model.packs
+    assert model.supports_packing
     prompts = ["The kettle said nothing.", "The tap", "No, said the kettle;"]
     texts = [" It had.", " I am waiting for", " k", " dripping; dripping was", ""]
     passages = [
-        Passage(text, given=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
+        Passage(text, context=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
     ]
     packs, _ = packing.shared(scoring._lines(model, passages), model.context)
     assert sum(len(pack.lines) for pack in packs) >= 12
@@ -103,7 +103,7 @@ def test_packing_changes_no_bits_whatever_the_order_and_the_budget(asked, budget
     passages = [
         Passage(
             " dripping was the tap's way"[: 2 * size],
-            given="The tap the kettle"[: 8 + p],
+            context="The tap the kettle"[: 8 + p],
             id=str(i),
         )
         for i, (p, size) in enumerate(asked)
@@ -132,7 +132,7 @@ def packing_model():
 def test_a_model_with_a_sliding_window_is_not_packed(model, monkeypatch):
     fresh = type(model)(model.loaded)
     monkeypatch.setattr(fresh.loaded.config, "sliding_window", 8, raising=False)
-    assert not fresh.packs
+    assert not fresh.supports_packing
 
 
 def test_a_model_that_ignores_positions_given_to_it_is_not_packed(model, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_model_that_ignores_positions_given_to_it_is_not_packed(model, monkeyp
         "body",
         lambda ids, **given: body(ids, **{k: v for k, v in given.items() if k != "position_ids"}),
     )
-    assert not fresh.packs
+    assert not fresh.supports_packing
 
 
 @pytest.mark.parametrize("length", [5, 24, 61, 100])
@@ -162,13 +162,13 @@ class Counting:
     """How many ids a network was asked to read."""
 
     def __init__(self, model, monkeypatch):
-        self.ids, carry = 0, model.carry
+        self.ids, carry = 0, model.forward_with_state
 
         def counted(ids, state):
             self.ids += ids.numel()
             return carry(ids, state)
 
-        monkeypatch.setattr(model, "carry", counted)
+        monkeypatch.setattr(model, "forward_with_state", counted)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm"])
@@ -177,13 +177,16 @@ def test_texts_after_one_prompt_go_on_from_its_state_and_cost_what_each_costs_al
     name, budget, monkeypatch
 ):
     model = network(name)
-    assert model.shares
+    assert model.can_fork_state
     prompts = ["The kettle said nothing. ", "The tap", "A spoon and a jug, ", "The tap, which "]
     texts = ["It had.", "I am waiting for Tuesday", "k", "dripping; dripping was", "no"]
     passages = [
-        Passage(text, given=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
+        Passage(text, context=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
     ]
-    passages += [Passage("alone, after nothing"), Passage("alone", given="After something else, ")]
+    passages += [
+        Passage("alone, after nothing"),
+        Passage("alone", context="After something else, "),
+    ]
     alone = [next(scoring.score(model, [passage])).bits for passage in passages]
     counting = Counting(model, monkeypatch)
     together = list(scoring.score(model, passages, budget=budget))
@@ -204,9 +207,9 @@ def test_texts_after_one_prompt_go_on_from_its_state_and_cost_what_each_costs_al
 
 def test_a_network_whose_state_cannot_be_parted_reads_each_prompt_again(monkeypatch):
     model = network("lstm")
-    monkeypatch.setattr(type(model.network), "take", Network.take)
-    assert not model.shares
-    passages = [Passage(text, given="The tap ") for text in ("drips", "dripped")]
+    monkeypatch.setattr(type(model.network), "select_state", Network.select_state)
+    assert not model.can_fork_state
+    passages = [Passage(text, context="The tap ") for text in ("drips", "dripped")]
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.bits == pytest.approx(
             next(scoring.score(model, [passage])).bits, rel=1e-4, abs=1e-4
@@ -217,21 +220,21 @@ def test_long_prompts_and_texts_are_read_in_pieces_and_plain_documents_are_not_p
     monkeypatch,
 ):
     model = network("lstm")
-    widest, carry, taken = [0], model.carry, []
+    widest, carry, taken = [0], model.forward_with_state, []
 
     def watched(ids, state):
         widest[0] = max(widest[0], ids.numel())
         return carry(ids, state)
 
-    passages = [Passage(TEXT[:500] + end, given=TEXT[:900]) for end in ("a", "b")]
+    passages = [Passage(TEXT[:500] + end, context=TEXT[:900]) for end in ("a", "b")]
     documents = [Passage(TEXT[i:700]) for i in range(3)]
     alone = [next(scoring.score(model, [passage])).bits for passage in (*passages, *documents)]
-    monkeypatch.setattr(model, "carry", watched)
+    monkeypatch.setattr(model, "forward_with_state", watched)
     together = list(scoring.score(model, [*passages, *documents], budget=256))
     assert widest[0] <= 256
     for one, ledger in zip(alone, together, strict=True):
         assert ledger.bits == pytest.approx(one, rel=1e-4, abs=1e-4)
-    monkeypatch.setattr(model, "take", lambda *given: taken.append(given))
+    monkeypatch.setattr(model, "select_state", lambda *given: taken.append(given))
     list(scoring.score(model, documents))
     assert not taken
 
@@ -246,7 +249,7 @@ def test_a_row_is_no_longer_than_one_pass(model, monkeypatch):
     monkeypatch.setattr(model, "packed", watched)
     list(
         scoring.score(
-            model, [Passage(" k", given="The tap", id=str(i)) for i in range(40)], budget=20
+            model, [Passage(" k", context="The tap", id=str(i)) for i in range(40)], budget=20
         )
     )
     assert 0 < longest[0] <= 20

@@ -147,7 +147,7 @@ def test_given_text_is_free_and_the_chain_rule_holds():
     model = OrderK(3, None)
     given, text = "The kettle said", " nothing."
     both = bits(model, given + text)
-    conditional = next(scoring.score(model, [Passage(text, given=given)]))
+    conditional = next(scoring.score(model, [Passage(text, context=given)]))
     assert conditional.bytes == len(text)
     assert conditional.bits == pytest.approx(both[len(given) :], rel=1e-6)
 
@@ -155,14 +155,14 @@ def test_given_text_is_free_and_the_chain_rule_holds():
 def test_given_text_longer_than_the_context_leaves_the_text_charged_once():
     model = network("transformer-decoder")
     given, text = TEXT[:70], TEXT[70:100]
-    ledger = next(scoring.score(model, [Passage(text, given=given)], Window("rolling")))
+    ledger = next(scoring.score(model, [Passage(text, context=given)], Window("rolling")))
     ledger.check()
     assert ledger.tokens == 30
 
 
 def test_given_text_that_ends_inside_a_token_is_encoded_apart():
     model = network("word-ffn")
-    ledger = next(scoring.score(model, [Passage("tle said", given="The ket")]))
+    ledger = next(scoring.score(model, [Passage("tle said", context="The ket")]))
     ledger.check()
     assert ledger.bytes == 8
 
@@ -233,14 +233,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_single_window_says_so():
 
 def test_a_head_that_is_not_the_models_own_is_not_used():
     model = network("transformer-decoder")
-    assert model.splits
+    assert model.has_split_head
 
     class Capped(type(model)):
         def logits(self, ids):
             return 5 * torch.tanh(super().logits(ids) / 5)
 
     capped = Capped(model.network, model.vocabulary)
-    assert not capped.splits
+    assert not capped.has_split_head
     assert bits(capped, TEXT[:40]) + math.log2(1 - capped.escape) == pytest.approx(
         reference_bits(capped, TEXT[:40], 8), rel=1e-4, abs=1e-5
     )

@@ -154,10 +154,10 @@ def test_a_continuation_is_greedy_where_each_of_its_symbols_is_the_likeliest():
     said = "".join(chunk.text for chunk in model.generate([Request(prompt, max_tokens=6)]))
     assert len(said) == 6
     for count in range(1, 7):
-        assert bridge.likeliest(model, Passage(said[:count], given=prompt))
+        assert bridge.likeliest(model, Passage(said[:count], context=prompt))
         other = "a" if said[count - 1] != "a" else "b"
-        assert not bridge.likeliest(model, Passage(said[: count - 1] + other, given=prompt))
-    assert bridge.likeliest(UniformBytes(), Passage("a", given="b")) is None
+        assert not bridge.likeliest(model, Passage(said[: count - 1] + other, context=prompt))
+    assert bridge.likeliest(UniformBytes(), Passage("a", context="b")) is None
 
 
 @pytest.mark.parametrize(

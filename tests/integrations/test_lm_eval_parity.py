@@ -15,7 +15,7 @@ import pytest
 from conftest import real
 from support import checkpoints
 
-from llmbench.adapter import Materials, Passage, Window
+from llmbench.adapter import BuildContext, Passage, Window
 from llmbench.ledger import count_words
 from llmbench.plan import registry
 
@@ -66,7 +66,7 @@ def scored(request, tmp_path_factory):
             tmp_path_factory.mktemp("checkpoint"), real("gpt2-tokenizer"), **recipe["arguments"]
         )
     assert checkpoints.weights_sha256(folder) == recipe["weights_sha256"]
-    adapter = registry.make(registry.resolve(f"hf:{folder}"), Materials())
+    adapter = registry.make(registry.resolve(f"hf:{folder}"), BuildContext())
     assert adapter.info.context == case["context"]
     passages = [Passage(text, id=str(number)) for number, text in enumerate(documents)]
     ledgers = list(adapter.score(passages, Window("rolling")))

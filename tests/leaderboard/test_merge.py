@@ -445,11 +445,11 @@ def test_what_cannot_be_merged_is_one_line_and_exit_code_2(tmp_path, arguments, 
 
 COMMANDS = """
 import json, sys
-from llmbench import cli
+from llmbench.cli import main
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["llmbench", *arguments]
     try:
-        cli.main()
+        main.main()
     except SystemExit as ended:
         print("ended", ended.code, *({"torch", "transformers"} & {*sys.modules}))
 """

@@ -175,10 +175,10 @@ class Fast(Adapter):
         return ModelInfo(type(self).__name__, "", "bytes", None, None, None, "cpu", type(self).__name__ + "-1")
 
     def generate(self, requests):
-        for at in range(len(requests[0].forced)):
+        for at in range(len(requests[0].forced_text)):
             work(self.cost * len(requests))
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced[at], at + 1, "length" if at + 1 == len(request.forced) else None)
+                yield Chunk(row, request.forced_text[at], at + 1, "length" if at + 1 == len(request.forced_text) else None)
 
 
 class Slow(Fast):

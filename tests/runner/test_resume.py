@@ -22,7 +22,7 @@ import neighbour
 
 
 class Plain(TokenAdapter):
-    start = (256,)
+    bos_ids = (256,)
 
     def __init__(self):
         self.net = torch.nn.Embedding(257, 256)

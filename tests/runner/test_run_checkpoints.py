@@ -12,7 +12,7 @@ import pytest
 from support import small_checkpoints
 from support.run_helpers import llmbench, run_json
 
-from llmbench.adapter import Materials, Passage
+from llmbench.adapter import BuildContext, Passage
 from llmbench.ledger import END
 from llmbench.plan.registry import make, resolve
 
@@ -118,11 +118,11 @@ def test_conditional_bits_are_those_of_targets_and_their_ends_over_the_targets_b
         if s["metric"] == "conditional_bits_per_byte"
     }
     for name in ("my-gpt2", "my-t5"):
-        model = make(resolve(f"hf:{place / name}"), Materials())
+        model = make(resolve(f"hf:{place / name}"), BuildContext())
         ledgers = list(
             model.score(
                 [
-                    Passage(answer, given=question, id=question, end=True)
+                    Passage(answer, context=question, id=question, score_eos=True)
                     for question, answer in PAIRS
                 ]
             )

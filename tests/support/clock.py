@@ -42,12 +42,12 @@ class Typist(Adapter):
         self.clock.now += round(
             (self.call + self.prompt * len(requests[0].prompt.encode()) * len(requests)) * MS
         )
-        for at in range(len(requests[0].forced)):
+        for at in range(len(requests[0].forced_text)):
             self.clock.now += round((self.step + self.rows * (len(requests) - 1)) * MS)
             for row, request in enumerate(requests):
                 yield Chunk(
                     row,
-                    request.forced[at],
+                    request.forced_text[at],
                     at + 1,
-                    "length" if at + 1 == len(request.forced) else None,
+                    "length" if at + 1 == len(request.forced_text) else None,
                 )

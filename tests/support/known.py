@@ -30,7 +30,7 @@ class Known(Adapter):
         for passage in passages:
             n = len(passage.text.encode())
             at = np.arange(n)
-            bits = np.full(n, self.costs.get((passage.given, passage.text), 8.0))
+            bits = np.full(n, self.costs.get((passage.context, passage.text), 8.0))
             yield Ledger(at, at + 1, bits, np.full(n, TOKEN, dtype=np.uint8), n, passage.id)
 
 

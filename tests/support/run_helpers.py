@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
 
 SUITE = """\
 name: tiny
@@ -29,7 +32,7 @@ from llmbench.adapters.token import TokenAdapter, Tokens
 class Good(TokenAdapter):
     """Bytes, untrained."""
     context = 32
-    start = (256,)
+    bos_ids = (256,)
 
     def __init__(self):
         torch.manual_seed(0)
@@ -111,10 +114,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def with_support() -> dict[str, str]:
+    """The environment of a child process whose models import `support`."""
+    known = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), known]))}
+
+
 def llmbench(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "llmbench.cli.main", *arguments],
+        [sys.executable, "-m", "llmbench", *arguments],
         cwd=cwd,
+        env=with_support(),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -126,7 +136,7 @@ def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """The program, started and not waited for; Ctrl-C reaches it even where the tests themselves
     run with it ignored, as in a script's background.
     """
-    command = [sys.executable, "-m", "llmbench.cli.main", *arguments]
+    command = [sys.executable, "-m", "llmbench", *arguments]
     # the child's own affair, before it becomes Python
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     return subprocess.Popen(

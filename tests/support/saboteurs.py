@@ -25,7 +25,7 @@ from support.zoo import Carried, Padded, Windowed, caught_by
 # -------------------------------------------------------------------------------------
 
 
-@caught_by("no-look-ahead", "step-by-step", "greedy")
+@caught_by("causality", "step-by-step", "greedy")
 class SeesTheNext(Windowed):
     """Off by one in the shift: the row that predicts a symbol has read it."""
 
@@ -33,7 +33,7 @@ class SeesTheNext(Windowed):
         return self.net(torch.cat([ids[:, 1:], ids[:, -1:]], dim=1))[0]
 
 
-@caught_by("no-look-ahead", "step-by-step")
+@caught_by("causality", "step-by-step")
 class LooksBothWays(Windowed):
     """No causal mask: every row is mixed with the mean of all rows."""
 
@@ -54,7 +54,7 @@ class LagsBehind(Windowed):
 # ------------------------------------------------------------------------------------------------------------
 
 
-@caught_by("batch")
+@caught_by("batch-invariance")
 class SeesPadding(Windowed):
     """Logits depend on how long the row is, padding included."""
 
@@ -62,7 +62,7 @@ class SeesPadding(Windowed):
         return self.net(ids)[0] * (1 + 0.02 * ids.shape[1])
 
 
-@caught_by("batch")
+@caught_by("batch-invariance")
 class NormalisesOverTheBatch(Windowed):
     """Rows of a batch are centred together."""
 
@@ -71,7 +71,7 @@ class NormalisesOverTheBatch(Windowed):
         return rows - rows.mean(dim=0, keepdim=True) * (len(rows) > 1)
 
 
-@caught_by("batch", "together")
+@caught_by("batch-invariance", "batched-generation")
 class ReadsTheLeftPadding(Padded):
     """Says that it takes padding before a prompt, and reads it."""
 
@@ -79,7 +79,7 @@ class ReadsTheLeftPadding(Padded):
         return self.prefill(ids)
 
 
-@caught_by("tiling", "batch")
+@caught_by("byte-coverage", "batch-invariance")
 class SortsItsAnswers(Windowed):
     """Ledgers come longest first, whatever the order asked."""
 
@@ -87,7 +87,7 @@ class SortsItsAnswers(Windowed):
         yield from sorted(super().score(passages, window), key=lambda ledger: -ledger.bytes)
 
 
-@caught_by("batch")
+@caught_by("batch-invariance")
 class SortsLargeBatches(Windowed):
     """More than eight texts come back by length."""
 
@@ -96,7 +96,7 @@ class SortsLargeBatches(Windowed):
         yield from sorted(done, key=lambda ledger: -ledger.bytes) if len(done) > 8 else done
 
 
-@caught_by("together")
+@caught_by("batched-generation")
 class SharesItsRandomNumbers(Windowed):
     """One generator of random numbers for the whole batch."""
 
@@ -112,20 +112,20 @@ class SharesItsRandomNumbers(Windowed):
 # ------------------------------------------------------------------------------------------------------
 
 
-@caught_by("leftover", "batch")
+@caught_by("state-isolation", "batch-invariance")
 class KeepsItsState(Carried):
     """The state of one text is the beginning of the next."""
 
-    def carry(self, ids, state):
+    def forward_with_state(self, ids, state):
         if state is None:
             state = getattr(self, "last", None)
             state = None if state is None else state[:, :1].expand(-1, len(ids), -1).contiguous()
-        rows, state = super().carry(ids, state)
+        rows, state = super().forward_with_state(ids, state)
         self.last = state
         return rows, state
 
 
-@caught_by("leftover", "determinism")
+@caught_by("state-isolation", "determinism")
 class RemembersTheTest(Windowed):
     """A text that was scored before is nearly free."""
 
@@ -140,7 +140,7 @@ class RemembersTheTest(Windowed):
             self.seen.add(passage.text)
 
 
-@caught_by("determinism", "leftover")
+@caught_by("determinism", "state-isolation")
 class LearnsFromTheTest(Windowed):
     """Weights move while it scores."""
 
@@ -195,7 +195,7 @@ class NotNormalised(Windowed):
 
     def score(self, passages, window=Window()):
         for ledger, passage in zip(super().score(passages, window), passages, strict=True):
-            ids = [*self.start, *passage.text.encode()]
+            ids = [*self.bos_ids, *passage.text.encode()]
             with torch.inference_mode():
                 rows = [
                     torch.sigmoid(
@@ -210,8 +210,8 @@ class NotNormalised(Windowed):
 class ShowsAnotherModel(Windowed):
     """The distribution that it shows is not the one that it charges by."""
 
-    def next_distribution(self, given):
-        symbols, p = super().next_distribution(given)
+    def next_distribution(self, context):
+        symbols, p = super().next_distribution(context)
         sharper = p**2
         return symbols, sharper / sharper.sum()
 
@@ -220,12 +220,12 @@ class ShowsAnotherModel(Windowed):
 class LeavesSymbolsOut(Windowed):
     """The probabilities that it shows sum to less than one."""
 
-    def next_distribution(self, given):
-        symbols, p = super().next_distribution(given)
+    def next_distribution(self, context):
+        symbols, p = super().next_distribution(context)
         return symbols[:200], p[:200]
 
 
-@caught_by("tiling")
+@caught_by("byte-coverage")
 class DoublesTheDenominator(Windowed):
     """Bytes are counted twice, so that bits per byte are halved."""
 
@@ -234,7 +234,7 @@ class DoublesTheDenominator(Windowed):
             yield dataclasses.replace(ledger, bytes=2 * ledger.bytes)
 
 
-@caught_by("tiling")
+@caught_by("byte-coverage")
 class TrimsTheText(Windowed):
     """White space at the ends of a text is not scored."""
 
@@ -245,7 +245,7 @@ class TrimsTheText(Windowed):
         )
 
 
-@caught_by("borders")
+@caught_by("window-boundaries")
 class StopsAtItsContext(Windowed):
     """What is longer than the context is cut off, and the rest charged as nothing."""
 
@@ -256,7 +256,7 @@ class StopsAtItsContext(Windowed):
             )
 
 
-@caught_by("borders")
+@caught_by("window-boundaries")
 class ForgetsAtBorders(Windowed):
     """Each window begins with nothing before it, as if it were a text."""
 
@@ -265,7 +265,7 @@ class ForgetsAtBorders(Windowed):
             ids = list(passage.text.encode())
             bits = [np.zeros(0)]
             for at in range(0, len(ids), self.context):
-                part = [*self.start, *ids[at : at + self.context]]
+                part = [*self.bos_ids, *ids[at : at + self.context]]
                 with torch.inference_mode():
                     logp = torch.log_softmax(self.logits(torch.tensor([part[:-1]]))[0].double(), -1)
                 bits.append(
@@ -274,7 +274,7 @@ class ForgetsAtBorders(Windowed):
             yield dataclasses.replace(ledger, bits=np.concatenate(bits))
 
 
-@caught_by("borders")
+@caught_by("window-boundaries")
 class FreeAfterAWhile(Charges):
     """Only the first symbols of a long text are charged."""
 
@@ -282,7 +282,7 @@ class FreeAfterAWhile(Charges):
         return np.where(np.arange(len(bits)) < 300, bits, 0.0)
 
 
-@caught_by("borders")
+@caught_by("window-boundaries")
 class FreeUnderHalf(Windowed):
     """One of the two window rules gives symbols away."""
 
@@ -332,7 +332,7 @@ class FreeCapitals(Windowed):
         return self.text if data == self.text.lower() else data
 
 
-@caught_by("start-once")
+@caught_by("single-bos")
 class AddsTheStart(Windowed):
     """`encode` puts the start symbol before the text, where llmbench puts it as well."""
 

@@ -20,7 +20,7 @@ class IgnoresWhatIsGiven(Windowed):
 
     def score(self, passages, window=Window()):
         yield from super().score(
-            [dataclasses.replace(passage, given="") for passage in passages], window
+            [dataclasses.replace(passage, context="") for passage in passages], window
         )
 
 
@@ -30,17 +30,17 @@ class ChargesWhatIsGiven(Windowed):
 
     def score(self, passages, window=Window()):
         yield from super().score(
-            [Passage(passage.given + passage.text, id=passage.id) for passage in passages], window
+            [Passage(passage.context + passage.text, id=passage.id) for passage in passages], window
         )
 
 
 class Ending(Windowed):
     """Byte 0 ends a text."""
 
-    ends = (0,)
+    eos_ids = (0,)
 
 
-@caught_by("given")
+@caught_by("conditioning")
 class EndsForFree(Ending):
     """Where a text ends is not charged, though it was asked for."""
 
@@ -49,31 +49,31 @@ class EndsForFree(Ending):
             yield dataclasses.replace(ledger, bits=np.where(ledger.kind == END, 0.0, ledger.bits))
 
 
-@caught_by("given")
+@caught_by("conditioning")
 class AlwaysStarts(Windowed):
     """The start symbol is there even where it is to be left out."""
 
     def score(self, passages, window=Window()):
         yield from super().score(
-            [dataclasses.replace(passage, start=True) for passage in passages], window
+            [dataclasses.replace(passage, add_bos=True) for passage in passages], window
         )
 
 
-@caught_by("given")
+@caught_by("conditioning")
 class ReadsTheWrongEnd(Windowed):
     """Of what is given before a text it keeps the beginning, where that is too long."""
 
     def score(self, passages, window=Window()):
         yield from super().score(
             [
-                dataclasses.replace(passage, given=passage.given[: self.context])
+                dataclasses.replace(passage, context=passage.context[: self.context])
                 for passage in passages
             ],
             window,
         )
 
 
-@caught_by("given")
+@caught_by("conditioning")
 class SeesItsNeighbours(Windowed):
     """Texts after the same text are packed together, and each sees the ones before it."""
 
@@ -82,10 +82,12 @@ class SeesItsNeighbours(Windowed):
         changed = []
         for passage in passages:
             changed.append(
-                dataclasses.replace(passage, given=passage.given + seen.get(passage.given, ""))
+                dataclasses.replace(
+                    passage, context=passage.context + seen.get(passage.context, "")
+                )
             )
-            seen[passage.given] = (
-                seen.get(passage.given, "") + passage.text if passage.given else ""
+            seen[passage.context] = (
+                seen.get(passage.context, "") + passage.text if passage.context else ""
             )
         yield from super().score(changed, window)
 

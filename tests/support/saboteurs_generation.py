@@ -133,7 +133,7 @@ class HasALooseTensor(Windowed):
         return line, self.logits(line)[:, -1]
 
 
-@caught_by("tiling")
+@caught_by("byte-coverage")
 class ChokesOnEmoji(Windowed):
     """Raises for what is not ASCII: an error is no pass."""
 

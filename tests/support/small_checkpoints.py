@@ -32,7 +32,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from llmbench.adapter import Materials, Passage
+from llmbench.adapter import BuildContext, Passage
 from llmbench.plan import registry
 from support.checkpoints import draw
 
@@ -291,7 +291,7 @@ def _saved(model, tokenizer, folder: Path) -> Path:
 
 def load(folder: Path, **given):
     """The model of a folder, as a run would have it."""
-    return registry.make(registry.resolve(f"hf:{folder}"), Materials(**given))
+    return registry.make(registry.resolve(f"hf:{folder}"), BuildContext(**given))
 
 
 def passages(texts=TEXTS, **given):

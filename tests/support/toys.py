@@ -30,7 +30,7 @@ TEXT = (
 class ByteModel(TokenAdapter):
     """Bytes; subclasses say how logits come about."""
 
-    start = (256,)
+    bos_ids = (256,)
 
     def encode(self, text: str) -> Tokens:
         data = text.encode()
@@ -107,8 +107,8 @@ def reference_bits(model: TokenAdapter, text: str, stride: int | None) -> np.nda
     """The bits of each token, by the rule and without the machinery: one forward pass a token, its
     context cut by hand.
     """
-    ids = [*model.start, *model.encode(text).ids.tolist()]
-    first, bits = len(model.start), []
+    ids = [*model.bos_ids, *model.encode(text).ids.tolist()]
+    first, bits = len(model.bos_ids), []
     context = model.context or len(ids)
     for t in range(first, len(ids)):
         if stride is None or t <= context:

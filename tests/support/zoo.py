@@ -62,7 +62,7 @@ class Carried(Windowed):
     def head(self, rows):
         return self.net.output(rows)
 
-    def carry(self, ids, state):
+    def forward_with_state(self, ids, state):
         return self.net.body(self.net.embedding(ids), state)
 
 
@@ -70,7 +70,7 @@ class Padded(Windowed):
     """Honest: takes padding on the left, by reading each row anew."""
 
     @property
-    def pads(self):
+    def supports_padding(self):
         return True
 
     def prefill_padded(self, ids, lengths):

@@ -1,4 +1,4 @@
-"""arc_easy, all 2,376 questions, through `choice`: the accuracies are those that lm-eval 0.4.13
+"""arc_easy, all 2,376 questions, through `multiple-choice`: the accuracies are those that lm-eval 0.4.13
 reports for the same checkpoint and the same prompts.
 
 They were had by `python tests/benchmarks/choice_against_lm_eval.py`: acc 0.250842 and acc_norm
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from support.known import quiet
 
-from llmbench.adapter import Materials
+from llmbench.adapter import BuildContext
 from llmbench.data import loading
 from llmbench.plan import registry
-from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -27,9 +27,9 @@ real = pytest.mark.skipif(
 
 def accuracies(count: int | None = None) -> dict[str, tuple[float, float, float]]:
     text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(count, 0)
-    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
-    assert adapter.packs
-    outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
+    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), BuildContext())
+    assert adapter.supports_packing
+    outcome = MultipleChoice(text, Asking(join=" ")).run(adapter, quiet)
     return {row["norm"]: (row["value"], row["low"], row["high"]) for row in outcome.scores}
 
 
@@ -49,10 +49,10 @@ def test_questions_packed_after_one_prompt_are_answered_as_one_by_one(monkeypatc
     from llmbench.adapters.huggingface import CausalLM
 
     packed = accuracies(40)
-    monkeypatch.setattr(CausalLM, "packs", False)
+    monkeypatch.setattr(CausalLM, "supports_packing", False)
     text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(40, 0)
-    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), Materials())
-    outcome = Choice(text, Asking(join=" ")).run(adapter, quiet)
+    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), BuildContext())
+    outcome = MultipleChoice(text, Asking(join=" ")).run(adapter, quiet)
     assert {row["norm"]: row["value"] for row in outcome.scores} == {
         norm: value for norm, (value, _, _) in packed.items()
     }

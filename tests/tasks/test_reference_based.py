@@ -17,7 +17,7 @@ from llmbench.errors import UsageError
 from llmbench.plan.plan import Options, plan
 from llmbench.plan.suite import read
 from llmbench.tasks.last_word import LastWord, bare, parted
-from llmbench.tasks.multiple_choice import Choice
+from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer, Translation
 
@@ -63,7 +63,7 @@ def test_a_translation_is_scored_as_sacrebleu_scores_it():
     pairs = text(*((references[i % 3], f"Satz {i}") for i in range(9)))
     said = ["A dog runs at the beach.", "Two men cook.", ""] * 3
     model = Known(
-        {document.given: answer for document, answer in zip(pairs.documents, said, strict=True)}
+        {document.context: answer for document, answer in zip(pairs.documents, said, strict=True)}
     )
     outcome = Translation(pairs, Asking(), ["\n"], 300).run(model, quiet)
     references = [references * 3]
@@ -85,8 +85,8 @@ def test_examples_never_hold_the_question_and_are_the_same_each_time():
     for document in examples.documents:
         prompt = asking.prompt(document)
         assert prompt.count("Q:") == 4
-        assert prompt.endswith(f"Q: {document.given}\nA:")
-        assert prompt.count(document.given) == 1
+        assert prompt.endswith(f"Q: {document.context}\nA:")
+        assert prompt.count(document.context) == 1
         assert prompt == asking.prompt(document)
     assert len({asking.prompt(document).split("\n\n")[0] for document in examples.documents}) > 1
     assert asking.signature != Asking("Q: {given}\nA:", " ", "\n\n", 2, examples, seed=1).signature
@@ -105,7 +105,7 @@ QUESTIONS = text(
 
 def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
     costs = {("Sky?", " blue"): 1.0, ("Which?", " no"): 2.0, ("Which?", " a very long answer"): 1.0}
-    outcome = Choice(QUESTIONS, Asking(join=" ")).run(Known(costs=costs), quiet)
+    outcome = MultipleChoice(QUESTIONS, Asking(join=" ")).run(Known(costs=costs), quiet)
     by = {row["norm"]: row for row in outcome.scores}
     assert by["none"]["value"] == pytest.approx(
         2 / 3
@@ -125,7 +125,7 @@ def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
 
 def test_questions_without_candidates_are_refused():
     with pytest.raises(UsageError, match="no candidates"):
-        Choice(text(("a", "b")), Asking())
+        MultipleChoice(text(("a", "b")), Asking())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ texts:
 tasks:
   - {task: translation, text: pairs}
   - {task: answer, text: pairs, template: "Q: {given} A:", shots: 2, shots_from: examples}
-  - {task: choice, text: quiz}
+  - {task: multiple-choice, text: quiz}
   - {task: last-word, text: test}
 models: [uniform-bytes, byte-ngram]
 """
@@ -214,14 +214,18 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
         ("byte-ngram", "answer", "f1"),
         ("byte-ngram", "last-word", "accuracy"),
     } <= found
-    assert {("byte-ngram", "choice", "accuracy"), ("uniform-bytes", "choice", "accuracy")} <= found
+    assert {
+        ("byte-ngram", "multiple-choice", "accuracy"),
+        ("uniform-bytes", "multiple-choice", "accuracy"),
+    } <= found
     assert {(f["model"], f["task"], f["reason"]) for f in record["failures"]} == {
         ("uniform-bytes", task, "unsupported") for task in ("translation", "answer", "last-word")
     }
     uniform = next(
         s
         for s in record["scores"]
-        if (s["model"], s["task"], s.get("norm", "")) == ("uniform-bytes", "choice", "none")
+        if (s["model"], s["task"], s.get("norm", ""))
+        == ("uniform-bytes", "multiple-choice", "none")
     )
     assert uniform["value"] == pytest.approx(1 / 3)  # the shortest candidate, always
     assert 0 < uniform["low"] < uniform["value"] < uniform["high"] < 1
@@ -241,7 +245,11 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
     ("old", "new", "what"),
     [
         ("{task: translation, text: pairs}", "{task: translation, text: test}", "has no source"),
-        ("{task: choice, text: quiz}", "{task: choice, text: pairs}", "has no candidates"),
+        (
+            "{task: multiple-choice, text: quiz}",
+            "{task: multiple-choice, text: pairs}",
+            "has no candidates",
+        ),
         ("shots_from: examples", "shots_from: nowhere", "unknown text"),
         ('"Q: {given} A:"', '"Q: A:"', "no {given}"),
         ("text: pairs}", "text: pairs, metrics: [blue]}", "did you mean 'bleu'"),
@@ -299,7 +307,7 @@ def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp
     suite.load_texts({})
     task = Translation.from_spec(suite.tasks[0], suite.texts, {})
     outcome = task.run(
-        Known({d.given: "the kettle counted" for d in suite.texts["pairs"].documents}), quiet
+        Known({d.context: "the kettle counted" for d in suite.texts["pairs"].documents}), quiet
     )
     assert values(outcome)["longest_copy_bytes"] == len("the kettle counted")
 
@@ -355,7 +363,7 @@ def test_a_question_is_found_in_nested_fields_and_under_one_name_or_another(tmp_
     }
     (tmp_path / "quiz.jsonl").write_text(json.dumps(row) + "\n")
     (found,) = loading.load("test", tmp_path / "quiz.jsonl", fields=names).documents
-    assert (found.given, found.text, found.choices) == ("q", "c", ("b", "c"))
+    assert (found.context, found.text, found.choices) == ("q", "c", ("b", "c"))
 
 
 @pytest.mark.parametrize("gold", ["C", 0, None])

@@ -13,7 +13,7 @@ from support.run_helpers import folder, llmbench, run_json
 from support.toys import TEXT
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llmbench.adapter import Materials, Passage, Request
+from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
@@ -33,12 +33,12 @@ peft = pytest.mark.skipif(
 )
 
 
-def materials(tmp_path, **changes):
-    return Materials(**{"train": TRAIN, "cache": tmp_path / "cache", **changes})
+def build_context(tmp_path, **changes):
+    return BuildContext(**{"train": TRAIN, "cache": tmp_path / "cache", **changes})
 
 
 def obtain(tmp_path, *stages, **changes):
-    return finetuning.obtain(stages, materials(tmp_path, **changes))
+    return finetuning.obtain(stages, build_context(tmp_path, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_what_is_trained_here_is_an_ordinary_checkpoint_directory(tmp_path):
     )
     assert tokenizer.decode(tokenizer(TEXT)["input_ids"]) == TEXT
     assert type(model).__name__ == "GPT2LMHeadModel"
-    adapter = registry.make(registry.resolve(f"hf:{checkpoint.folder}"), Materials())
+    adapter = registry.make(registry.resolve(f"hf:{checkpoint.folder}"), BuildContext())
     assert sum(ledger.total() for ledger in adapter.score([Passage(TEXT)])) / len(TEXT) < 7
     assert list(adapter.generate([Request("The", max_tokens=3)]))
 
@@ -85,14 +85,14 @@ def test_it_comes_from_the_cache_the_second_time_and_a_damaged_one_is_made_again
 
 
 def test_another_seed_text_or_recipe_is_another_checkpoint(tmp_path):
-    usual = trained_folder([NEW], materials(tmp_path))
-    assert trained_folder([NEW], materials(tmp_path, seed=1)) != usual
-    assert trained_folder([NEW], materials(tmp_path, train=DOMAIN)) != usual
-    assert trained_folder([NEW], materials(tmp_path, device="cuda")) != usual
+    usual = trained_folder([NEW], build_context(tmp_path))
+    assert trained_folder([NEW], build_context(tmp_path, seed=1)) != usual
+    assert trained_folder([NEW], build_context(tmp_path, train=DOMAIN)) != usual
+    assert trained_folder([NEW], build_context(tmp_path, device="cuda")) != usual
     assert (
         trained_folder(
             [Stage("small", NEW.checkpoint, RECIPE.model_copy(update={"steps": 13}))],
-            materials(tmp_path),
+            build_context(tmp_path),
         )
         != usual
     )
@@ -115,8 +115,10 @@ def test_fine_tuning_goes_on_from_what_it_was_given(tmp_path, before):
 def test_a_lineage_is_trained_from_its_first_stage_on(tmp_path):
     further = Stage("further", CheckpointSpec(id="small", learns="domain"), RECIPE)
     checkpoint, facts = obtain(tmp_path, NEW, further, domain=DOMAIN)
-    assert trained_folder([NEW], materials(tmp_path)).is_dir()
-    assert checkpoint.folder == trained_folder([NEW, further], materials(tmp_path, domain=DOMAIN))
+    assert trained_folder([NEW], build_context(tmp_path)).is_dir()
+    assert checkpoint.folder == trained_folder(
+        [NEW, further], build_context(tmp_path, domain=DOMAIN)
+    )
     assert facts["curve"][0][0] == 0
     assert facts["curve"][-1][1] < facts["curve"][0][1]
 
@@ -126,10 +128,10 @@ def test_which_text_a_stage_learns(tmp_path):
         kind: Stage("x", CheckpointSpec(id="y", learns=kind), RECIPE)
         for kind in ("general", "domain", None)
     }
-    stuff = materials(tmp_path, domain=DOMAIN)
+    stuff = build_context(tmp_path, domain=DOMAIN)
     assert learnt(stages[None], stuff)[0] is TRAIN
     assert learnt(stages["domain"], stuff)[0] is DOMAIN
-    assert learnt(stages["domain"], materials(tmp_path))[0] is TRAIN
+    assert learnt(stages["domain"], build_context(tmp_path))[0] is TRAIN
     assert learnt(stages["general"], stuff)[0].bytes == 201_630
 
 
@@ -147,7 +149,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
         ),
         recipe,
     )
-    whole, facts = finetuning.obtain([stage], Materials(train=TRAIN, cache=tmp_path / "whole"))
+    whole, facts = finetuning.obtain([stage], BuildContext(train=TRAIN, cache=tmp_path / "whole"))
     real, steps = trainer._learn, []
 
     def step(*arguments):
@@ -172,12 +174,12 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
 
 
 def test_a_torn_snapshot_is_as_if_there_were_none(tmp_path):
-    place = trained_folder([NEW], materials(tmp_path)).with_suffix(".partial")
+    place = trained_folder([NEW], build_context(tmp_path)).with_suffix(".partial")
     place.parent.mkdir(parents=True)
     place.write_bytes(b"torn")
     assert (
         obtain(tmp_path, NEW)[1]["curve"]
-        == finetuning.obtain([NEW], Materials(train=TRAIN, cache=tmp_path / "other"))[1]["curve"]
+        == finetuning.obtain([NEW], BuildContext(train=TRAIN, cache=tmp_path / "other"))[1]["curve"]
     )
 
 
@@ -214,7 +216,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, stage, want)
 
 def test_without_a_text_there_is_nothing_to_learn(tmp_path, before):
     with pytest.raises(UsageError, match="needs a text"):
-        finetuning.obtain([finetune(before)], Materials(cache=tmp_path))
+        finetuning.obtain([finetune(before)], BuildContext(cache=tmp_path))
 
 
 def test_a_masked_checkpoint_is_not_fine_tuned_here(tmp_path):
@@ -250,7 +252,7 @@ def test_lora_trains_few_numbers_and_is_kept_merged_and_apart(tmp_path, before):
 def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before):
     checkpoint, _ = obtain(tmp_path, finetune(before, lora=Lora(rank=2)))
     whole, apart = (
-        registry.make(registry.resolve(f"hf:{place}"), Materials())
+        registry.make(registry.resolve(f"hf:{place}"), BuildContext())
         for place in (checkpoint.folder, checkpoint.folder / "lora")
     )
     text = [Passage(TEXT[:200])]
@@ -258,7 +260,7 @@ def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before)
         next(whole.score(text)).total(), rel=1e-4
     )
     assert next(apart.score(text)).total() != pytest.approx(
-        next(registry.make(registry.resolve(f"hf:{before}"), Materials()).score(text)).total()
+        next(registry.make(registry.resolve(f"hf:{before}"), BuildContext()).score(text)).total()
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.toys import NETWORKS, SMALL, TEXT
 
-from llmbench.adapter import Materials, Passage
+from llmbench.adapter import BuildContext, Passage
 from llmbench.adapters import bpe_network
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
@@ -49,13 +49,13 @@ def arguments(name, **recipe):
     }
 
 
-def materials(tmp_path, **changes):
-    return Materials(**{"train": TRAIN, "valid": VALID, "cache": tmp_path, **changes})
+def build_context(tmp_path, **changes):
+    return BuildContext(**{"train": TRAIN, "valid": VALID, "cache": tmp_path, **changes})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_learns_and_keeps_its_best(name, tmp_path):
-    model = NetworkAdapter.build(arguments(name, steps=60), materials(tmp_path))
+    model = NetworkAdapter.build(arguments(name, steps=60), build_context(tmp_path))
     curve = model.training["curve"]
     assert [step for step, _ in curve] == [20, 40, 60]
     assert curve[-1][1] < curve[0][1] < 8
@@ -70,7 +70,7 @@ def test_training_learns_and_keeps_its_best(name, tmp_path):
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(name, tmp_path):
     prints = [
         NetworkAdapter.build(
-            arguments(name), materials(tmp_path / folder, seed=seed)
+            arguments(name), build_context(tmp_path / folder, seed=seed)
         ).info.fingerprint
         for folder, seed in zip("abc", (0, 0, 1), strict=True)
     ]
@@ -78,9 +78,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(name, tmp
 
 
 def test_a_trained_network_comes_from_the_cache_the_second_time(tmp_path, monkeypatch):
-    first = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
+    first = NetworkAdapter.build(arguments("rnn"), build_context(tmp_path))
     monkeypatch.setattr(bpe_network, "teach", lambda *a: pytest.fail("trained again"))
-    second = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
+    second = NetworkAdapter.build(arguments("rnn"), build_context(tmp_path))
     assert first.info == second.info
 
 
@@ -90,8 +90,8 @@ def test_a_trained_network_comes_from_the_cache_the_second_time(tmp_path, monkey
 def test_the_cache_is_keyed_by_data_and_seed(tmp_path, change):
     spec = arguments("rnn")
     parts = (spec["network"], spec["vocabulary"], spec["recipe"])
-    assert checkpoint_folder(*parts, materials(tmp_path)) != checkpoint_folder(
-        *parts, materials(tmp_path, **change)
+    assert checkpoint_folder(*parts, build_context(tmp_path)) != checkpoint_folder(
+        *parts, build_context(tmp_path, **change)
     )
 
 
@@ -99,15 +99,19 @@ def test_the_cache_is_keyed_by_recipe_and_source(tmp_path):
     source = tmp_path / "net.py"
     source.write_text("one = 1\n")
     spec = NetworkSpec.model_validate({"class": f"{source}:Net"})
-    one = checkpoint_folder(spec, VocabularySpec(), Recipe(steps=5), materials(tmp_path))
-    assert one != checkpoint_folder(spec, VocabularySpec(), Recipe(steps=6), materials(tmp_path))
+    one = checkpoint_folder(spec, VocabularySpec(), Recipe(steps=5), build_context(tmp_path))
+    assert one != checkpoint_folder(
+        spec, VocabularySpec(), Recipe(steps=6), build_context(tmp_path)
+    )
     source.write_text("two = 2\n")
-    assert one != checkpoint_folder(spec, VocabularySpec(), Recipe(steps=5), materials(tmp_path))
+    assert one != checkpoint_folder(
+        spec, VocabularySpec(), Recipe(steps=5), build_context(tmp_path)
+    )
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "half"])
 def test_a_damaged_checkpoint_is_trained_again(tmp_path, damage):
-    spec, stuff = arguments("rnn"), materials(tmp_path)
+    spec, stuff = arguments("rnn"), build_context(tmp_path)
     first = NetworkAdapter.build(spec, stuff)
     folder = checkpoint_folder(spec["network"], spec["vocabulary"], spec["recipe"], stuff)
     weights = folder / "model.safetensors"
@@ -128,7 +132,7 @@ def _train_and_die(folder):
         os._exit(9)
 
     bpe_network.save_file = die  # killed in the moment of writing
-    NetworkAdapter.build(arguments("rnn"), materials(folder))
+    NetworkAdapter.build(arguments("rnn"), build_context(folder))
 
 
 def test_a_training_that_is_killed_leaves_no_checkpoint(tmp_path):
@@ -136,7 +140,7 @@ def test_a_training_that_is_killed_leaves_no_checkpoint(tmp_path):
     child.start()
     child.join()
     assert child.exitcode == 9
-    spec, stuff = arguments("rnn"), materials(tmp_path)
+    spec, stuff = arguments("rnn"), build_context(tmp_path)
     assert not checkpoint_folder(
         spec["network"], spec["vocabulary"], spec["recipe"], stuff
     ).exists()
@@ -144,7 +148,9 @@ def test_a_training_that_is_killed_leaves_no_checkpoint(tmp_path):
 
 
 def test_without_a_validation_text_the_tail_of_train_is_held_out(tmp_path):
-    model = NetworkAdapter.build(arguments("rnn", hold_out=0.2), materials(tmp_path, valid=None))
+    model = NetworkAdapter.build(
+        arguments("rnn", hold_out=0.2), build_context(tmp_path, valid=None)
+    )
     assert len(model.training["curve"]) == 3
 
 
@@ -163,7 +169,7 @@ def test_a_loss_that_is_no_number_is_an_error():
 
 def test_without_a_training_text_it_says_what_to_give(tmp_path):
     with pytest.raises(UsageError, match="needs a training text"):
-        NetworkAdapter.build(arguments("rnn"), materials(tmp_path, train=None))
+        NetworkAdapter.build(arguments("rnn"), build_context(tmp_path, train=None))
 
 
 def test_network_arguments_that_do_not_fit_are_named(tmp_path):
@@ -172,7 +178,7 @@ def test_network_arguments_that_do_not_fit_are_named(tmp_path):
         {"class": spec["network"].cls, "arguments": {"widht": 3}}
     )
     with pytest.raises(UsageError, match="widht"):
-        NetworkAdapter.build(spec, materials(tmp_path))
+        NetworkAdapter.build(spec, build_context(tmp_path))
 
 
 def documents(*sizes):
@@ -299,7 +305,7 @@ def test_muon_gets_the_matrices_and_adamw_the_rest():
 def test_progress_is_told(tmp_path):
     told = []
     NetworkAdapter.build(
-        arguments("rnn"), materials(tmp_path, progress=lambda *said: told.append(said))
+        arguments("rnn"), build_context(tmp_path, progress=lambda *said: told.append(said))
     )
     assert any(
         what == "training" and share == 1.0 and "bits a symbol" in remark
@@ -310,7 +316,7 @@ def test_progress_is_told(tmp_path):
 def test_a_checkpoint_that_cannot_be_kept_costs_no_training(tmp_path):
     (tmp_path / "networks").write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="could not keep the trained network"):
-        model = NetworkAdapter.build(arguments("rnn"), materials(tmp_path))
+        model = NetworkAdapter.build(arguments("rnn"), build_context(tmp_path))
     assert model.training["steps"] == 30
 
 
@@ -336,15 +342,16 @@ def test_tied_weights_are_kept_and_come_back(tmp_path):
         **arguments("rnn"),
         "network": NetworkSpec.model_validate({"class": f"{tmp_path}/tied.py:Tied"}),
     }
-    first = NetworkAdapter.build(spec, materials(tmp_path))
+    first = NetworkAdapter.build(spec, build_context(tmp_path))
     assert (
-        NetworkAdapter.build(spec, materials(tmp_path)).info.fingerprint == first.info.fingerprint
+        NetworkAdapter.build(spec, build_context(tmp_path)).info.fingerprint
+        == first.info.fingerprint
     )
 
 
 def test_another_device_is_another_checkpoint(tmp_path):
     spec = arguments("rnn")
     parts = (spec["network"], spec["vocabulary"], spec["recipe"])
-    assert checkpoint_folder(*parts, materials(tmp_path)) != checkpoint_folder(
-        *parts, materials(tmp_path, device="cuda")
+    assert checkpoint_folder(*parts, build_context(tmp_path)) != checkpoint_folder(
+        *parts, build_context(tmp_path, device="cuda")
     )

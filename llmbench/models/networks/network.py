@@ -22,16 +22,16 @@ class Network(nn.Module, ABC):
     `context`: most ids in one pass (the start symbol included); None where any number may be fed.
     `reach`: how many of the last ids a prediction can depend on; None where that is unlimited or
     equals `context`.
-    `carries`: True where training carries the state from one piece of a document to the next.
+    `is_stateful`: True where training carries the state from one piece of a document to the next.
     """
 
     symbols: int
     context: int | None = None
     reach: int | None = None
-    carries: bool = False
+    is_stateful: bool = False
 
     @property
-    def start(self) -> int:
+    def bos_id(self) -> int:
         """The id of the start symbol."""
         return self.symbols
 
@@ -45,7 +45,7 @@ class Network(nn.Module, ABC):
     def head(self, rows: Tensor) -> Tensor:
         """(N, D) rows -> (N, symbols) logits of the next id."""
 
-    def take(self, state: State, rows: Tensor) -> State:
+    def select_state(self, state: State, rows: Tensor) -> State:
         """The state of these rows of a batch, in this order, some perhaps several times."""
         raise NotImplementedError
 

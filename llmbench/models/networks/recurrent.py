@@ -11,7 +11,7 @@ from llmbench.models.networks.network import Network, State
 
 
 class _Recurrent(Network):
-    carries = True
+    is_stateful = True
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class _Recurrent(Network):
         logits: Tensor = self.output(rows)
         return logits
 
-    def take(self, state: State, rows: Tensor) -> State:
+    def select_state(self, state: State, rows: Tensor) -> State:
         parts = state if isinstance(state, tuple) else (state,)  # (layers, B, width) each
         taken = tuple(part.index_select(1, rows) for part in parts)
         return taken if isinstance(state, tuple) else taken[0]

@@ -31,7 +31,7 @@ class TransformerSeq2Seq(nn.Module):
     ):
         super().__init__()
         self.symbols, self.context, self.width = symbols, context, width
-        self.end, self.start = symbols, symbols + 1
+        self.eos_id, self.bos_id = symbols, symbols + 1
         self.embedding = nn.Embedding(symbols + 2, width)
         self.encoder = nn.ModuleList(
             Layer(width, heads, dropout, crosses=False) for _ in range(layers)

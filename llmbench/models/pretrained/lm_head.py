@@ -30,7 +30,7 @@ class Parts:
         self.module, self.head, self.plain = module, head, plain
 
     @property
-    def matrix(self) -> Tensor | None:
+    def lm_head_weight(self) -> Tensor | None:
         """The head as a (V, D) matrix, where it is that and nothing else."""
         layer = self.head if self.plain else None
         return layer.weight if type(layer) is nn.Linear and layer.bias is None else None

@@ -50,8 +50,8 @@ class Loaded:
     device: str
     trusted: bool
     context: int | None
-    start: tuple[int, ...]
-    ends: tuple[int, ...]
+    bos_ids: tuple[int, ...]
+    eos_ids: tuple[int, ...]
     weights_sha256: str
     tokenizer_sha256: str
 
@@ -105,8 +105,8 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     return Loaded(
         *(model, tokenizer, config, kind, checkpoint, dtype, device, trusted),
         context=_context(config, model, kind),
-        start=start,
-        ends=ends,
+        bos_ids=start,
+        eos_ids=ends,
         weights_sha256=_weights_sha256(checkpoint, whole),
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
     )

@@ -78,7 +78,7 @@ class Vocabulary:
         return len(self.pieces) + (self.unknown is not None)
 
     @property
-    def start(self) -> int:
+    def bos_id(self) -> int:
         """The start symbol: an id that is given, never predicted; without an unknown id it also
         stands for unknown pieces in the context.
         """
@@ -95,7 +95,7 @@ class Vocabulary:
         spelling bits.
         """
         pieces = split(text, self.splitter)
-        stand_in = self.start if self.unknown is None else self.unknown
+        stand_in = self.bos_id if self.unknown is None else self.unknown
         get = self._ids.get
         ids = np.fromiter(
             (get(piece, stand_in) for piece in pieces), dtype=np.int64, count=len(pieces)

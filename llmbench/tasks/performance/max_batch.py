@@ -18,12 +18,12 @@ from llmbench.tasks.task import Task
 MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
 
 
-class BatchFit(Task):
+class MaxBatch(Task):
     """Equal answers of full length. Each attempt is one call of `attempt`, in a process of its own;
     fitting.py makes them.
     """
 
-    protocol = "batch-fit/1"
+    protocol = "max-batch/1"
 
     def __init__(self, text: Text, spec: Any, seed: int = 0):
         self.text, self.spec, self.seed = text, spec, seed
@@ -33,7 +33,7 @@ class BatchFit(Task):
     @classmethod
     def from_spec(
         cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> BatchFit:
+    ) -> MaxBatch:
         return cls(texts[spec.text], spec, int(options.get("seed", 0)))
 
     @property
@@ -51,9 +51,9 @@ class BatchFit(Task):
         if hasattr(adapter, "side_by_side"):
             adapter.side_by_side = batch
         listen(
-            adapter, [Request(self.prompt, forced=self.answer[:2])]
+            adapter, [Request(self.prompt, forced_text=self.answer[:2])]
         )  # what the first call makes ready is no part of the rate
-        lines = listen(adapter, [Request(self.prompt, forced=self.answer)] * batch)
+        lines = listen(adapter, [Request(self.prompt, forced_text=self.answer)] * batch)
         if (
             len(lines) != batch
             or len({line.events[-1].bytes for line in lines if line.events}) != 1

@@ -48,7 +48,7 @@ class Memory(Task):
         skipped: list[str] = []
         works: dict[str, Callable[[], object]] = {
             "prefill": lambda: _speak(adapter, Request(prompt, max_tokens=1)),
-            "decode": lambda: _speak(adapter, Request(prompt[:1], forced=answer)),
+            "decode": lambda: _speak(adapter, Request(prompt[:1], forced_text=answer)),
             "scoring": lambda: list(adapter.score([Passage(prompt + answer)], Window("half"))),
         }
         for number, (name, work) in enumerate(works.items()):

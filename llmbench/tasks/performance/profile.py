@@ -51,7 +51,7 @@ def dissect(
     if model is None:
         found.absent = "the adapter shows no passes of its own: it is no token model"
         return found
-    ids = [*model.start, *model.encode(prompt).ids.tolist()]
+    ids = [*model.bos_ids, *model.encode(prompt).ids.tolist()]
     context = model.context or len(ids) + len(answer)
     ids = ids[-context:]
     apart = getattr(

@@ -136,7 +136,7 @@ class Speed(Task):
         said, wanted = line.events[-1].bytes, len(self.answer.encode())
         if said != wanted:
             hint = (
-                "an adapter heeds Request.forced; a model whose answers end by themselves needs"
+                "an adapter heeds Request.forced_text; a model whose answers end by themselves needs"
                 " shorter ones"
             )
             raise ModelError(
@@ -168,9 +168,9 @@ class Speed(Task):
     def _request(self, depth: int | None = None) -> Request:
         """The prompt, or one of `depth` bytes; then the answer, fed as it stands."""
         if depth is None:
-            return Request(self.prompt, forced=self.answer)
+            return Request(self.prompt, forced_text=self.answer)
         prompt, answer = passage(self.text, self.seed, depth, DEPTH_BYTES)
-        return Request(prompt, forced=answer)
+        return Request(prompt, forced_text=answer)
 
     def _throughput(self, adapter: Adapter, batch: int) -> tuple[Throughput | None, list[Timeline]]:
         if hasattr(adapter, "side_by_side"):

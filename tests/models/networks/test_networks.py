@@ -114,7 +114,7 @@ def test_next_distribution_is_what_scoring_charges(name):
     symbols, p = model.next_distribution("The ")
     assert p.sum() == pytest.approx(1.0)
     piece = "k" if model.vocabulary.splitter == "characters" else "kettle"
-    ledger = next(model.score([Passage(piece, given="The ")]))
+    ledger = next(model.score([Passage(piece, context="The ")]))
     if ledger.tokens == 1 and piece.encode() in symbols:
         assert 2 ** -ledger.bits[0] == pytest.approx(
             p[list(symbols).index(piece.encode())], rel=1e-4

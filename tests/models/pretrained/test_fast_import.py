@@ -13,8 +13,8 @@ from support import small_checkpoints
 CODE = """
 import sys
 from llmbench import registry
-from llmbench.adapter import Materials, Passage, Request
-model = registry.make(registry.resolve("hf:{folder}"), Materials())
+from llmbench.adapter import BuildContext, Passage, Request
+model = registry.make(registry.resolve("hf:{folder}"), BuildContext())
 list(model.score([Passage("The kettle said nothing.")]))
 list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
 heavy = ("torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets", "torch.distributed.tensor", "sympy")

@@ -13,8 +13,8 @@ from support.run_helpers import folder, llmbench, run_json
 from llmbench.cli.main import _size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
-from llmbench.tasks.config import BatchFitSpec
-from llmbench.tasks.performance.max_batch import BatchFit
+from llmbench.tasks.config import MaxBatchSpec
+from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.max_batch_search import Attempt, guessed, line, search
 
 MIB = 1 << 20
@@ -125,8 +125,8 @@ def test_what_is_no_size_is_refused(text):
 def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():
     from llmbench.data.text import Document, Text
 
-    task = BatchFit(
-        Text("t", (Document("a", "The tap dripped. " * 40),)), BatchFitSpec(task="batch-fit")
+    task = MaxBatch(
+        Text("t", (Document("a", "The tap dripped. " * 40),)), MaxBatchSpec(task="max-batch")
     )
     with pytest.raises(OutOfMemory, match="one answer needs 2,000 bytes, and the budget is 1,000"):
         task.outcome(search(curve(lambda batch: 2000), 1000, 8), "1000")
@@ -136,7 +136,7 @@ def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():
             from llmbench.adapter import Chunk
 
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced[row:], 1, "length")
+                yield Chunk(row, request.forced_text[row:], 1, "length")
 
     with pytest.raises(ModelError, match="same length"):
         task.attempt(Uneven(), 2)
@@ -160,9 +160,9 @@ class Hoarder(Adapter):
         held = []
         for request in requests:
             held.append(np.ones(HELD, dtype=np.uint8))
-        for at in range(len(requests[0].forced)):
+        for at in range(len(requests[0].forced_text)):
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced[at], at + 1, "length" if at + 1 == len(request.forced) else None)
+                yield Chunk(row, request.forced_text[at], at + 1, "length" if at + 1 == len(request.forced_text) else None)
 
 
 class Breaks(Hoarder):
@@ -189,7 +189,7 @@ SUITE = """
 name: fit
 version: 1
 texts: {test: {source: test.jsonl}}
-tasks: [{task: batch-fit, prompt_bytes: 20, answer_bytes: 10, most: 200}]
+tasks: [{task: max-batch, prompt_bytes: 20, answer_bytes: 10, most: 200}]
 models: [uniform-bytes]
 """
 
@@ -243,6 +243,6 @@ def test_in_processes_of_their_own_it_is_exact_to_one_and_none_is_killed(tmp_pat
     )
     attempts = [
         json.loads(text)
-        for text in (place / "out/samples/Hoarder/batch-fit.jsonl").read_text().splitlines()
+        for text in (place / "out/samples/Hoarder/max-batch.jsonl").read_text().splitlines()
     ]
     assert [row["batch"] for row in attempts[:3]] == [1, 2, 4]

@@ -186,7 +186,7 @@ class Eats:
     def generate(self, requests):
         if self.sizes.get("mute"):
             raise Unsupported("it does not speak")
-        hold(self.sizes.get("decode" if requests[0].forced else "prefill", 1) * MIB)
+        hold(self.sizes.get("decode" if requests[0].forced_text else "prefill", 1) * MIB)
         return iter(())
 
     def score(self, passages, window):

@@ -100,8 +100,8 @@ def test_percentiles_of_a_hundred_and_one_values():
 def test_listening_stamps_each_piece_of_each_row():
     clock = Clock()
     requests = [
-        SimpleNamespace(prompt="ab", forced="xyz"),
-        SimpleNamespace(prompt="ab", forced="xyz"),
+        SimpleNamespace(prompt="ab", forced_text="xyz"),
+        SimpleNamespace(prompt="ab", forced_text="xyz"),
     ]
     lines = listen(Typist(clock, call=5, step=10, rows=1), requests, clock)
     assert [
@@ -251,7 +251,7 @@ def test_answers_of_one_piece_have_no_rate_and_the_reason_stands_beside_the_rest
         def generate(self, requests):
             self.clock.now += 50 * MS
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced, len(request.forced), "length")
+                yield Chunk(row, request.forced_text, len(request.forced_text), "length")
 
     clock = Clock()
     outcome = task(clock).run(AtOnce(clock), lambda *what: None)
@@ -305,10 +305,10 @@ def test_a_fed_answer_arrives_to_the_byte_unknown_words_included(name):
     model = toys.network(name)
     prompt, answer = toys.TEXT[:60], " the kettle hümmed zebras, and «so on»."
     for rows in (1, 3):
-        lines = listen(model, [Request(prompt, forced=answer)] * rows)
+        lines = listen(model, [Request(prompt, forced_text=answer)] * rows)
         assert [line.events[-1].bytes for line in lines] == [len(answer.encode())] * rows
         said = [""] * rows
-        for chunk in model.generate([Request(prompt, forced=answer)] * rows):
+        for chunk in model.generate([Request(prompt, forced_text=answer)] * rows):
             said[chunk.row] += chunk.text
         assert said == [answer] * rows
 
@@ -352,8 +352,8 @@ def test_a_fed_answer_over_logits_that_are_no_numbers_is_wrong(wrong):
             return ids, self.logits(ids)[:, -1]
 
     with pytest.raises(ModelError, match="NaN or"):
-        list(Wrong().generate([Request("a", forced="bc")]))
-    assert [chunk.text for chunk in toys.Uniform().generate([Request("a", forced="bc")])] == [
+        list(Wrong().generate([Request("a", forced_text="bc")]))
+    assert [chunk.text for chunk in toys.Uniform().generate([Request("a", forced_text="bc")])] == [
         "b",
         "c",
     ]

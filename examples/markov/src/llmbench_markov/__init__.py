@@ -48,11 +48,13 @@ class Markov(Adapter):
         ).hexdigest()
 
     @classmethod
-    def build(cls, arguments, materials):
+    def build(cls, arguments, build_context):
         """llmbench gives the suite's training text here."""
-        if materials.train is None:
+        if build_context.train is None:
             raise UsageError("markov learns from a text", hint="give one with --data train=PATH")
-        return cls([document.text.encode() for document in materials.train.documents], **arguments)
+        return cls(
+            [document.text.encode() for document in build_context.train.documents], **arguments
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -81,7 +83,7 @@ class Markov(Adapter):
 
     def score(self, passages, window=Window()):
         for passage in passages:
-            given, text = passage.given.encode(), passage.text.encode()
+            given, text = passage.context.encode(), passage.text.encode()
             whole = given + text
             p = [
                 self.after(whole[max(0, at - self.order) : at])[whole[at]]
@@ -97,8 +99,8 @@ class Markov(Adapter):
                 passage.id,
             )
 
-    def next_distribution(self, given):
-        return [bytes([byte]) for byte in range(256)], self.after(given.encode()[-self.order :])
+    def next_distribution(self, context):
+        return [bytes([byte]) for byte in range(256)], self.after(context.encode()[-self.order :])
 
     def generate(self, requests):
         """Byte by byte. An adapter over tokens would subclass llmbench.adapters.token.TokenAdapter
@@ -112,7 +114,7 @@ class Markov(Adapter):
         most = min(
             limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None
         )
-        forced = None if request.forced is None else request.forced.encode()
+        forced = None if request.forced_text is None else request.forced_text.encode()
         while len(said) < (most if forced is None else len(forced)):
             p = self.after((request.prompt.encode() + said)[-self.order :])
             if forced is not None:
