@@ -36,6 +36,7 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     from llmbench import api
     from llmbench.leaderboard import merge
     from llmbench.leaderboard.renderers import table
+    from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
     if out is not None and (out / "run.json").exists():
         raise UsageError(
@@ -45,10 +46,10 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
         )
     board, warnings = merge.merge(runs, strict)
     for line in warnings:
-        click.echo(f"warning: {''.join(c if c.isprintable() else ' ' for c in line)}", err=True)
+        click.echo(f"warning: {clean_terminal(line)}", err=True)
     if not form:
         for key, value in board.facts:
-            click.echo(f"{key}: {''.join(c if c.isprintable() else ' ' for c in value)}", err=True)
+            click.echo(f"{key}: {clean_terminal(value)}", err=True)
     if out is not None:
         api.write_boards(board, out)
         click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)

@@ -37,6 +37,7 @@ from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.merge import merge
 from llmbench.leaderboard.renderers import chart, html, markdown, table
 from llmbench.leaderboard.renderers import csv as renderers_csv
+from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.results.record import Record
 from llmbench.storage import write_lines
 
@@ -424,8 +425,8 @@ def test_letters_of_every_script_are_shown_as_they_are():
         "\U0001f469\u200d\U0001f680",
         "a\n\tb",
     ):
-        assert html.visible(text) == text
-    assert html.visible("\u202e\x07") == "\ufffd202e\ufffd7"
+        assert show_html(text) == text
+    assert show_html("\u202e\x07") == "\ufffd202e\ufffd7"
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from llmbench.leaderboard.board import Point
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
+from llmbench.leaderboard.renderers.sanitise import clean_svg
 
 Axis = Literal["speed", "memory"]
 
-NO_CHARACTERS = "\ufffe\uffff"  # which a program that writes XML may not write
 TITLES = {
     "speed": "bytes of text a second (more is better)",
     "memory": "peak memory, MiB (less is better)",
@@ -149,11 +149,11 @@ def _cost(point: Point, axis: Axis) -> float:
 def _row(point: Point, axis: Axis) -> dict[str, Any]:
     memory = None if point.memory is None else point.memory / 2**20
     on_front = point.front if axis == "speed" else point.lean
-    said = [plain(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + (
+    said = [clean_svg(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + (
         [f"{memory:,.0f} MiB"] if memory else []
     )
     return {
-        "model": plain(point.model),
+        "model": clean_svg(point.model),
         "stage": stage_title(point.stage),
         "bits per byte": point.bits,
         "bytes per second": point.rate,
@@ -212,16 +212,6 @@ def _config(look: Look) -> dict[str, Any]:
         "legend": {"labelColor": look.ink, "titleColor": look.soft},
         "background": look.paper,
     }
-
-
-def plain(text: str) -> str:
-    """Text that XML can hold: control characters, lone surrogates and what is no character become a
-    mark.
-    """
-    return "".join(
-        c if c.isprintable() and c not in NO_CHARACTERS else "\N{REPLACEMENT CHARACTER}"
-        for c in text
-    )
 
 
 @lru_cache(maxsize=8)

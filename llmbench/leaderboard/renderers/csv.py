@@ -7,6 +7,7 @@ import io
 
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import WRITING_COLUMNS
+from llmbench.leaderboard.renderers.sanitise import escape_csv
 from llmbench.results.record import BITS, SPEED
 
 METRICS = (
@@ -18,7 +19,6 @@ METRICS = (
     "unknown_share",
     *BITS[1:],
 )
-FORMULA = tuple("=+-@＝＋－＠")
 PLAIN = (
     *("accuracy", "accuracy:byte", "exact_match", "f1", "bleu", "chrf", "ter"),
     *(
@@ -109,14 +109,5 @@ def render(board: Board) -> str:
                 cells["published"].text.strip("-"),
             ]
             row += [cells[key].value for key in ADDED_METRICS]
-            writer.writerow([_safe(value) for value in row])
+            writer.writerow([escape_csv(value) for value in row])
     return out.getvalue()
-
-
-def _safe(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        text = "".join(c if c.isprintable() else " " for c in value)
-        return f"'{text}" if text.lstrip()[:1] in FORMULA and text != "-" else text
-    return value

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +20,13 @@ from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
 from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
+from llmbench.leaderboard.renderers.sanitise import show_html
 
 _loader = PackageLoader("llmbench.leaderboard.renderers", "templates")
 _environment = Environment(
     loader=_loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
-KEPT = (  # joiners, which some scripts need, as some need wide or unbreakable spaces
-    "\n\t\u200c\u200d"
-)
 LEVELS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # bits per byte at which a darker colour begins
 SCALE = ("0", "¼", "½", "1", "2", "3", "4", "6", "8")
 MORE = (  # what a page with a script shows when it is asked to
@@ -109,7 +106,7 @@ def render(board: Board) -> str:
         **{
             "bar": bar,
             "sort_key": sort_key,
-            "visible": visible,
+            "show": show_html,
             "sections": _sections(board, bool(drawn), bool(curves)),
         },
         **{
@@ -300,7 +297,7 @@ def _tip(span: bits.Span) -> str:
 
 def _shown(text: str) -> str:
     """Text of a passage, with its line breaks as signs."""
-    return visible("".join(bits.MARKS.get(c, c) for c in text))
+    return show_html("".join(bits.MARKS.get(c, c) for c in text))
 
 
 def _columns(board: Board) -> list[Column]:
@@ -329,17 +326,3 @@ def bar(table: Table, cell: Cell) -> dict[str, float] | None:
 def sort_key(cell: Cell) -> str:
     """What the script sorts by: the number, or nothing where there is none."""
     return "" if cell.value is None else repr(cell.value)
-
-
-def visible(text: str) -> str:
-    """Control characters and marks that turn the direction of writing, shown as what they are
-    instead of obeyed.
-    """
-    return "".join(
-        (
-            c
-            if c.isprintable() or c in KEPT or unicodedata.category(c) == "Zs"
-            else f"\N{REPLACEMENT CHARACTER}{ord(c):x}"
-        )
-        for c in text
-    )

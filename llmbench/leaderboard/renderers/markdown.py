@@ -6,34 +6,24 @@ from collections.abc import Sequence
 
 from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
-
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$&!"})
-
-
-def escape(text: str) -> str:
-    """Text that means only itself in a Markdown table: one line, no control characters, no marks
-    that turn the direction of writing.
-    """
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(plain.split()).translate(_SPECIAL)
+from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 
 
 def render(board: Board) -> str:
     """The whole board."""
     parts = [
-        f"# {escape(board.title)}",
-        "  \n".join(f"**{escape(key)}:** {escape(value)}" for key, value in board.facts),
+        f"# {escape_markdown(board.title)}",
+        "  \n".join(
+            f"**{escape_markdown(key)}:** {escape_markdown(value)}" for key, value in board.facts
+        ),
     ]
     for table in board.tables:
-        parts += [f"## {escape(table.task)}", _table(table)]
-        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
+        parts += [f"## {escape_markdown(table.task)}", _table(table)]
+        parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
         if table.signature:
-            parts.append(
-                "Signature:"
-                f" `{''.join(c if c.isprintable() and c != '`' else ' ' for c in table.signature)}`"
-            )
+            parts.append(f"Signature: {quote_markdown(table.signature)}")
     if len(board.points) > 1:
-        front = ", ".join(escape(point.model) for point in board.points if point.front)
+        front = ", ".join(escape_markdown(point.model) for point in board.points if point.front)
         parts += [
             "## Quality and speed",
             "![bits per byte against bytes of text a second](leaderboard.svg)",
@@ -78,8 +68,8 @@ def render(board: Board) -> str:
         ]
     for number, saying in enumerate(board.sayings, 1):
         parts.append(
-            f"## Prompt {number}{', ' + escape(saying.how) if saying.how else ''}:"
-            f" {escape(saying.prompt)}"
+            f"## Prompt {number}{', ' + escape_markdown(saying.how) if saying.how else ''}:"
+            f" {escape_markdown(saying.prompt)}"
         )
         rows = [["(the text itself)", saying.reference]] if saying.reference else []
         parts.append(
@@ -101,12 +91,16 @@ def _table(table: Table) -> str:
             lines.append(
                 _pipe(
                     [
-                        f"**{escape(stage_title(line.stage))}**" if column.key == "model" else ""
+                        f"**{escape_markdown(stage_title(line.stage))}**"
+                        if column.key == "model"
+                        else ""
                         for column in table.columns
                     ]
                 )
             )
-        lines.append(_pipe([escape(line.cells[column.key].text) for column in table.columns]))
+        lines.append(
+            _pipe([escape_markdown(line.cells[column.key].text) for column in table.columns])
+        )
     return "\n".join(lines)
 
 
@@ -116,7 +110,7 @@ def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         [
             _pipe(titles),
             _pipe(["---"] * len(titles)),
-            *(_pipe([escape(cell) for cell in row]) for row in rows),
+            *(_pipe([escape_markdown(cell) for cell in row]) for row in rows),
         ]
     )
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmbench.leaderboard.renderers.markdown import escape, pipe_table
+from llmbench.leaderboard.renderers.markdown import pipe_table
+from llmbench.leaderboard.renderers.sanitise import clean_terminal, escape_markdown
 
 
 @dataclass(frozen=True)
@@ -26,33 +27,28 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
 
-def plain(text: str) -> str:
-    """One line without control characters and marks that turn the direction of writing."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def markdown(sections: Sequence[Section]) -> str:
     """For a file or a pull request; whatever a model said means only itself."""
     parts = []
     for number, section in enumerate(sections):
-        parts.append(f"{'##' if number == 0 else '###'} {escape(section.heading)}")
+        parts.append(f"{'##' if number == 0 else '###'} {escape_markdown(section.heading)}")
         if section.rows:
             parts.append(pipe_table(section.titles, section.rows))
         if section.notes:
-            parts.append("\n".join(f"- {escape(note)}" for note in section.notes))
+            parts.append("\n".join(f"- {escape_markdown(note)}" for note in section.notes))
     return "\n\n".join(parts) + "\n"
 
 
 def print_to(console: Console, sections: Sequence[Section]) -> None:
     """The same in the terminal; nothing in it is markup, and nothing speaks to the terminal."""
     for section in sections:
-        console.print(Text(plain(section.heading), style="italic"))
+        console.print(Text(clean_terminal(section.heading), style="italic"))
         if section.rows:
             table = Table(show_edge=False)
             for title in section.titles:
-                table.add_column(Text(plain(title)), overflow="fold")
+                table.add_column(Text(clean_terminal(title)), overflow="fold")
             for row in section.rows:
-                table.add_row(*(Text(plain(cell)) for cell in row))
+                table.add_row(*(Text(clean_terminal(cell)) for cell in row))
             console.print(table)
         for note in section.notes:
-            console.print(Text(f"  {plain(note)}"), style="dim")
+            console.print(Text(f"  {clean_terminal(note)}"), style="dim")

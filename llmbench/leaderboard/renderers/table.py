@@ -12,6 +12,7 @@ from rich.text import Text
 
 from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
 SHOWN = (
     *(
@@ -101,7 +102,7 @@ def print_to(console: Console, board: Board) -> None:
     for table in board.tables:
         console.print(_fitting(console, table))
         for note in table.notes:
-            console.print(_plain(f"  {note}"), style="dim")
+            console.print(_text(note, "  "), style="dim")
     if not board.tables:
         console.print("nothing was measured")
     if board.published:
@@ -115,7 +116,7 @@ def print_to(console: Console, board: Board) -> None:
         for figure in board.published:
             listed.add_row(
                 *(
-                    _plain(text)
+                    _text(text)
                     for text in (figure.model, figure.metric, figure.printed, figure.protocol)
                 )
             )
@@ -127,7 +128,7 @@ def print_to(console: Console, board: Board) -> None:
         for failure in board.failures:
             message = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
             rows.add_row(
-                *(_plain(text) for text in (failure.model, failure.task, failure.reason, message))
+                *(_text(text) for text in (failure.model, failure.task, failure.reason, message))
             )
         console.print(rows)
 
@@ -161,7 +162,7 @@ def _fitting(console: Console, table: Table) -> RichTable:
 def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
     columns = [column for column in table.columns if column.key in (*shown, table.headline)]
     rich = RichTable(
-        title=_plain(f"{table.task}: {table.signature}"),
+        title=_text(f"{table.task}: {table.signature}"),
         title_justify="left",
         show_edge=False,
         title_style="italic",
@@ -191,10 +192,10 @@ def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
                     for column in columns
                 )
             )
-        rich.add_row(*(_plain(line.cells[column.key].text) for column in columns))
+        rich.add_row(*(_text(line.cells[column.key].text) for column in columns))
     return rich
 
 
-def _plain(text: str) -> Text:
-    """Nothing in it is markup, and nothing speaks to the terminal."""
-    return Text("".join(c if c.isprintable() else " " for c in text))
+def _text(text: str, indent: str = "") -> Text:
+    """Text in which nothing is markup and nothing controls the terminal."""
+    return Text(indent + clean_terminal(text))
