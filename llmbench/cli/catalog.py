@@ -1,6 +1,4 @@
-"""The commands that say what there is: models, suites, adapters, metrics, this machine; and the one
-that writes something to start from.
-"""
+"""The commands that list what is available, describe this machine, and write a new plugin."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ import click
 
 @click.command()
 def models() -> int:
-    """The baselines there are."""
+    """List the baselines."""
     from llmbench.plan import registry
 
     cards = [registry.resolve(name) for name in registry.names("baselines")]
@@ -30,7 +28,7 @@ def models() -> int:
 @click.command()
 @click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
 def suites(schema: bool) -> int:
-    """The suites there are."""
+    """List the suites."""
     from llmbench.plan import registry
     from llmbench.plan import suite as plan_suite
 
@@ -47,16 +45,16 @@ def suites(schema: bool) -> int:
 
 @click.command()
 def adapters() -> int:
-    """The adapters there are, outside packages' included."""
+    """List the adapters, including those of installed packages."""
     from llmbench.plan import registry
 
-    print_rows(("adapter", "where"), sorted(registry.adapters().items()))
+    print_rows(("adapter", "class"), sorted(registry.adapters().items()))
     return 0
 
 
 @click.command()
 def metrics() -> int:
-    """The metrics there are."""
+    """List the metrics."""
     from llmbench.metrics import likelihood, memory, performance
     from llmbench.metrics import registry as metrics_registry
 
@@ -75,7 +73,7 @@ def metrics() -> int:
 
 @click.group()
 def new() -> None:
-    """Write something to start from."""
+    """Write a working start for your own code, with a test."""
 
 
 @new.command("adapter")
@@ -102,15 +100,19 @@ def new_adapter(name: str) -> int:
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "cpu", "cuda"]),
-    help="Which one to measure.",
+    help="Device to measure.",
 )
 @click.option(
-    "--threads", default=None, type=click.IntRange(1), help="CPU threads (default: all cores)."
+    "--threads",
+    default=None,
+    type=click.IntRange(1),
+    help="Number of CPU threads (default: all cores).",
 )
-@click.option("--again", is_flag=True, help="Measure even if this machine was measured before.")
+@click.option("--again", is_flag=True, help="Measure again instead of using the stored result.")
 def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
-    """This machine: versions, devices, load, and what it can do at most, which is measured once and
-    kept.
+    """Describe this machine: versions, devices, load, memory bandwidth and peak FLOP/s.
+
+    Bandwidth and FLOP/s are measured once and stored.
     """
     from llmbench.hardware import machine
 
@@ -124,14 +126,14 @@ def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        print_rows(("what", "found"), cli_doctor.rows(found))
+        print_rows(("property", "value"), cli_doctor.rows(found))
         for line in found["advice"]:
             click.echo(line)
     return 0
 
 
 def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout."""
+    """Print a table to stdout."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

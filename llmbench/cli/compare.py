@@ -1,5 +1,6 @@
-"""The commands that hold runs against each other: compare, gate, record promote; they read records
-and samples, and no model.
+"""The commands that compare runs: compare, gate, record promote.
+
+They read records and samples; no model is loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _format = click.option(
     default="table",
     show_default=True,
     type=click.Choice(["table", "md", "json"]),
-    help="What to print.",
+    help="Output format.",
 )
 
 
@@ -35,17 +36,20 @@ _format = click.option(
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Only this metric (default: all that have a direction).",
+    help="Compare this metric only (default: all that have a direction).",
 )
 @click.option(
-    "--only", multiple=True, metavar="NAME", help="Of two runs, only the models of these names."
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only the models of these names (two runs).",
 )
 @click.option(
     "--top",
     default=5,
     show_default=True,
     type=click.IntRange(0),
-    help="Items to show that differ most, and answers that flipped.",
+    help="Number of items to show: those that differ most, and answers that changed.",
 )
 @_format
 def compare(
@@ -56,11 +60,10 @@ def compare(
     top: int,
     form: str,
 ) -> int:
-    """Two models of one run, or the same models in two runs, item by item: differences, intervals,
-    verdicts.
+    """Compare two models of one run, or the same models in two runs, item by item.
 
-    RUN is a run's folder, its run.json, or a reviewed record. Verdicts are on the first of the two,
-    A, against the second, B.
+    RUN is a run directory, its run.json, or a reviewed record. Prints differences with intervals
+    and a verdict on A, the first of the two, against B, the second.
     """
     from llmbench.leaderboard.renderers import comparison
     from llmbench.results import compare as results_compare
@@ -72,11 +75,13 @@ def compare(
     one = opened(run)
     if len(others) == 2:
         if only:
-            raise UsageError("--only is for two runs: of one run the two models are named")
+            raise UsageError(
+                "--only is for comparing two runs; here the two models are already named"
+            )
         names, pairs = (others[0], others[1]), matching.within(one, *others)
     elif not Path(others[0]).exists():
         raise UsageError(
-            "there is no such run",
+            "no such run",
             where=others[0],
             hint="compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2",
         )
@@ -101,16 +106,15 @@ def compare(
     "--allow",
     multiple=True,
     metavar="NAME=LOSS",
-    help="How much worse a metric may be: 0.01 in its unit, or 10%.",
+    help="Allowed loss of a metric: 0.01 (in its unit) or 10%.",
 )
 @_format
 def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
-    """Exit 1 where a score of RUN is worse than RECORD's by more than is allowed and by more than
-    chance, or missing.
+    """Exit with code 1 if a score of RUN is missing or worse than in RECORD.
 
-    Without --allow, and where the suite's `gate` says nothing else, a loss as large as a tie is
-    allowed. Speed and memory are looked at only where --allow or the suite names them, and only if
-    the machine is the same.
+    Worse means: by more than is allowed, and statistically significant. The allowed loss is that
+    of --allow, else that of the suite's `gate`, else the margin of a tie. Speed and memory are
+    compared only if --allow or the suite names them, and only on the same machine.
     """
     from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
@@ -123,7 +127,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
         if not (name and equals and loss):
             raise UsageError(
                 f"--allow {word!r} is not NAME=LOSS",
-                hint="as in bits_per_byte=0.01 or decode_bytes_per_second=10%",
+                hint="for example bits_per_byte=0.01 or decode_bytes_per_second=10%",
             )
         chosen[name] = tolerance.parse(loss, f"--allow {name}")
     found = results_gate.gate(opened(run), opened(record), chosen)
@@ -133,7 +137,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
 
 @click.group()
 def record() -> None:
-    """Reviewed records: what `llmbench gate` compares with."""
+    """Manage reviewed records, which `llmbench gate` compares with."""
 
 
 @record.command()
@@ -145,7 +149,10 @@ def record() -> None:
     help="Default: baselines/records/<suite>@<machine>.json.",
 )
 def promote(run: Path, out: Path | None) -> int:
-    """Make RUN a reviewed record: all of its cells are done, and all in the checkout is committed."""
+    """Make RUN a reviewed record.
+
+    Every cell must be finished, and the checkout must have no uncommitted changes.
+    """
     from llmbench.results import promote as results_promote
     from llmbench.results.samples import opened
 
@@ -154,7 +161,7 @@ def promote(run: Path, out: Path | None) -> int:
 
 
 def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None:
-    """To stdout, in the form that was asked for."""
+    """Print to stdout as table, Markdown or JSON."""
     from rich.console import Console
 
     from llmbench import storage
@@ -164,9 +171,8 @@ def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None
         print_to(Console(width=None if sys.stdout.isatty() else 140), sections)
     else:
         text = storage.as_json(data) if form == "json" else markdown(sections)
-        click.echo(
-            text.encode("utf-8", "backslashreplace").decode(), nl=form == "json"
-        )  # half a character is JSON's own escape then
+        # half a surrogate pair is printed as JSON's own escape
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=form == "json")
 
 
 COMMANDS = (compare, gate, record)

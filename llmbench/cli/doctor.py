@@ -1,4 +1,4 @@
-"""`llmbench doctor`: this machine's versions, devices, load and ceilings, and what to do about it."""
+"""`llmbench doctor`: describe this machine and advise on measuring with it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from llmbench.storage import default_cache
 if TYPE_CHECKING:
     from llmbench.hardware import peaks
 
-BUSY = 0.3  # of a core, by others, that a measurement suffers from
+BUSY = 0.3  # load of other programs, in cores, above which measurements suffer
 
 
 def examine(
     device: str, threads: int, again: bool, progress: Callable[[str, float, str], None]
 ) -> dict[str, Any]:
-    """Everything that `llmbench doctor --json` prints. Ceilings are measured where they were not,
-    and kept.
+    """Return what `llmbench doctor --json` prints. Peaks are measured once and stored.
+
+    Args:
+        device: auto, cpu or cuda.
+        threads: CPU threads to measure with.
+        again: measure even if a stored result exists.
+        progress: called with (stage, share done, remark).
     """
     import torch
 
     from llmbench.hardware import peaks, peaks_benchmark
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device that torch can use", hint="--device cpu")
+        raise UsageError("torch finds no CUDA device", hint="--device cpu")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     facts, state = machine.facts(threads), machine.load_state()
     path = peaks.kept_in(default_cache(), chosen, threads)
@@ -38,9 +43,9 @@ def examine(
     advice = [
         *_advice(found, state, facts),
         (
-            f"kept in {path}"
+            f"stored in {path}"
             if fresh
-            else f"measured {found.measured}; --again measures anew ({path})"
+            else f"measured {found.measured}; use --again to measure again ({path})"
         ),
     ]
     return {
@@ -56,35 +61,34 @@ def _advice(found: peaks.Ceilings, state: Mapping[str, Any], facts: Mapping[str,
     said = []
     if found.grade == "noisy":
         said.append(
-            f"The same work took {found.noise:.0%} more or less from time to time: close other"
-            " programs, or trust only large differences of speed."
+            f"Timings of the same work vary by {found.noise:.0%}: close other programs, or trust"
+            " only large differences in speed."
         )
     if state["load"] is not None and state["load"] > BUSY:
-        said.append(f"The load is {state['load']}: something else is at work here.")
+        said.append(f"The load is {state['load']}: other programs are using the processor.")
     if state["governor"] not in (None, "performance"):
         said.append(
-            f"The processor's governor is {state['governor']!r}: speeds change with its mood"
-            " ('performance' keeps them)."
+            f"The CPU frequency governor is {state['governor']!r}: clock speeds vary. Set it to"
+            " 'performance' for stable timings."
         )
     plain = found.flops.get("float32", 0.0)
     if found.device == "cpu" and 0 < found.flops.get("bfloat16", plain) < plain / 2:
         said.append(
-            "16-bit formats are emulated by this processor: --dtype bfloat16 saves memory and costs"
-            " time."
+            "This processor emulates 16-bit formats: --dtype bfloat16 saves memory but is slower."
         )
     if not facts["gpus"] and found.device == "cpu":
-        said.append("No GPU is visible: models run on the processor.")
+        said.append("No GPU was found: models run on the CPU.")
     return said
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(what, found) for a table."""
+    """Return (property, value) rows of a table."""
     top, state = found["ceilings"], found["state"]
     gpus = (
         ", ".join(f"{gpu['name']} ({gpu['memory_bytes'] / 2**30:.0f} GiB)" for gpu in found["gpus"])
         or "none"
     )
-    known = {"load": state["load"], "stolen time": state["steal"], "governor": state["governor"]}
+    known = {"load": state["load"], "steal time": state["steal"], "governor": state["governor"]}
     return [
         ("processor", f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads used"),
         (
@@ -94,24 +98,21 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("GPU", gpus),
         ("system", f"{found['os']}, Python {found['python']}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in found["packages"].items())),
-        *(
-            (name, "not readable here" if value is None else str(value))
-            for name, value in known.items()
-        ),
+        *((name, "unavailable" if value is None else str(value)) for name, value in known.items()),
         *(
             (f"bandwidth, {_size(size)}", f"{rate / 1e9:.1f} GB/s")
             for size, rate in top["bandwidth"]
         ),
         *(
-            (f"multiplication, {dtype}", f"{rate / 1e9:,.1f} GFLOP/s")
+            (f"matrix multiplication, {dtype}", f"{rate / 1e9:,.1f} GFLOP/s")
             for dtype, rate in top["flops"].items()
         ),
         *(
-            (f"multiplication, {dtype}", f"not there: {why}")
+            (f"matrix multiplication, {dtype}", f"unavailable: {why}")
             for dtype, why in top["skipped"].items()
         ),
-        ("one tiny operation", f"{top['tiny'] * 1e6:.2f} us"),
-        ("noise", f"{top['noise']:.1%} between quartiles: {top['grade']}"),
+        ("latency of one small operation", f"{top['tiny'] * 1e6:.2f} us"),
+        ("noise", f"{top['noise']:.1%} between quartiles ({top['grade']})"),
     ]
 
 

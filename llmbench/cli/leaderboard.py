@@ -15,7 +15,7 @@ from llmbench.errors import UsageError
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write leaderboard.html, .md and .csv into this folder.",
+    help="Write leaderboard.html, .md and .csv into this directory.",
 )
 @click.option(
     "--format",
@@ -27,10 +27,10 @@ from llmbench.errors import UsageError
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse runs that differ in what one task asks, instead of giving each a table.",
+    help="Fail if runs have different signatures for a task, instead of drawing separate tables.",
 )
 def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, strict: bool) -> int:
-    """One board from many runs: their folders, run.json files, or reviewed records."""
+    """Merge runs into one board. RUN is a run directory, a run.json file, or a reviewed record."""
     from rich.console import Console
 
     from llmbench import api
@@ -40,9 +40,9 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
 
     if out is not None and (out / "run.json").exists():
         raise UsageError(
-            "this is a run's folder, whose own boards would be written over",
+            "this is a run directory; its own boards would be overwritten",
             where=str(out),
-            hint="another --out",
+            hint="choose another --out",
         )
     board, warnings = merge.merge(runs, strict)
     for line in warnings:

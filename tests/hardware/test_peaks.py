@@ -125,9 +125,9 @@ def test_the_doctor_measures_once_and_says_what_is_odd(tmp_path, monkeypatch):
     doctor.examine("cpu", 2, True, lambda *what: None)
     assert len(measured) == 2
     said = "\n".join(first["advice"])
-    for word in ("30%", "load is 3.0", "powersave", "emulated"):
+    for word in ("30%", "load is 3.0", "powersave", "emulates"):
         assert word in said
     shown = dict(doctor.rows(first))
     assert shown["bandwidth, 16 MiB"] == "40.0 GB/s"
-    assert shown["stolen time"] == "not readable here"
-    assert shown["noise"] == "30.0% between quartiles: noisy"
+    assert shown["steal time"] == "unavailable"
+    assert shown["noise"] == "30.0% between quartiles (noisy)"

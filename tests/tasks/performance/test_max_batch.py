@@ -10,7 +10,7 @@ import random
 import pytest
 from support.run_helpers import folder, llmbench, run_json
 
-from llmbench.cli.main import _size
+from llmbench.cli.options import parse_size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
 from llmbench.tasks.config import MaxBatchSpec
@@ -109,8 +109,8 @@ def test_a_line_needs_two_batches_and_must_rise():
     [("8GB", 8 * 10**9), ("512MiB", 512 * MIB), ("1.5 gib", 3 << 29), ("1000", 1000), ("2k", 2000)],
 )
 def test_a_size_of_memory_is_read(text, size):
-    assert _size(None, None, text) == size
-    assert _size(None, None, None) is None
+    assert parse_size(None, None, text) == size
+    assert parse_size(None, None, None) is None
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "GB"])
@@ -118,8 +118,8 @@ def test_what_is_no_size_is_refused(text):
     class Parameter:
         opts = ["--memory-budget"]
 
-    with pytest.raises(UsageError, match="no size"):
-        _size(None, Parameter, text)
+    with pytest.raises(UsageError, match="invalid size"):
+        parse_size(None, Parameter, text)
 
 
 def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():

@@ -1,0 +1,267 @@
+"""The commands about one model: `llmbench score`, `generate`, `train` and `check`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmbench.cli import options
+from llmbench.cli.catalog import print_rows
+from llmbench.errors import UsageError
+
+SCORE_LINES = (
+    "bytes",
+    "documents",
+    "tokens",
+    "words",
+    "byte_perplexity",
+    "word_perplexity",
+    "token_perplexity",
+    "signature",
+)
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("textfile", type=click.Path(path_type=Path))
+@click.option(
+    "--window",
+    default="half",
+    show_default=True,
+    help="How a text longer than the context is cut: half, rolling, or a stride in tokens.",
+)
+@options.json_output
+@options.data
+@options.seed
+@options.device
+@options.dtype
+@options.threads
+def score(
+    spec: str,
+    textfile: Path,
+    window: str,
+    as_json: bool,
+    data: Mapping[str, str],
+    seed: int,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> int:
+    """Print the bits per byte of the model SPEC on the text TEXTFILE."""
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
+
+    options.set_threads(threads)
+    session.find(spec)
+    with spinner() as progress:
+        facts = session.score(
+            spec,
+            textfile,
+            window=int(window) if window.isdecimal() else window,
+            given=data,
+            seed=seed,
+            device=options.pick_device(device),
+            dtype=dtype,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(facts))
+        return 0
+    value, low, high = facts["bits_per_byte"], facts["low"], facts["high"]
+    shown = value if isinstance(value, str) else f"{value:.4f}"
+    interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+    click.echo(f"{facts['model']} on {facts['text']}: {shown} bits per byte{interval}")
+    for key in SCORE_LINES:
+        fact = facts[key]
+        if fact is not None:
+            click.echo(f"  {key}: {fact:.4f}" if isinstance(fact, float) else f"  {key}: {fact}")
+    return 0
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("prompt")
+@click.option(
+    "--max-bytes",
+    default=300,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Length of the generated text.",
+)
+@click.option(
+    "--temperature",
+    default=0.8,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Sampling temperature; 0 is greedy.",
+)
+@click.option(
+    "--top-k", default=None, type=click.IntRange(1), help="Sample from the K likeliest tokens."
+)
+@click.option(
+    "--top-p",
+    default=None,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Sample from the fewest tokens whose probabilities sum to at least P.",
+)
+@click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text.")
+@options.data
+@options.seed
+@options.device
+@options.dtype
+@options.threads
+def generate(
+    spec: str,
+    prompt: str,
+    max_bytes: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    stop: tuple[str, ...],
+    data: Mapping[str, str],
+    seed: int,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> int:
+    """Generate text from PROMPT with the model SPEC, streaming it to stdout."""
+    from llmbench.adapter import Request
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
+
+    request = Request(
+        prompt,
+        max_bytes=max_bytes,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        stop=stop,
+        seed=seed,
+    )
+    options.set_threads(threads)
+    session.find(spec)
+    with spinner() as progress:
+        card, adapter = session.load_model(
+            spec,
+            data,
+            seed=seed,
+            device=options.pick_device(device),
+            dtype=dtype,
+            progress=progress,
+        )
+    shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
+    with session.model_errors(card.name):
+        for chunk in adapter.generate([request]):
+            click.echo(shown + chunk.text, nl=False)
+            sys.stdout.flush()
+            shown = ""
+    click.echo(shown)
+    return 0
+
+
+@click.command()
+@click.argument("name")
+@options.data
+@options.seed
+@options.device
+@options.threads
+def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
+    """Train the baseline NAME (`llmbench run` does so when needed), and print where it is saved.
+
+    Without --data it learns from the built-in tales.
+    """
+    from llmbench.plan import registry
+    from llmbench.runner import session
+    from llmbench.runner.progress import spinner
+
+    card = session.find(name)
+    if card.recipe is None:
+        raise UsageError(
+            f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`"
+        )
+    options.set_threads(threads)
+    with spinner() as progress:
+        card, adapter, build_context = session.load_with_materials(
+            name, data, seed=seed, device=options.pick_device(device), progress=progress
+        )
+    facts = adapter.info.training or {}
+    click.echo(registry.kept_in(card, build_context))
+    for step, bits in facts.get("curve", []):
+        click.echo(f"  step {step}: {bits:.4f} bits per byte on the validation text", err=True)
+    click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)
+    return 0
+
+
+@click.command()
+@click.argument("spec")
+@options.json_output
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only the checks of these names.")
+@click.option(
+    "--timeout",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time limit of one check in seconds.",
+)
+@options.data
+@options.seed
+@options.device
+@options.dtype
+@options.threads
+def check(
+    spec: str,
+    as_json: bool,
+    only: tuple[str, ...],
+    timeout: float,
+    data: Mapping[str, str],
+    seed: int,
+    device: str,
+    dtype: str | None,
+    threads: int | None,
+) -> int:
+    """Run the conformance checks on an adapter and report the certificate it earns."""
+    from llmbench.runner.check import prove
+    from llmbench.runner.progress import spinner
+
+    options.set_threads(threads)
+    with spinner() as progress:
+        report = prove(
+            spec,
+            data,
+            only,
+            timeout,
+            progress,
+            seed=seed,
+            device=options.pick_device(device),
+            dtype=dtype,
+        )
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        print_rows(
+            ("check", "result", "seconds", "details"), [_check_row(row) for row in report["checks"]]
+        )
+        for level, proof in report["certificate"]["levels"].items():
+            click.echo(f"{level} {proof['state']}{': ' if proof['why'] else ''}{proof['why']}")
+    return int(any(row["state"] in ("failed", "error", "timeout") for row in report["checks"]))
+
+
+def _check_row(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return (check, result, seconds, details) of one check; a failure shows its rule first."""
+    parts = [
+        f"{title}: {row[key]}"
+        for key, title in (("sent", "input"), ("came", "result"), ("cause", "likely cause"))
+        if row[key]
+    ]
+    details = (
+        "\n".join([f"rule: {row['rule']}", *parts]) if parts else row["tried"] or row["reason"]
+    )
+    return row["name"], row["state"], f"{row['seconds']:.2f}", details
+
+
+COMMANDS = (score, generate, train, check)

@@ -1,0 +1,92 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import click
+
+from llmbench.errors import UsageError
+
+
+def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
+    """Return {NAME: PATH} of every --data NAME=PATH."""
+    pairs = {}
+    for item in value:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--data {item!r} is not NAME=PATH")
+        pairs[name] = path
+    return pairs
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Return the bytes of a size such as 8GB, 512 MiB or 1e9."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
+    if found:
+        unit = 1024 if found[3] else 1000
+        size = min(float(found[1]), 1e18) * unit ** " kmgt".index(found[2].lower() or " ")
+        if size >= 1:
+            return int(size)
+    raise UsageError(f"{param.opts[0]}: invalid size {value!r} (use 8GB or 512MiB)")
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the CPU threads of this process. Must be called before torch is imported."""
+    from llmbench.hardware import machine
+
+    if threads:
+        os.environ.update(machine.thread_settings(threads))
+
+
+def pick_device(device: str) -> str:
+    """Return the device that --device means; auto is cuda if torch can use one, else cpu."""
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("torch finds no CUDA device", hint="--device cpu")
+    return "cpu"
+
+
+data = click.option(
+    "--data",
+    multiple=True,
+    metavar="NAME=PATH",
+    callback=parse_pairs,
+    help="Use this file as the text NAME.",
+)
+seed = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seed of training, sampling and generation.",
+)
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Device that models run on.",
+)
+dtype = click.option(
+    "--dtype",
+    default=None,
+    type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
+    help="Number format of the weights.",
+)
+threads = click.option(
+    "--threads",
+    default=None,
+    type=click.IntRange(1),
+    help="Number of CPU threads (default: all cores).",
+)
+json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

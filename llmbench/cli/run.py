@@ -1,0 +1,131 @@
+"""`llmbench run` and `llmbench report`: run a suite, and draw the boards of a run again."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llmbench.cli import options
+from llmbench.cli.catalog import print_rows
+
+if TYPE_CHECKING:
+    from llmbench.plan.plan import Plan
+
+
+@click.command()
+@click.argument("suite")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="SPEC",
+    help="Also run this model: a baseline, a card, file.py:Class, module:Class or hf:CHECKPOINT.",
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Run only the models of these names.")
+@options.data
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Output directory. An existing run there is resumed.",
+)
+@options.device
+@options.dtype
+@options.threads
+@click.option(
+    "--limit",
+    default=None,
+    type=click.IntRange(1),
+    help="Use a seeded sample of N documents of each text.",
+)
+@options.seed
+@click.option(
+    "--timeout",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time limit of one cell in seconds, including the model's training.",
+)
+@click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    callback=options.parse_size,
+    help="Memory limit of the task max-batch, such as 8GB (default: 80 % of what is free).",
+)
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Price of this machine in any currency; adds the price per million tokens.",
+)
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
+)
+def run(suite: str, dry_run: bool, **chosen: Any) -> int:
+    """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
+    from llmbench.plan.plan import Options, plan
+
+    chosen["models"], chosen["only"] = tuple(chosen["models"]), tuple(chosen["only"])
+    planned = plan(suite, Options(**chosen))
+    if not dry_run:
+        return _run(planned)
+    from llmbench.plan.dry_run import estimate
+
+    print_rows(("model", "task", "state", "seconds", "memory"), estimate(planned))
+    return 0
+
+
+def _run(planned: Plan) -> int:
+    """Run the plan, write its boards, and return the exit code."""
+    from rich.console import Console
+
+    from llmbench import api
+    from llmbench.leaderboard.renderers import table
+    from llmbench.runner import run as runner_run
+    from llmbench.runner.progress import watcher
+
+    with watcher(planned) as watching:
+        # SIGTERM keeps what is finished, like Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        result, interrupted = runner_run.run(planned, watching)
+        done = api.Run(result, planned.out, interrupted)
+        api.write_boards(done.board, planned.out)
+    table.print_to(Console(width=None if sys.stdout.isatty() else 140), done.board)
+    click.echo(f"wrote {planned.out}/leaderboard.html, .md, .csv and run.json", err=True)
+    if interrupted:
+        click.echo(
+            "llmbench: interrupted; finished cells are kept. Resume with the same command and"
+            f" --out {planned.out}",
+            err=True,
+        )
+        return 130
+    skipped = ("unavailable", "unsupported")
+    return 1 if any(failure.reason not in skipped for failure in result.failures) else 0
+
+
+@click.command()
+@click.argument("run_", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    default=None,
+    type=click.Choice(["table", "md", "csv", "html"]),
+    help="Print this format instead of writing the files.",
+)
+def report(run_: Path, form: str | None) -> int:
+    """Draw the boards of RUN again, from its record."""
+    from llmbench import api
+
+    loaded = api.open_run(run_)
+    if form:
+        click.echo(api.RENDERERS[form](loaded.board), nl=False)
+    else:
+        api.write_boards(loaded.board, loaded.folder)
+        click.echo(f"wrote {loaded.folder}/leaderboard.html, .md and .csv", err=True)
+    return 0
+
+
+COMMANDS = (run, report)
