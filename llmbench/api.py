@@ -18,7 +18,7 @@ from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
 
-__all__ = ["RENDERERS", "Run", "open_run", "run", "score", "write_boards"]
+__all__ = ["RENDERERS", "Run", "load_run", "run", "score", "write_boards"]
 
 RENDERERS = {"table": table.render, "md": markdown.render, "csv": csv.render, "html": html.render}
 WRITTEN = ("md", "csv", "html")
@@ -92,7 +92,7 @@ def write_boards(board: leaderboard_board.Board, folder: Path) -> None:
         (folder / "leaderboard.svg").unlink(missing_ok=True)
 
 
-def open_run(path: str | Path) -> Run:
-    """A run by its folder or its run.json."""
+def load_run(path: str | Path) -> Run:
+    """Load a run from its output directory or its run.json. UsageError if there is none."""
     file = Path(path)
     return Run(record.load(file), file if file.is_dir() else file.parent)

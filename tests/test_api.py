@@ -1,10 +1,15 @@
-"""The front door from Python: the same numbers as the command, and a Run that shows its board."""
+"""The public API: the same numbers as the command, and a Run that shows its board."""
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
+import os
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from support import hand_record
@@ -14,6 +19,55 @@ from support.run_helpers import llmbench as command
 import llmbench
 from llmbench import api
 from llmbench.errors import UsageError
+
+ROOT = Path(llmbench.__file__).parents[1]
+PUBLIC = sorted(set(llmbench.__all__) - {"__version__"})
+
+
+def test_every_public_name_is_importable_and_listed():
+    for name in PUBLIC:
+        assert getattr(llmbench, name) is vars(sys.modules[llmbench._MODULES[name]])[name]
+    assert dir(llmbench) == sorted(llmbench.__all__)
+
+
+def test_type_checkers_and_python_see_the_same_names():
+    tree = ast.parse((ROOT / "llmbench" / "__init__.py").read_text(encoding="utf-8"))
+    [typed] = [node for node in tree.body if isinstance(node, ast.If)]
+    places = {
+        alias.asname: f"{line.module}.{alias.name}" for line in typed.body for alias in line.names
+    }
+    assert places == {name: f"{llmbench._MODULES[name]}.{name}" for name in PUBLIC}
+
+
+def test_strict_mypy_accepts_an_outside_file_with_every_public_name(tmp_path):
+    pytest.importorskip("mypy")
+    file = tmp_path / "outside.py"
+    file.write_text(
+        f"from llmbench import {', '.join(PUBLIC)}\n"
+        "from llmbench.testing import conformance\n\n"
+        "def bits(model: Adapter, text: str) -> float:\n"
+        "    return sum(ledger.total() for ledger in model.score([Passage(text)]))\n\n"
+        "class Mine(TokenAdapter):\n"
+        "    def encode(self, text: str) -> Tokens:\n"
+        "        return Tokens.of([1], [text.encode()])\n\n"
+        "value: float = load_run('reports').value('zlib')\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
+
+    def check():
+        return subprocess.run(
+            [*command, f"--cache-dir={ROOT / '.mypy_cache'}", str(file)],
+            cwd=tmp_path,
+            env={**os.environ, "MYPYPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stdout
+    file.write_text("from llmbench import score\n\nscore(1)\n")  # the types are not all Any
+    assert check().returncode == 1
 
 
 def test_a_run_from_python_is_the_commands_run(tmp_path, monkeypatch):
@@ -60,7 +114,7 @@ class _Frames(HTMLParser):
 def test_a_run_shows_its_board_in_a_notebook(tmp_path):
     hand_record.record().write(hand_record.samples(tmp_path))
     hand_record.say(tmp_path, "mine", '"></iframe><script>alert(1)</script>')
-    opened = llmbench.api.open_run(tmp_path)
+    opened = llmbench.load_run(tmp_path)
     frames = _Frames()
     frames.feed(opened._repr_html_())
     [(tag, attributes)] = frames.found  # one element, and the page whole in an attribute of it
@@ -75,7 +129,7 @@ def test_what_is_wrong_is_a_usage_error(tmp_path):
         lambda: llmbench.score("zlib", tmp_path / "no.txt"),
         lambda: llmbench.score("zlbi", "fables"),
         lambda: llmbench.score("zlib", "fables", window="whole"),
-        lambda: api.open_run(tmp_path),
+        lambda: llmbench.load_run(tmp_path),
     ):
         with pytest.raises(UsageError):
             call()

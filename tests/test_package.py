@@ -38,7 +38,11 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         here = {f"llmbench/{folder}/{file.name}" for file in (ROOT / folder).glob("*.yaml")}
         assert here
         assert here <= names
-    assert {"llmbench/data/texts/fables.jsonl", "llmbench/cli/templates/adapter.py.txt"} <= names
+    assert {
+        "llmbench/py.typed",
+        "llmbench/data/texts/fables.jsonl",
+        "llmbench/cli/templates/adapter.py.txt",
+    } <= names
     page = {
         f"llmbench/leaderboard/renderers/templates/{file.name}"
         for ending in ("jinja", "css", "js")

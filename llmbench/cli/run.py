@@ -119,7 +119,7 @@ def report(run_: Path, form: str | None) -> int:
     """Draw the boards of RUN again, from its record."""
     from llmbench import api
 
-    loaded = api.open_run(run_)
+    loaded = api.load_run(run_)
     if form:
         click.echo(api.RENDERERS[form](loaded.board), nl=False)
     else:

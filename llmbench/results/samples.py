@@ -33,6 +33,9 @@ class Item:
     said: dict[str, str] = field(default_factory=dict)  # of SAID, what there is
 
 
+Sample = Item  # the public name
+
+
 @dataclass(frozen=True)
 class Opened:
     """A run, or a reviewed record, and where it is."""
