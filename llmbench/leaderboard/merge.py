@@ -141,7 +141,7 @@ def _differences(by_signature: Mapping[str, Sequence[Measured]]) -> list[str]:
     for part in results_signature.differing(by_signature):
         runs: dict[str, list[str]] = {}
         for signature, cells in by_signature.items():
-            runs.setdefault(results_signature.value(signature, part), []).extend(
+            runs.setdefault(results_signature.short_value(signature, part), []).extend(
                 cell.run.name for cell in cells
             )
         said.append(
@@ -252,14 +252,15 @@ def _groups(
 
 def _title(task: str, place: Place, alike: Sequence[str]) -> str:
     """The task's name, what tells its signature from the others', and the machine."""
-    own = results_signature.parts(place.signature)
+    own = results_signature.Signature.parse(place.signature).values()
     parts = results_signature.differing(alike)
     short = [
-        tuple(results_signature.value(signature, part) for part in parts) for signature in alike
+        tuple(results_signature.short_value(signature, part) for part in parts)
+        for signature in alike
     ]
     values = {
         part: (
-            results_signature.value(place.signature, part)
+            results_signature.short_value(place.signature, part)
             if len({*short}) == len(short)
             else own.get(part, results_signature.ABSENT)
         )

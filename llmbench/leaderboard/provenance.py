@@ -12,6 +12,7 @@ from typing import Any
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.results.record import ModelRow, Record
+from llmbench.results.signature import Signature
 
 Facts = Sequence[tuple[str, str]]
 
@@ -84,8 +85,10 @@ def _protocols(record: Record) -> list[Protocol]:
     made = []
     for (task, signature), names in list(metrics.items())[:MOST_FACTS]:
         parts = [
-            tuple(cut(side, LONGEST_VALUE) for side in part.partition("=")[::2])
-            for part in signature.split(";")[:MOST_FACTS]
+            (cut(part.key, LONGEST_VALUE), cut(part.value, LONGEST_VALUE))
+            if part.key
+            else (cut(part.value, LONGEST_VALUE), "")
+            for part in Signature.parse(signature).parts[:MOST_FACTS]
         ]
         made.append(
             Protocol(

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from llmbench.leaderboard.findings import LONGEST, cut
 from llmbench.results.record import ModelRow, Score, key_of
-from llmbench.results.signature import ABSENT, parts
+from llmbench.results.signature import ABSENT, Signature
 
 LARGEST = 1e300  # what is beyond is nonsense, and more than arithmetic can do with
 
@@ -79,8 +79,8 @@ def _figure(model: str, row: Mapping[str, Any]) -> Figure | None:
 def is_of(protocol: str, signature: str) -> bool:
     """Whether a score with this signature was measured by a figure's protocol, on all of its text."""
     name, _, rest = protocol.partition(";")
-    wanted = {"protocol": name.removeprefix("protocol="), **(parts(rest) if rest else {})}
-    found = {"limit": ABSENT, **parts(signature)}
+    wanted = {"protocol": name.removeprefix("protocol="), **Signature.parse(rest).values()}
+    found = {"limit": ABSENT, **Signature.parse(signature).values()}
     return all(found.get(key) == value for key, value in {"limit": ABSENT, **wanted}.items())
 
 

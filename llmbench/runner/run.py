@@ -37,6 +37,7 @@ from llmbench.results.record import (
     SuiteRow,
     key_of,
 )
+from llmbench.results.signature import Signature
 from llmbench.runner import interleaving, max_batch, process
 from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import Child
@@ -385,7 +386,9 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
             "high": high,
         }
         row = performance.BY_NAME["price_per_million_tokens"].row(
-            value or 0.0, rate.n, f"{rate.signature};price_per_hour={price:g}"
+            value or 0.0,
+            rate.n,
+            str(Signature.parse(rate.signature).extend(price_per_hour=f"{price:g}")),
         )
         scores.append(Score.model_validate({**row, **facts}))
     return scores

@@ -170,7 +170,7 @@ def score(
         "token_perplexity": _number(totals.token_perplexity),
         "tokens": totals.tokens,
         "words": totals.words,
-        "signature": f"{Likelihood(loaded, rule).signature};words={WORD_COUNTER}",
+        "signature": str(Likelihood(loaded, rule).signature.extend(words=WORD_COUNTER)),
         "charges": {
             kind: _number(math.fsum(ledger.total(i) for ledger in ledgers))
             for i, kind in enumerate(KINDS)

@@ -11,6 +11,7 @@ from llmbench.errors import Unsupported
 from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.likelihood import Item
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 from llmbench.tasks.task import Task
@@ -35,8 +36,10 @@ class Conditional(Task):
         return cls(texts[spec.text])
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [

@@ -17,6 +17,7 @@ from llmbench.errors import UsageError
 from llmbench.metrics.registry import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.reference_based import counts, written
 from llmbench.tasks.task import Task
 
@@ -47,13 +48,14 @@ class Decoding:
     top_p: float | None = None
 
     @property
-    def signature(self) -> str:
-        cuts = "".join(
-            f";{name}={value}"
-            for name, value in (("top_k", self.top_k), ("top_p", self.top_p))
-            if value is not None
+    def signature(self) -> Signature:
+        cuts = {"top_k": self.top_k, "top_p": self.top_p}
+        return Signature.of(
+            max_bytes=self.max_bytes,
+            temperature=",".join(f"{t:g}" for t in self.temperatures),
+            seeds=self.seeds,
+            **{name: value for name, value in cuts.items() if value is not None},
         )
-        return f"max_bytes={self.max_bytes};temperature={','.join(f'{t:g}' for t in self.temperatures)};seeds={self.seeds}{cuts}"
 
     def ways(self) -> list[tuple[str, float, int]]:
         """(greedy or sampled, temperature, number of the answer) for each answer to a prompt."""
@@ -75,14 +77,14 @@ class Continuation(Task):
         decoding: Decoding,
         scorers: Sequence[TextMetric] = (),
         seed: int = 0,
-        source: str = "given",
+        source: Signature | None = None,
     ):
         self.prompts, self.decoding, self.scorers, self.seed, self.source = (
             list(prompts),
             decoding,
             list(scorers),
             seed,
-            source,
+            source or Signature.of(prompts="given"),
         )
 
     @classmethod
@@ -113,15 +115,19 @@ class Continuation(Task):
             else []
         )
         cut = (
-            [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes};limit={text.sampled}"]
+            [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes}"]
             if text is not None
             else []
         )
-        return cls(prompts, decoding, scorers, seed, " and ".join([*given, *cut]))
+        source = Signature.of(prompts=" and ".join([*given, *cut]))
+        if text is not None:
+            source = source.extend(limit=text.sampled)
+        return cls(prompts, decoding, scorers, seed, source)
 
     @property
-    def signature(self) -> str:
-        return f"protocol={self.protocol};prompts={self.source};{self.decoding.signature};seed={self.seed}"
+    def signature(self) -> Signature:
+        asked = Signature.of(protocol=self.protocol) + self.source + self.decoding.signature
+        return asked.extend(seed=self.seed)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         ways = self.decoding.ways()
@@ -148,7 +154,7 @@ class Continuation(Task):
                     row = scorer.metric.row(
                         found.value,
                         found.n,
-                        f"{self.signature};decoding={kind};{scorer.signature}",
+                        str(self.signature.extend(scorer.signature, decoding=kind)),
                         found.low,
                         found.high,
                     )

@@ -15,6 +15,7 @@ from llmbench.ledger import two_to
 from llmbench.metrics.metric import Metric
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.reference_based import written
@@ -46,8 +47,10 @@ class LastWord(Task):
         return cls(texts[spec.text])
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pairs = [parted(document) for document in self.text.documents]
@@ -81,8 +84,8 @@ class LastWord(Task):
         bits = ratio_interval([ledger.total() for ledger in ledgers], [1] * len(ledgers))
         low, high = (None if end is None else two_to(end) for end in (bits.low, bits.high))
         rows = [
-            accuracy.metric.row(found.value, found.n, self.signature, found.low, found.high),
-            PERPLEXITY.row(two_to(bits.value), bits.n, self.signature, low, high),
+            accuracy.metric.row(found.value, found.n, str(self.signature), found.low, found.high),
+            PERPLEXITY.row(two_to(bits.value), bits.n, str(self.signature), low, high),
         ]
         return Outcome(rows, samples)
 

@@ -23,6 +23,7 @@ from llmbench.ledger import (
 )
 from llmbench.metrics.likelihood import METRICS, Item, intervals
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval
 from llmbench.tasks.task import Task
 
@@ -53,8 +54,13 @@ class Likelihood(Task):
         )
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};window={self.window};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.protocol,
+            window=self.window,
+            limit=self.text.sampled,
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [Passage(document.text, id=document.id) for document in self.text.documents]
@@ -93,7 +99,12 @@ class Likelihood(Task):
         if not items:
             raise ModelError("the model has no token in this text")
         sample = "all" if self.positions is None else f"{self.positions}@{self.seed}"
-        signature = f"text={self.text.sha256[:16]};protocol={self.pseudo_protocol};positions={sample};limit={self.text.sampled}"
+        signature = Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.pseudo_protocol,
+            positions=sample,
+            limit=self.text.sampled,
+        )
         found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
         rows = score_rows({"pseudo_bits_per_byte": found}, signature, WORD_COUNTER, ledgers)
         lost = next((ledger for ledger in ledgers if ledger.loss), None)
@@ -150,14 +161,14 @@ def charge(
 
 
 def score_rows(
-    found: Mapping[str, Interval], signature: str, words: str, ledgers: Sequence[Ledger]
+    found: Mapping[str, Interval], signature: Signature, words: str, ledgers: Sequence[Ledger]
 ) -> list[dict[str, Any]]:
     """The record's rows of these metrics; `words` names the word counter."""
     units = {metric.name: metric for metric in METRICS}
     charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
     rows = []
     for name, interval in found.items():
-        mark = f"{signature};words={words}" if name == "word_perplexity" else signature
+        mark = str(signature.extend(words=words) if name == "word_perplexity" else signature)
         rows.append(
             {
                 **units[name].row(interval.value, interval.n, mark, interval.low, interval.high),

@@ -14,6 +14,7 @@ from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.task import Task
@@ -42,8 +43,9 @@ class MultipleChoice(Task):
         return cls(texts[spec.text], Asking.from_spec(spec, texts, int(options.get("seed", 0))))
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};{self.asking.signature};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol)
+        return (asked + self.asking.signature).extend(limit=self.text.sampled)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         documents = self.text.documents
@@ -65,7 +67,7 @@ class MultipleChoice(Task):
             )
             assert found is not None
             row = accuracy.metric.row(
-                found.value, found.n, f"{self.signature};norm={how}", found.low, found.high
+                found.value, found.n, str(self.signature.extend(norm=how)), found.low, found.high
             )
             tied = sum(sample["tied"] for sample in samples)
             scores.append(

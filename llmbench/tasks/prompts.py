@@ -12,6 +12,7 @@ from typing import Any
 from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.results.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,12 @@ class Asking:
         return cls(spec.template, spec.join, spec.between, spec.shots, examples, seed)
 
     @property
-    def signature(self) -> str:
-        asked = f"template={self.template!r};join={self.join!r}"
+    def signature(self) -> Signature:
+        asked = Signature.of(template=repr(self.template), join=repr(self.join))
         if self.examples is None:
             return asked
-        return (
-            f"{asked};shots={self.shots}@{self.seed} of"
-            f" {self.examples.sha256[:16]};between={self.between!r}"
-        )
+        shots = f"{self.shots}@{self.seed} of {self.examples.sha256[:16]}"
+        return asked.extend(shots=shots, between=repr(self.between))
 
     def prompt(self, document: Document) -> str:
         """What a model that goes on with a text is given."""

@@ -12,6 +12,7 @@ from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.performance.timeline import prompt_read
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.task import Task
@@ -47,9 +48,11 @@ class Writing(Task):
         )
 
     @property
-    def signature(self) -> str:
-        ends = f"stop={list(self.stop)!r};max_bytes={self.max_bytes}"
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};{self.asking.signature};{ends};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol)
+        return (asked + self.asking.signature).extend(
+            stop=list(self.stop), max_bytes=self.max_bytes, limit=self.text.sampled
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         requests = self._requests(adapter)
@@ -85,7 +88,7 @@ class Writing(Task):
                 row = scorer.metric.row(
                     found.value,
                     found.n,
-                    f"{self.signature};{scorer.signature}",
+                    str(self.signature.extend(scorer.signature)),
                     found.low,
                     found.high,
                 )

@@ -16,6 +16,7 @@ from llmbench.data.text import Text
 from llmbench.ledger import Totals
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 from llmbench.tasks.task import Task
 
@@ -82,8 +83,10 @@ class WikitextLmEval(Task):
         return cls(texts[spec.text])
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pages = self.text.documents

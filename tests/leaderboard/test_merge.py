@@ -191,7 +191,7 @@ def test_two_signatures_are_two_tables_whose_titles_tell_them_apart(tmp_path):
 
 def test_texts_are_told_apart_by_the_beginning_of_their_hash_and_in_full_where_that_is_the_same():
     texts = [f"text={'a' * 8}{i}{'b' * 7};protocol=likelihood/1" for i in range(2)]
-    assert results_signature.value(texts[0], "text") == "aaaaaaaa…"
+    assert results_signature.short_value(texts[0], "text") == "aaaaaaaa…"
     titles = [
         leaderboard_merge._title("t", leaderboard_merge.Place("bits_per_byte", text), texts)
         for text in texts
@@ -200,7 +200,9 @@ def test_texts_are_told_apart_by_the_beginning_of_their_hash_and_in_full_where_t
 
 
 def test_what_a_signature_is_made_of():
-    assert results_signature.parts("text=a;protocol=p/1;nrefs:1|case:mixed;x;limit=none") == {
+    assert results_signature.Signature.parse(
+        "text=a;protocol=p/1;nrefs:1|case:mixed;x;limit=none"
+    ).values() == {
         "text": "a",
         "protocol": "p/1",
         "nrefs": "1",

@@ -11,6 +11,7 @@ from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.memory import METRICS
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.performance.max_batch_search import Fit
 from llmbench.tasks.performance.timeline import listen, long_enough, throughput
 from llmbench.tasks.task import Task
@@ -37,11 +38,15 @@ class MaxBatch(Task):
         return cls(texts[spec.text], spec, int(options.get("seed", 0)))
 
     @property
-    def signature(self) -> str:
-        lengths = (
-            f"prompt={self.spec.prompt_bytes};answer={self.spec.answer_bytes};most={self.spec.most}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.protocol,
+            prompt=self.spec.prompt_bytes,
+            answer=self.spec.answer_bytes,
+            most=self.spec.most,
+            seed=self.seed,
         )
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};{lengths};seed={self.seed}"
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         raise Unsupported("every attempt needs a process of its own", hint="run it in a suite")
@@ -77,7 +82,9 @@ class MaxBatch(Task):
             raise OutOfMemory(
                 f"{needs}, and the budget is {fit.budget:,}", hint="a larger --memory-budget"
             )
-        row = MAX_BATCH.row(fit.fits, len(fit.attempts), f"{self.signature};budget={budget_words}")
+        row = MAX_BATCH.row(
+            fit.fits, len(fit.attempts), str(self.signature.extend(budget=budget_words))
+        )
         facts = {
             "budget": fit.budget,
             "at_least": fit.at_least,

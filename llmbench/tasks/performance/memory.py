@@ -13,6 +13,7 @@ from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.memory import METRICS
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
 
 GPU = {
@@ -37,8 +38,14 @@ class Memory(Task):
         return cls(texts[spec.text], spec.prompt_bytes, spec.answer_bytes)
 
     @property
-    def signature(self) -> str:
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};prompt={self.prompt_bytes};answer={self.answer_bytes};batch=1"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.protocol,
+            prompt=self.prompt_bytes,
+            answer=self.answer_bytes,
+            batch=1,
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         meter = (
@@ -91,7 +98,10 @@ class Memory(Task):
             found[name] = max(seen) if seen else None
         values = [(metric, found[metric.name]) for metric in METRICS if metric.name in found]
         return [
-            {**metric.row(value, len(meter.phases), self.signature), "source": meter.source.name}
+            {
+                **metric.row(value, len(meter.phases), str(self.signature)),
+                "source": meter.source.name,
+            }
             for metric, value in values
             if value is not None
         ]

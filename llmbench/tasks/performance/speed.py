@@ -22,6 +22,7 @@ from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.performance import BY_NAME
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 from llmbench.stats import Interval, block_interval
 from llmbench.tasks.performance.timeline import (
     Clock,
@@ -74,9 +75,16 @@ class Speed(Task):
         return cls(texts[spec.text], spec, int(options.get("seed", 0)))
 
     @property
-    def signature(self) -> str:
-        lengths = f"prompt={self.spec.prompt_bytes};answer={self.spec.answer_bytes};blocks={self.spec.blocks}"
-        return f"text={self.text.sha256[:16]};protocol={self.protocol};{lengths};seed={self.seed};limit={self.text.sampled}"
+    def signature(self) -> Signature:
+        return Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.protocol,
+            prompt=self.spec.prompt_bytes,
+            answer=self.spec.answer_bytes,
+            blocks=self.spec.blocks,
+            seed=self.seed,
+            limit=self.text.sampled,
+        )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         """All blocks of one model in a row, for whoever has no other to measure it against."""
@@ -267,7 +275,7 @@ class Speed(Task):
         row = BY_NAME[metric].row(
             found.value,
             found.n,
-            f"{self.signature};batch={self._batch_words(batch)}",
+            str(self.signature.extend(batch=self._batch_words(batch))),
             found.low,
             found.high,
         )
@@ -314,7 +322,7 @@ class Speed(Task):
             row = BY_NAME["limit_share"].row(
                 share.value,
                 share.n,
-                f"{self.signature};batch={words};phase={phase}",
+                str(self.signature.extend(batch=words, phase=phase)),
                 share.low,
                 share.high,
             )
@@ -340,7 +348,8 @@ class Speed(Task):
             )
             rounds += 1
         joules = counter.read() - before
-        signature = f"{self.signature};batch={self._batch_words('best' if facts['batch'] > 1 else '')};seconds={self.spec.energy_seconds:g}"
+        words = self._batch_words("best" if facts["batch"] > 1 else "")
+        signature = str(self.signature.extend(batch=words, seconds=f"{self.spec.energy_seconds:g}"))
         row = BY_NAME["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
 
