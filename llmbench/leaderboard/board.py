@@ -15,6 +15,7 @@ from llmbench.leaderboard.findings import cut, notes
 from llmbench.leaderboard.heatmap import Passage, passages
 from llmbench.leaderboard.provenance import Provenance, provenance
 from llmbench.leaderboard.reference_scores import Figure, apart, sentences
+from llmbench.leaderboard.summary import Contender, describe_cost, summarise, summarise_nothing
 from llmbench.results.record import (
     BITS,
     HEADLINES,
@@ -24,7 +25,9 @@ from llmbench.results.record import (
     ModelRow,
     Record,
     Score,
+    TaskNotes,
     key_of,
+    notes_key,
 )
 from llmbench.results.run_dir import samples
 
@@ -47,6 +50,7 @@ DETAILS = (
 )  # of the table of speed
 MACHINE_CHARACTERS = 80  # of a part of a machine's name
 LONGEST_CURVE = 1000  # points
+MOST_SENTENCES = 4  # at the beginning of a board
 MOST_SAYINGS = 20  # prompts of a task
 SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
@@ -79,6 +83,7 @@ class Table:
     notes: list[str]
     signature: str
     scale: tuple[float, float]
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Board:
+    """What a renderer draws. `summary`: sentences on which models are best, to be shown first."""
+
     title: str
     facts: list[tuple[str, str]]
     tables: list[Table]
@@ -144,6 +151,7 @@ class Board:
     passages: list[Passage] = field(default_factory=list)
     provenance: Provenance | None = None
     published: list[Figure] = field(default_factory=list)
+    summary: list[str] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -214,7 +222,17 @@ def compose(
         proofs,
         *pictures,
         made,
+        summary=_summary(tables, len(record.failures)),
     )
+
+
+def _summary(tables: Sequence[Table], failures: int) -> list[str]:
+    """The sentences of the tables of quality; of those of speed if there are no others."""
+    quality = [table for table in tables if table.headline in HEADLINES and table.headline != SPEED]
+    said = [table.summary for table in quality or tables if table.summary]
+    if tables and not said:
+        return ["No metric here has a direction, so no model is best."]
+    return said[:MOST_SENTENCES] or [summarise_nothing(failures)]
 
 
 def machine_words(machine: Machine, gpus: bool = True) -> str:
@@ -344,7 +362,36 @@ def table(record: Record, task: str, metric: str) -> Table:
     )
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
     said = [*notes(record, task, headline), *sentences(models, by_model)]
-    return Table(title, metric, used, lines, said, signature, (0.0, top))
+    contenders = [
+        _contender(record, model, line, by_model[model.name], task, metric)
+        for line in lines
+        for model in models
+        if cut(model.name, NAME_CHARACTERS) == line.model
+    ]
+    label = next(column.title for column in columns if column.key == metric)
+    summary = summarise(title, label, better, contenders)
+    return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
+
+
+def _contender(
+    record: Record,
+    model: ModelRow,
+    line: Line,
+    scores: Mapping[str, Score],
+    task: str,
+    metric: str,
+) -> Contender:
+    score = scores.get(metric)
+    found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
+    beats = found.better_than.get(model.name)
+    return Contender(
+        line.model,
+        line.cells[metric].value,
+        line.cells[metric].text,
+        score.rank if score else None,
+        None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
+        describe_cost(model, scores, metric),
+    )
 
 
 def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:

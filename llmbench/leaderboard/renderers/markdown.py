@@ -13,6 +13,7 @@ def render(board: Board) -> str:
     """The whole board."""
     parts = [
         f"# {escape_markdown(board.title)}",
+        *(escape_markdown(sentence) for sentence in board.summary),
         "  \n".join(
             f"**{escape_markdown(key)}:** {escape_markdown(value)}" for key, value in board.facts
         ),
@@ -29,8 +30,6 @@ def render(board: Board) -> str:
             "![bits per byte against bytes of text a second](leaderboard.svg)",
             f"None is both better and faster: {front}.",
         ]
-    if not board.tables:
-        parts.append("Nothing was measured.")
     if board.published:
         rows = [
             [figure.model, figure.metric, figure.printed, figure.protocol, figure.source]

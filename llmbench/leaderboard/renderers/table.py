@@ -99,12 +99,14 @@ DISPENSABLE = (  # the first goes first
 
 def print_to(console: Console, board: Board) -> None:
     """Print the board; wide columns are left to the files."""
+    for sentence in board.summary:
+        console.print(_text(sentence), style="bold")
+    if board.tables:
+        console.print()
     for table in board.tables:
         console.print(_fitting(console, table))
         for note in table.notes:
             console.print(_text(note, "  "), style="dim")
-    if not board.tables:
-        console.print("nothing was measured")
     if board.published:
         listed = RichTable(
             title="published, not measured here, not comparable",
