@@ -16,6 +16,7 @@ from llmbench.leaderboard.heatmap import Passage, passages
 from llmbench.leaderboard.provenance import Provenance, provenance
 from llmbench.leaderboard.reference_scores import Figure, apart, sentences
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise, summarise_nothing
+from llmbench.leaderboard.times import format_time
 from llmbench.results.record import (
     BITS,
     HEADLINES,
@@ -160,7 +161,7 @@ def build(record: Record, folder: Path | None = None) -> Board:
     gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.gpus) or "no GPU"
     facts = [
         ("suite", f"{record.suite.name} version {record.suite.version}"),
-        ("finished", record.finished),
+        ("finished", format_time(record.finished)),
         (
             "machine",
             f"{machine.cpu}, {'?' if machine.cores is None else machine.cores} cores, {gpus}",

@@ -1,4 +1,4 @@
-"""What a table proves, in sentences: from the record alone, as plain text."""
+"""The sentences under a table: what is significant, unusual or missing, from the record alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from llmbench.leaderboard.numbers import percent
 from llmbench.results.record import (
     HEADLINES,
     QUALITY,
@@ -19,16 +20,18 @@ from llmbench.results.record import (
 )
 
 LONGEST = 2000  # characters of a sentence
+APART = "Models are ranked apart only if the difference is statistically significant."
+LABELS = {"limit_share": "roofline share", "joules_per_megabyte": "energy"}
 COUNTED = {
     "empty": "Answers that were empty or white space",
-    "broken": "Answers with bytes that are no UTF-8",
-    "cut": "Prompts longer than the context, of which only the end was read",
-    "tied": "Answers that were tied, and the first of the equal ones was taken",
+    "broken": "Answers with invalid UTF-8",
+    "cut": "Prompts longer than the context, cut to their end",
+    "tied": "Ties, resolved in favour of the first answer",
 }
 
 
 def cut(text: str, most: int) -> str:
-    """The text, no longer than `most` characters."""
+    """Return the text, shortened to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -38,7 +41,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _refusals(record: Record, names: Collection[str]) -> list[str]:
-    """A sentence for each model of a table that was refused a certificate: which, and why."""
+    """Return a sentence for each model of a table that failed a certificate: which, and why."""
     found = []
     for model in record.models:
         levels = model.certificate.levels if model.certificate and model.name in names else {}
@@ -49,8 +52,8 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
         if proof is not None:
             found.append(
                 cut(
-                    f"{model.name} is refused certificate {level}, so its numbers are not to be"
-                    f" believed, and it is not ranked: {proof.why}",
+                    f"{model.name} failed certificate {level}, so its numbers cannot be trusted and"
+                    f" it is not ranked: {proof.why}",
                     LONGEST,
                 )
             )
@@ -58,7 +61,7 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
 
 
 def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """The sentences under the table of these scores."""
+    """Return the sentences under the table of these scores."""
     if headline[0].metric == SPEED:
         return _speed_notes(record, task, headline)
     if headline[0].metric in QUALITY or hasattr(headline[0], "empty"):
@@ -78,59 +81,56 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         if model.name in names and model.dtype in ("bfloat16", "float16")
     )
     if halves:
-        said.append(f"Weights in 16 bits, log-softmax in 32: {_join(halves)}.")
+        said.append(f"Weights in 16 bits, log-softmax in 32 bits: {_join(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     counter = _found("byte-ngram", names)
     losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(
-            f"The byte n-gram, which only counts, is better than {_join(losers)}: proven on these"
-            " items."
+            f"The byte n-gram, which only counts, is significantly better than {_join(losers)}."
         )
     values = {score.model: float(score.value) for score in headline}
     said += [note for model in trained.values() if (note := _transfer(model, values, beaten))]
     winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
-        said.append(f"Better than the byte n-gram, proven: {_join(sorted(winners))}.")
+        said.append(f"Significantly better than the byte n-gram: {_join(sorted(winners))}.")
     if found.left_out:
         said.append(
-            f"Not ranked, because their items are not those of the others: {_join(found.left_out)}."
+            f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
         )
     if found.smallest_visible is not None:
         said.append(
-            f"Differences below about {found.smallest_visible:.3f} bits/byte could not have been"
-            " proven here (median over pairs)."
+            f"Differences below about {found.smallest_visible:.3f} bits/byte are too small to be"
+            " significant here (median over pairs)."
         )
     said += _too_few(found, headline[0].n)
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         said.append(
-            f"These rows differ in protocol and are not comparable: {_join(sorted(signatures))}."
+            "These rows were measured by different protocols and are not comparable:"
+            f" {_join(sorted(signatures))}."
         )
-    if headline:
-        said.append(
-            f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds."
-        )
+    if any(score.rank for score in headline):
+        said.append(APART)
+    said.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
     return said
 
 
 def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """What is to be known about a table of answers: what chance would give, what was empty or
-    broken, and what is proven of whom.
-    """
+    """Return the sentences under a table of answers: chance level, empty and invalid answers, ranks."""
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     said = _refusals(record, {score.model for score in headline})
     chance = getattr(headline[0], "chance", None)
     if isinstance(chance, float):
-        said.append(f"Chance alone would give {chance:.1%}.")
+        said.append(f"Chance level: {percent(chance)}.")
         near = [
             s.model
             for s in headline
             if s.low is not None and s.high is not None and float(s.low) <= chance <= float(s.high)
         ]
         if near:
-            said.append(f"Not told apart from chance: {_join(near)}.")
+            said.append(f"Not significantly different from chance: {_join(near)}.")
     said += _human(record, task)
     for key, words in COUNTED.items():
         counts = [f"{model} {n}" for model, n in _counted(record, task, key).items() if n]
@@ -138,15 +138,16 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
             said.append(f"{words}: {_join(counts)}.")
     if found.left_out:
         said.append(
-            f"Not ranked, because their items are not those of the others: {_join(found.left_out)}."
+            f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
         )
     if found.smallest_visible is not None:
         said.append(
-            f"Differences below about {found.smallest_visible:.1%} could not have been proven here"
-            " (median over pairs)."
+            f"Differences below about {percent(found.smallest_visible)} are too small to be"
+            " significant here (median over pairs)."
         )
     said += _too_few(found, headline[0].n)
     ranked = any(score.rank for score in headline)
+    said += [APART] if ranked else []
     many = sorted({score.n for score in headline})
     items = f"{many[0]} to {many[-1]}" if len(many) > 1 else str(many[0])
     said.append(
@@ -157,21 +158,21 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
 
 
 def _counted(record: Record, task: str, key: str) -> dict[str, int]:
-    """model -> how many, greedy answers and sampled ones together."""
+    """Return model -> how many of its answers, greedy and sampled."""
     found: dict[tuple[str, str], int] = {}
     for score in record.scores:
         if score.task == task and isinstance(many := getattr(score, key, None), int):
             found[score.model, str(getattr(score, "decoding", ""))] = many
     models = dict.fromkeys(model for model, _ in found)
-    together = max if key == "cut" else sum  # the prompts of both are the same
+    total = max if key == "cut" else sum  # both kinds of answers have the same prompts
     return {
-        model: together(many for (other, _), many in found.items() if other == model)
+        model: total(many for (other, _), many in found.items() if other == model)
         for model in models
     }
 
 
 def _human(record: Record, task: str) -> list[str]:
-    """What the metrics give for what humans wrote after the same prompts."""
+    """Return a sentence with the metrics of human text after the same prompts."""
     found: dict[str, str] = {}
     for score in record.scores:
         human = getattr(score, "human", None)
@@ -184,13 +185,13 @@ def _human(record: Record, task: str) -> list[str]:
             found[score.metric] = (
                 f"{human:.1f} bytes"
                 if score.unit == "bytes"
-                else f"{human:.1%}"
+                else percent(human)
                 if score.unit == "share"
                 else f"{human:.3f}"
             )
     return (
         [
-            "What humans wrote there, as long:"
+            "Human text of the same length:"
             f" {_join([f'{name} {text}' for name, text in found.items()])}."
         ]
         if found
@@ -199,23 +200,23 @@ def _human(record: Record, task: str) -> list[str]:
 
 
 def _too_few(found: TaskNotes, items: int) -> list[str]:
-    """A sentence where no number of models could have been told apart."""
+    """Return a sentence if there are too few items for any difference to be significant."""
     if found.items_needed is None or items >= found.items_needed:
         return []
     return [
-        f"{items} items are too few to prove any difference between so many models:"
-        f" {found.items_needed} would be needed."
+        f"{items} items are too few for any difference between so many models to be significant:"
+        f" {found.items_needed} are needed."
     ]
 
 
 def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """What is to be known about a table of speeds: what could not be told apart, what was odd, what
-    is missing, and what measuring took.
+    """Return the sentences under a table of speed: what is unusual, significant, missing, and how
+    long measuring took.
     """
     found = record.notes.tasks.get(task, TaskNotes())
     said = [
-        f"Alarm: {score.model} reached {float(score.value):.0%} of what this machine was found able"
-        f" to do ({getattr(score, 'phase', '')}): the ceilings or the times are wrong."
+        f"Warning: {score.model} reached {percent(float(score.value), 0)} of this machine's"
+        f" roofline ({getattr(score, 'phase', '')}): the measured peaks or times are wrong."
         for score in record.scores
         if score.task == task and score.metric == "limit_share" and float(score.value) > 1
     ]
@@ -224,20 +225,20 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
         name, ratio = str(found.again.get("model")), again.get("log_ratio")
         share = math.expm1(min(10.0, abs(ratio))) if isinstance(ratio, float) else 0.0
         odd = again.get("verdict") in ("better", "worse")
-        warning = ": do not believe differences of that size" if odd else ""
+        warning = ", so differences of that size are not reliable" if odd else ""
         said.append(
-            f"{name} was entered twice: against itself it came out {share:.1%} apart, verdict"
-            f" {again.get('verdict')}{warning}."
+            f"{name} was measured twice: it differs from itself by {percent(share)} (verdict:"
+            f" {again.get('verdict')}){warning}."
         )
     if found.smallest_visible is not None:
         said.append(
-            f"Differences below about {found.smallest_visible:.0%} could not have been proven here"
-            " (median over pairs)."
+            f"Differences below about {percent(found.smallest_visible, 0)} are too small to be"
+            " significant here (median over pairs)."
         )
     if found.left_out:
         said.append(
-            "Not ranked, because they were not measured in the same session (a new --out measures"
-            f" all): {_join(found.left_out)}."
+            "Not ranked, because they were measured in another session (a new --out measures all"
+            f" models again): {_join(found.left_out)}."
         )
     drifted = [
         score.model
@@ -246,7 +247,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     ]
     if drifted:
         said.append(
-            "In more than a quarter of their blocks the machine was not as usual:"
+            "The machine was slower or faster than usual in more than a quarter of the blocks of:"
             f" {_join(drifted)}."
         )
     for score in headline:
@@ -257,23 +258,26 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
                 f"{score.model}: a token takes {bare * 1e3:.2f} ms in the bare loop,"
                 f" {own * 1e3:.2f} ms in transformers' own generate."
             )
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for score in (score for score in record.scores if score.task == task):
         for metric, why in mapping(getattr(score, "absent", None)).items():
-            reasons.setdefault(f"{metric}: {why}", []).append(score.model)
-    said += [cut(f"Absent for {_join(models)}: {why}.", LONGEST) for why, models in reasons.items()]
+            reasons.setdefault((metric, why), []).append(score.model)
+    said += [
+        cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
+        for (metric, why), models in reasons.items()
+    ]
     if found.cost:
         cost = {key: float(value) for key, value in found.cost.items()}
         said.append(
             f"Measuring took {cost.get('seconds', 0):.0f} s: {cost.get('timed', 0):.0f} s in"
-            f" {cost.get('blocks', 0):.0f} timed blocks, {cost.get('loading', 0):.0f} s loading and"
-            f" warming up, {cost.get('again', 0):.0f} s in blocks that were run again; meanwhile"
-            f" the parent used {cost.get('parent_cpu', 0):.1f} s of a processor, and waiting"
-            f" workers {cost.get('parked_cpu', 0):.1f} s."
+            f" {cost.get('blocks', 0):.0f} timed blocks, {cost.get('loading', 0):.0f} s for loading"
+            f" and warm-up, {cost.get('again', 0):.0f} s in repeated blocks. CPU time of the parent"
+            f" process: {cost.get('parent_cpu', 0):.1f} s, of waiting workers:"
+            f" {cost.get('parked_cpu', 0):.1f} s."
         )
     said.append(
-        f"Intervals: 95 % over {headline[0].n} blocks, all models in turn; they hold for this"
-        " machine on that day."
+        f"Intervals: 95 % over {headline[0].n} blocks, measured in turn with the other models;"
+        " valid for this machine and session only."
     )
     return said
 
@@ -281,9 +285,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
 def _transfer(
     model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]
 ) -> str:
-    """What it brought a fine-tuned model to go on learning, where the one that it began with stands
-    in the same table.
-    """
+    """Return what fine-tuning changed, if the model that it began with is in the same table."""
     before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[
         2
     ]  # of a hub id the last part is the card's name
@@ -298,19 +300,21 @@ def _transfer(
         ),
         "",
     )
-    verdict = f"{proof}, proven on these items" if proof else "which these items do not tell apart"
+    verdict = f"significantly {proof}" if proof else "no significant difference"
     return (
-        f"{model.name} went on from {before}: {values[model.name]:.3f} bits/byte after"
-        f" {values[before]:.3f}, {verdict}."
+        f"{model.name} was fine-tuned from {before}: {values[model.name]:.3f} bits/byte, before"
+        f" {values[before]:.3f} ({verdict})."
     )
 
 
 def _found(model: str, names: Collection[str]) -> str:
-    """The model's name in a table; where boards of many runs tell models of one name apart, the one
-    that is there, if it is alone.
-    """
+    """Return the model's name in a table. On boards of many runs it may have a suffix in brackets."""
     alike = [name for name in names if name.startswith(f"{model} [")]
     return alike[0] if model not in names and len(alike) == 1 else model
+
+
+def _label(metric: str) -> str:
+    return LABELS.get(metric.partition(":")[0], metric.replace("_", " "))
 
 
 def _join(words: Sequence[str]) -> str:

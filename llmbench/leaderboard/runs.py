@@ -15,6 +15,7 @@ from typing import Any
 from llmbench.leaderboard.board import COSTS, machine_words
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.times import format_time
 from llmbench.results import record as results_record
 from llmbench.results.record import (
     HEADLINES,
@@ -253,7 +254,7 @@ def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:
         known = run.record
         words = [
             f"{known.suite.name} version {known.suite.version}",
-            f"finished {known.finished}",
+            f"finished {format_time(known.finished)}",
             f"seed {known.seed}",
             f"llmbench {known.llmbench}",
         ]

@@ -275,8 +275,8 @@ def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells
     assert not [failure for failure in record["failures"] if failure["model"] == "NatsForBits"]
     board = (place / "out" / "leaderboard.md").read_text().replace("\\", "")
     assert (
-        "NatsForBits is refused certificate A1, so its numbers are not to be believed, and it is"
-        " not ranked: " in board
+        "NatsForBits failed certificate A1, so its numbers cannot be trusted and it is not ranked: "
+        in board
     )
     ranks = {s["model"]: s["rank"] for s in record["scores"] if s["metric"] == "bits_per_byte"}
     assert ranks["NatsForBits"] is None

@@ -151,7 +151,7 @@ def test_the_picture_can_show_memory_and_says_what_a_bubble_is(page):
         "2.1807 bits/byte",
         "900 bytes/s",
         "90 MiB",
-        "on the front",
+        "Pareto-optimal",
     ]
     page.value("document.activeElement.blur(); document.getElementById('axis-speed').click()")
     assert page.value("document.getElementById('tip').hidden")

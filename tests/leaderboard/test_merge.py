@@ -85,7 +85,7 @@ def test_a_table_of_one_run_alone_keeps_the_ranks_that_the_run_proved(tmp_path):
         "transformer-decoder": "1-3",
         "mine": "-",
     }
-    assert "The byte n-gram, which only counts, is better than lstm: proven" in said(
+    assert "The byte n-gram, which only counts, is significantly better than lstm." in said(
         merge([path])[0].tables[0]
     )
     assert set(ranks(board.tables[0]).values()) == {

@@ -122,8 +122,8 @@ def test_rates_of_different_sessions_are_not_ranked_against_each_other(tmp_path)
     table = merge([two, rates(tmp_path / "three", ["a", "c"])])[0].tables[1]
     assert ranks(table) == {"c": "1", "a": "2", "b": "-"}
     assert (
-        "Not ranked, because they were not measured in the same session (a new --out measures"
-        " all): b." in table.notes
+        "Not ranked, because they were measured in another session (a new --out measures all"
+        " models again): b." in table.notes
     )
 
 

@@ -11,6 +11,7 @@ import io
 import math
 import os
 import re
+import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,7 +61,9 @@ HOSTILE = {
 
 
 @pytest.fixture
-def board(tmp_path):
+def board(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
     return leaderboard_board.build(record(), passage(samples(tmp_path)))
 
 

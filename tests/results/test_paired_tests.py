@@ -347,10 +347,10 @@ def test_a_table_of_answers_is_ranked_and_says_what_it_could_have_seen(tmp_path)
         "mine": "2",
         "zlib": "-",
     }
-    assert "Not ranked, because their items are not those of the others: zlib." in table.notes
+    assert "Not ranked, because they were measured on other items: zlib." in table.notes
     assert any(
         re.fullmatch(
-            r"Differences below about \d\.\d% could not have been proven here \(median over"
+            r"Differences below about \d\.\d % are too small to be significant here \(median over"
             r" pairs\)\.",
             note,
         )
@@ -364,8 +364,8 @@ def test_two_questions_rank_nobody_and_the_table_says_so(tmp_path):
     table = next(table for table in board.build(made).tables if table.headline == "accuracy")
     assert [line.cells["rank"].text for line in table.lines] == ["1-2", "1-2"]
     assert (
-        "2 items are too few to prove any difference between so many models: 6 would be needed."
-        in table.notes
+        "2 items are too few for any difference between so many models to be significant: 6 are"
+        " needed." in table.notes
     )
 
 

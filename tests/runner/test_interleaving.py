@@ -325,7 +325,7 @@ def test_one_model_was_entered_twice_and_what_measuring_took_is_said(measured):
     assert cost["blocks"] == 3 * 8
     assert 0 < cost["timed"] < cost["seconds"]
     board = (place / "out/leaderboard.md").read_text()
-    assert "Fast was entered twice" in board
+    assert "Fast was measured twice" in board
     assert "Measuring took" in board
 
 

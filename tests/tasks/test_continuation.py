@@ -226,7 +226,8 @@ def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
     (line,) = table.lines
     assert line.cells["answer_bytes:greedy"].value == found["answer_bytes", ":greedy"]["value"]
     assert any(
-        "What humans wrote there" in note and "longest_copy_bytes" in note for note in table.notes
+        "Human text of the same length:" in note and "longest_copy_bytes" in note
+        for note in table.notes
     )
     said = (place / "out/leaderboard.md").read_text()
     assert "answer, greedy" in said

@@ -232,8 +232,8 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
     assert math.isclose(uniform["chance"], 1 / 3)
     board = (place / "out/leaderboard.md").read_text()
     for words in (
-        "Chance alone would give 33.3%",
-        "Not told apart from chance",
+        "Chance level: 33.3 %",
+        "Not significantly different from chance",
         "BLEU",
         "exact match",
         "accuracy",

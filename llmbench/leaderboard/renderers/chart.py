@@ -20,10 +20,10 @@ from llmbench.leaderboard.renderers.sanitise import clean_svg
 Axis = Literal["speed", "memory"]
 
 TITLES = {
-    "speed": "bytes of text a second (more is better)",
+    "speed": "decode, bytes/s (more is better)",
     "memory": "peak memory, MiB (less is better)",
 }
-UP = "bits per byte (less is better, and higher up)"
+UP = "bits per byte (less is better, upwards)"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _row(point: Point, axis: Axis) -> dict[str, Any]:
         "bytes per second": point.rate,
         "peak memory (MiB)": memory,
         "front": on_front,
-        "said": "; ".join([*said, "on the front"] if on_front else said),
+        "said": "; ".join([*said, "Pareto-optimal"] if on_front else said),
     }
 
 

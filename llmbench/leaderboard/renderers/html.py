@@ -49,8 +49,8 @@ MORE = (  # what a page with a script shows when it is asked to
     ),
 )
 SAID = {
-    "speed": "The size of a bubble is the peak of memory.",
-    "memory": "Peak memory, of the GPU where there is one.",
+    "speed": "The size of a bubble shows peak memory.",
+    "memory": "Peak memory: of the GPU if there is one, otherwise RAM.",
 }
 MOST_DOTS = 60  # a curve of more points has none of them marked
 PLOT = (0.0, 240.0, 8.0, 88.0)  # left, right, top and bottom of a curve's picture
@@ -142,11 +142,11 @@ def _sections(board: Board, has_picture: bool, has_curves: bool) -> list[tuple[s
         *(
             ("curves", "training", has_curves),
             ("bits", "where the bits go", passages),
-            ("says", "what they say", board.sayings),
+            ("samples", "samples", board.sayings),
         ),
         *(
-            ("failures", "not measured", board.failures),
-            ("proofs", "proven", board.proofs),
+            ("failures", "failures", board.failures),
+            ("certificates", "certificates", board.proofs),
             ("made", "provenance", board.provenance),
         ),
     ]

@@ -28,7 +28,7 @@ def render(board: Board) -> str:
         parts += [
             "## Quality and speed",
             "![bits per byte against bytes of text a second](leaderboard.svg)",
-            f"None is both better and faster: {front}.",
+            f"Pareto-optimal (no other model is better in both): {front}.",
         ]
     if board.published:
         rows = [
@@ -36,16 +36,16 @@ def render(board: Board) -> str:
             for figure in board.published
         ]
         parts += [
-            "## Published, not measured here",
+            "## Published elsewhere",
             (
-                "By other protocols, or of what was not asked here: not comparable with the tables"
+                "Measured by other protocols or on other tasks: not comparable with the tables"
                 " above."
             ),
             pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
         ]
     if board.failures:
         parts += [
-            "## Not measured",
+            "## Failures",
             pipe_table(
                 ["model", "task", "reason", "message", "hint"],
                 [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures],
@@ -62,15 +62,15 @@ def render(board: Board) -> str:
             for p in board.proofs
         ]
         parts += [
-            "## What was proven",
-            pipe_table(["model", "certificates", "took", "tried"], rows),
+            "## Certificates",
+            pipe_table(["model", "certificate", "time", "checks"], rows),
         ]
     for number, saying in enumerate(board.sayings, 1):
         parts.append(
             f"## Prompt {number}{', ' + escape_markdown(saying.how) if saying.how else ''}:"
             f" {escape_markdown(saying.prompt)}"
         )
-        rows = [["(the text itself)", saying.reference]] if saying.reference else []
+        rows = [["(reference)", saying.reference]] if saying.reference else []
         parts.append(
             pipe_table(
                 ["model", "continuation"], [*rows, *([name, text] for name, text in saying.answers)]

@@ -109,7 +109,7 @@ def print_to(console: Console, board: Board) -> None:
             console.print(_text(note, "  "), style="dim")
     if board.published:
         listed = RichTable(
-            title="published, not measured here, not comparable",
+            title="published elsewhere, not comparable",
             title_justify="left",
             show_edge=False,
         )
@@ -124,7 +124,7 @@ def print_to(console: Console, board: Board) -> None:
             )
         console.print(listed)
     if board.failures:
-        rows = RichTable(title="not measured", title_justify="left", show_edge=False)
+        rows = RichTable(title="failures", title_justify="left", show_edge=False)
         for title in ("model", "task", "reason", "message"):
             rows.add_column(title, overflow="fold")
         for failure in board.failures:
