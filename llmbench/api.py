@@ -10,7 +10,7 @@ from typing import Any
 
 from llmbench import storage
 from llmbench.leaderboard import board as leaderboard_board
-from llmbench.leaderboard.renderers import chart, csv, html, markdown, table
+from llmbench.leaderboard.renderers import chart, html, registry, table
 from llmbench.plan import plan
 from llmbench.results import record
 from llmbench.results.record import Record
@@ -18,10 +18,7 @@ from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
 
-__all__ = ["RENDERERS", "Run", "load_run", "run", "score", "write_boards"]
-
-RENDERERS = {"table": table.render, "md": markdown.render, "csv": csv.render, "html": html.render}
-WRITTEN = ("md", "csv", "html")
+__all__ = ["Run", "load_run", "run", "score", "write_boards"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,9 @@ def run(
 
 
 def write_boards(board: leaderboard_board.Board, folder: Path) -> None:
-    """leaderboard.md, .csv and .html; and the picture, where there is one."""
-    for ending in WRITTEN:
-        storage.write_text(folder / f"leaderboard.{ending}", RENDERERS[ending](board))
+    """Write leaderboard.md, .csv and .html, and leaderboard.svg if there is a picture."""
+    for ending in registry.WRITTEN:
+        storage.write_text(folder / f"leaderboard.{ending}", registry.draw(ending, board))
     drawn = chart.svg(board.points)
     if drawn:
         storage.write_text(folder / "leaderboard.svg", drawn)

@@ -17,8 +17,8 @@ from support.run_helpers import folder, run_json
 from support.run_helpers import llmbench as command
 
 import llmbench
-from llmbench import api
 from llmbench.errors import UsageError
+from llmbench.leaderboard.renderers import html
 
 ROOT = Path(llmbench.__file__).parents[1]
 PUBLIC = sorted(set(llmbench.__all__) - {"__version__"})
@@ -120,7 +120,7 @@ def test_a_run_shows_its_board_in_a_notebook(tmp_path):
     [(tag, attributes)] = frames.found  # one element, and the page whole in an attribute of it
     assert tag == "iframe"
     assert attributes["sandbox"] == "allow-scripts"
-    assert attributes["srcdoc"] == api.RENDERERS["html"](opened.board)
+    assert attributes["srcdoc"] == html.render(opened.board)
 
 
 def test_what_is_wrong_is_a_usage_error(tmp_path):

@@ -21,8 +21,9 @@ from llmbench.errors import UsageError
     "--format",
     "form",
     default=None,
-    type=click.Choice(["table", "md", "csv", "html"]),
-    help="Print this format.",
+    metavar="FORMAT",
+    help="Print this format: table, md, csv, html, the name of an installed renderer, or"
+    " file.py:Class. Formats of other packages are also written into --out.",
 )
 @click.option(
     "--strict",
@@ -33,9 +34,9 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     """Merge runs into one board. RUN is a run directory, a run.json file, or a reviewed record."""
     from rich.console import Console
 
-    from llmbench import api
+    from llmbench import api, storage
     from llmbench.leaderboard import merge
-    from llmbench.leaderboard.renderers import table
+    from llmbench.leaderboard.renderers import registry, table
     from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
     if out is not None and (out / "run.json").exists():
@@ -44,6 +45,9 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
             where=str(out),
             hint="choose another --out",
         )
+    ending = registry.file_ending(form) if form and form not in registry.BUILT_IN and out else None
+    if form:
+        registry.load_renderer(form)  # a wrong name is told before the work
     board, warnings = merge.merge(runs, strict)
     for line in warnings:
         click.echo(f"warning: {clean_terminal(line)}", err=True)
@@ -54,7 +58,10 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
         api.write_boards(board, out)
         click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)
     if form:
-        click.echo(api.RENDERERS[form](board), nl=False)
+        drawn = registry.draw(form, board)
+        if out is not None and ending:
+            storage.write_text(out / f"leaderboard.{ending}", drawn)
+        click.echo(drawn, nl=False)
     elif out is None:
         table.print_to(Console(width=None if sys.stdout.isatty() else 140), board)
     return 0

@@ -112,16 +112,20 @@ def _run(planned: Plan) -> int:
     "--format",
     "form",
     default=None,
-    type=click.Choice(["table", "md", "csv", "html"]),
-    help="Print this format instead of writing the files.",
+    metavar="FORMAT",
+    help="Print this format instead of writing the files: table, md, csv, html, the name of an"
+    " installed renderer, or file.py:Class.",
 )
 def report(run_: Path, form: str | None) -> int:
     """Draw the boards of RUN again, from its record."""
     from llmbench import api
+    from llmbench.leaderboard.renderers import registry
 
+    if form:
+        registry.load_renderer(form)  # a wrong name is told before the work
     loaded = api.load_run(run_)
     if form:
-        click.echo(api.RENDERERS[form](loaded.board), nl=False)
+        click.echo(registry.draw(form, loaded.board), nl=False)
     else:
         api.write_boards(loaded.board, loaded.folder)
         click.echo(f"wrote {loaded.folder}/leaderboard.html, .md and .csv", err=True)

@@ -26,10 +26,10 @@ from support.many_runs_by_hand import (
 )
 from support.run_helpers import llmbench
 
-from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.leaderboard import merge as leaderboard_merge
 from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.results import samples as items
 from llmbench.results import signature as results_signature
 from llmbench.results.promote import promote
@@ -461,8 +461,8 @@ def test_the_commands_print_a_format_or_write_the_boards_and_load_no_torch(tmp_p
     likelihood_run(tmp_path / "one", {"a": 1.0})
     likelihood_run(tmp_path / "two", {"b": 2.0})
     board, _ = merge([tmp_path / "one", tmp_path / "two"])
-    both = [["leaderboard", "one", "two", "--format", form] for form in RENDERERS]
-    alone = [["report", "one", "--format", form] for form in RENDERERS]
+    both = [["leaderboard", "one", "two", "--format", form] for form in BUILT_IN]
+    alone = [["report", "one", "--format", form] for form in BUILT_IN]
     commands = json.dumps(
         [*both, *alone, ["leaderboard", "one", "two", "--out", "both"], ["report", "one"]]
     )
@@ -475,7 +475,7 @@ def test_the_commands_print_a_format_or_write_the_boards_and_load_no_torch(tmp_p
         check=True,
     )
     printed = done.stdout.split("ended 0\n")
-    assert printed[:4] == [draw(board) for draw in RENDERERS.values()]
+    assert printed[:4] == [draw(form, board) for form in BUILT_IN]
     assert len(printed) == 11
     assert all(printed[4:8])
     assert printed[8:] == ["", "", ""]
@@ -490,8 +490,7 @@ def test_csv_has_for_each_line_its_run_and_its_machine(tmp_path):
         likelihood_run(tmp_path / "two", {"b": 2.0}, machine=OTHER_MACHINE),
     )
     rows = {
-        row["model"]: row
-        for row in csv.DictReader(io.StringIO(RENDERERS["csv"](merge([one, two])[0])))
+        row["model"]: row for row in csv.DictReader(io.StringIO(draw("csv", merge([one, two])[0])))
     }
     assert {name: (row["run"], row["machine"].partition(",")[0]) for name, row in rows.items()} == {
         "a": ("one", "A Processor"),

@@ -11,10 +11,10 @@ import pytest
 from support.hand_record import model, record, score
 from support.many_runs_by_hand import run
 
-from llmbench.api import RENDERERS
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.merge import merge
 from llmbench.leaderboard.reference_scores import apart, beside, compare, figures, is_of
+from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.plan import registry
 from llmbench.results.record import ModelRow, Score
 
@@ -212,9 +212,9 @@ def test_another_metrics_figure_is_named_where_the_table_goes_by_one_without(mad
     assert table.lines[0].cells["published"].text == "word_perplexity 37.3698: match"
 
 
-@pytest.mark.parametrize("form", RENDERERS)
+@pytest.mark.parametrize("form", BUILT_IN)
 def test_every_format_shows_figures_beside_and_apart(made, form):
-    drawn = RENDERERS[form](leaderboard_board.build(made)).replace("\\_", "_").replace("\\", "")
+    drawn = draw(form, leaderboard_board.build(made)).replace("\\_", "_").replace("\\", "")
     assert "0.9769: mismatch" in drawn
     if form == "csv":
         assert [row["published"] for row in csv.DictReader(io.StringIO(drawn))] == [
@@ -228,9 +228,9 @@ def test_every_format_shows_figures_beside_and_apart(made, form):
         assert "ublished elsewhere" in drawn
 
 
-@pytest.mark.parametrize("form", RENDERERS)
+@pytest.mark.parametrize("form", BUILT_IN)
 def test_a_board_without_figures_says_nothing_of_them(form):
-    assert "ublished, not" not in RENDERERS[form](leaderboard_board.build(record()))
+    assert "ublished, not" not in draw(form, leaderboard_board.build(record()))
 
 
 def test_boards_of_many_runs_show_them_too(tmp_path, made):

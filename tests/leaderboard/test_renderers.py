@@ -33,11 +33,11 @@ from support.hand_record import (
     speed,
 )
 
-from llmbench.api import RENDERERS
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.merge import merge
 from llmbench.leaderboard.renderers import chart, html, markdown, table
 from llmbench.leaderboard.renderers import csv as renderers_csv
+from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.results.record import Record
 from llmbench.storage import write_lines
@@ -133,7 +133,7 @@ BOARDS = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("form", FILES)
 def test_the_board_is_the_golden_one(board, form):
-    drawn, file = RENDERERS[form](board), GOLDEN / FILES[form]
+    drawn, file = draw(form, board), GOLDEN / FILES[form]
     if os.environ.get("LLMBENCH_WRITE_GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
         file.write_bytes(drawn.encode())
@@ -146,7 +146,7 @@ def test_lines_go_by_stage_and_then_by_bits(board):
     names = ["byte-ngram", "zlib", "uniform-bytes", "lstm", "transformer-decoder", "mine"]
     assert [line.model for line in board.tables[0].lines] == names
     for form in ("md", "html", "table"):
-        drawn = RENDERERS[form](board)
+        drawn = draw(form, board)
         drawn = drawn.partition("<tbody>")[2] or drawn  # the page names all stages before
         places = [
             drawn.index(word)
@@ -198,14 +198,14 @@ def test_infinite_bits_are_shown_as_inf_without_a_bar(board):
 def test_a_board_of_infinite_models_alone_still_draws(tmp_path):
     rows = [score("mine", "bits_per_byte", "inf"), score("lstm", "bits_per_byte", "inf")]
     drawn = leaderboard_board.build(record(scores=rows))
-    assert all("inf" in draw(drawn) for draw in RENDERERS.values())
+    assert all("inf" in draw(form, drawn) for form in BUILT_IN)
 
 
 @pytest.mark.parametrize("failures", [data()["failures"], []], ids=["failures", "nothing at all"])
 def test_a_board_without_scores_still_draws(failures):
     empty = leaderboard_board.build(record(scores=[], failures=failures))
-    for form, draw in RENDERERS.items():
-        drawn = draw(empty)
+    for form in BUILT_IN:
+        drawn = draw(form, empty)
         assert drawn
         assert ("Compressor" in drawn) == (bool(failures) and form != "csv")
         assert ("othing was measured" in drawn) == (form != "csv")
@@ -230,7 +230,7 @@ def test_a_stage_of_a_later_llmbench_and_samples_that_are_nonsense_still_draw(tm
     say(tmp_path, "lstm", "still heard")
     later = leaderboard_board.build(record(models=[model("lstm", 9)]), tmp_path)
     assert [saying.answers for saying in later.sayings] == [[("lstm", "still heard")]]
-    assert all("Stage 9" in RENDERERS[form](later) for form in ("md", "html", "table"))
+    assert all("Stage 9" in draw(form, later) for form in ("md", "html", "table"))
 
 
 def test_what_models_said_is_whole_though_it_holds_odd_line_ends(board):

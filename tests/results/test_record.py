@@ -11,9 +11,9 @@ import pytest
 from support.hand_record import data, record
 
 from llmbench import storage
-from llmbench.api import RENDERERS
 from llmbench.errors import UsageError
 from llmbench.leaderboard import board
+from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.results import ranking
 from llmbench.results import record as results_record
 
@@ -221,7 +221,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def test_the_record_of_every_schema_loads_forever():
     first = results_record.load(GOLDEN / "schema-1.json")
     assert first == record()
-    assert all(draw(board.build(first)) for draw in RENDERERS.values())
+    assert all(draw(form, board.build(first)) for form in BUILT_IN)
     before = results_record.load(
         GOLDEN / "schema-0.json"
     )  # before there were notes: ranks, and nothing on what they rest on

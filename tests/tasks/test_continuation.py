@@ -9,12 +9,12 @@ from support.known import Known, quiet
 from support.run_helpers import folder, llmbench, run_json
 
 from llmbench.adapter import Chunk
-from llmbench.api import RENDERERS
 from llmbench.config.strict_yaml import check
 from llmbench.data.loading import load
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.renderers.registry import draw
 from llmbench.metrics.registry import named
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
@@ -340,4 +340,4 @@ def test_metrics_that_no_column_is_for_have_one_of_their_own(tmp_path):
         table.lines[0].cells["rougeL:greedy"].text,
     ) == ("0.2", "50.0 %")
     for form in ("table", "md", "csv", "html"):
-        assert "evaluate:mine" in RENDERERS[form](board).replace("\\", "")
+        assert "evaluate:mine" in draw(form, board).replace("\\", "")

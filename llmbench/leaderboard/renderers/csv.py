@@ -7,6 +7,7 @@ import io
 
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import WRITING_COLUMNS
+from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
 from llmbench.results.record import BITS, SPEED
 
@@ -111,3 +112,13 @@ def render(board: Board) -> str:
             row += [cells[key].value for key in ADDED_METRICS]
             writer.writerow([escape_csv(value) for value in row])
     return out.getvalue()
+
+
+class CsvRenderer(Renderer):
+    """This format, for the registry."""
+
+    ending = "csv"
+
+    def render(self, board: Board) -> str:
+        """Return `render(board)`."""
+        return render(board)

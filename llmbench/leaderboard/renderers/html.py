@@ -20,6 +20,7 @@ from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
 from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
+from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import show_html
 
 _loader = PackageLoader("llmbench.leaderboard.renderers", "templates")
@@ -326,3 +327,13 @@ def bar(table: Table, cell: Cell) -> dict[str, float] | None:
 def sort_key(cell: Cell) -> str:
     """What the script sorts by: the number, or nothing where there is none."""
     return "" if cell.value is None else repr(cell.value)
+
+
+class HtmlRenderer(Renderer):
+    """This format, for the registry."""
+
+    ending = "html"
+
+    def render(self, board: Board) -> str:
+        """Return `render(board)`."""
+        return render(board)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 
 
@@ -116,3 +117,13 @@ def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _pipe(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+class MarkdownRenderer(Renderer):
+    """This format, for the registry."""
+
+    ending = "md"
+
+    def render(self, board: Board) -> str:
+        """Return `render(board)`."""
+        return render(board)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
 SHOWN = (
@@ -201,3 +202,13 @@ def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
 def _text(text: str, indent: str = "") -> Text:
     """Text in which nothing is markup and nothing controls the terminal."""
     return Text(indent + clean_terminal(text))
+
+
+class TableRenderer(Renderer):
+    """This format, for the registry."""
+
+    ending = "txt"
+
+    def render(self, board: Board) -> str:
+        """Return `render(board)`."""
+        return render(board)
