@@ -134,7 +134,7 @@ def test_the_boards_show_it(tmp_path):
     assert (
         page.count('<svg class="vega"') == 2
     )  # for a wide and for a narrow page; memory was not measured
-    assert "None is better in both: <b>a</b>, <b>b</b>." in page
+    assert "Pareto-optimal: <b>a</b>, <b>b</b>." in page
     assert "http:" not in page
     assert "https:" not in page
 
