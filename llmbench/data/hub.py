@@ -130,7 +130,7 @@ def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path
         return file
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", rows.id):
         raise UsageError(
-            f"{rows.id!r} is no data set of the hub", hint="an id has the form owner/name"
+            f"{rows.id!r} is not a Hub dataset", hint="an id has the form owner/name"
         )
     file = _file(rows, None, cache)
     if file.is_file():
@@ -194,7 +194,7 @@ def _missing(rows: Rows, why: str = "is not on this machine", hint: str = "") ->
     command = (
         f"python -c {shlex.quote(f'from datasets import load_dataset; load_dataset({arguments})')}"
     )
-    return Unavailable(f"the data set {rows} {why}", hint=hint or f"fetch it once: {command}")
+    return Unavailable(f"the dataset {rows} {why}", hint=hint or f"fetch it once: {command}")
 
 
 def _read_in_child(rows: Rows, sources: Sequence[str], file: Path, online: bool) -> None:
@@ -230,7 +230,7 @@ def _read_in_child(rows: Rows, sources: Sequence[str], file: Path, online: bool)
         raise UsageError(said["what"], where=rows.id, hint=said["hint"])
     if said["kind"] == "trouble":
         raise (
-            _missing(rows, f"cannot be had: {said['what']}", said["hint"])
+            _missing(rows, f"is unavailable: {said['what']}", said["hint"])
             if online
             else _missing(rows)
         )
@@ -331,7 +331,7 @@ def _strings(table: Any, fields: Mapping[str, str], field: str) -> list[dict[str
     ]
     empty = [line["id"] for line in lines if line["text"] is None]
     if empty:
-        raise UsageError(f"row {empty[0]} has nothing in the field {field!r}")
+        raise UsageError(f"field {field!r} is empty in row {empty[0]}")
     return lines
 
 

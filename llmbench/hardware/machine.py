@@ -212,9 +212,7 @@ def give_back_freed_memory() -> bool:
 
 
 def oom_kills() -> int | None:
-    """How often this system's kernel killed a process for want of memory; None where it does not
-    say.
-    """
+    """Return how many processes the kernel's OOM killer has killed; None if unknown."""
     try:
         for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):

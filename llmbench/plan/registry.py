@@ -140,7 +140,7 @@ def lineage(card: Card) -> list[Stage]:
         before = resolve(str(stages[0].checkpoint.id))
         if before.checkpoint is None or any(before.name == stage.name for stage in stages):
             raise UsageError(
-                f"{before.name!r} is no checkpoint that training can go on from", where=card.name
+                f"cannot fine-tune from {before.name!r}: it is not a checkpoint", where=card.name
             )
         stages.insert(0, Stage(before.name, before.checkpoint, before.recipe))
     if (

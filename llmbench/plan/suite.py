@@ -188,8 +188,8 @@ class Suite:
         for name, value in given.items():
             if value.startswith("hub:"):
                 raise UsageError(
-                    f"--data {name}: a file is wanted, not a data set of the hub",
-                    hint="a suite can name it: source: hub:ID",
+                    f"--data {name}: expected a local file, got a Hub dataset",
+                    hint="name it in a suite instead: source: hub:ID",
                 )
             if name not in self.file.sources and name not in self.file.texts:
                 raise UsageError(

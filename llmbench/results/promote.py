@@ -189,7 +189,7 @@ def clean_commit(place: Path, *others: Path) -> str | None:
         raise UsageError(
             f"not committed: {dirty[0][3:]}{more}",
             where=top,
-            hint="commit them and run again: a record is of a state that can be had again",
+            hint="commit them and run again: a record must be reproducible from a commit",
         )
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     return commit or None

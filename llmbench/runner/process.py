@@ -105,8 +105,8 @@ class Child:
         ):
             return (
                 "out_of_memory",
-                "the system killed the worker for want of memory",
-                "a smaller model, or more memory",
+                "the worker was killed by the OOM killer",
+                "use a smaller model, or a machine with more memory",
             )
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = f": {lines[-1][:300]}" if lines else ""

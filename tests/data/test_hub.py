@@ -104,7 +104,7 @@ def test_a_folder_that_changed_is_read_again(tmp_path):
 def test_what_is_nowhere_is_said_to_be_so_at_once():
     begun = time.monotonic()
     with pytest.raises(
-        Unavailable, match=r"the data set me/Some_pagesOf \(small\) is not on this machine"
+        Unavailable, match=r"the dataset me/Some_pagesOf \(small\) is not on this machine"
     ) as caught:
         text_file(ROWS)
     assert time.monotonic() - begun < 1
@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_with_the_choices(online, rows, want):
 
 def test_a_data_set_that_the_hub_does_not_know_is_unavailable(online):
     with pytest.raises(
-        Unavailable, match=r"me/other cannot be had: DatasetNotFoundError.*spelling"
+        Unavailable, match=r"me/other is unavailable: DatasetNotFoundError.*spelling"
     ):
         text_file(Rows("me/other"))
 
@@ -262,7 +262,7 @@ def test_a_file_replaces_a_source_and_is_cut_like_it(tmp_path):
         " \n = One = \n a \n",
         " = Two = \n b \n",
     ]
-    with pytest.raises(UsageError, match="a file is wanted"):
+    with pytest.raises(UsageError, match="expected a local file"):
         found.load_texts({"wiki": "hub:pages"})
 
 

@@ -350,7 +350,7 @@ def test_why_a_number_is_not_there_stands_beside_those_that_are(measured):
         s for s in scores if (s["model"], s["metric"]) == ("Fast", "decode_bytes_per_second")
     )
     assert top["absent"].keys() == {"limit_share"}
-    assert top["absent"]["limit_share"] == "no torch model"
+    assert top["absent"]["limit_share"] == "not a torch model"
 
 
 def test_a_second_run_measures_only_what_is_missing(measured):

@@ -64,7 +64,7 @@ def dissect(
         found.parts = _parts(adapter, model, prompt, answer, ids)
         parameters = flops.parameters_of(adapter)
         if not any(parameter.is_floating_point() for parameter in parameters):
-            found.absent = "no torch model: it has no parameters that torch multiplies with"
+            found.absent = "not a torch model: it has no floating-point parameters"
         elif ceilings is None:
             found.absent = "this machine's ceilings are not known: llmbench doctor measures them"
         else:

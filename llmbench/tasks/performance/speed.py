@@ -305,7 +305,7 @@ class Speed(Task):
         time goes.
         """
         if "torch" not in sys.modules:
-            absent["limit_share"] = "no torch model"
+            absent["limit_share"] = "not a torch model"
             return []
         from llmbench.tasks.performance import profile
 
