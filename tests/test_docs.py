@@ -7,12 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from support.run_helpers import SUITE, folder, llmbench, run_json
 
+from llmbench import __version__
 from llmbench.cli.main import cli
 from llmbench.results.paired_tests import RULES
 
@@ -64,7 +66,8 @@ def test_the_twenty_lines_are_about_twenty():
 
 
 def test_every_file_that_a_page_links_to_is_there():
-    for page in [ROOT / "README.md", ROOT / "reports/README.md", *(ROOT / "docs").rglob("*.md")]:
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "reports/README.md")]
+    for page in [*pages, *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
@@ -104,6 +107,37 @@ def test_the_workflow_of_the_docs_is_yaml_whose_gate_writes_what_is_posted():
     assert [line.split()[1] for line in runs if line.startswith("llmbench")] == ["run", "gate"]
     assert next(line for line in runs if line.startswith("llmbench gate")).endswith("> gate.md")
     assert sum("gate.md" in line for line in runs) == 3
+
+
+def test_the_tests_workflow_runs_the_commands_of_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- test command -->\n```sh\n(.*?)```", readme, re.DOTALL)
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["tests"]
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    assert runs == block[1].splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = job["strategy"]["matrix"]["python"]
+    assert project["requires-python"] == f">={versions[0]}"
+    for version in versions:
+        assert f"Programming Language :: Python :: {version}" in project["classifiers"]
+
+
+def test_the_citation_names_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == __version__
+    assert citation["license"] == project["license"]
+    assert [author["name"] for author in citation["authors"]] == [
+        author["name"] for author in project["authors"]
+    ]
+
+
+def test_the_issue_forms_are_yaml_whose_fields_have_labels():
+    for form in sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")):
+        body = yaml.safe_load(form.read_text(encoding="utf-8"))["body"]
+        assert len({field["id"] for field in body}) == len(body), form.name
+        assert all(field["attributes"]["label"] for field in body), form.name
 
 
 def test_the_margins_that_the_docs_state_are_those_of_the_tests():
