@@ -129,9 +129,7 @@ def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path
             _read_in_child(rows, [rows.id], file, online=False)
         return file
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", rows.id):
-        raise UsageError(
-            f"{rows.id!r} is not a Hub dataset", hint="an id has the form owner/name"
-        )
+        raise UsageError(f"{rows.id!r} is not a Hub dataset", hint="an id has the form owner/name")
     file = _file(rows, None, cache)
     if file.is_file():
         return file

@@ -199,7 +199,7 @@ def test_a_data_set_that_the_hub_does_not_know_is_unavailable(online):
     ("content", "want"),
     [
         ({"x.bin": b"?"}, "x|data"),
-        ({"test.jsonl": b'{"text": "a"}\n{"text": null}\n'}, "row 1 has nothing"),
+        ({"test.jsonl": b'{"text": "a"}\n{"text": null}\n'}, "field 'text' is empty in row 1"),
     ],
 )
 def test_a_folder_that_cannot_serve_is_wrong_usage(tmp_path, content, want):
