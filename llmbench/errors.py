@@ -1,12 +1,13 @@
 """Every error llmbench raises on purpose.
 
-LlmbenchError            what, where, hint: printed as one line +-- UsageError           wrong
-command line, suite, card, text or model file: exit code 2, nothing ran +-- CellError            one
-model on one task cannot be done: a row in the board's failures
-    +-- Unavailable      weights or data are not on this machine and can't be fetched +--
-    Unsupported      the model cannot do what is asked (a missing capability, a lossy tokenizer) +--
-    ModelError       the model did something wrong: logits of a wrong shape, NaN, a raised exception
-    +-- OutOfMemory      the machine refused the memory
+LlmbenchError: what, where and a hint, printed as one line.
+
+- UsageError: wrong command line, suite, card, text or model file; exit code 2, nothing ran.
+- CellError: one model cannot do one task; a row in the board's failures.
+    - Unavailable: weights or data are not on this machine and cannot be fetched.
+    - Unsupported: the model lacks a capability, or its tokenizer is lossy.
+    - ModelError: the model misbehaved: logits of a wrong shape, NaN, an exception.
+    - OutOfMemory: an allocation failed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class LlmbenchError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         whole = f"{text} ({self.hint})" if self.hint else text
         return " ".join(
+            # it may quote a file: no control character reaches the terminal
             "".join(c if c.isprintable() else " " for c in whole).split()
-        )  # it may quote a file: nothing speaks to the terminal
+        )
 
 
 class UsageError(LlmbenchError):
@@ -35,7 +37,7 @@ class UsageError(LlmbenchError):
 
 
 class CellError(LlmbenchError):
-    """A cell that cannot be filled; `reason` is the word that the record's failure row carries."""
+    """One model cannot do one task; `reason` goes into the record's failure row."""
 
     reason = "error"
 
@@ -65,15 +67,16 @@ NO_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python or torch, on whichever device, could not allocate. Told by name, so that torch
-    need not be imported.
+    """Return whether Python or torch failed to allocate memory, on any device.
+
+    Looks at names and messages only, so torch need not be imported.
     """
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or any(words in str(error) for words in NO_MEMORY)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint: the nearest known word, or all of them where there are few, or nothing."""
+    """Return a hint: the nearest known word, else all of them (at most 30), else nothing."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:

@@ -22,7 +22,7 @@ from llmbench.errors import (
     is_out_of_memory,
 )
 from llmbench.models.pretrained import files as pretrained_files
-from llmbench.models.pretrained.fast_import import light_imports
+from llmbench.models.pretrained.fast_import import fast_import
 from llmbench.models.pretrained.files import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
@@ -58,7 +58,7 @@ class Loaded:
 
 def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
     """The checkpoint, loaded. CellError, one clear line, where its files do not make a whole model."""
-    with light_imports():
+    with fast_import():
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
@@ -74,7 +74,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
         "ignore_mismatched_sizes": True,
     }
     try:
-        with light_imports():
+        with fast_import():
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where)
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
