@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmbench.errors import UsageError
 from llmbench.hardware import machine
 from llmbench.storage import default_cache
 
@@ -26,13 +25,10 @@ def examine(
         again: measure even if a stored result exists.
         progress: called with (stage, share done, remark).
     """
-    import torch
-
     from llmbench.hardware import peaks, peaks_benchmark
+    from llmbench.hardware.device import pick_device
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch finds no CUDA device", hint="--device cpu")
-    chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    chosen = pick_device(device)
     facts, state = machine.facts(threads), machine.load_state()
     path = peaks.kept_in(default_cache(), chosen, threads)
     found = None if again else peaks.read(path)

@@ -13,6 +13,7 @@ import click
 from llmbench.cli import options
 from llmbench.cli.catalog import print_rows
 from llmbench.errors import UsageError
+from llmbench.hardware.device import pick_device
 
 SCORE_LINES = (
     "bytes",
@@ -65,7 +66,7 @@ def score(
             window=int(window) if window.isdecimal() else window,
             given=data,
             seed=seed,
-            device=options.pick_device(device),
+            device=pick_device(device),
             dtype=dtype,
             progress=progress,
         )
@@ -150,7 +151,7 @@ def generate(
             spec,
             data,
             seed=seed,
-            device=options.pick_device(device),
+            device=pick_device(device),
             dtype=dtype,
             progress=progress,
         )
@@ -187,7 +188,7 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
     options.set_threads(threads)
     with spinner() as progress:
         card, adapter, build_context = session.load_with_materials(
-            name, data, seed=seed, device=options.pick_device(device), progress=progress
+            name, data, seed=seed, device=pick_device(device), progress=progress
         )
     facts = adapter.info.training or {}
     click.echo(registry.kept_in(card, build_context))
@@ -237,7 +238,7 @@ def check(
             timeout,
             progress,
             seed=seed,
-            device=options.pick_device(device),
+            device=pick_device(device),
             dtype=dtype,
         )
     if as_json:

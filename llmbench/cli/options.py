@@ -43,19 +43,6 @@ def set_threads(threads: int | None) -> None:
         os.environ.update(machine.thread_settings(threads))
 
 
-def pick_device(device: str) -> str:
-    """Return the device that --device means; auto is cuda if torch can use one, else cpu."""
-    if device == "cpu":
-        return device
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        raise UsageError("torch finds no CUDA device", hint="--device cpu")
-    return "cpu"
-
-
 data = click.option(
     "--data",
     multiple=True,

@@ -22,6 +22,7 @@ from llmbench.conformance.check import (
     show,
     tokens_of,
 )
+from llmbench.hardware.device import has_cuda, is_cuda
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
@@ -69,7 +70,6 @@ def elsewhere(subject: Subject) -> str:
     model = subject.tokens
     if model is None:
         raise Skip("it cannot be moved")
-    import torch  # here and below: a model without torch does not wait for it
 
     info = model.info
     if (info.weights_bytes or 0) > HEAVY:
@@ -79,10 +79,8 @@ def elsewhere(subject: Subject) -> str:
     text = subject.texts[-1]
     want = subject.score(text)[0]
     places = [("cpu", "float64" if info.dtype == "float32" else "float32")]
-    if torch.cuda.is_available():
-        places.append(
-            ("cpu", info.dtype) if model.device.startswith("cuda") else ("cuda", info.dtype)
-        )
+    if has_cuda():
+        places.append(("cpu", info.dtype) if is_cuda(model.device) else ("cuda", info.dtype))
     for device, dtype in places:
         with _another(subject, model, device, dtype) as other:
             got = Subject(other, seed=subject.seed).score(text)[0]

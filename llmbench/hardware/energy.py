@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llmbench.hardware import machine
+from llmbench.hardware.device import is_cuda
 
 POWERCAP = Path("/sys/class/powercap")
 LEAST_SECONDS = 5.0  # counters move in steps of up to a tenth of a second
@@ -64,7 +65,7 @@ class Rapl:
 
 def counter(device: str) -> tuple[Counter | None, str]:
     """The counter of a device, and why there is none."""
-    if device.startswith("cuda"):
+    if is_cuda(device):
         try:
             return Nvml(device), ""
         except Exception as error:  # no package, no driver, or a card that does not count

@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from llmbench.hardware.device import has_cuda
 from llmbench.hardware.peaks import Ceilings
 
 ROOM = 0.02  # between the two counts
@@ -87,7 +88,7 @@ def _taken_apart() -> Iterator[None]:
         )  # setting a switch back makes some builds speak of hardware that they do not have
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-        if torch.cuda.is_available():
+        if has_cuda():
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)

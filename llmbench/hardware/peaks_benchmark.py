@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from llmbench.hardware.device import is_cuda
 from llmbench.hardware.peaks import Ceilings
 
 SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
@@ -85,7 +86,7 @@ def rate(
 
 
 def _wait(device: str) -> None:
-    if device.startswith("cuda"):
+    if is_cuda(device):
         torch.cuda.synchronize(device)
 
 

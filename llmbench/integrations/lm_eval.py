@@ -16,6 +16,7 @@ from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Request, Window
 from llmbench.errors import Unsupported, UsageError
+from llmbench.hardware.device import pick_device
 from llmbench.ledger import Ledger
 from llmbench.runner import session
 
@@ -55,7 +56,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
                 )
         given = {name: path for name, path in (("train", train), ("valid", valid)) if path}
         self.card, self.adapter = session.load_model(
-            str(spec), given, seed=int(seed), device=_device(device)
+            str(spec), given, seed=int(seed), device=pick_device(device or "cpu", fallback=True)
         )
         self.seed = int(seed)
         self.start = bool(
@@ -169,17 +170,6 @@ def likeliest(adapter: Any, passage: Passage) -> bool | None:
         if adapter.unknown is not None:
             rows[:, adapter.unknown] = -torch.inf  # it is never said
     return bool(rows.argmax(-1).tolist() == text)
-
-
-def _device(wanted: str | None) -> str:
-    """lm-eval asks for its first GPU unless told otherwise, whether there is one or not."""
-    import torch
-
-    return (
-        str(wanted)
-        if wanted and (not str(wanted).startswith("cuda") or torch.cuda.is_available())
-        else "cpu"
-    )
 
 
 def _pair(context: str, continuation: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llmbench.errors import is_out_of_memory
 from llmbench.hardware import machine, memory
+from llmbench.hardware.device import is_cuda
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
 
@@ -45,7 +46,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         if seen is None:
             return
         adapter, info, row, task = seen
-        gpu = memory.Gpu(info.device) if info.device.startswith("cuda") else None
+        gpu = memory.Gpu(info.device) if is_cuda(info.device) else None
         source = memory.source()
         source.begin()
         if gpu is not None:
@@ -65,7 +66,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
 
 def limit(device: str, budget: int) -> None:
     """Have allocations fail that would go beyond the budget by more than SLACK."""
-    if device.startswith("cuda"):
+    if is_cuda(device):
         import torch
 
         index = torch.device(device).index

@@ -21,6 +21,7 @@ from typing import Any
 
 from llmbench.adapter import Adapter
 from llmbench.hardware import machine, peaks
+from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
@@ -164,7 +165,7 @@ class Sentinel:
     def _products(self) -> None:
         import torch
 
-        side = 1024 if self.device.startswith("cuda") else 256
+        side = 1024 if is_cuda(self.device) else 256
         with torch.inference_mode():
             matrix = torch.ones(side, side, device=self.device)
             for _ in range(8):
@@ -181,7 +182,7 @@ def held(device: str) -> dict[str, int]:
     import psutil
 
     found = {"resident": int(psutil.Process(os.getpid()).memory_info().rss)}
-    if device.startswith("cuda"):
+    if is_cuda(device):
         import torch
 
         found["gpu"] = int(torch.cuda.memory_reserved(device))

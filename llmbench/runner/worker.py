@@ -37,6 +37,7 @@ from llmbench.errors import (
     is_out_of_memory,
 )
 from llmbench.hardware import machine
+from llmbench.hardware.device import pick_device
 from llmbench.hardware.memory import Gpu, Meter
 from llmbench.plan import registry
 from llmbench.results import record
@@ -281,13 +282,7 @@ def _guarded(build_context: BuildContext, missing: Mapping[str, Sequence[str]]) 
 def _device(wanted: str, card: Card) -> str:
     if card.adapter in ("uniform-bytes", "compressor", "byte-ngram", "oracle"):
         return "cpu"  # these use no torch device, and need not wait for torch
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise CellError("there is no CUDA device that torch can use", hint="--device cpu")
-    return "cpu"
+    return pick_device(wanted)
 
 
 def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:

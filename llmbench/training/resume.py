@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from llmbench.hardware.device import has_cuda
+
 
 @dataclass
 class TrainingLog:
@@ -70,7 +72,7 @@ class Snapshots:
         tensors |= {f"carried.{i}": part for i, part in enumerate(_parts(work.state))}
         tensors |= dict(_optimizer_tensors(work.optimizers))
         tensors["random"] = torch.get_rng_state()
-        if torch.cuda.is_available():
+        if has_cuda():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         facts = {
             "step": step,
@@ -132,7 +134,7 @@ class Snapshots:
         work.state = None if not carried else tuple(carried) if facts["tuple"] else carried[0]
         _load_optimizers(work.optimizers, tensors)
         torch.set_rng_state(tensors["random"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
+        if "random.cuda" in tensors and has_cuda():
             torch.cuda.set_rng_state(tensors["random.cuda"])
         log.seconds, log.curve = seconds, curve
         return step

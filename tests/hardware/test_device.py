@@ -1,0 +1,59 @@
+"""Which device models run on, with torch's answer about CUDA faked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from llmbench.errors import UsageError
+from llmbench.hardware import device
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    monkeypatch.setattr(device, "has_cuda", lambda: True)
+
+
+@pytest.fixture
+def no_cuda(monkeypatch):
+    monkeypatch.setattr(device, "has_cuda", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [("auto", "cuda"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
+)
+def test_with_cuda_auto_means_cuda(cuda, wanted, chosen):
+    assert device.pick_device(wanted) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cpu"])
+def test_without_cuda_auto_means_cpu(no_cuda, wanted):
+    assert device.pick_device(wanted) == "cpu"
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:1"])
+def test_without_cuda_asking_for_it_is_a_usage_error(no_cuda, wanted):
+    with pytest.raises(UsageError, match=r"no CUDA device is available \(--device cpu\)"):
+        device.pick_device(wanted)
+
+
+def test_without_cuda_a_fallback_is_the_cpu(no_cuda):
+    assert device.pick_device("cuda:0", fallback=True) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("cuda", True), ("cuda:3", True), ("cpu", False), ("mps", False)]
+)
+def test_cuda_devices_are_told_by_their_names(name, answer):
+    assert device.is_cuda(name) is answer
+
+
+def test_picking_the_cpu_does_not_import_torch():
+    code = (
+        "import sys; from llmbench.hardware.device import pick_device;"
+        "assert pick_device('cpu') == 'cpu'; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
