@@ -55,18 +55,11 @@ def adapters() -> int:
 @click.command()
 def metrics() -> int:
     """List the metrics."""
-    from llmbench.metrics import likelihood, memory, performance
-    from llmbench.metrics import registry as metrics_registry
+    from llmbench.metrics.facts import METRICS
 
-    found = (
-        *likelihood.METRICS,
-        *metrics_registry.described(),
-        *performance.METRICS,
-        *memory.METRICS,
-    )
     print_rows(
         ("metric", "unit", "better", "about"),
-        [(m.name, m.unit, m.better or "-", m.about) for m in found],
+        [(m.name, m.unit, m.better or "-", m.help) for m in METRICS],
     )
     return 0
 

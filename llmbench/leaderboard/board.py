@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmbench.leaderboard.cells import Cell, any_cell, cells
+from llmbench.leaderboard.cells import Cell, cells, metric_cell
 from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
 from llmbench.leaderboard.findings import cut, notes
 from llmbench.leaderboard.heatmap import Passage, passages
@@ -17,10 +17,8 @@ from llmbench.leaderboard.provenance import Provenance, provenance
 from llmbench.leaderboard.reference_scores import Figure, apart, sentences
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise, summarise_nothing
 from llmbench.leaderboard.times import format_time
+from llmbench.metrics.facts import BITS, BITS_PER_BYTE, HEADLINES, METRICS, SPEED
 from llmbench.results.record import (
-    BITS,
-    HEADLINES,
-    SPEED,
     Failure,
     Machine,
     ModelRow,
@@ -32,23 +30,22 @@ from llmbench.results.record import (
 )
 from llmbench.results.run_dir import samples
 
-COSTS = (
-    SPEED,
-    f"{SPEED}@best",
-    "time_to_first_token",
-    "limit_share:decode",
-    "max_batch",
-    "peak_ram",
-    "peak_ram_over_idle",
-    "peak_gpu_reserved",
+COSTS = tuple(  # what a model costs stands in every table
+    metric.name + variant.suffix
+    for metric in METRICS
+    for variant in metric.variants
+    if variant.is_cost
 )
-DETAILS = (
-    "decode_tokens_per_second",
-    "prefill_bytes_per_second",
-    "end_to_end_latency",
-    "limit_share:prefill",
+DETAILS = (  # of the table of speed alone
     "cache",
-)  # of the table of speed
+    *(
+        metric.name + variant.suffix
+        for metric in METRICS
+        if metric.group == "speed"
+        for variant in metric.variants
+        if not variant.is_cost and metric.format in ("rate", "milliseconds", "percent")
+    ),
+)
 MACHINE_CHARACTERS = 80  # of a part of a machine's name
 LONGEST_CURVE = 1000  # points
 MOST_SENTENCES = 4  # at the beginning of a board
@@ -329,13 +326,13 @@ def table(record: Record, task: str, metric: str) -> Table:
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     better = headline[0].better
     columns = all_columns(
-        key_of(score)
+        score
         for score in record.scores
         if score.task == task and (hasattr(score, "empty") or key_of(score) == metric)
     )
     for line, model in zip(lines, models, strict=True):
         line.cells.update(
-            (column.key, any_cell(by_model[model.name].get(column.key)))
+            (column.key, metric_cell(by_model[model.name].get(column.key)))
             for column in columns[len(COLUMNS) :]
         )
     lines.sort(
@@ -419,14 +416,16 @@ def _points(record: Record) -> list[Point]:
     found: dict[str, dict[str, float]] = {}
     for score in record.scores:
         if (
-            key_of(score) in (BITS[0], SPEED, "peak_ram", "peak_gpu_reserved")
+            key_of(score) in (BITS_PER_BYTE, SPEED, "peak_ram", "peak_gpu_reserved")
             and 0 < score.value < math.inf
         ):
             found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
     models = [
-        model for model in record.models if {BITS[0], SPEED} <= found.get(model.name, {}).keys()
+        model
+        for model in record.models
+        if {BITS_PER_BYTE, SPEED} <= found.get(model.name, {}).keys()
     ]
-    bits = {model.name: found[model.name][BITS[0]] for model in models}
+    bits = {model.name: found[model.name][BITS_PER_BYTE] for model in models}
     slowness = {model.name: -found[model.name][SPEED] for model in models}
     memory = {
         name: held

@@ -6,15 +6,20 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from llmbench.leaderboard.columns import NAME_CHARACTERS, OF_WRITING, SHARES
+from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut, mapping
+from llmbench.leaderboard.numbers import count, fixed, mebibytes, milliseconds, percent, scaled
 from llmbench.leaderboard.reference_scores import words
-from llmbench.results.record import BITS, SPEED, WRITING, Certificate, ModelRow, Score
+from llmbench.metrics.facts import METRICS, SPEED
+from llmbench.metrics.metric import Format
+from llmbench.results.record import Certificate, ModelRow, Score, metric_of
+
+STATES = {"cached": "KV cache"}  # what a record calls a state, and what it is called in the field
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, where
+    """What is shown, and the number behind it (None sorts last). `low`, `high`: the interval, if
     there is one.
     """
 
@@ -24,54 +29,37 @@ class Cell:
     high: float | None = None
 
 
-def any_cell(score: Score | None) -> Cell:
-    """Of a metric of which no more is known than its unit."""
-    return (
-        _bracketed(score, 100, " %")
-        if score is not None and score.unit == "share"
-        else _bracketed(score)
-    )
+def metric_cell(score: Score | None) -> Cell:
+    """The cell of a score, in its metric's format."""
+    return Cell("-") if score is None else FORMATS[metric_of(score).format](score)
 
 
 def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str, Cell]:
-    """The cells of a model's line, by the keys of columns, in the table that goes by `metric`.
-    `scores`: by record.key_of.
+    """The cells of a model's row by the keys of columns, in the table of `metric`. `scores`: by
+    record.key_of.
     """
-    found = {
+    keys = [each.name + variant.suffix for each in METRICS for variant in each.variants]
+    return {
         "rank": _rank(scores.get(metric)),
         "model": Cell(cut(model.name, NAME_CHARACTERS)),
-        **{name: _with_interval(scores.get(name)) for name in (*BITS, "excess_bits_per_byte")},
         "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
-        "parameters": Cell(_count(model.parameters), model.parameters),
+        "parameters": _parameters(model.parameters),
         "training_seconds": _seconds(model.training.seconds if model.training else None),
-        **{name: shown(scores.get(name)) for name, shown in MACHINE.items()},
-        "decode_bytes_per_second@best": _best(scores.get(f"{SPEED}@best")),
-        "cache": Cell(
-            cut(
-                str(mapping(getattr(scores.get(SPEED), "facts", None)).get("cache") or "-"),
-                NAME_CHARACTERS,
-            )
-        ),
+        **{key: metric_cell(scores.get(key) or _best_only(scores, key)) for key in keys},
+        "cache": Cell(_state(scores.get(SPEED))),
         "published": Cell(cut(words(model, scores, metric), NAME_CHARACTERS)),
-        "proven": Cell(_proven(model.certificate)),
+        "certificate": Cell(_certificate(model.certificate)),
         "overlap": Cell(
-            "unknown" if model.overlap is None else f"{model.overlap:.1%}", model.overlap
+            "unknown" if model.overlap is None else percent(model.overlap), model.overlap
         ),
     }
-    for name in ("byte_perplexity", "word_perplexity", "token_perplexity"):
-        found[name] = _plain(scores.get(name))
-    found |= {name: _bracketed(scores.get(name), 100, " %") for name in SHARES} | {
-        name: _bracketed(scores.get(name)) for name in ("bleu", "chrf", "ter")
-    }
-    for name in OF_WRITING:
-        for key in (name, f"{name}:greedy"):
-            found[key] = _writing(scores.get(key))
-    for name in ("joules_per_megabyte", "price_per_million_tokens"):
-        found[name] = _plain(scores.get(name) or scores.get(f"{name}@best"))
-    for name in ("spelling_share", "unknown_share"):
-        found[name] = _share(scores.get(name))
-    return found
+
+
+def _best_only(scores: Mapping[str, Score], key: str) -> Score | None:
+    """The score at the best batch, of energy and price, which are measured there alone."""
+    score = scores.get(f"{key}@best")
+    return score if score is not None and metric_of(score).format == "scaled" else None
 
 
 def _rank(score: Score | None) -> Cell:
@@ -81,135 +69,109 @@ def _rank(score: Score | None) -> Cell:
     return Cell(str(best) if best == worst else f"{best}-{worst}", best + worst / 1000, best, worst)
 
 
-def _with_interval(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
+def _ends(score: Score) -> tuple[float, float] | None:
+    """The ends of its interval."""
     if score.low is None or score.high is None:
-        return Cell(_number(score.value, 4), float(score.value))
-    half = (score.high - score.low) / 2
-    return Cell(
-        f"{_number(score.value, 4)} ± {half:.4f}",
-        float(score.value),
-        float(score.low),
-        float(score.high),
-    )
+        return None
+    return float(score.low), float(score.high)
 
 
-def _bytes(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
-    value = float(score.value)
-    return Cell(f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB", value)
+def _bits(score: Score) -> Cell:
+    """Four digits, with the half width of the interval."""
+    value, ends = float(score.value), _ends(score)
+    if ends is None:
+        return Cell(fixed(value, 4), value)
+    return Cell(f"{fixed(value, 4)} ± {(ends[1] - ends[0]) / 2:.4f}", value, *ends)
 
 
-def _share(score: Score | None) -> Cell:
-    return Cell("-") if score is None else Cell(f"{score.value:.1%}", float(score.value))
-
-
-def _bracketed(score: Score | None, scale: float = 1.0, unit: str = "") -> Cell:
+def _bracketed(score: Score, digits: int = 1, scale: float = 1.0, unit: str = "") -> Cell:
     """A value with its interval in brackets, which need not lie evenly around it."""
-    if score is None:
-        return Cell("-")
-    text = f"{scale * float(score.value):.1f}{unit}"
-    if score.low is None or score.high is None:
-        return Cell(text, float(score.value))
-    low, high = float(score.low), float(score.high)
-    return Cell(f"{text} [{scale * low:.1f}, {scale * high:.1f}]", float(score.value), low, high)
+    value, ends = float(score.value), _ends(score)
+    text = f"{fixed(scale * value, digits)}{unit}"
+    if ends is None:
+        return Cell(text, value)
+    low, high = (fixed(scale * end, digits) for end in ends)
+    return Cell(f"{text} [{low}, {high}]", value, *ends)
 
 
-def _writing(score: Score | None) -> Cell:
-    """Of bytes a number, of shares percent, of the distance three digits."""
-    if score is None:
-        return Cell("-")
-    if score.unit == "bytes":
-        return Cell(f"{score.value:.1f}", float(score.value))
-    return _bracketed(score, 100, " %") if score.metric != WRITING else _with_interval(score)
+def _percent(score: Score) -> Cell:
+    return _bracketed(score, 1, 100, " %")
 
 
-def _rate(score: Score | None) -> Cell:
-    """Three digits, with the half width of the interval in percent."""
-    if score is None:
-        return Cell("-")
-    value = float(score.value)
-    if score.low is None or score.high is None or value == 0:
-        return Cell(_scaled(value), value)
-    half = (float(score.high) - float(score.low)) / 2 / value
-    return Cell(f"{_scaled(value)} ± {half:.0%}", value, float(score.low), float(score.high))
+def _points(score: Score) -> Cell:
+    return _bracketed(score, 1)
 
 
-def _best(score: Score | None) -> Cell:
-    return (
-        Cell("-")
-        if score is None
-        else Cell(
-            f"{_scaled(float(score.value))} ({getattr(score, 'batch', '?')})", float(score.value)
-        )
-    )
+def _number(score: Score) -> Cell:
+    return _bracketed(score, 3)
 
 
-def _scaled(value: float) -> str:
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size * 0.9995:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
+def _scaled(score: Score) -> Cell:
+    return Cell(scaled(float(score.value)), float(score.value))
 
 
-def _duration(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
-    value = float(score.value)
-    return Cell(
-        (
-            f"{value:.2f} s"
-            if value >= 1
-            else f"{value * 1e3:.3g} ms"
-            if value >= 1e-3
-            else f"{value * 1e6:.3g} µs"
-        ),
-        value,
-    )
+def _rate(score: Score) -> Cell:
+    """Three digits, with the half width of the interval in percent; the best batch in brackets."""
+    value, ends, batch = float(score.value), _ends(score), (score.model_extra or {}).get("batch", 1)
+    if batch != 1:
+        return Cell(f"{scaled(value)} ({batch})", value)
+    if ends is None or value == 0:
+        return Cell(scaled(value), value)
+    return Cell(f"{scaled(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends)
 
 
-def _most(score: Score | None) -> Cell:
-    if score is None:
-        return Cell("-")
-    return Cell(
-        f"{'at least ' if getattr(score, 'at_least', False) else ''}{score.value}",
-        float(score.value),
-    )
+def _milliseconds(score: Score) -> Cell:
+    return Cell(milliseconds(float(score.value)), float(score.value))
 
 
-def _plain(score: Score | None) -> Cell:
-    return Cell("-") if score is None else Cell(_number(score.value, 3), float(score.value))
+def _mebibytes(score: Score) -> Cell:
+    return Cell(mebibytes(float(score.value)), float(score.value))
 
 
-def _number(value: float, digits: int) -> str:
-    """Fixed digits for everyday sizes, four significant ones beyond."""
-    if math.isinf(value):
-        return "inf"
-    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
+def _bytes(score: Score) -> Cell:
+    return Cell(fixed(float(score.value), 1), float(score.value))
+
+
+def _count(score: Score) -> Cell:
+    bound = "at least " if (score.model_extra or {}).get("at_least", False) else ""
+    return Cell(f"{bound}{fixed(float(score.value), 0)}", float(score.value))
+
+
+FORMATS: dict[Format, Callable[[Score], Cell]] = {
+    "bits": _bits,
+    "percent": _percent,
+    "points": _points,
+    "number": _number,
+    "scaled": _scaled,
+    "rate": _rate,
+    "milliseconds": _milliseconds,
+    "mebibytes": _mebibytes,
+    "bytes": _bytes,
+    "count": _count,
+}
 
 
 def _context(model: ModelRow) -> Cell:
     if model.context is None:
         return Cell("unlimited" if model.fingerprint and model.parameters else "-", math.inf)
-    return Cell(str(model.context), model.context)
+    return Cell(fixed(model.context, 0), model.context)
 
 
-def _count(value: int | None) -> str:
-    if value is None:
-        return "-"
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size * 0.9995:  # so that 999,999 is 1 M, not 1e+03 k
-            return f"{value / size:.3g} {unit}"
-    return str(value)
+def _parameters(value: int | None) -> Cell:
+    return Cell("-" if value is None else count(value), value)
 
 
 def _seconds(value: float | None) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value:.0f} s", value)
+    return Cell("-") if value is None else Cell(fixed(value, 0), value)
 
 
-def _proven(certificate: Certificate | None) -> str:
+def _state(score: Score | None) -> str:
+    facts = (score.model_extra or {}).get("facts") if score is not None else None
+    state = str(mapping(facts).get("cache") or "-")
+    return cut(STATES.get(state, state), NAME_CHARACTERS)
+
+
+def _certificate(certificate: Certificate | None) -> str:
     """The levels that were earned, or the first that was refused."""
     if certificate is None:
         return "-"
@@ -220,20 +182,3 @@ def _proven(certificate: Certificate | None) -> str:
         " ".join(level for level, proof in certificate.levels.items() if proof.state == "earned")
         or "-"
     )
-
-
-MACHINE: dict[
-    str, Callable[[Score | None], Cell]
-] = {  # what a model costs on the machine of the run
-    "decode_bytes_per_second": _rate,
-    "decode_tokens_per_second": _rate,
-    "prefill_bytes_per_second": _rate,
-    "time_to_first_token": _duration,
-    "end_to_end_latency": _duration,
-    "limit_share:prefill": _share,
-    "limit_share:decode": _share,
-    "max_batch": _most,
-    "peak_ram": _bytes,
-    "peak_ram_over_idle": _bytes,
-    "peak_gpu_reserved": _bytes,
-}

@@ -7,11 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from llmbench.leaderboard.numbers import percent
+from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
-    HEADLINES,
-    QUALITY,
-    SPEED,
-    WRITING,
     ModelRow,
     Record,
     Score,

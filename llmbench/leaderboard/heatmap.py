@@ -16,7 +16,8 @@ from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.results.record import BITS, Record
+from llmbench.metrics.facts import BITS_PER_BYTE
+from llmbench.results.record import Record
 from llmbench.results.run_dir import inside, samples
 
 MOST_PASSAGES = 3  # of a task
@@ -116,7 +117,7 @@ def _is_opening(row: dict[str, Any]) -> bool:
         and bool(text)
         and row.get("output") is None
         and isinstance(statistics, dict)
-        and BITS[0] in statistics
+        and BITS_PER_BYTE in statistics
     )
 
 

@@ -29,10 +29,11 @@ from llmbench.leaderboard.runs import (
     opened,
     places,
 )
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, RANKED, SPEED
 from llmbench.results import signature as results_signature
-from llmbench.results.paired_tests import gives
-from llmbench.results.ranking import RANKED, Item, is_ranked, rank_scores, with_statistics
-from llmbench.results.record import BITS, SPEED, Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.results.paired_tests import is_consistent
+from llmbench.results.ranking import Item, is_ranked, rank_scores, with_statistics
+from llmbench.results.record import Notes, Score, TaskNotes, key_of, notes_key
 from llmbench.results.samples import Opened
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
@@ -451,7 +452,8 @@ def _items(cell: Measured, metric: str) -> list[Item]:
     )
     return (
         found
-        if len(found) == score.n and gives(metric, [values for _, values in found], score.value)
+        if len(found) == score.n
+        and is_consistent(FACTS[metric], [values for _, values in found], score.value)
         else []
     )
 
@@ -462,7 +464,7 @@ def _picture(
     """The scores of the picture, of one table of bits and one of speed: the two that have the most
     models in common; and the machine.
     """
-    bits = [group for group in groups if group.place.metric == BITS[0]]
+    bits = [group for group in groups if group.place.metric == BITS_PER_BYTE]
     rates = [group for group in groups if group.place.metric == SPEED]
     pairs = [
         (len({c.model for c in one.cells} & {c.model for c in other.cells}), one, other)
@@ -474,7 +476,7 @@ def _picture(
     _, one, other = max(pairs, key=lambda pair: pair[0])
     machine = other.place.machine
     scores = []
-    for key, cells in ((BITS[0], one.cells), (SPEED, other.cells)):
+    for key, cells in ((BITS_PER_BYTE, one.cells), (SPEED, other.cells)):
         scores += [
             cell.scores[key].model_copy(update={"model": cell.model})
             for cell in cells

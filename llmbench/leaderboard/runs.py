@@ -16,10 +16,9 @@ from llmbench.leaderboard.board import COSTS, machine_words
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.times import format_time
+from llmbench.metrics.facts import HEADLINES, SPEED
 from llmbench.results import record as results_record
 from llmbench.results.record import (
-    HEADLINES,
-    SPEED,
     Certificate,
     Failure,
     ModelRow,

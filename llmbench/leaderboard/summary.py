@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llmbench.results.record import SPEED, ModelRow, Score
+from llmbench.metrics.facts import SPEED
+from llmbench.results.record import ModelRow, Score
 
 MOST_NAMES = 4  # of models in a sentence
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llmbench.data.overlap import OVERLAP_BYTES
 from llmbench.data.text import Text
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import Mean, Share, TextMetric
 
 
@@ -55,12 +55,7 @@ class LongestCopy(_Copying, Mean):
     0.
     """
 
-    metric = Metric(
-        "longest_copy_bytes",
-        "bytes",
-        None,
-        "longest span of a sample that stands in the training text, mean over samples",
-    )
+    metric = FACTS["longest_copy_bytes"]
 
     def _statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._longest(output)), 1.0]
@@ -72,12 +67,7 @@ class LongCopyShare(_Copying, Share):
     count spans of 50 tokens; bytes compare across tokenisers. An empty sample counts, and has none.
     """
 
-    metric = Metric(
-        "long_copy_share",
-        "share",
-        None,
-        f"share of samples with a span of at least {OVERLAP_BYTES} bytes of the training text",
-    )
+    metric = FACTS["long_copy_share"]
 
     def __init__(self, train: Text):
         super().__init__(train)

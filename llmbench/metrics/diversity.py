@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import Mean
 
 # of a sample, for distinct n-grams: their share falls with length, so all samples are cut to the
@@ -21,7 +21,7 @@ def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
 class AnswerBytes(Mean):
     """Of every sample, an empty one too: who stops before the budget of bytes is spent."""
 
-    metric = Metric("answer_bytes", "bytes", None, "bytes of an answer, mean over samples")
+    metric = FACTS["answer_bytes"]
     signature = "utf-8"
     compares = False
 
@@ -37,13 +37,7 @@ class Distinct2(Mean):
     is `n`.
     """
 
-    metric = Metric(
-        "distinct_2",
-        "share",
-        None,
-        f"different pairs of words / pairs (Li et al. 2016) within a sample's first {WORDS} words,"
-        " mean",
-    )
+    metric = FACTS["distinct_2"]
     signature = f"words:{WORDS}"
     compares = False
 
@@ -61,13 +55,7 @@ class Repetition4(Mean):
     sample with fewer than four words, an empty one too, is left out.
     """
 
-    metric = Metric(
-        "repetition_4",
-        "share",
-        "lower",
-        "share of a sample's runs of four words that stood in it before (Welleck et al. 2020),"
-        " mean",
-    )
+    metric = FACTS["repetition_4"]
     signature = "words:4"
     compares = False
 

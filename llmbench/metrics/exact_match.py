@@ -8,7 +8,7 @@ import re
 import string
 from collections import Counter
 
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import Mean, Share
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -25,12 +25,7 @@ class Accuracy(Share):
     Nothing said is wrong unless nothing was right.
     """
 
-    metric = Metric(
-        "accuracy",
-        "share",
-        "higher",
-        "share of answers that are the reference to the letter, white space around them apart",
-    )
+    metric = FACTS["accuracy"]
     signature = "normalised:strip"
 
     def _statistics(self, output: str, reference: str) -> list[float]:
@@ -42,12 +37,7 @@ class ExactMatch(Share):
     reference either, as in SQuAD's program.
     """
 
-    metric = Metric(
-        "exact_match",
-        "share",
-        "higher",
-        "share of answers that are the reference, both normalised as for SQuAD",
-    )
+    metric = FACTS["exact_match"]
     signature = "normalised:squad"
 
     def _statistics(self, output: str, reference: str) -> list[float]:
@@ -59,12 +49,7 @@ class F1(Mean):
     1, and where either has none as exact match.
     """
 
-    metric = Metric(
-        "f1",
-        "share",
-        "higher",
-        "mean harmonic mean of precision and recall of the answer's words, normalised as for SQuAD",
-    )
+    metric = FACTS["f1"]
     signature = "normalised:squad"
 
     def _statistics(self, output: str, reference: str) -> list[float]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.hardware.machine import version
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.metric import ANY, Metric, Variant
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval
 
@@ -51,7 +51,13 @@ class Plugged(TextMetric):
             PREFIX + (Path(name).name if Path(name).is_dir() else name) + (f":{key}" if key else "")
         )
         self.metric = Metric(
-            label, "", None, f"{self._module.name} as the library evaluate computes it"
+            label,
+            "",
+            None,
+            f"{self._module.name} as the library evaluate computes it",
+            bounds=ANY,
+            variants=(Variant("", label),),
+            is_custom=True,
         )
         self.signature = (
             f"{label}|script:{str(self._module._hash)[:16]}|evaluate:{version('evaluate')}"

@@ -1,19 +1,106 @@
-"""What a metric is."""
+"""What a metric is: its name, unit and direction, how it is printed, and how two models are
+compared by it.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from llmbench.errors import ModelError
+
+Better = Literal["lower", "higher"] | None
+Group = Literal["likelihood", "answers", "generation", "speed", "memory"]
+# bits: bits of an item / its size; share: right or wrong; mean: a mean over items; ratio: a ratio
+# of sums whose denominators differ between models; corpus: a formula over column sums; rate: blocks
+# of measuring; items: a corpus formula from outside, compared by its values for single items;
+# "": no paired test
+Test = Literal["bits", "share", "mean", "ratio", "corpus", "rate", "items", ""]
+Format = Literal[
+    "bits",  # 2.1807 ± 0.0587
+    "percent",  # 12.0 % [10.1, 14.2]
+    "points",  # 23.4 [21.0, 25.9]
+    "number",  # 0.123 [0.101, 0.150]
+    "scaled",  # 35.5 k
+    "rate",  # 2.45 k ± 7 %
+    "milliseconds",  # 3.52
+    "mebibytes",  # 1,261
+    "bytes",  # 151.2
+    "count",  # at least 64
+]
+NEVER, ALWAYS = 0, 100  # of Variant.priority
+ANY, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
+UNIT_INTERVAL, PERCENTAGE = (0.0, 1.0), (0.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A column of a metric.
+
+    suffix: what `record.key_of` adds to the metric's name, as in ":greedy"; "" for the usual value.
+    label: the column's title.
+    help: what it is, in a line; the metric's own if empty.
+    priority: in a narrow terminal columns of low priority go first; NEVER: only in files; ALWAYS:
+        stays.
+    is_brief: whether a page shows it before it is asked for all columns.
+    is_cost: whether every table shows it, beside what a model can do.
+    """
+
+    suffix: str
+    label: str
+    help: str = ""
+    priority: int = ALWAYS
+    is_brief: bool = True
+    is_cost: bool = False
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name, unit, direction (None: neither is better), and what it is, with its source."""
+    """The facts of a metric.
+
+    better: which direction is better; None if neither is.
+    help: what it is, in a line, with its source.
+    bounds: the values that it can take.
+    variants: its columns; none for what only the record holds.
+    format: how a value is printed.
+    test: how two models are compared by it, item by item.
+    tie: the largest difference that makes no practical difference, in its unit (of rates, a share).
+    is_headline: whether it has a table of its own; is_ranked: whether models are ranked in it.
+    is_power: whether it is 2 to the power of a ratio, by which it is tested.
+    is_derived: whether it only re-expresses bits per byte.
+    """
 
     name: str
     unit: str
-    better: Literal["lower", "higher"] | None
-    about: str
+    better: Better
+    help: str
+    group: Group = "generation"
+    bounds: tuple[float, float] = POSITIVE
+    variants: tuple[Variant, ...] = ()
+    format: Format = "number"
+    test: Test = ""
+    tie: float = 0.0
+    is_headline: bool = False
+    is_ranked: bool = False
+    is_power: bool = False
+    is_derived: bool = False
+    is_custom: bool = False  # not of llmbench's own table
+
+    @property
+    def label(self) -> str:
+        """The title of its column."""
+        return self.variants[0].label if self.variants else self.name
+
+    @property
+    def depends_on_machine(self) -> bool:
+        """Whether its values hold for one machine alone."""
+        return self.group in ("speed", "memory")
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference between two models."""
+        return "bits/word" if self.is_power else self.unit
 
     def row(
         self,
@@ -23,13 +110,32 @@ class Metric:
         low: float | None = None,
         high: float | None = None,
     ) -> dict[str, Any]:
-        """The record's row of a value over `n` items, without model and task."""
-        bounds = {"value": value, "low": low, "high": high}
-        return {
+        """The score row of a value over `n` items, without model and task. Raises ModelError if the
+        value is outside the metric's bounds.
+        """
+        least, most = self.bounds
+        slack = 1e-9 * max(1.0, abs(value)) if math.isfinite(value) else 0.0
+        if not least - slack <= value <= most + slack:
+            raise ModelError(
+                f"{self.name} is {value:g}, outside its bounds {least:g} to {most:g}",
+                hint="correct the metric, or its `bounds`",
+            )
+        row = {
             "metric": self.name,
-            **bounds,
+            "value": value,
+            "low": low,
+            "high": high,
             "unit": self.unit,
             "better": self.better,
             "n": n,
             "signature": signature,
         }
+        return {**row, "definition": self.definition()} if self.is_custom else row
+
+    def definition(self) -> dict[str, Any]:
+        """What the record of a run keeps of a metric that is not of this table, so that a board can
+        be drawn without the metric's code.
+        """
+        bounds = [None if math.isinf(end) else end for end in self.bounds]
+        facts = {"label": self.label, "help": self.help, "bounds": bounds, "format": self.format}
+        return {**facts, "test": self.test, "tie": self.tie}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
 from llmbench.stats import Interval
 
@@ -59,12 +59,7 @@ class NgramDistance(TextMetric):
     models whose intervals overlap may differ nevertheless.
     """
 
-    metric = Metric(
-        "ngram_distance",
-        "share",
-        "lower",
-        "total variation distance of character 3-grams from held-out text, minus human text's",
-    )
+    metric = FACTS["ngram_distance"]
     compares = False
 
     def __init__(self, held_out: Text):

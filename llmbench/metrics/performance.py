@@ -1,66 +1,175 @@
-"""Speed, cost, and the share of what the machine could do."""
+"""The facts of the metrics of speed, energy and memory, which hold for one machine."""
 
 from __future__ import annotations
 
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.metric import ANY, NEVER, POSITIVE, Better, Format, Metric, Test, Variant
 
-METRICS = (
-    Metric(
-        "prefill_bytes_per_second",
-        "bytes/s",
-        "higher",
-        "bytes of the prompt that the model read / time to the first text",
-    ),
-    Metric(
-        "prefill_tokens_per_second",
-        "tokens/s",
-        None,
-        "the same in the model's own symbols: not comparable across tokenisers",
-    ),
-    Metric(
+TIE_RATE = 0.05  # of a rate or a time, as a share
+
+
+def _speed(
+    name: str,
+    unit: str,
+    better: Better,
+    help: str,
+    *variants: Variant,
+    format: Format,
+    test: Test = "",
+    headline: bool = False,
+) -> Metric:
+    tie = TIE_RATE if test else 0.0
+    return Metric(
+        name,
+        unit,
+        better,
+        help,
+        "speed",
+        POSITIVE,
+        variants,
+        format,
+        test,
+        tie,
+        headline,
+        headline,
+    )
+
+
+def _memory(name: str, help: str, *variants: Variant, better: Better = "lower") -> Metric:
+    return Metric(name, "bytes", better, help, "memory", ANY, variants, "mebibytes")
+
+
+PERFORMANCE = (
+    _speed(
         "decode_bytes_per_second",
         "bytes/s",
         "higher",
-        "bytes of text after the first / the time they took",
+        "bytes of text generated per second after the first token, batch 1; more is better",
+        Variant("", "decode, bytes/s", priority=20, is_cost=True),
+        Variant(
+            "@best",
+            "best batch, bytes/s",
+            "bytes of text generated per second at the best batch size, which is in brackets",
+            priority=10,
+            is_cost=True,
+        ),
+        format="rate",
+        test="rate",
+        headline=True,
     ),
-    Metric(
+    _speed(
         "decode_tokens_per_second",
         "tokens/s",
         None,
-        "the same in the model's own symbols: not comparable across tokenisers",
+        "the model's own tokens generated per second: not comparable across tokenizers",
+        Variant("", "decode, tokens/s", priority=8, is_brief=False),
+        format="rate",
     ),
-    Metric("time_to_first_token", "seconds", "lower", "from asking to the first text"),
-    Metric(
+    _speed(
+        "prefill_bytes_per_second",
+        "bytes/s",
+        "higher",
+        "bytes of the prompt / time to the first token; more is better",
+        Variant("", "prefill, bytes/s", priority=11),
+        format="rate",
+        test="rate",
+    ),
+    _speed(
+        "prefill_tokens_per_second",
+        "tokens/s",
+        None,
+        "tokens of the prompt / time to the first token: not comparable across tokenizers",
+        Variant("", "prefill, tokens/s", priority=7, is_brief=False),
+        format="rate",
+    ),
+    _speed(
+        "time_to_first_token",
+        "seconds",
+        "lower",
+        "time to first token, at the stated prompt length; less is better",
+        Variant("", "TTFT, ms", priority=13, is_brief=False, is_cost=True),
+        format="milliseconds",
+        test="rate",
+    ),
+    _speed(
         "time_per_output_token",
         "seconds",
         None,
-        "(last - first) / (tokens - 1): of the model's own symbols",
+        "time per output token after the first: not comparable across tokenizers",
+        format="milliseconds",
     ),
-    Metric(
+    _speed(
         "end_to_end_latency",
         "seconds",
         "lower",
-        "from asking to the end of the answer, at the stated lengths",
+        "from the request to the end of the answer, at the stated lengths; less is better",
+        Variant("", "latency, ms", priority=6, is_brief=False),
+        format="milliseconds",
+        test="rate",
     ),
-    Metric(
+    _speed(
         "limit_share",
         "share",
         "higher",
-        "max(bytes read / bandwidth, operations / peak) / measured time: how much of what the"
-        " machine could do was used",
+        "roofline share: max(bytes read / memory bandwidth, operations / peak) / measured time",
+        Variant(
+            ":prefill",
+            "roofline, prefill",
+            "roofline time of the prompt on this machine / measured time",
+            NEVER,
+            is_brief=False,
+        ),
+        Variant(
+            ":decode",
+            "roofline, decode",
+            "roofline time of a token on this machine / measured time",
+            priority=12,
+            is_brief=False,
+            is_cost=True,
+        ),
+        format="percent",
     ),
-    Metric(
+    _speed(
         "joules_per_megabyte",
         "joules/MB",
         "lower",
-        "energy of reading prompts and writing answers, by the machine's counter / megabytes"
-        " written",
+        "energy of prefill and decode, by the machine's counter / megabytes generated; less is"
+        " better",
+        Variant("", "J/MB", priority=NEVER),
+        format="scaled",
     ),
-    Metric(
+    _speed(
         "price_per_million_tokens",
         "price",
         None,
-        "the stated price of an hour / tokens in an hour, x 10^6",
+        "the stated price of an hour / tokens generated in an hour, x 10^6",
+        Variant("", "price/M tokens", priority=NEVER),
+        format="scaled",
     ),
+    Metric(
+        "max_batch",
+        "answers",
+        "higher",
+        "largest batch that stays within the memory budget; more is better",
+        "memory",
+        variants=(Variant("", "max batch", priority=9, is_brief=False, is_cost=True),),
+        format="count",
+    ),
+    _memory(
+        "peak_ram",
+        "peak memory of the model's process, from loading the model on; less is better",
+        Variant("", "peak RAM, MiB", priority=14, is_cost=True),
+    ),
+    _memory(
+        "peak_ram_over_idle",
+        "peak memory less what the process held before the model was loaded; less is better",
+        Variant("", "RAM over idle, MiB", priority=NEVER, is_brief=False, is_cost=True),
+    ),
+    _memory("peak_gpu_allocated", "peak GPU memory in tensors; less is better"),
+    _memory(
+        "peak_gpu_reserved",
+        "peak GPU memory that torch's allocator reserved; less is better",
+        Variant("", "peak GPU, MiB", priority=NEVER, is_cost=True),
+    ),
+    _memory("peak_gpu_process", "peak GPU memory of the process, by the driver; less is better"),
+    _memory("gpu_idle", "GPU memory in use before the model was loaded", better=None),
 )
-BY_NAME = {metric.name: metric for metric in METRICS}

@@ -12,7 +12,6 @@ from llmbench.metrics.copying import LongCopyShare, LongestCopy
 from llmbench.metrics.diversity import AnswerBytes, Distinct2, Repetition4
 from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch
 from llmbench.metrics.hf_evaluate import PREFIX, Plugged
-from llmbench.metrics.metric import Metric
 from llmbench.metrics.ngram_distance import NgramDistance
 from llmbench.metrics.rouge import Rouge
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
@@ -53,15 +52,6 @@ def check(name: str, has_train: bool) -> None:
             f"no metric of text is called {name!r}",
             hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")),
         )
-
-
-def described() -> list[Metric]:
-    """What each of NAMES is, for a list."""
-    classes = (*BESIDE_TRAINING.values(), *BESIDE_HELD_OUT.values())
-    return [
-        *(make().metric for make in (OF_PAIRS | OF_OUTPUTS).values()),
-        *(cls.metric for cls in classes),
-    ]
 
 
 def named(

@@ -10,15 +10,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from llmbench.hardware.machine import version
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import Mean
 
 RougeName = Literal["rouge1", "rouge2", "rougeL"]
-ABOUT: dict[RougeName, str] = {
-    "rouge1": "words",
-    "rouge2": "pairs of words",
-    "rougeL": "the longest common subsequence of words",
-}
 
 
 class Rouge(Mean):
@@ -29,12 +24,7 @@ class Rouge(Mean):
 
         self._name = name
         self._scorer: Any = RougeScorer([name], use_stemmer=False)
-        self.metric = Metric(
-            name,
-            "F1",
-            "higher",
-            f"ROUGE (Lin 2004): F-measure of {ABOUT[name]}, rouge-score without stemming",
-        )
+        self.metric = FACTS[name]
         self.signature = f"rouge-score:{version('rouge-score')}|type:{name}|stemmer:no"
 
     def _statistics(self, output: str, reference: str) -> list[float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import Summed
 
 
@@ -40,12 +40,7 @@ class Bleu(_Sacrebleu):
     four words in all, is 0.
     """
 
-    metric = Metric(
-        "bleu",
-        "BLEU",
-        "higher",
-        "BLEU (Papineni et al. 2002), sacrebleu's mixed-case, 13a, exponential smoothing",
-    )
+    metric = FACTS["bleu"]
 
     def __init__(self) -> None:
         from sacrebleu.metrics.bleu import BLEU
@@ -58,7 +53,7 @@ class Chrf(_Sacrebleu):
     space does not count.
     """
 
-    metric = Metric("chrf", "chrF", "higher", "chrF2 (Popovic 2015), sacrebleu's defaults")
+    metric = FACTS["chrf"]
 
     def __init__(self) -> None:
         from sacrebleu.metrics.chrf import CHRF
@@ -71,9 +66,7 @@ class Ter(_Sacrebleu):
     al. 2006), in percent: may exceed 100.
     """
 
-    metric = Metric(
-        "ter", "TER", "lower", "translation edit rate (Snover et al. 2006), sacrebleu's defaults"
-    )
+    metric = FACTS["ter"]
 
     def __init__(self) -> None:
         from sacrebleu.metrics.ter import TER

@@ -18,8 +18,8 @@ from llmbench.data import hub, loading
 from llmbench.data.fields import PARTS, Fields, Part
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.metrics import likelihood, memory, performance
 from llmbench.metrics import registry as metrics_registry
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.hf_evaluate import PREFIX
 from llmbench.plan import registry
 from llmbench.results import tolerance
@@ -433,10 +433,7 @@ def read(spec: str) -> Suite:
 def _check_gate(name: str, loss: float | str, where: str) -> None:
     """UsageError where a gate names no metric, or no loss."""
     tolerance.parse(loss, where)
-    known = [
-        *metrics_registry.NAMES,
-        *(metric.name for metric in (*likelihood.METRICS, *performance.METRICS, *memory.METRICS)),
-    ]
+    known = list(FACTS)
     if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
         raise UsageError(
             f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known)

@@ -9,24 +9,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.results.matching import OF_MEMORY, Met, Pair, Wanted, meet, same_machine
+from llmbench.results.matching import Met, Pair, Wanted, meet, same_machine
 from llmbench.results.paired_tests import (
-    UNITS,
     Difference,
     alpha_of,
     difference,
     items_needed,
-    judged,
+    judge,
 )
-from llmbench.results.record import Score, key_of
+from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.stats import Verdict, holm
 
-REEXPRESSIONS = (
-    "byte_perplexity",
-    "word_perplexity",
-    "token_perplexity",
-    "excess_bits_per_byte",
-)  # they move with bits per byte
 RELATIVE = (
     "bytes/s",
     "tokens/s",
@@ -66,7 +59,7 @@ class Row:
     @property
     def is_memory(self) -> bool:
         """Whether its bytes are of memory, and not of text."""
-        return self.unit == "bytes" and self.metric.partition(":")[0] in OF_MEMORY
+        return self.unit == "bytes" and is_memory(self.metric.partition(":")[0])
 
 
 @dataclass(frozen=True)
@@ -164,7 +157,7 @@ def compare(
         )
 
     met = [one for pair in pairs for one in meet(pair, wanted, in_turns=True)]
-    met = [one for one in met if metrics or one.items or one.score.metric not in REEXPRESSIONS]
+    met = [one for one in met if metrics or one.items or not metric_of(one.score).is_derived]
     rows, tests = _rows(met)
     flips = [
         (one, _flips(one, "a"), _flips(one, "b"))
@@ -203,7 +196,7 @@ def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
 
 def _difference(met: Met, tests: int) -> Difference:
     return difference(
-        met.score.metric,
+        metric_of(met.score),
         *met.rows,
         tests=tests,
         in_turns=all(one.session == other.session for one, other in met.items),
@@ -220,7 +213,7 @@ def _values(met: Met) -> tuple[float | None, float | None]:
 
 
 def _is_relative(score: Score) -> bool:
-    return score.unit in RELATIVE or (score.unit == "bytes" and score.metric in OF_MEMORY)
+    return score.unit in RELATIVE or (score.unit == "bytes" and is_memory(score.metric))
 
 
 def _untested(met: Met) -> Row:
@@ -250,7 +243,7 @@ def _untested(met: Met) -> Row:
 def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     score, seen = met.score, found.interval
     relative = _is_relative(score)
-    said = judged(score.metric, score.better, found, p)
+    said = judge(metric_of(score), score.better, found, p)
     needed = 2 if met.kind == "rate" else items_needed(tests)
     reason = (
         f"{seen.n} items are too few to prove anything: {needed} would be needed"
@@ -262,7 +255,7 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
         None if end is None else math.expm1(end) if relative else end
         for end in (seen.value, seen.low, seen.high)
     )
-    unit = UNITS.get(score.metric, score.unit)
+    unit = metric_of(score).difference_unit
     row = Row(
         *_names(met),
         unit,
@@ -276,7 +269,7 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
         relative,
         seen.n,
         p,
-        p <= alpha_of(score.metric),
+        p <= alpha_of(metric_of(score)),
     )
     return replace(row, test=found.test, left_out=met.left_out)
 

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.metrics import memory, performance
+from llmbench.metrics.facts import METRICS
 from llmbench.results.compare import Row, rows_of
 from llmbench.results.matching import Side, same_machine
-from llmbench.results.paired_tests import RULES
-from llmbench.results.record import Score, key_of
+from llmbench.results.record import Score, key_of, metric_of
 from llmbench.results.samples import Opened
 from llmbench.results.tolerance import Allowance, parse
 
-OF_A_MACHINE = {metric.name for metric in (*performance.METRICS, *memory.METRICS)}
-DEFAULTS = {
-    name: Allowance(rule.margin)
-    for name, rule in RULES.items()
-    if rule.margin and name not in OF_A_MACHINE
-}  # as much as makes a tie
+DEFAULTS = {  # as much as makes a tie
+    metric.name: Allowance(metric.tie)
+    for metric in METRICS
+    if metric.tie and not metric.depends_on_machine
+}
 ROUNDING = 1e-12
 State = Literal["passed", "failed", "skipped"]
 
@@ -84,7 +82,7 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
         )
 
     def wanted(score: Score) -> bool:
-        return allowed(score) is not None and (same or score.metric not in OF_A_MACHINE)
+        return allowed(score) is not None and (same or not metric_of(score).depends_on_machine)
 
     asked = {
         (score.model, score.task, key_of(score)): (score, loss)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.metrics import memory
 from llmbench.results import signature
-from llmbench.results.paired_tests import RULES, Rows, gives
-from llmbench.results.record import Score, key_of
+from llmbench.results.paired_tests import Rows, is_consistent
+from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.results.samples import Item, Opened, statistic_of
 from llmbench.stats import Verdict
 
-OF_MEMORY = {metric.name for metric in memory.METRICS}
 NAMED = 5  # items that a reason names
 Wanted = Callable[[Score], bool]
 Stop = tuple[Verdict, str]  # what is to be said where no test can be made, and why
@@ -79,7 +77,7 @@ class Met:
     @property
     def kind(self) -> str:
         """The kind of its test; "" where it has none."""
-        return RULES[self.score.metric].kind if self.score.metric in RULES else ""
+        return metric_of(self.score).test
 
 
 def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
@@ -121,12 +119,12 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
         )
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
-    if one.metric not in RULES:
+    if not metric_of(one).test:
         return (
             "unclear",
             (
                 "measured once, so without a test"
-                if one.metric in OF_MEMORY
+                if is_memory(one.metric)
                 else "there is no paired test for it"
             ),
         )
@@ -178,7 +176,7 @@ def _with_items(
         [one.statistics[names[0]] for one, _ in pairs],
         [other.statistics[names[1]] for _, other in pairs],
     )
-    stop = _rows_differ(RULES[scores[0].metric].kind, rows)
+    stop = _rows_differ(metric_of(scores[0]).test, rows)
     if (
         stop is None
         and in_turns
@@ -189,8 +187,8 @@ def _with_items(
     for side, score, name, found in zip(
         met.sides, scores, names, (a, b), strict=True
     ):  # from all its items, paired or not
-        if stop is None and not gives(
-            score.metric, [item.statistics[name] for item in found.values()], score.value
+        if stop is None and not is_consistent(
+            metric_of(score), [item.statistics[name] for item in found.values()], score.value
         ):
             stop = (
                 "unclear",

@@ -4,7 +4,7 @@ be said of it.
 Sources: McNemar 1947, exact as a binomial test; interval of the difference of two paired shares:
 Agresti & Min 2005; approximate randomisation: Riezler & Maxwell 2005, drawn as sacrebleu draws it;
 bootstrap of a difference: Koehn 2004; rates that were not measured in turns: Welch 1947. The other
-tests are those of stats.py.
+tests are those of stats.py. Which test a metric has is one of its facts (metrics/facts.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llmbench.metrics.metric import Metric
 from llmbench.stats import (
     LEVEL,
     RATE_ALPHA,
-    TIE_BITS_PER_BYTE,
-    TIE_RATE,
     Interval,
     Ranking,
     Verdict,
@@ -37,51 +36,11 @@ from llmbench.stats import (
 )
 
 ALPHA = 1 - LEVEL
-TIE_SHARE = 0.01  # one answer in a hundred
-TIE_POINTS = 0.5  # of BLEU, chrF and TER
 TRIALS = 10_000  # of approximate randomisation: sacrebleu's own number
 SEED = 12345  # and its seed
 AT_ONCE = 4_000_000  # choices of a trial for an item that are held as numbers
-Kind = Literal["bits", "share", "mean", "corpus", "rate"]
 Total = Callable[[Sequence[float]], float]
 Rows = Sequence[Sequence[float]]  # an item's statistics each
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How two models are compared by a metric, and a difference of which size is of no use to
-    anybody (of a rate, as a share).
-    """
-
-    kind: Kind
-    margin: float
-
-
-RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(
-        ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte"),
-        Rule("bits", TIE_BITS_PER_BYTE),
-    ),
-    "word_perplexity": Rule("bits", 0.0),  # in bits a word, where a word is an item; never a tie
-    **dict.fromkeys(("accuracy", "exact_match"), Rule("share", TIE_SHARE)),
-    **dict.fromkeys(("f1", "rouge1", "rouge2", "rougeL", "repetition_4"), Rule("mean", TIE_SHARE)),
-    **dict.fromkeys(
-        ("answer_bytes", "longest_copy_bytes", "distinct_2"), Rule("mean", 0.0)
-    ),  # without a direction: a test, and no verdict
-    **dict.fromkeys(("bleu", "chrf", "ter"), Rule("corpus", TIE_POINTS)),
-    **dict.fromkeys(
-        (
-            "decode_bytes_per_second",
-            "prefill_bytes_per_second",
-            "time_to_first_token",
-            "end_to_end_latency",
-        ),
-        Rule("rate", TIE_RATE),
-    ),
-}
-UNITS: Mapping[str, str] = {
-    "word_perplexity": "bits/word"
-}  # of a difference, where it is not the metric's own
 
 
 @dataclass(frozen=True)
@@ -180,7 +139,7 @@ def randomisation_p(
     return (reached + 1) / (trials + 1)
 
 
-def apart_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Difference:
+def welch_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Difference:
     """Of rates or times whose blocks were not measured in turns: Welch's test of the logarithms.
     What the machine did to one of the two is in the difference, and in no interval.
     """
@@ -198,32 +157,42 @@ def apart_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Differ
 
 
 @cache
-def corpus_total(metric: str) -> Total:
-    """The formula of a corpus metric over the column sums of its statistics."""
+def corpus_total(name: str) -> Total:
+    """The formula of a corpus metric of llmbench over the column sums of its statistics."""
     from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 
     made: dict[str, Callable[[], Any]] = {"bleu": Bleu, "chrf": Chrf, "ter": Ter}
-    total: Total = made[metric]().total
+    total: Total = made[name]().total
     return total
 
 
-def total_of(metric: str, rows: Rows) -> float:
+def _ratio(sums: Sequence[float]) -> float:
+    return sums[0] / sums[1] if sums[1] else 0.0
+
+
+def _total_of(metric: Metric) -> Total:
+    return corpus_total(metric.name) if metric.test == "corpus" else _ratio
+
+
+def value_of(metric: Metric, rows: Rows) -> float:
     """The metric's value, from the statistics of all items."""
-    rule, table = RULES[metric], np.asarray(rows, dtype=np.float64)
-    if rule.kind == "rate":
+    table = np.asarray(rows, dtype=np.float64)
+    if metric.test == "rate":
         return float(np.median(table[:, 0]))
-    if rule.kind == "corpus":
-        return corpus_total(metric)(table.sum(axis=0).tolist())
+    if metric.test == "corpus":
+        return corpus_total(metric.name)(table.sum(axis=0).tolist())
     ratio = math.fsum(table[:, 0]) / math.fsum(table[:, 1])
-    return ratio if metric != "word_perplexity" else math.inf if ratio > 1000 else 2.0**ratio
+    return ratio if not metric.is_power else math.inf if ratio > 1000 else 2.0**ratio
 
 
-def gives(metric: str, rows: Rows, value: float) -> bool:
-    """Whether the statistics of all items add up to a score, but for rounding; False where they are
-    not what the metric has.
+def is_consistent(metric: Metric, rows: Rows, value: float) -> bool:
+    """Whether the statistics of all items give a score, up to rounding; False if they are not what
+    the metric has. A metric that is compared by its values for single items is not checked.
     """
+    if metric.test == "items":
+        return True
     try:
-        return math.isclose(total_of(metric, rows), value, rel_tol=1e-6, abs_tol=1e-9)
+        return math.isclose(value_of(metric, rows), value, rel_tol=1e-6, abs_tol=1e-9)
     except (
         ValueError,
         IndexError,
@@ -233,45 +202,39 @@ def gives(metric: str, rows: Rows, value: float) -> bool:
         return False
 
 
-def difference(metric: str, a: Rows, b: Rows, tests: int = 1, in_turns: bool = True) -> Difference:
-    """By the metric's own test. `tests`: how many are made, which Holm's correction asks for as
-    many more random flips. `in_turns`: whether blocks of rates were measured in one session.
+def difference(
+    metric: Metric, a: Rows, b: Rows, tests: int = 1, in_turns: bool = True
+) -> Difference:
+    """By the metric's own test. `tests`: how many are made: Holm's correction needs as many more
+    random flips. `in_turns`: whether blocks of rates were interleaved in one session.
     """
-    kind = RULES[metric].kind
-    if kind == "share":
+    if metric.test == "share":
         return share_difference(a, b)
-    if kind == "corpus":
-        return corpus_difference(
-            a, b, corpus_total(metric), max(TRIALS, math.ceil(5 * tests / ALPHA))
-        )
-    if kind == "rate":
+    if metric.test in ("corpus", "ratio"):
+        return corpus_difference(a, b, _total_of(metric), max(TRIALS, math.ceil(5 * tests / ALPHA)))
+    if metric.test == "rate":
         one, other = [row[0] for row in a], [row[0] for row in b]
         return (
             Difference(*block_difference(one, other), "paired t")
             if in_turns
-            else apart_difference(one, other)
+            else welch_difference(one, other)
         )
     return ratio_difference(a, b, max(10_000, math.ceil(40 * tests / ALPHA)))
 
 
-def alpha_of(metric: str) -> float:
+def alpha_of(metric: Metric) -> float:
     """The level of a metric's test."""
-    return RATE_ALPHA if RULES[metric].kind == "rate" else ALPHA
+    return RATE_ALPHA if metric.test == "rate" else ALPHA
 
 
-def judged(metric: str, better: str | None, found: Difference, p: float) -> Verdict:
-    """What may be said of A against B. `p`: corrected for the number of tests. `better`: whether
-    less or more of the metric is, "lower" or "higher"; where neither is, the answer is "unclear".
+def judge(metric: Metric, better: str | None, found: Difference, p: float) -> Verdict:
+    """The verdict on A against B. `p`: corrected for the number of tests. `better`: "lower" or
+    "higher"; None gives "unclear".
     """
-    rule = RULES[metric]
     if better is None:
         return "unclear"
-    said = verdict(
-        found.interval,
-        p,
-        math.log1p(rule.margin) if rule.kind == "rate" else rule.margin,
-        alpha_of(metric),
-    )
+    margin = math.log1p(metric.tie) if metric.test == "rate" else metric.tie
+    said = verdict(found.interval, p, margin, alpha_of(metric))
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
     return turned.get(said, said) if better == "higher" else said
 
@@ -283,7 +246,7 @@ def items_needed(tests: int) -> int:
     return math.ceil(1 - math.log2(ALPHA / max(1, tests)))
 
 
-def quality_rank_sets(metric: str, items: Mapping[str, Rows]) -> Ranking:
+def quality_rank_sets(metric: Metric, items: Mapping[str, Rows]) -> Ranking:
     """Ranks as sets by a share or a corpus metric, more being better: every pair tested, Holm over
     the pairs, as in stats.rank_sets. The smallest visible difference is that of shares alone.
     """
@@ -296,7 +259,7 @@ def quality_rank_sets(metric: str, items: Mapping[str, Rows]) -> Ranking:
             lead, rest = (a, b) if one.interval.value > 0 else (b, a)
             better[lead].add(rest)
     needed, visible = items_needed(len(pairs)), None
-    if RULES[metric].kind == "share" and pairs and len(items[names[0]]) >= needed:
+    if metric.test == "share" and pairs and len(items[names[0]]) >= needed:
         strictest = [
             share_difference(items[a], items[b], 1 - ALPHA / len(pairs)).interval for a, b in pairs
         ]

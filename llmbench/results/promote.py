@@ -17,8 +17,8 @@ from typing import Any
 
 from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
-from llmbench.results.paired_tests import RULES, gives
-from llmbench.results.record import Machine, Score, digest
+from llmbench.results.paired_tests import is_consistent
+from llmbench.results.record import Machine, Score, digest, metric_of
 from llmbench.results.samples import Item, Opened, statistic_of
 from llmbench.storage import as_json, write_text
 
@@ -111,7 +111,7 @@ def _items(run: Opened) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, dict[tuple[tuple[str, str], ...], dict[str, Any]]] = {}
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in run.record.scores:
-        if score.metric in RULES:
+        if metric_of(score).test:
             by_cell.setdefault((score.task, score.model), []).append(score)
     for (task, model), scores in by_cell.items():
         items = run.items(model, task)
@@ -135,7 +135,7 @@ def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[f
     """
     rows = [item.statistics.get(statistic_of(score), []) for item in items]
     present = [row for row in rows if row]
-    if (not present and score.metric == "word_perplexity") or not math.isfinite(score.value):
+    if (not present and metric_of(score).is_power) or not math.isfinite(score.value):
         return None
     if not present:
         raise UsageError(
@@ -143,7 +143,7 @@ def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[f
             where=str(run.folder),
             hint="promote the run's own folder",
         )
-    if not gives(score.metric, present, score.value):
+    if not is_consistent(metric_of(score), present, score.value):
         raise UsageError(
             f"the samples of {score.model} on {score.task} do not give its {score.metric}",
             where=str(run.folder),

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import Rows, quality_rank_sets
-from llmbench.results.record import HEADLINES, QUALITY, SPEED, WRITING, Score, key_of, notes_key
+from llmbench.results.record import Score, key_of, notes_key
 from llmbench.results.samples import Item as Asked
 from llmbench.results.samples import sampled
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
 Source = Callable[[Score], list[Item]]
-RANKED = tuple(metric for metric in HEADLINES if metric != WRITING)
 
 
 def rank_scores(
@@ -76,7 +76,7 @@ def _shape(metric: str, items: Sequence[Item]) -> tuple[tuple[str, float], ...]:
 
 def _ranking(metric: str, items: dict[str, Rows]) -> Ranking:
     if metric in QUALITY:
-        return quality_rank_sets(metric, items)
+        return quality_rank_sets(FACTS[metric], items)
     values = {name: [row[0] for row in found] for name, found in items.items()}
     return (
         rate_rank_sets(values)

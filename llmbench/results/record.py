@@ -19,9 +19,12 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     ValidationError,
+    model_validator,
 )
 
 from llmbench.errors import UsageError
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
+from llmbench.metrics.metric import Format, Metric, Test, Variant
 from llmbench.storage import write_json
 
 SCHEMA = 1
@@ -41,26 +44,33 @@ def _number(value: Any) -> Any:
     return value
 
 
+# whose tables have the metric in their name: the others are a task's only table
+NAMED_TABLES = tuple(name for name in HEADLINES if name not in (BITS_PER_BYTE, SPEED))
 Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
-
-BITS = ("bits_per_byte", "conditional_bits_per_byte", "pseudo_bits_per_byte")
-SPEED = "decode_bytes_per_second"
-QUALITY = ("bleu", "exact_match", "accuracy")  # more is better
-WRITING = "ngram_distance"  # less is better; not ranked
-HEADLINES = (*BITS, *QUALITY, WRITING, SPEED)  # each in a table of its own, ranked among itself
 
 
 def notes_key(task: str, metric: str) -> str:
     """The name of a table in the record's notes: the task's, with the metric where it is not the
     usual one.
     """
-    return f"{task}:{metric}" if metric in (*BITS[1:], *QUALITY, WRITING) else task
+    return f"{task}:{metric}" if metric in NAMED_TABLES else task
 
 
 class Row(BaseModel):
     """A part of the record. Unknown keys are kept, so that a newer record can be shown."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class Definition(Row):
+    """The facts of a metric that llmbench does not know, so that its board needs none of its code."""
+
+    label: str
+    help: str = ""
+    bounds: tuple[Number | None, Number | None] = (None, None)
+    format: Format = "number"
+    test: Test = ""
+    tie: Number = 0.0
 
 
 class Score(Row):
@@ -79,6 +89,47 @@ class Score(Row):
     n: int
     signature: str
     rank: tuple[int, int] | None = None
+
+    @property
+    def definition(self) -> Definition | None:
+        """The facts of its metric, if llmbench does not know it; no other row has the key."""
+        return Definition.model_validate(found) if (found := self._definition) else None
+
+    @property
+    def _definition(self) -> Any:
+        return (self.model_extra or {}).get("definition")
+
+    @model_validator(mode="after")
+    def _has_a_sound_definition(self) -> Score:
+        if self._definition is not None:
+            Definition.model_validate(self._definition)
+        return self
+
+
+def is_memory(name: str) -> bool:
+    """Whether a metric is of memory."""
+    return name in FACTS and FACTS[name].group == "memory"
+
+
+def metric_of(score: Score) -> Metric:
+    """The facts of a score's metric: llmbench's own, or else what the score says of it."""
+    known = FACTS.get(score.metric)
+    if known is not None:
+        return known
+    facts = score.definition or Definition(label=score.metric)
+    low, high = facts.bounds
+    return Metric(
+        score.metric,
+        score.unit,
+        score.better,
+        facts.help or f"{score.metric}: a metric that llmbench does not define",
+        bounds=(-math.inf if low is None else low, math.inf if high is None else high),
+        variants=(Variant("", facts.label),),
+        format=facts.format,
+        test=facts.test,
+        tie=float(facts.tie),
+        is_custom=True,
+    )
 
 
 def key_of(score: Score) -> str:

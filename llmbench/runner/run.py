@@ -21,7 +21,7 @@ from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
-from llmbench.metrics import performance
+from llmbench.metrics.facts import FACTS
 from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.results import record
@@ -385,7 +385,7 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
             "low": low,
             "high": high,
         }
-        row = performance.BY_NAME["price_per_million_tokens"].row(
+        row = FACTS["price_per_million_tokens"].row(
             value or 0.0,
             rate.n,
             str(Signature.parse(rate.signature).extend(price_per_hour=f"{price:g}")),

@@ -9,6 +9,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.ledger import END, WORD_COUNTER
+from llmbench.metrics.facts import CONDITIONAL_BITS
 from llmbench.metrics.likelihood import Item
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
@@ -16,7 +17,7 @@ from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 from llmbench.tasks.task import Task
 
-METRIC = "conditional_bits_per_byte"
+METRIC = CONDITIONAL_BITS
 
 
 class Conditional(Task):

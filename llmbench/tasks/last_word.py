@@ -12,7 +12,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import two_to
-from llmbench.metrics.metric import Metric
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
@@ -22,9 +22,7 @@ from llmbench.tasks.reference_based import written
 from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
-PERPLEXITY = Metric(
-    "word_perplexity", "perplexity", "lower", "2^(bits of the last words / their number)"
-)
+PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 
 
 class LastWord(Task):

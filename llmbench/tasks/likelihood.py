@@ -21,7 +21,8 @@ from llmbench.ledger import (
     count_words,
     word_starts,
 )
-from llmbench.metrics.likelihood import METRICS, Item, intervals
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, PSEUDO_BITS
+from llmbench.metrics.likelihood import Item, intervals
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval
@@ -106,7 +107,7 @@ class Likelihood(Task):
             limit=self.text.sampled,
         )
         found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
-        rows = score_rows({"pseudo_bits_per_byte": found}, signature, WORD_COUNTER, ledgers)
+        rows = score_rows({PSEUDO_BITS: found}, signature, WORD_COUNTER, ledgers)
         lost = next((ledger for ledger in ledgers if ledger.loss), None)
         if lost:
             loss = (
@@ -114,7 +115,7 @@ class Likelihood(Task):
                 " bits for less than the text"
             )
             rows = [{**row, "lossy": loss} for row in rows]
-        return Outcome(rows, [sample_row(item, "pseudo_bits_per_byte") for item in items], ledgers)
+        return Outcome(rows, [sample_row(item, PSEUDO_BITS) for item in items], ledgers)
 
 
 def looks_ahead(adapter: Adapter) -> bool:
@@ -164,14 +165,13 @@ def score_rows(
     found: Mapping[str, Interval], signature: Signature, words: str, ledgers: Sequence[Ledger]
 ) -> list[dict[str, Any]]:
     """The record's rows of these metrics; `words` names the word counter."""
-    units = {metric.name: metric for metric in METRICS}
     charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
     rows = []
     for name, interval in found.items():
         mark = str(signature.extend(words=words) if name == "word_perplexity" else signature)
         rows.append(
             {
-                **units[name].row(interval.value, interval.n, mark, interval.low, interval.high),
+                **FACTS[name].row(interval.value, interval.n, mark, interval.low, interval.high),
                 "charged": charged,
             }
         )
@@ -240,7 +240,7 @@ def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[dict
     return rows
 
 
-def sample_row(item: Item, metric: str = "bits_per_byte") -> dict[str, Any]:
+def sample_row(item: Item, metric: str = BITS_PER_BYTE) -> dict[str, Any]:
     return {
         "id": item.id,
         "bytes": item.bytes,

@@ -15,7 +15,7 @@ from support.run_helpers import llmbench as child
 
 import llmbench
 from llmbench.cli import main
-from llmbench.metrics.likelihood import METRICS
+from llmbench.metrics.facts import METRICS
 from llmbench.plan import registry
 
 SCORE_KEYS = {

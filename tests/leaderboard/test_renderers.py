@@ -286,7 +286,7 @@ def test_a_rate_of_nothing_has_no_interval_in_percent():
     page = markdown.render(
         leaderboard_board.build(record(models=[model("m", 3)], scores=rows, failures=[]))
     )
-    assert re.search(r"\| 0 \|", page)
+    assert re.search(r"\| 0\.00 \|", page)
     assert "±" not in re.sub("2.0000 ± 0.1000", "", page)
 
 
@@ -438,12 +438,12 @@ def test_letters_of_every_script_are_shown_as_they_are():
     [
         (0, "0"),
         (999, "999"),
-        (1000, "1 k"),
+        (1000, "1.00 k"),
         (70_649, "70.6 k"),
         (999_499, "999 k"),
-        (999_999, "1 M"),
+        (999_999, "1.00 M"),
         (124_439_808, "124 M"),
-        (10**9 - 1, "1 G"),
+        (10**9 - 1, "1.00 G"),
     ],
 )
 def test_parameters_are_counted_in_round_numbers(count, text):

@@ -113,7 +113,7 @@ def test_300_bytes_are_looked_up_in_a_megabyte_without_a_blow_up():
 def fables():
     lines = (
         resources.files("llmbench")
-        .joinpath("texts/fables.jsonl")
+        .joinpath("data/texts/fables.jsonl")
         .read_text(encoding="utf-8")
         .splitlines()
     )

@@ -338,7 +338,7 @@ def test_a_missing_reference_is_an_error_where_the_metric_compares_and_nowhere_e
 def test_every_name_is_its_metrics_and_its_signature_is_text(name):
     metric = named(name, train=KNOWN, held_out=KNOWN)
     assert metric.metric.name == name
-    assert metric.metric.about
+    assert metric.metric.help
     assert metric.signature
     assert not {";", "\n", "None"} & {*metric.signature, *metric.signature.split(":")}
 
@@ -370,7 +370,7 @@ def test_texts_come_back_from_their_numbers():
 
 def test_the_catalogue_imports_no_library_of_metrics():
     libraries = {"sacrebleu", "rouge_score", "evaluate", "nltk", "torch", "datasets"}
-    code = f"import sys, llmbench.metrics.catalogue; print(sorted({libraries} & {{*sys.modules}}))"
+    code = f"import sys, llmbench.metrics.registry; print(sorted({libraries} & {{*sys.modules}}))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

@@ -18,27 +18,26 @@ from support import hand_record
 from support.sample_pairs import SENTENCES
 
 from llmbench.leaderboard import board
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.results.paired_tests import (
-    RULES,
     Difference,
-    Rule,
     alpha_of,
-    apart_difference,
     corpus_difference,
     difference,
     items_needed,
-    judged,
+    judge,
     mcnemar_p,
     quality_rank_sets,
     randomisation_p,
     ratio_difference,
     share_difference,
-    total_of,
+    value_of,
+    welch_difference,
 )
 from llmbench.results.ranking import rank_scores
 from llmbench.results.record import Score
-from llmbench.stats import Interval, block_difference, sign_flip_p
+from llmbench.stats import TIE_BITS_PER_BYTE, TIE_RATE, Interval, block_difference, sign_flip_p
 from llmbench.storage import write_lines
 
 PAIRS = [(said, wanted) for said, wanted in SENTENCES if wanted]
@@ -187,7 +186,7 @@ def test_few_samples_have_no_corpus_interval():
 def test_means_are_compared_by_sign_flips_with_students_interval():
     rng = np.random.default_rng(3)
     a, b = rng.uniform(0, 1, 40), rng.uniform(0, 1, 40)
-    found = difference("f1", [[x, 1.0] for x in a], [[x, 1.0] for x in b])
+    found = difference(FACTS["f1"], [[x, 1.0] for x in a], [[x, 1.0] for x in b])
     low, high = scipy.stats.t.interval(0.95, 39, loc=np.mean(a - b), scale=scipy.stats.sem(a - b))
     assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
     assert found.p == sign_flip_p(a, b)
@@ -197,32 +196,32 @@ def test_means_are_compared_by_sign_flips_with_students_interval():
 def test_rates_in_turns_are_paired_and_others_welchs():
     rng = np.random.default_rng(4)
     a, b = np.exp(rng.normal(1, 0.1, 16)), np.exp(rng.normal(1.2, 0.1, 12))
-    found = apart_difference(a, b)
+    found = welch_difference(a, b)
     expected = scipy.stats.ttest_ind(np.log(a), np.log(b), equal_var=False)
     assert found.p == pytest.approx(expected.pvalue)
     assert found.interval.low < found.interval.value < found.interval.high
     rows = [[[x, 1.0] for x in side] for side in (a[:12], b)]
-    assert difference("decode_bytes_per_second", *rows) == Difference(
+    assert difference(FACTS["decode_bytes_per_second"], *rows) == Difference(
         *block_difference(a[:12], b), "paired t"
     )
-    assert difference("decode_bytes_per_second", *rows, in_turns=False).test == "Welch"
+    assert difference(FACTS["decode_bytes_per_second"], *rows, in_turns=False).test == "Welch"
 
 
 def test_one_block_proves_nothing_in_turns_or_not():
-    assert apart_difference([2.0], [1.0]) == Difference(
+    assert welch_difference([2.0], [1.0]) == Difference(
         Interval(math.log(2), None, None, 1), 1.0, "Welch"
     )
-    assert difference("decode_bytes_per_second", [[2.0, 1.0]], [[1.0, 1.0]]).p == 1.0
+    assert difference(FACTS["decode_bytes_per_second"], [[2.0, 1.0]], [[1.0, 1.0]]).p == 1.0
 
 
 def test_totals_are_those_of_the_metrics():
-    assert total_of("bits_per_byte", [[10.0, 4], [2.0, 2]]) == 2.0
-    assert total_of("accuracy", shares([1, 0, 1, 1])) == 0.75
-    assert total_of("word_perplexity", [[3.0, 1.0], [5.0, 1.0]]) == 16.0
-    assert total_of("word_perplexity", [[5000.0, 1.0]]) == math.inf
-    assert total_of("time_to_first_token", [[0.2, 1], [0.9, 1], [0.3, 1]]) == 0.3
+    assert value_of(FACTS["bits_per_byte"], [[10.0, 4], [2.0, 2]]) == 2.0
+    assert value_of(FACTS["accuracy"], shares([1, 0, 1, 1])) == 0.75
+    assert value_of(FACTS["word_perplexity"], [[3.0, 1.0], [5.0, 1.0]]) == 16.0
+    assert value_of(FACTS["word_perplexity"], [[5000.0, 1.0]]) == math.inf
+    assert value_of(FACTS["time_to_first_token"], [[0.2, 1], [0.9, 1], [0.3, 1]]) == 0.3
     rows = [Bleu().statistics(*pair) for pair in PAIRS]
-    assert total_of("bleu", rows) == Bleu().value(rows).value
+    assert value_of(FACTS["bleu"], rows) == Bleu().value(rows).value
 
 
 @pytest.mark.parametrize(
@@ -260,14 +259,20 @@ def test_totals_are_those_of_the_metrics():
 def test_verdicts_of_every_kind(metric, better, interval, p, said):
     value, low, high = interval
     assert (
-        judged(metric, better, Difference(Interval(value, low, high, 30), p, "a test"), p) == said
+        judge(FACTS[metric], better, Difference(Interval(value, low, high, 30), p, "a test"), p)
+        == said
     )
 
 
-def test_every_rule_is_of_a_known_kind():
-    assert {rule.kind for rule in RULES.values()} == {"bits", "share", "mean", "corpus", "rate"}
-    assert RULES["bits_per_byte"] == Rule("bits", 0.01)
-    assert (alpha_of("accuracy"), alpha_of("time_to_first_token")) == pytest.approx((0.05, 0.01))
+def test_every_metric_has_a_known_test_and_tie():
+    assert {metric.test for metric in FACTS.values()} == {
+        *("bits", "share", "mean", "corpus", "rate", "")
+    }
+    assert (FACTS["bits_per_byte"].test, FACTS["bits_per_byte"].tie) == ("bits", TIE_BITS_PER_BYTE)
+    assert {metric.tie for metric in FACTS.values() if metric.test == "rate"} == {TIE_RATE}
+    assert (alpha_of(FACTS["accuracy"]), alpha_of(FACTS["time_to_first_token"])) == pytest.approx(
+        (0.05, 0.01)
+    )
 
 
 def test_ranks_by_accuracy_are_sets_and_the_smallest_visible_difference_is_stated():
@@ -276,7 +281,7 @@ def test_ranks_by_accuracy_are_sets_and_the_smallest_visible_difference_is_state
     near = good.copy()
     near[:6] ^= True
     found = quality_rank_sets(
-        "accuracy", {"good": shares(good), "poor": shares(poor), "near": shares(near)}
+        FACTS["accuracy"], {"good": shares(good), "poor": shares(poor), "near": shares(near)}
     )
     assert found.rank == {"good": (1, 2), "near": (1, 2), "poor": (3, 3)}
     assert found.better_than["near"] == {"poor"}
@@ -289,14 +294,14 @@ def test_ranks_by_bleu_come_from_the_corpus_test():
         name: statistics(Bleu(), said)
         for name, said in {"good": WANTED, "poor": OTHERS, "copy": WANTED}.items()
     }
-    found = quality_rank_sets("bleu", rows)
+    found = quality_rank_sets(FACTS["bleu"], rows)
     assert found.rank == {"good": (1, 2), "copy": (1, 2), "poor": (3, 3)}
     assert found.smallest_visible is None
 
 
 def test_six_questions_cannot_rank_two_of_three_models():
     found = quality_rank_sets(
-        "accuracy", {"a": shares([1] * 6), "b": shares([0] * 6), "c": shares([0] * 6)}
+        FACTS["accuracy"], {"a": shares([1] * 6), "b": shares([0] * 6), "c": shares([0] * 6)}
     )
     assert not any(found.better_than.values())
     assert found.smallest_visible is None
@@ -423,7 +428,7 @@ def test_on_drawn_means_intervals_of_differences_cover_and_false_alarms_stay_rar
 
     for _ in range(ROUNDS):
         hard = rng.uniform(-0.3, 0.3, 100)
-        found = difference("f1", answers(hard, 0.6), answers(hard, 0.5)).interval
+        found = difference(FACTS["f1"], answers(hard, 0.6), answers(hard, 0.5)).interval
         truth = np.mean(np.clip(0.6 - hard, 0, 1) - np.clip(0.5 - hard, 0, 1)) * (
             1 - 0.2
         )  # the mean of what is not right is 0.2
@@ -444,7 +449,7 @@ def test_on_drawn_rates_intervals_of_differences_cover_and_false_alarms_stay_rar
         covered += found.low <= math.log(1.1) <= found.high
         alarms += block_difference(a, b)[1] <= 0.01
         alone = np.exp(rng.normal(7, 0.2, (2, 16)))
-        apart += apart_difference(*alone).p <= 0.01
+        apart += welch_difference(*alone).p <= 0.01
     assert 0.93 <= covered / ROUNDS <= 0.97
     assert alarms <= most(0.01)
     assert apart <= most(0.01)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmbench.results.paired_tests import total_of
+from llmbench.metrics.facts import FACTS
+from llmbench.results.paired_tests import value_of
 from llmbench.results.record import Record, Score
 from llmbench.results.samples import statistic_of
 from llmbench.storage import write_lines
@@ -64,7 +65,7 @@ class Hand:
             **more,
         }
         row = hand_record.score(
-            model, metric, total_of(metric, counted) if value is None else value, **facts
+            model, metric, value_of(FACTS[metric], counted) if value is None else value, **facts
         )
         self.scores.append(row)
         lines = self.samples.setdefault((model, task), {})

@@ -30,25 +30,6 @@ _environment = Environment(
 
 LEVELS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # bits per byte at which a darker colour begins
 SCALE = ("0", "¼", "½", "1", "2", "3", "4", "6", "8")
-MORE = (  # what a page with a script shows when it is asked to
-    *(
-        "byte_perplexity",
-        "token_perplexity",
-        "unknown_share",
-        "context",
-        "time_to_first_token",
-        "limit_share:prefill",
-        "limit_share:decode",
-    ),
-    *(
-        "decode_tokens_per_second",
-        "end_to_end_latency",
-        "peak_ram_over_idle",
-        "overlap",
-        "max_batch",
-        "accuracy:byte",
-    ),
-)
 SAID = {
     "speed": "The size of a bubble shows peak memory.",
     "memory": "Peak memory: of the GPU if there is one, otherwise RAM.",
@@ -169,11 +150,11 @@ def stage_class(stage: int | None) -> str:
 
 
 def _column_class(column: Column) -> str:
-    return ("number" if column.numeric else "text") + (" model" if column.key == "model" else "")
+    return ("number" if column.is_numeric else "text") + (" model" if column.key == "model" else "")
 
 
 def _is_brief(table: Table, column: Column) -> bool:
-    return column.key == table.headline or column.key not in MORE
+    return column.key == table.headline or column.is_brief
 
 
 def pictures(board: Board) -> list[Picture]:

@@ -82,7 +82,7 @@ def render(board: Board) -> str:
 
 def _table(table: Table) -> str:
     titles = [column.title for column in table.columns]
-    marks = ["---:" if column.numeric else "---" for column in table.columns]
+    marks = ["---:" if column.is_numeric else "---" for column in table.columns]
     lines = [_pipe(titles), _pipe(marks)]
     stage: object = object()
     for line in table.lines:

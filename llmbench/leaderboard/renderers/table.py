@@ -14,88 +14,10 @@ from llmbench.leaderboard.board import Board, Table
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
-
-SHOWN = (
-    *(
-        "accuracy",
-        "accuracy:byte",
-        "exact_match",
-        "f1",
-        "bleu",
-        "chrf",
-        "ter",
-        "rouge1",
-        "rouge2",
-        "rougeL",
-    ),
-    *(
-        "ngram_distance",
-        "ngram_distance:greedy",
-        "distinct_2",
-        "distinct_2:greedy",
-        "repetition_4",
-        "repetition_4:greedy",
-    ),
-    *("longest_copy_bytes", "longest_copy_bytes:greedy", "answer_bytes", "answer_bytes:greedy"),
-    *(
-        "rank",
-        "model",
-        "bits_per_byte",
-        "excess_bits_per_byte",
-        "conditional_bits_per_byte",
-        "pseudo_bits_per_byte",
-    ),
-    *(
-        "byte_perplexity",
-        "word_perplexity",
-        "spelling_share",
-        "tokenizer",
-        "parameters",
-        "training_seconds",
-        "decode_bytes_per_second",
-    ),
-    *(
-        "prefill_bytes_per_second",
-        "time_to_first_token",
-        "end_to_end_latency",
-        "decode_bytes_per_second@best",
-        "limit_share:decode",
-        "cache",
-    ),
-    *("max_batch", "peak_ram", "published", "proven"),
-)
+from llmbench.metrics.metric import ALWAYS, NEVER
 
 MODEL_WIDTH = 12  # at least: stage titles stand in this column too
 FOLD = "fold"
-DISPENSABLE = (  # the first goes first
-    *(
-        "byte_perplexity",
-        "tokenizer",
-        "word_perplexity",
-        "spelling_share",
-        "parameters",
-        "end_to_end_latency",
-        "cache",
-        "training_seconds",
-    ),
-    *(
-        "max_batch",
-        "decode_bytes_per_second@best",
-        "prefill_bytes_per_second",
-        "time_to_first_token",
-        "limit_share:decode",
-        "peak_ram",
-    ),
-    *(
-        "answer_bytes:greedy",
-        "longest_copy_bytes:greedy",
-        "answer_bytes",
-        "distinct_2:greedy",
-        "repetition_4",
-        "decode_bytes_per_second",
-    ),
-    *("longest_copy_bytes", "distinct_2"),
-)
 
 
 def print_to(console: Console, board: Board) -> None:
@@ -147,8 +69,12 @@ def _fitting(console: Console, table: Table) -> RichTable:
     """The table with as many columns as the terminal has room for; stage titles are folded before a
     column is left out.
     """
-    left, fold = list(SHOWN), False
-    for key in (FOLD, *DISPENSABLE, ""):
+    shown = [column for column in table.columns if column.priority != NEVER]
+    droppable = sorted(
+        (column for column in shown if column.priority < ALWAYS), key=lambda c: c.priority
+    )
+    left, fold = [column.key for column in shown], False
+    for key in (FOLD, *(column.key for column in droppable), ""):
         drawn = _table(table, left, fold)
         if (
             not key
@@ -179,7 +105,7 @@ def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
         )
         rich.add_column(
             column.title,
-            justify="right" if column.numeric else "left",
+            justify="right" if column.is_numeric else "left",
             no_wrap=not names,
             width=whole,
         )

@@ -9,14 +9,14 @@ from typing import Any
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
-from llmbench.metrics.memory import METRICS
+from llmbench.metrics.facts import FACTS
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.performance.max_batch_search import Fit
 from llmbench.tasks.performance.timeline import listen, long_enough, throughput
 from llmbench.tasks.task import Task
 
-MAX_BATCH = next(metric for metric in METRICS if metric.name == "max_batch")
+MAX_BATCH = FACTS["max_batch"]
 
 
 class MaxBatch(Task):

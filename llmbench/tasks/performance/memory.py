@@ -11,7 +11,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
-from llmbench.metrics.memory import METRICS
+from llmbench.metrics.facts import METRICS
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task

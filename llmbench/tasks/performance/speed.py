@@ -20,7 +20,7 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
-from llmbench.metrics.performance import BY_NAME
+from llmbench.metrics.facts import FACTS, SPEED
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, block_interval
@@ -50,7 +50,7 @@ TIMED = (
     "end_to_end_latency",
     "decode_bytes_per_second",
 )
-MAIN = "decode_bytes_per_second"
+MAIN = SPEED
 Facts = dict[str, Any]
 
 
@@ -272,7 +272,7 @@ class Speed(Task):
         self, name: str, found: Interval, blocks: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         metric, _, batch = name.partition("@")
-        row = BY_NAME[metric].row(
+        row = FACTS[metric].row(
             found.value,
             found.n,
             str(self.signature.extend(batch=self._batch_words(batch))),
@@ -319,7 +319,7 @@ class Speed(Task):
         for phase, share in seen.shares.items():
             batch = facts["batch"] if phase == "decode, best batch" else 1
             words = self._batch_words(str(batch) if batch > 1 else "")
-            row = BY_NAME["limit_share"].row(
+            row = FACTS["limit_share"].row(
                 share.value,
                 share.n,
                 str(self.signature.extend(batch=words, phase=phase)),
@@ -350,7 +350,7 @@ class Speed(Task):
         joules = counter.read() - before
         words = self._batch_words("best" if facts["batch"] > 1 else "")
         signature = str(self.signature.extend(batch=words, seconds=f"{self.spec.energy_seconds:g}"))
-        row = BY_NAME["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
+        row = FACTS["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
 
 
