@@ -10,13 +10,17 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from support.run_helpers import SUITE, folder, llmbench, run_json
 
 from llmbench import __version__
 from llmbench.cli.main import cli
+from llmbench.leaderboard.board import build
+from llmbench.leaderboard.renderers import registry
 from llmbench.metrics.facts import FACTS
+from llmbench.results.record import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,6 +76,17 @@ def test_every_file_that_a_page_links_to_is_there():
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_the_renderer_of_the_docs_draws_the_example_board(tmp_path):
+    (tmp_path / "renderer.py").write_text(examples("docs/reading-a-board.md")["renderer.py"])
+    name = f"{tmp_path}/renderer.py:Ranking"
+    drawn = registry.draw(name, build(load(ROOT / "reports/example/run.json")))
+    assert registry.file_ending(name) == "txt"
+    assert [line.rpartition(" ")[2] for line in drawn.splitlines()[1:3]] == [
+        "lstm",
+        "transformer-decoder",
+    ]
+
+
 def test_the_suite_that_the_docs_explain_is_read(tmp_path):
     for name, text in examples("docs/suites.md").items():
         (tmp_path / name).write_text(text)
@@ -82,23 +97,29 @@ def test_the_suite_that_the_docs_explain_is_read(tmp_path):
 
 
 def commands(page):
-    """The commands of llmbench on a page, without what the shell makes of their output."""
-    found = re.findall(
-        r"^ *(?:- )?(?:run: |\$ )?llmbench ([^\n]*)$",
-        (ROOT / page).read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
+    """The commands of llmbench in the code blocks of a page, without pipes and comments."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```\w+\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    found = re.findall(r"^ *(?:- )?(?:run: |\$ )?llmbench ([^\n]*)$", blocks, re.MULTILINE)
     return [shlex.split(re.split(r" +[#|>] ?", line)[0]) for line in found]
 
 
-@pytest.mark.parametrize("page", ["docs/comparing.md", "docs/ci.md"])
+PAGES = sorted(
+    str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_is_one(page):
-    assert len(commands(page)) >= 3
     for name, *arguments in commands(page):
         command = cli.commands[name]
-        if name == "record":
+        if isinstance(command, click.Group):
             command, arguments = command.commands[arguments[0]], arguments[1:]
-        command.make_context(name, arguments)  # raises where an option or an argument is wrong
+        command.make_context(name, arguments)  # raises if an option or an argument is wrong
+
+
+def test_the_pages_show_commands():
+    assert sum(len(commands(page)) for page in PAGES) >= 60
 
 
 def test_the_workflow_of_the_docs_is_yaml_whose_gate_writes_what_is_posted():
