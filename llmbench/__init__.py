@@ -3,6 +3,7 @@
     import llmbench
     run = llmbench.run("quick")                          # a Run; a notebook shows its board
     llmbench.score("byte-ngram", "my.txt")["bits_per_byte"]
+    llmbench.score(llmbench.wrap(model, tokenizer), text="To be or not to be")
 
 The names in `__all__` and `llmbench.testing` are the public API. Everything else is private by
 convention and may change in any release. Names are imported on first use: `import llmbench` loads
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter as EncoderDecoderAdapter
     from llmbench.adapters.masked import MaskedAdapter as MaskedAdapter
     from llmbench.adapters.token import TokenAdapter as TokenAdapter
+    from llmbench.adapters.wrap import wrap as wrap
     from llmbench.api import Run as Run
     from llmbench.api import load_run as load_run
     from llmbench.api import run as run
@@ -81,6 +83,7 @@ __all__ = [
     "load_run",
     "run",
     "score",
+    "wrap",
 ]
 
 _DEFINED_IN = {
@@ -88,6 +91,7 @@ _DEFINED_IN = {
     "adapters.encoder_decoder": "EncoderDecoderAdapter",
     "adapters.masked": "MaskedAdapter",
     "adapters.token": "TokenAdapter",
+    "adapters.wrap": "wrap",
     "api": "Run load_run run score",
     "data.text": "Document Text",
     "errors": "LlmbenchError ModelError OutOfMemory Unavailable Unsupported UsageError",

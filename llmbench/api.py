@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llmbench import storage
+from llmbench.adapter import Adapter
+from llmbench.errors import UsageError
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import chart, html, registry, table
 from llmbench.plan import plan
@@ -19,6 +21,8 @@ from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
 
 __all__ = ["Run", "load_run", "run", "score", "write_boards"]
+
+Model = str | Path | Adapter
 
 
 @dataclass(frozen=True)
@@ -53,29 +57,71 @@ class Run:
 
 def run(
     suite: str | Path,
-    models: Sequence[str] = (),
+    models: Sequence[Model] | Mapping[str, Model] = (),
     *,
     data: Mapping[str, str | Path] | None = None,
     watcher: Watcher | None = None,
     **options: Any,
 ) -> Run:
-    """Run a suite, with further `models`. `options` are those of the command line: only, out,
-    device, dtype, threads, limit, seed, timeout, offline.
+    """Run a suite on its own models and on `models`; write the boards; return the run.
 
-    Raises UsageError where suite, models or texts are wrong; then nothing ran. Models that fail are
-    in `record.failures`.
+    suite: a path, or the name of a shipped suite.
+    models: SPECs as on the command line, and adapters; or a mapping from the name on the board to
+        such a model. An adapter runs in this process, so tasks that measure a process (speed,
+        memory, max-batch) are unsupported for it, and it is measured again in every run.
+        `llmbench.wrap` makes an adapter of a torch module or a transformers model.
+    data: text of the suite -> file to use instead.
+    options: those of the command line: only, out, device, dtype, threads, limit, seed, timeout,
+        offline.
+    Raises UsageError if suite, models or texts are wrong; nothing ran then. What a model could not
+    do is in `record.failures`.
     """
-    given = {name: str(path) for name, path in (data or {}).items()}
     if "only" in options:
         options["only"] = tuple(options["only"])
     if options.get("out") is not None:
         options["out"] = Path(options["out"])
-    chosen = plan.Options(models=tuple(str(model) for model in models), data=given, **options)
+    specs, named = _split_models(models)
+    files = {name: str(path) for name, path in (data or {}).items()}
+    chosen = plan.Options(models=specs, named=named, data=files, **options)
     made = plan.plan(str(suite), chosen)
     result, interrupted = runner_run.run(made, watcher)
     finished = Run(result, made.out, interrupted)
     write_boards(finished.board, made.out)
     return finished
+
+
+def _split_models(
+    models: Sequence[Model] | Mapping[str, Model],
+) -> tuple[tuple[str, ...], dict[str, str | Adapter]]:
+    """The SPECs, and what has a name of its own: adapters, and every value of a mapping."""
+    if isinstance(models, str | Adapter):
+        raise UsageError("`models` is a list of models", hint=f"models=[{models!r}]")
+    if isinstance(models, Mapping):
+        return (), {name: _check_model(model) for name, model in models.items()}
+    specs: list[str] = []
+    named: dict[str, str | Adapter] = {}
+    for model in map(_check_model, models):
+        if isinstance(model, str):
+            specs.append(model)
+        elif (name := model.info.name) in named:
+            raise UsageError(
+                f"two objects are called {name!r}",
+                hint="give a mapping from names to models: models={'first': ..., 'second': ...}",
+            )
+        else:
+            named[name] = model
+    return tuple(specs), named
+
+
+def _check_model(model: Model) -> str | Adapter:
+    if isinstance(model, str | Path):
+        return str(model)
+    if isinstance(model, Adapter):
+        return model
+    raise UsageError(
+        f"expected a SPEC or an adapter, got {type(model).__name__}",
+        hint="llmbench.wrap(model, tokenizer) makes an adapter of a torch module",
+    )
 
 
 def write_boards(board: leaderboard_board.Board, folder: Path) -> None:

@@ -57,6 +57,14 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
     return found
 
 
+def _objects(record: Record, names: Collection[str]) -> list[str]:
+    """A sentence on the models that a caller gave as objects."""
+    found = sorted(
+        model.name for model in record.models if model.process == "caller" and model.name in names
+    )
+    return [f"{_join(found)} ran as an object in the caller's process."] if found else []
+
+
 def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """Return the sentences under the table of these scores."""
     if headline[0].metric == SPEED:
@@ -71,7 +79,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     }  # a key that only some rows have
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
     names = {score.model for score in headline}
-    said += _refusals(record, names)
+    said += _refusals(record, names) + _objects(record, names)
     halves = sorted(
         model.name
         for model in record.models
@@ -117,7 +125,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
 def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """Return the sentences under a table of answers: chance level, empty and invalid answers, ranks."""
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
-    said = _refusals(record, {score.model for score in headline})
+    names = {score.model for score in headline}
+    said = _refusals(record, names) + _objects(record, names)
     chance = getattr(headline[0], "chance", None)
     if isinstance(chance, float):
         said.append(f"Chance level: {percent(chance)}.")

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from llmbench.adapter import Adapter
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
 from llmbench.data import hub
@@ -42,7 +44,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Options:
-    """The command line of a run."""
+    """The command line of a run. `named`, from Python only: name on the board -> SPEC or object."""
 
     models: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Options:
     cache: Path | None = None
     memory_budget: int | None = None
     price_per_hour: float | None = None
+    named: Mapping[str, str | Adapter] = field(default_factory=dict)
 
     def for_cells(self) -> dict[str, Any]:
         """What can change a number."""
@@ -92,6 +95,12 @@ class Plan:
     keys: Mapping[tuple[str, str], str]
     lacks: Mapping[tuple[str, str], Unavailable] = field(default_factory=dict)
 
+    @property
+    def objects(self) -> dict[str, Adapter]:
+        """The models that are objects of this process, by name."""
+        named = self.options.named
+        return {name: model for name, model in named.items() if isinstance(model, Adapter)}
+
     def cell_path(self, model: str, task: str) -> Path:
         return self.out / "cells" / model / f"{task}.json"
 
@@ -111,12 +120,13 @@ def plan(spec: str, options: Options) -> Plan:
     suite.load_texts(
         options.data, options.limit, options.seed, fetch=not options.offline, cache=options.cache
     )
-    cards = suite.cards(list(options.models), list(options.only))
+    cards = suite.cards(list(options.models), list(options.only), options.named)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     out = options.out or Path("reports") / suite.name / stamp
     _check_out(out, suite)
     for card in cards:
-        _check_card(card, suite)
+        if card.adapter != registry.OBJECT:
+            _check_card(card, suite)
     texts = {role: text.sha256 for role, text in suite.texts.items()}
     question = _digest([suite.sha256, texts, options.for_cells(), options.device_kind])
     cells = [(card, task) for card in cards for task in suite.tasks]
@@ -137,7 +147,14 @@ def plan(spec: str, options: Options) -> Plan:
             for task in suite.tasks
             if lack is not None and (card.name, task.name) not in lacks
         }
-    _check_code([card for card in cards if registry.is_outside(card) or not _as_shipped(card)])
+    _check_code(
+        [
+            card
+            for card in cards
+            if card.adapter != registry.OBJECT
+            and (registry.is_outside(card) or not _as_shipped(card))
+        ]
+    )
     return Plan(suite, cards, options, out, question, keys, lacks)
 
 
@@ -181,6 +198,8 @@ def _learns(card: Card) -> bool:
 
 def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
     facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
+    if card.adapter == registry.OBJECT:
+        facts.append(uuid4().hex)  # what an object computes cannot be told: measured in each run
     if card.checkpoint:
         stages = registry.lineage(card)
         facts += [

@@ -45,6 +45,7 @@ TASKS = {
     "max-batch": "llmbench.tasks.performance.max_batch:MaxBatch",
 }
 ENTRY_POINTS = "llmbench.adapters"
+OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
 def shipped(folder: str) -> Path:
@@ -107,10 +108,22 @@ def resolve(spec: str) -> Card:
     )
 
 
+def name_card(name: str, model: str | Adapter) -> Card:
+    """The card of a SPEC under another name, or of an object of this process."""
+    own = _own(name, OBJECT)
+    return (
+        own if isinstance(model, Adapter) else resolve(model).model_copy(update={"name": own.name})
+    )
+
+
 def _own(name: str, adapter: str) -> Card:
     """The card of a model that has none."""
-    plain = re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-") or "model"
-    return Card.model_validate({"name": plain, "adapter": adapter})
+    return Card.model_validate({"name": plain_name(name), "adapter": adapter})
+
+
+def plain_name(name: str) -> str:
+    """A model's name without characters that a file's name must not have."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-") or "model"
 
 
 def _checkpoint(id: str) -> Card:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from llmbench.adapter import Adapter
 from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card, NetworkSpec, Positive, Recipe, Share, VocabularySpec
 from llmbench.config.strict_yaml import Strict
@@ -308,11 +309,13 @@ class Suite:
                 error.what, hint=f"{error.hint}; or give a file with --data {at[1]}=PATH"
             ) from None
 
-    def cards(self, more: list[str], only: list[str]) -> list[Card]:
-        """The cards of the suite's models and of `more`, reduced to the names in `only`."""
-        found = [self._card(entry, i) for i, entry in enumerate(self.file.models)] + [
-            registry.resolve(spec) for spec in more
-        ]
+    def cards(
+        self, more: list[str], only: list[str], named: Mapping[str, str | Adapter] | None = None
+    ) -> list[Card]:
+        """The cards of the suite's models, of `more` and of `named`, reduced to those in `only`."""
+        found = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
+        found += [registry.resolve(spec) for spec in more]
+        found += [registry.name_card(name, model) for name, model in (named or {}).items()]
         names = [card.name for card in found]
         folded = [
             name.casefold() for name in names

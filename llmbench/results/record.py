@@ -202,6 +202,7 @@ class ModelRow(Row):
         None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     )
     overlap: float | None = None
+    process: Literal["worker", "caller"] = "worker"  # caller: an object given from Python
     published: list[dict[str, Any]] = Field(default_factory=list)
 
 

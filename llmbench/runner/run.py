@@ -38,7 +38,7 @@ from llmbench.results.record import (
     key_of,
 )
 from llmbench.results.signature import Signature
-from llmbench.runner import interleaving, max_batch, process
+from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
@@ -110,6 +110,8 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     A model from outside is loaded even if all its cells are there: its weights may have changed,
     which only its fingerprint tells.
     """
+    if card.name in made.objects:
+        return _unavailable(made, card, watcher) + in_process.run(made, card, watcher)
     tasks = [task for task in made.suite.tasks if process_of(task) != "parked"]
     known = _known(made, card)
     if not registry.is_outside(card):
@@ -152,7 +154,8 @@ def _is_asked(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str]) 
 
 def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
     """A task in which all models take turns."""
-    found = [(card, _known(made, card)) for card in made.cards]
+    cards = [card for card in made.cards if card.name not in made.objects]
+    found = [(card, _known(made, card)) for card in cards]
     asked = [(card, known) for card, known in found if _is_asked(made, card, task, known)]
     failures = interleaving.Rounds(made, task, watcher).run(asked) if asked else []
     return failures + [row for card, _ in asked for row in _lost(made, card, [task], failures)]
@@ -411,13 +414,12 @@ def _add_certificate(made: Plan, row: ModelRow) -> None:
     """
     if not row.fingerprint:
         return
-    places = (
-        certificates.of_run(made.out, row.name),
-        certificates.of_weights(made.options.cache or default_cache(), row.fingerprint, row.device),
-    )
-    found = certificates.merge(
-        *(certificates.read(place, row.fingerprint, row.device) for place in places)
-    )
+    place = certificates.of_run(made.out, row.name)
+    found = certificates.read(place, row.fingerprint, row.device)
+    if row.process == "worker":  # an object may compute other things from the same weights
+        cache = made.options.cache or default_cache()
+        place = certificates.of_weights(cache, row.fingerprint, row.device)
+        found = certificates.merge(found, certificates.read(place, row.fingerprint, row.device))
     row.certificate = record.Certificate.model_validate(found) if found else None
 
 

@@ -5,6 +5,7 @@ that they start quickly.
 from __future__ import annotations
 
 import math
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 from llmbench.adapter import Adapter, BuildContext, Passage, Window
 from llmbench.config.model_card import Card
 from llmbench.data import hub, loading
-from llmbench.data.text import Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import (
     LlmbenchError,
     ModelError,
@@ -124,40 +125,95 @@ def model_errors(name: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def evaluation_mode(adapter: Adapter) -> Iterator[None]:
+    """Put the torch modules among the adapter's attributes in evaluation mode, for a while."""
+    torch = sys.modules.get("torch")
+    before = []
+    if torch is not None:
+        owned = [part for part in vars(adapter).values() if isinstance(part, torch.nn.Module)]
+        before = [(part, part.training) for module in owned for part in module.modules()]
+    try:
+        for module, _ in before:
+            module.training = False
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
 def score(
-    spec: str,
-    text: str | Path,
+    model: str | Adapter,
+    file: str | Path | None = None,
     *,
+    text: str | None = None,
     window: str | int = "half",
     given: Mapping[str, str] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Bits per byte of one model on one text file: the mapping that `llmbench score --json` prints."""
+    """Score one model on one text: bits per byte and more, as `llmbench score --json` prints them.
+
+    model: a SPEC as on the command line, or an adapter, which is used in this process.
+    file: a .txt file (one document), a .jsonl file, or the name of a built-in text.
+    text: the text itself, instead of a file.
+    window: how a text longer than the context is split: "half", "rolling", or a stride in tokens.
+    given, options (seed, device, dtype, progress): for a SPEC: training texts by role, and how to
+    run it.
+    Raises UsageError for a wrong model or text, CellError if the model cannot score it.
+    """
     if isinstance(window, str) and window not in ("half", "rolling"):
         raise UsageError(
             f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens"
         )
     rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
-    loaded = loading.load("text", text)
-    card, adapter = load_model(spec, given, **options)
+    loaded = _load_text(file, text)
+    if isinstance(model, Adapter):
+        if given or options:
+            raise UsageError(
+                f"{', '.join([*(['given'] if given else []), *options])}: these are for a SPEC;"
+                " an adapter is used as it is"
+            )
+        with evaluation_mode(model):
+            return _score(model.info.name, model, loaded, str(file or "text"), rule)
+    if not isinstance(model, str):
+        raise UsageError(
+            f"expected a SPEC or an adapter, got {type(model).__name__}",
+            hint="llmbench.wrap(model, tokenizer) makes an adapter of a torch module",
+        )
+    card, adapter = load_model(model, given, **options)
+    facts = _score(card.name, adapter, loaded, str(file or "text"), rule)
+    adapter.close()
+    return facts
+
+
+def _load_text(file: str | Path | None, text: str | None) -> Text:
+    if (file is None) == (text is None):
+        raise UsageError("give either a file or `text`")
+    if text is None:
+        return loading.load("text", str(file))
+    if not text:
+        raise UsageError("the text is empty", where="text")
+    return Text("text", (Document("text", text),))
+
+
+def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window) -> dict[str, Any]:
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
     if looks_ahead(adapter):
         raise Unsupported(
             "a model that sees both sides has pseudo-bits only",
-            where=card.name,
-            hint=f"llmbench run SUITE --model {spec}",
+            where=name,
+            hint="run a suite: `llmbench run SUITE --model SPEC`, or llmbench.run",
         )
-    with model_errors(card.name):
+    with model_errors(name):
         ledgers = scored(adapter, passages, rule)
         for passage, ledger in zip(passages, ledgers, strict=True):
             check_ledger(ledger, passage)
-    adapter.close()
     totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
     found = intervals(items_of(ledgers, passages), totals)
     headline, words = found["bits_per_byte"], found.get("word_perplexity")
     return {
-        "model": card.name,
-        "text": str(text),
+        "model": name,
+        "text": source,
         "sha256": loaded.sha256,
         "bytes": totals.bytes,
         "documents": totals.documents,

@@ -76,7 +76,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     try:
         with fast_import():
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
-            kind = _kind(config, auto, where)
+            kind = _kind(config, auto, where, (config.architectures or [""])[0])
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
             model, found = getattr(transformers, CLASSES[kind]).from_pretrained(
                 whole.folder, **weights, **given
@@ -109,6 +109,31 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
         eos_ids=ends,
         weights_sha256=_weights_sha256(checkpoint, whole),
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
+    )
+
+
+def describe(model: Any, tokenizer: Any, name: str) -> Loaded:
+    """Describe a model that is in memory, as `load` does one from files; its weights stay unhashed.
+
+    Raises Unsupported if it is no language model that can be scored.
+    """
+    auto = importlib.import_module("transformers.models.auto.modeling_auto")
+    kind = _kind(model.config, auto, name, type(model).__name__)
+    start, ends = _marks(model.config, tokenizer, model)
+    return Loaded(
+        model,
+        tokenizer,
+        model.config,
+        kind,
+        Checkpoint(name, Path()),
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        trusted=False,
+        context=_context(model.config, model, kind),
+        bos_ids=start,
+        eos_ids=ends,
+        weights_sha256="",
+        tokenizer_sha256="",
     )
 
 
@@ -153,9 +178,8 @@ def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _kind(config: Any, auto: Any, where: str) -> Kind:
-    """By what the checkpoint says it is; by what its type can be where it says nothing."""
-    said = (getattr(config, "architectures", None) or [""])[0]
+def _kind(config: Any, auto: Any, where: str, said: str) -> Kind:
+    """By the class that the checkpoint names; if it names none, by what its type can be."""
     causal, masked = (
         config.model_type in getattr(auto, f"MODEL_FOR_{name}_LM_MAPPING_NAMES")
         for name in ("CAUSAL", "MASKED")

@@ -1,0 +1,110 @@
+"""The cells of a model that is an object of the calling process, as a notebook has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmbench import storage
+from llmbench.adapter import Adapter, ModelInfo
+from llmbench.config.model_card import Card
+from llmbench.conformance import certificates, kit
+from llmbench.conformance.check import Subject
+from llmbench.plan import registry
+from llmbench.plan.plan import Plan
+from llmbench.results.cell import write_cell
+from llmbench.results.record import Failure
+from llmbench.runner import worker
+from llmbench.runner.progress import Watcher
+from llmbench.runner.session import evaluation_mode
+from llmbench.tasks.config import TaskSpec, process_of
+
+ALONE = "this task measures a process of its own, and the model is an object of the calling process"
+HOW = "save the model, and give it as file.py:Class, module:Class or hf:DIRECTORY"
+
+
+def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
+    """Measure the model of `card` by all tasks whose texts are here; return a row for each failure.
+
+    Whatever the object raises costs the cell alone; only Ctrl-C ends the run, and what is finished
+    is kept. Cells of earlier runs are never taken over: what an object computes cannot be told.
+    """
+    adapter = made.objects[card.name]
+    tasks = [task for task in made.suite.tasks if (card.name, task.name) not in made.lacks]
+    failures = [_refuse(card, task) for task in tasks if process_of(task) != "shared"]
+    tasks = [task for task in tasks if process_of(task) == "shared"]
+    with evaluation_mode(adapter):
+        try:
+            info, row = worker.described(adapter, card)
+        except Exception as error:
+            failures += [_explain(card, task, error) for task in tasks]
+        else:
+            row["process"] = "caller"
+            for task in tasks:
+                watcher.progress(card.name, task.name, 0.0, "")
+                failure = _fill(made, card, adapter, task, row, watcher)
+                if failure is None:
+                    watcher.cell(card.name, task.name, "done")
+                else:
+                    failures.append(failure)
+            _certify(made, adapter, info, watcher)
+    for failure in failures:
+        watcher.cell(card.name, failure.task, failure.reason)
+    return failures
+
+
+def _fill(
+    made: Plan,
+    card: Card,
+    adapter: Adapter,
+    spec: TaskSpec,
+    row: Mapping[str, Any],
+    watcher: Watcher,
+) -> Failure | None:
+    """Measure and write one cell; the failure if it cannot be filled."""
+
+    def report(what: str, share: float, remark: str) -> None:
+        watcher.progress(card.name, what, share, remark)
+
+    begun = time.perf_counter()
+    try:
+        task = registry.task_class(spec.task).from_spec(
+            spec, made.suite.texts, made.options.for_cells()
+        )
+        outcome = task.run(adapter, report)
+        cell = {
+            "key": made.keys[card.name, spec.name],
+            "question": made.question,
+            "machine": made.options.machine,
+            "task": spec.name,
+            "model": row,
+        }
+        write_cell(made.out, cell, outcome, time.perf_counter() - begun)
+    except Exception as error:
+        return _explain(card, spec, error)
+    return None
+
+
+def _explain(card: Card, task: TaskSpec, error: Exception) -> Failure:
+    """The failure's row; the traceback goes to stderr."""
+    event = worker.failure(task.name, error)
+    row = {key: event[key] for key in ("task", "reason", "message")}
+    hint = event["hint"].replace("in the worker's log", "above")
+    return Failure(model=card.name, hint=hint, **row)
+
+
+def _refuse(card: Card, task: TaskSpec) -> Failure:
+    return Failure(model=card.name, task=task.name, reason="unsupported", message=ALONE, hint=HOW)
+
+
+def _certify(made: Plan, adapter: Adapter, info: ModelInfo, watcher: Watcher) -> None:
+    """Earn A1 and A2 by sampling, for this run alone: another run may hold another object."""
+    checks = kit.named(kit.SAMPLED)
+    results: list[kit.Result] = []
+    for result in kit.run(Subject(adapter, thorough=False), checks, worker.PROOF_SECONDS):
+        results.append(result)
+        watcher.progress(info.name, "proving", len(results) / len(checks), result.name)
+    found = kit.certificate(results, info.fingerprint, info.device)
+    storage.write_json(Path(certificates.of_run(made.out, info.name)), found)
