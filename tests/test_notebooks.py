@@ -1,0 +1,64 @@
+"""The notebooks of the examples run from their first cell to their last."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import llmbench
+
+FOLDER = Path(llmbench.__file__).parents[1] / "examples" / "notebooks"
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Run a notebook in an empty folder, and give its cells with their outputs."""
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    known = os.environ.get("PYTHONPATH", "")
+    root = str(FOLDER.parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, known])))
+
+    def run(name):
+        notebook = nbformat.read(FOLDER / name, as_version=4)
+        client = nbclient.NotebookClient(
+            notebook, timeout=150, resources={"metadata": {"path": str(tmp_path)}}
+        )
+        return client.execute().cells
+
+    return run
+
+
+def outputs(cells):
+    """Everything that the cells showed, as text."""
+    found = []
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            found += [str(output.get("text", "")), *(str(value) for value in data.values())]
+    return "\n".join(found)
+
+
+@pytest.mark.timeout(500)  # 40 s of one core, and the machine may be busy
+def test_the_quickstart_trains_a_model_and_puts_it_on_the_board(execute):
+    cells = execute("quickstart.ipynb")
+    shown = outputs(cells)
+    for part in ("my-gru", "byte-ngram", "lzma", "iframe", "bits/byte  "):
+        assert part in shown
+    before, after = (
+        float(cell.outputs[0]["data"]["text/plain"])
+        for cell in cells
+        if "llmbench.score" in cell.source
+    )
+    assert 7.5 < before < 8.5
+    assert after < 4
+
+
+def test_notebooks_are_kept_without_outputs():
+    nbformat = pytest.importorskip("nbformat")
+    for file in FOLDER.glob("*.ipynb"):
+        for cell in nbformat.read(file, as_version=4).cells:
+            assert not cell.get("outputs")
