@@ -1,33 +1,47 @@
-"""The front door from Python: `run` and `score`, the same as the command line."""
+"""`run` and `score` from Python, the same as on the command line, and what can be asked of a run."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmbench import storage
 from llmbench.adapter import Adapter
 from llmbench.errors import UsageError
 from llmbench.leaderboard import board as leaderboard_board
-from llmbench.leaderboard.renderers import chart, html, registry, table
+from llmbench.leaderboard.renderers import (
+    chart,
+    comparison,
+    html,
+    registry,
+    sections,
+    table,
+)
 from llmbench.plan import plan
-from llmbench.results import record
+from llmbench.results import compare as results_compare
+from llmbench.results import matching, record
 from llmbench.results.record import Record
+from llmbench.results.samples import Opened, Sample
 from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
 
 __all__ = ["Run", "load_run", "run", "score", "write_boards"]
 
 Model = str | Path | Adapter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run: its record and its folder. In a notebook it shows its board."""
+    """A finished run: its record and its output directory. A notebook shows its board."""
 
     record: Record
     folder: Path
@@ -35,14 +49,58 @@ class Run:
 
     @cached_property
     def board(self) -> leaderboard_board.Board:
+        """The tables and findings of the leaderboard."""
         return leaderboard_board.build(self.record, self.folder)
 
     def value(self, model: str, metric: str = "bits_per_byte", task: str | None = None) -> float:
-        """One score. KeyError where it was not measured."""
+        """Return one score, by default of the first task that has it. KeyError if there is none."""
         for row in self.record.scores:
             if row.model == model and row.metric == metric and task in (None, row.task):
                 return row.value
         raise KeyError(f"no {metric} of {model}")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the scores as a data frame: a row for each model, task and metric."""
+        import pandas
+
+        return pandas.DataFrame([row.model_dump() for row in self.record.scores])
+
+    def samples(self, task: str, model: str) -> list[Sample]:
+        """Return what `model` did on each item of `task`, in order. KeyError if there is nothing."""
+        found = Opened(self.record, self.folder).items(model, task)
+        if not found:
+            raise KeyError(f"no samples of {model} on {task}")
+        return found
+
+    def compare(
+        self, model_a: str, model_b: str, metrics: Sequence[str] = (), top: int = 5
+    ) -> ModelComparison:
+        """Compare two models item by item, as `llmbench compare` does.
+
+        metrics: only these (default: all that have a direction).
+        top: how many of the items that differ most to keep, and of the answers that flipped.
+        """
+        pairs = matching.within(Opened(self.record, self.folder), model_a, model_b)
+        return ModelComparison(results_compare.compare((model_a, model_b), pairs, metrics, top))
+
+    def plot(self, metric: str | None = None, task: str | None = None) -> altair.TopLevelMixin:
+        """Return an Altair chart: the scores of `metric` with their intervals.
+
+        Without `metric`: quality against speed if at least two models have both, else bits per
+        byte.
+        """
+        if metric is None and len(self.board.points) > 1:
+            import altair
+
+            return altair.LayerChart.from_dict(chart.chart(self.board.points))
+        return chart.draw_intervals(self.record, metric or "bits_per_byte", task)
+
+    def __repr__(self) -> str:
+        record = self.record
+        counts = f"{len(record.models)} models, {len(record.scores)} scores"
+        state = ", interrupted" if self.interrupted else ""
+        failures = f"{len(record.failures)} failures"
+        return f"<Run of {record.suite.name}: {counts}, {failures}{state}, in {self.folder}>"
 
     def __str__(self) -> str:
         return table.render(self.board)
@@ -53,6 +111,23 @@ class Run:
             f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"'
             ' sandbox="allow-scripts"></iframe>'
         )
+
+
+@dataclass(frozen=True, repr=False)
+class ModelComparison:
+    """Two models of a run, compared item by item; `result` holds every number."""
+
+    result: results_compare.Comparison
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        out = io.StringIO()
+        sections.print_to(Console(file=out, width=140), comparison.sections(self.result))
+        return out.getvalue()
+
+    def _repr_markdown_(self) -> str:
+        return sections.markdown(comparison.sections(self.result))
 
 
 def run(

@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -121,6 +122,69 @@ def test_a_run_shows_its_board_in_a_notebook(tmp_path):
     assert tag == "iframe"
     assert attributes["sandbox"] == "allow-scripts"
     assert attributes["srcdoc"] == html.render(opened.board)
+
+
+def test_a_run_says_what_it_is_in_a_line(tmp_path):
+    hand_record.record().write(hand_record.samples(tmp_path))
+    found = llmbench.load_run(tmp_path)
+    assert "\n" not in repr(found)
+    assert repr(found).startswith(f"<Run of {found.record.suite.name}: ")
+    assert str(tmp_path) in repr(found)
+
+
+def test_a_runs_scores_are_a_data_frame(tmp_path):
+    hand_record.record().write(hand_record.samples(tmp_path))
+    found = llmbench.load_run(tmp_path)
+    frame = found.to_pandas()
+    assert len(frame) == len(found.record.scores)
+    row = frame[frame.metric == "bits_per_byte"].iloc[0]
+    assert row.value == found.value(row.model, task=row.task)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A run of two models that need no torch."""
+    place = folder(tmp_path_factory.mktemp("small"))
+    only = ["byte-ngram", "zlib"]
+    texts = {"train": place / "train.txt", "test": place / "test.jsonl"}
+    return llmbench.run(place / "tiny.yaml", only=only, out=place / "out", data=texts)
+
+
+def test_a_run_gives_the_samples_of_a_model(small):
+    found = small.samples("likelihood", "zlib")
+    assert len(found) == 12
+    bits, bytes_ = (
+        sum(column)
+        for column in zip(*(sample.statistics["bits_per_byte"] for sample in found), strict=True)
+    )
+    assert bits / bytes_ == pytest.approx(small.value("zlib"), rel=1e-12)
+    with pytest.raises(KeyError, match="no samples of zlib on speed"):
+        small.samples("speed", "zlib")
+
+
+def test_a_run_compares_two_models_as_the_command_does(small):
+    found = small.compare("byte-ngram", "zlib")
+    done = command("compare", str(small.folder), "byte-ngram", "zlib", cwd=small.folder)
+    assert repr(found).split() == done.stdout.split()
+    assert found._repr_markdown_().startswith("## A: byte-ngram, B: zlib")
+    with pytest.raises(UsageError, match="no model 'gzip'"):
+        small.compare("byte-ngram", "gzip")
+
+
+def test_a_run_draws_its_scores_with_intervals(small):
+    spec = small.plot().to_dict()
+    assert {row["model"] for row in spec["data"]["values"]} == {"byte-ngram", "zlib"}
+    assert "bits per byte on likelihood" in str(spec)
+    with pytest.raises(UsageError, match="no accuracy in this run"):
+        small.plot("accuracy")
+
+
+def test_a_run_with_speeds_draws_quality_against_speed(tmp_path):
+    hand_record.record().write(hand_record.samples(tmp_path))
+    found = llmbench.load_run(tmp_path)
+    points = found.board.points
+    points.append(replace(points[0], model="gru", bits=3.0))
+    assert "decode, bytes/s" in str(found.plot().to_dict())
 
 
 def test_what_is_wrong_is_a_usage_error(tmp_path):

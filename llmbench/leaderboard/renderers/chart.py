@@ -7,15 +7,21 @@ Both are imported when something is drawn: they take a second that no other comm
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from llmbench.errors import UsageError, did_you_mean
 from llmbench.leaderboard.board import Point
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
 from llmbench.leaderboard.renderers.sanitise import clean_svg
+from llmbench.results.record import Record, Score
+
+if TYPE_CHECKING:
+    import altair as alt
 
 Axis = Literal["speed", "memory"]
 
@@ -227,3 +233,46 @@ def svg(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> st
     """
     known = [point for point in points if axis == "speed" or point.memory]
     return _drawn(tuple(points), axis, look) if len(known) > 1 else ""
+
+
+def draw_intervals(
+    record: Record, metric: str = "bits_per_byte", task: str | None = None
+) -> alt.LayerChart | alt.FacetChart:
+    """Draw one metric of a task (default: the first that has it), the best model on top.
+
+    Returns an `altair.LayerChart`. UsageError if nothing was measured by that name.
+    """
+    import altair as alt
+
+    scores = [score for score in record.scores if score.metric == metric and _is_finite(score)]
+    wanted = task or (scores[0].task if scores else "")
+    scores = [score for score in scores if score.task == wanted]
+    if not scores:
+        known = {score.metric for score in record.scores if task in (None, score.task)}
+        raise UsageError(f"no {metric} in this run", hint=did_you_mean(metric, known))
+    data = alt.Data(values=[_interval_row(score) for score in scores])  # type: ignore[no-untyped-call]  # altair's own, without types
+    down = scores[0].better == "higher"
+    order = alt.EncodingSortField(field="value", order="descending" if down else "ascending")
+    title = f"{metric.replace('_', ' ')} on {wanted} ({scores[0].unit})"
+    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False))
+    y = alt.Y("model:N", title=None, sort=order)
+    base: Any = alt.Chart(data).encode(y=y)
+    tips = ["model:N", "value:Q", "low:Q", "high:Q", "n:Q"]
+    points = base.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips)
+    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    return alt.layer(bars, points).properties(width=480)
+
+
+def _interval_row(score: Score) -> dict[str, Any]:
+    value = float(score.value)
+    return {
+        "model": score.model,
+        "value": value,
+        "low": value if score.low is None else float(score.low),
+        "high": value if score.high is None else float(score.high),
+        "n": score.n,
+    }
+
+
+def _is_finite(score: Score) -> bool:
+    return math.isfinite(float(score.value))
