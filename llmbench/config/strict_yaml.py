@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmbench.errors import UsageError, did_you_mean
 
@@ -181,3 +181,4 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of suites, tasks and texts: files are called after them
+Name = Annotated[str, Field(pattern=NAME)]

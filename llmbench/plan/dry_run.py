@@ -9,7 +9,6 @@ from llmbench.config.model_card import Card
 from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.storage import default_cache
-from llmbench.tasks.config import asked_about, process_of
 from llmbench.training.cache import trained_folder
 
 START_UP = 3.0  # seconds: a process, its imports
@@ -33,20 +32,18 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
                 continue
             state, seconds = "to run", None
             if card.estimate is not None:
-                about = asked_about(task)
+                about = task.text
                 megabytes = 0.0 if about is None else made.suite.texts[about].bytes / 1e6
-                kind = process_of(task)
+                kind = task.process
                 seconds = (
                     card.estimate.seconds_per_megabyte * megabytes
                     if megabytes and kind == "shared"
                     else GENERATION
                 )
-                if kind == "parked":
-                    # a parked task has blocks
-                    seconds += task.blocks * task.block_seconds  # type: ignore[union-attr]
+                seconds += task.estimate_seconds()
                 if kind != "shared" and not first:
                     seconds += START_UP * (
-                        ATTEMPTS if kind == "probes" else 1
+                        ATTEMPTS if kind == "attempts" else 1
                     )  # in processes of its own
                 if first:
                     state, cost = _training(made, card)

@@ -22,11 +22,11 @@ from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
-from llmbench.plan import registry
+from llmbench.plan import registry, task_registry
 from llmbench.plan import suite as plan_suite
 from llmbench.plan.suite import LEARNT, Suite
 from llmbench.results.cell import read_cell
-from llmbench.tasks.config import asked_about, examples_from, process_of
+from llmbench.tasks.task import Task
 from llmbench.training.cache import ADAPTER_SOURCES
 
 DEFAULT_TIMEOUT = 3600.0
@@ -158,11 +158,11 @@ def plan(spec: str, options: Options) -> Plan:
     return Plan(suite, cards, options, out, question, keys, lacks)
 
 
-def _lack(suite: Suite, card: Card, task: Any) -> Unavailable | None:
+def _lack(suite: Suite, card: Card, task: Task.Settings) -> Unavailable | None:
     """Why a cell cannot be filled: a text that its task asks about or takes examples from, or that
     its model learns from, cannot be had here.
     """
-    roles = [asked_about(task), examples_from(task), *(LEARNT if _learns(card) else ())]
+    roles = [*task.text_roles().values(), *(LEARNT if _learns(card) else ())]
     return next((suite.missing[role] for role in roles if role in suite.missing), None)
 
 
@@ -196,7 +196,7 @@ def _learns(card: Card) -> bool:
     ) and not general
 
 
-def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
+def _key(suite: Suite, options: Options, card: Card, task: Task.Settings) -> str:
     facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
     if card.adapter == registry.OBJECT:
         facts.append(uuid4().hex)  # what an object computes cannot be told: measured in each run
@@ -210,22 +210,19 @@ def _key(suite: Suite, options: Options, card: Card, task: Any) -> str:
             for s in stages
         ]
         facts.append(pretrained_files.identity(stages[0].checkpoint))
-    if process_of(task) == "probes":
+    if task.process == "attempts":
         facts.append(options.memory_budget)
-    if process_of(task) != "shared":  # what a machine needs is no other machine's
+    if task.process != "shared":  # what a machine needs is no other machine's
         facts.append(options.machine)
     facts += [
         options.dtype,
         options.seed,
         options.device_kind,
-        registry.task_class(task.task).protocol,
+        task_registry.task_class(task.task).protocol,
     ]
     facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
-    facts += [
-        suite.texts[role].sha256
-        for role in (asked_about(task), examples_from(task))
-        if role is not None
-    ]
+    facts += [suite.texts[role].sha256 for role in task.text_roles().values()]
+    facts += task_registry.source_digests(task.task)
     for spec in (
         registry.adapters().get(card.adapter, card.adapter),
         card.network.cls if card.network else "",

@@ -1,4 +1,4 @@
-"""Names -> adapters, tasks, renderers, baselines, suites; SPECs -> cards. Nothing is imported
+"""Names -> adapters, renderers, baselines, suites; SPECs -> cards. Nothing is imported
 before it is asked for.
 
 A thing is registered by one line below. Outside packages register adapters with the entry point
@@ -11,7 +11,6 @@ import inspect
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from llmbench.adapter import Adapter, BuildContext
 from llmbench.config import model_card
@@ -30,19 +29,6 @@ ADAPTERS = {
     "encoder": "llmbench.adapters.masked_network:EncoderNetwork",
     "seq2seq": "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
     "huggingface": "llmbench.adapters.huggingface:Pretrained",
-}
-TASKS = {
-    "likelihood": "llmbench.tasks.likelihood:Likelihood",
-    "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
-    "conditional": "llmbench.tasks.conditional:Conditional",
-    "continuation": "llmbench.tasks.continuation:Continuation",
-    "translation": "llmbench.tasks.reference_based:Translation",
-    "answer": "llmbench.tasks.reference_based:Answer",
-    "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
-    "last-word": "llmbench.tasks.last_word:LastWord",
-    "memory": "llmbench.tasks.performance.memory:Memory",
-    "speed": "llmbench.tasks.performance.speed:Speed",
-    "max-batch": "llmbench.tasks.performance.max_batch:MaxBatch",
 }
 ENTRY_POINTS = "llmbench.adapters"
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
@@ -236,8 +222,3 @@ def ready(adapter: Adapter, device: str = "cpu", dtype: str = "float32") -> Adap
     if move is not None:
         move(device, dtype)
     return adapter
-
-
-def task_class(name: str) -> Any:
-    """The class of a task."""
-    return load_object(TASKS[name])

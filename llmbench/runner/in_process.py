@@ -12,14 +12,14 @@ from llmbench.adapter import Adapter, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Subject
-from llmbench.plan import registry
+from llmbench.plan import task_registry
 from llmbench.plan.plan import Plan
 from llmbench.results.cell import write_cell
 from llmbench.results.record import Failure
 from llmbench.runner import worker
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
-from llmbench.tasks.config import TaskSpec, process_of
+from llmbench.tasks.task import Task
 
 ALONE = "this task measures a process of its own, and the model is an object of the calling process"
 HOW = "save the model, and give it as file.py:Class, module:Class or hf:DIRECTORY"
@@ -33,8 +33,8 @@ def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     """
     adapter = made.objects[card.name]
     tasks = [task for task in made.suite.tasks if (card.name, task.name) not in made.lacks]
-    failures = [_refuse(card, task) for task in tasks if process_of(task) != "shared"]
-    tasks = [task for task in tasks if process_of(task) == "shared"]
+    failures = [_refuse(card, task) for task in tasks if task.process != "shared"]
+    tasks = [task for task in tasks if task.process == "shared"]
     with evaluation_mode(adapter):
         try:
             info, row = worker.described(adapter, card)
@@ -59,7 +59,7 @@ def _fill(
     made: Plan,
     card: Card,
     adapter: Adapter,
-    spec: TaskSpec,
+    spec: Task.Settings,
     row: Mapping[str, Any],
     watcher: Watcher,
 ) -> Failure | None:
@@ -70,9 +70,7 @@ def _fill(
 
     begun = time.perf_counter()
     try:
-        task = registry.task_class(spec.task).from_spec(
-            spec, made.suite.texts, made.options.for_cells()
-        )
+        task = task_registry.build(spec, made.suite.texts, made.options.seed)
         outcome = task.run(adapter, report)
         cell = {
             "key": made.keys[card.name, spec.name],
@@ -87,7 +85,7 @@ def _fill(
     return None
 
 
-def _explain(card: Card, task: TaskSpec, error: Exception) -> Failure:
+def _explain(card: Card, task: Task.Settings, error: Exception) -> Failure:
     """The failure's row; the traceback goes to stderr."""
     event = worker.failure(task.name, error)
     row = {key: event[key] for key in ("task", "reason", "message")}
@@ -95,7 +93,7 @@ def _explain(card: Card, task: TaskSpec, error: Exception) -> Failure:
     return Failure(model=card.name, hint=hint, **row)
 
 
-def _refuse(card: Card, task: TaskSpec) -> Failure:
+def _refuse(card: Card, task: Task.Settings) -> Failure:
     return Failure(model=card.name, task=task.name, reason="unsupported", message=ALONE, hint=HOW)
 
 

@@ -23,7 +23,7 @@ from llmbench.runner.process import Child, opened
 from llmbench.runner.progress import Watcher
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
-from llmbench.tasks.config import TaskSpec
+from llmbench.tasks.performance.speed import Speed
 
 TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
@@ -55,7 +55,7 @@ class Contender:
 class Rounds:
     """One speed task over all models that lack it."""
 
-    def __init__(self, made: Plan, task: TaskSpec, watcher: Watcher):
+    def __init__(self, made: Plan, task: Speed.Settings, watcher: Watcher):
         self.made, self.task, self.watcher = made, task, watcher
         self.failures: list[Failure] = []
         self.loading = 0.0
@@ -261,7 +261,7 @@ class Rounds:
 
     def _take_turns(self, contenders: Sequence[Contender]) -> None:
         order, draw = list(contenders), random.Random(self.made.options.seed)
-        blocks = self.task.blocks  # type: ignore[union-attr]  # a parked task has blocks
+        blocks = self.task.blocks
         for number in range(blocks):
             draw.shuffle(order)
             for place, one in enumerate(order):

@@ -11,14 +11,13 @@ from typing import Any
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
 from llmbench.hardware import machine
-from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure
 from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import opened
 from llmbench.runner.progress import Watcher
-from llmbench.tasks.config import TaskSpec
+from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.max_batch_search import Attempt, search
 
 FREE_SHARE = 0.8  # of the free memory, where no budget is given
@@ -35,7 +34,7 @@ class _Over(Exception):
 
 
 def run(
-    made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str], watcher: Watcher
+    made: Plan, card: Card, task: MaxBatch.Settings, known: Mapping[str, str], watcher: Watcher
 ) -> list[Failure]:
     """Search, and write the cell."""
     begun, budget = time.perf_counter(), made.options.memory_budget or int(FREE_SHARE * _free(made))
@@ -55,14 +54,10 @@ def run(
         return found
 
     try:
-        # a task of attempts has it
-        fit = search(attempt, budget, task.most)  # type: ignore[union-attr]
+        fit = search(attempt, budget, task.most)
         words = str(made.options.memory_budget) if made.options.memory_budget else "free memory"
-        outcome = (
-            registry.task_class(task.task)
-            .from_spec(task, made.suite.texts, job["options"])
-            .outcome(fit, words)
-        )
+        asked = MaxBatch.from_settings(task, made.suite.texts, made.options.seed)
+        outcome = asked.outcome(fit, words)
         cell = {
             "key": made.keys[card.name, task.name],
             "question": made.question,

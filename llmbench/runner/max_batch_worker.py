@@ -18,6 +18,7 @@ from llmbench.hardware import machine, memory
 from llmbench.hardware.device import is_cuda
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
+from llmbench.tasks.performance.max_batch import MaxBatch
 
 SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never touched
 
@@ -46,6 +47,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         if seen is None:
             return
         adapter, info, row, task = seen
+        assert isinstance(task, MaxBatch)
         gpu = memory.Gpu(info.device) if is_cuda(info.device) else None
         source = memory.source()
         source.begin()

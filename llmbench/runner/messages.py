@@ -17,11 +17,11 @@ from llmbench.data.text import Document, Text
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
     from llmbench.plan.plan import Plan
-    from llmbench.tasks.config import TaskSpec
+    from llmbench.tasks.task import Task
 
 
 def job_of(
-    made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str]
+    made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mapping[str, str]
 ) -> dict[str, Any]:
     """The job of a worker. `known`: task -> the fingerprint that its finished cell was made with."""
     return {

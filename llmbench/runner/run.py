@@ -43,7 +43,9 @@ from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
 from llmbench.storage import default_cache
-from llmbench.tasks.config import TaskSpec, asked_about, process_of
+from llmbench.tasks.performance.max_batch import MaxBatch
+from llmbench.tasks.performance.speed import Speed
+from llmbench.tasks.task import Task
 from llmbench.training.cache import learnt
 
 
@@ -65,7 +67,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                 watcher.model(card.name, number, len(made.cards))
                 failures += _run_model(made, card, watcher)
             for task in made.suite.tasks:
-                if process_of(task) == "parked":
+                if isinstance(task, Speed.Settings):
                     failures += _run_rounds(made, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
@@ -112,7 +114,7 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     """
     if card.name in made.objects:
         return _unavailable(made, card, watcher) + in_process.run(made, card, watcher)
-    tasks = [task for task in made.suite.tasks if process_of(task) != "parked"]
+    tasks = [task for task in made.suite.tasks if task.process != "interleaved"]
     known = _known(made, card)
     if not registry.is_outside(card):
         for task in made.suite.tasks:
@@ -122,8 +124,8 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     asked = [task for task in tasks if _is_asked(made, card, task, known)]
     if asked:
         log_of(made, card).unlink(missing_ok=True)
-    shared = [task for task in asked if process_of(task) == "shared"]
-    alone = [[task] for task in asked if process_of(task) == "fresh"]
+    shared = [task for task in asked if task.process == "shared"]
+    alone = [[task] for task in asked if task.process == "own"]
     trains = card.recipe is not None and any(
         _is_asked(made, card, task, known) for task in made.suite.tasks
     )
@@ -132,7 +134,7 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     ) + alone:  # one without a task trains, so that other processes find what they measure
         failures += _run_batch(made, card, batch, known, watcher)
     for task in asked:
-        if process_of(task) == "probes":
+        if isinstance(task, MaxBatch.Settings):
             failures += max_batch.run(made, card, task, known, watcher)
     return failures + _lost(made, card, asked, failures)
 
@@ -146,13 +148,13 @@ def _known(made: Plan, card: Card) -> dict[str, str]:
     }
 
 
-def _is_asked(made: Plan, card: Card, task: TaskSpec, known: Mapping[str, str]) -> bool:
+def _is_asked(made: Plan, card: Card, task: Task.Settings, known: Mapping[str, str]) -> bool:
     return (card.name, task.name) not in made.lacks and (
         task.name not in known or registry.is_outside(card)
     )
 
 
-def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
+def _run_rounds(made: Plan, task: Speed.Settings, watcher: Watcher) -> list[Failure]:
     """A task in which all models take turns."""
     cards = [card for card in made.cards if card.name not in made.objects]
     found = [(card, _known(made, card)) for card in cards]
@@ -162,7 +164,7 @@ def _run_rounds(made: Plan, task: TaskSpec, watcher: Watcher) -> list[Failure]:
 
 
 def _lost(
-    made: Plan, card: Card, asked: Sequence[TaskSpec], failures: Sequence[Failure]
+    made: Plan, card: Card, asked: Sequence[Task.Settings], failures: Sequence[Failure]
 ) -> list[Failure]:
     """Rows of cells that were finished, and cannot be read back."""
     failed = {failure.task for failure in failures if failure.model == card.name}
@@ -182,7 +184,11 @@ def _lost(
 
 
 def _run_batch(
-    made: Plan, card: Card, tasks: Sequence[TaskSpec], known: Mapping[str, str], watcher: Watcher
+    made: Plan,
+    card: Card,
+    tasks: Sequence[Task.Settings],
+    known: Mapping[str, str],
+    watcher: Watcher,
 ) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
     job = job_of(made, card, tasks, known)
@@ -324,12 +330,12 @@ def _assemble(
     )
 
 
-def _same_question(made: Plan, cell: Mapping[str, Any], task: TaskSpec) -> bool:
+def _same_question(made: Plan, cell: Mapping[str, Any], task: Task.Settings) -> bool:
     """Whether an earlier run's cell belongs on this board; times and memory of another machine, or
     of fewer threads, do not.
     """
     return cell["question"] == made.question and (
-        process_of(task) == "shared" or cell.get("machine") == made.options.machine
+        task.process == "shared" or cell.get("machine") == made.options.machine
     )
 
 
@@ -350,7 +356,7 @@ def _task_notes(
         )
     for task in made.suite.tasks:
         place = made.out / "rounds" / f"{task.name}.json"
-        if process_of(task) == "parked" and place.is_file():
+        if task.process == "interleaved" and place.is_file():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 seen = json.loads(place.read_text(encoding="utf-8"))
                 found[task.name] = {
@@ -431,9 +437,7 @@ def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | No
         if row.name in models:
             models[row.name].overlap = row.overlap
     texts = made.suite.texts
-    asked = [
-        texts[role] for role in {asked_about(task) for task in made.suite.tasks} if role in texts
-    ]
+    asked = [texts[role] for role in {task.text for task in made.suite.tasks} if role in texts]
     if "train" not in texts or not asked:
         return
     share = max(

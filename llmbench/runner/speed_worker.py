@@ -25,6 +25,7 @@ from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
+from llmbench.tasks.performance.speed import Speed
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and
@@ -53,6 +54,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         if found is None:
             return
         adapter, info, row, task = found
+        assert isinstance(task, Speed)
         known = peaks.read(Path(job["ceilings"]))
         task.ceilings = (
             known if known is not None and info.device.startswith(known.device) else None
@@ -93,7 +95,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
 
 
 def one_block(
-    adapter: Adapter, task: Any, facts: Mapping[str, Any], sentinel: Sentinel
+    adapter: Adapter, task: Speed, facts: Mapping[str, Any], sentinel: Sentinel
 ) -> dict[str, Any]:
     """A block between two sentinels, again where one of them drifted; what it took and what that
     cost.

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from llmbench import storage
 from llmbench.adapter import Adapter, BuildContext, ModelInfo
@@ -39,13 +39,13 @@ from llmbench.errors import (
 from llmbench.hardware import machine
 from llmbench.hardware.device import pick_device
 from llmbench.hardware.memory import Gpu, Meter
-from llmbench.plan import registry
+from llmbench.plan import registry, task_registry
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
 from llmbench.runner.messages import Emit
 from llmbench.storage import default_cache
-from llmbench.tasks.config import TaskSpec, process_of
+from llmbench.tasks.task import Task
 
 PROOF_SECONDS = 30.0  # for each check that a run samples
 
@@ -101,7 +101,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     machine.keep_freed_memory()
     card, tasks, texts = read_job(job)
     report = messages.progress(emit)
-    fresh = any(process_of(task) == "fresh" for task in tasks)
+    fresh = any(task.process == "own" for task in tasks)
     meter = Meter() if fresh else None
     try:
         with meter.phase("imports") if meter else nullcontext():
@@ -128,7 +128,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         emit({"event": "task", "task": task.name})
         begun = time.perf_counter()
         try:
-            asked = registry.task_class(task.task).from_spec(task, texts, job["options"])
+            asked = task_registry.build(task, texts, job["options"]["seed"])
             if meter:
                 asked.meter = meter
             outcome = asked.run(adapter, report)
@@ -151,10 +151,10 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     adapter.close()
 
 
-def read_job(job: Mapping[str, Any]) -> tuple[Card, list[TaskSpec], dict[str, Text]]:
+def read_job(job: Mapping[str, Any]) -> tuple[Card, list[Task.Settings], dict[str, Text]]:
     """The model, the tasks and the texts of a job."""
     card = Card.model_validate_json(json.dumps(job["card"]))
-    tasks = TypeAdapter(list[TaskSpec]).validate_json(json.dumps(job["tasks"]))
+    tasks = [task_registry.read_settings(row) for row in job["tasks"]]
     return card, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
 
 
@@ -166,7 +166,7 @@ def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
 
 def opened(
     job: Mapping[str, Any], emit: Emit
-) -> tuple[Adapter, ModelInfo, dict[str, Any], Any] | None:
+) -> tuple[Adapter, ModelInfo, dict[str, Any], Task] | None:
     """Of a job with one task: the model, what it is, its row, and the task; None, and that is said,
     where its cell is of these very weights.
     """
@@ -176,7 +176,7 @@ def opened(
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before"})
         return None
-    return adapter, info, row, registry.task_class(spec.task).from_spec(spec, texts, job["options"])
+    return adapter, info, row, task_registry.build(spec, texts, job["options"]["seed"])
 
 
 def _imports(card: Card) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Text
@@ -12,9 +12,9 @@ from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.facts import CONDITIONAL_BITS
 from llmbench.metrics.likelihood import Item
 from llmbench.results.outcome import Outcome
-from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
+from llmbench.tasks.prompts import check_sources
 from llmbench.tasks.task import Task
 
 METRIC = CONDITIONAL_BITS
@@ -25,22 +25,22 @@ class Conditional(Task):
     of the answer, and is charged.
     """
 
+    class Settings(Task.Settings):
+        """Bits of targets given their sources: a text of pairs."""
+
+        text: str = "test"
+
+        def check(self, text: Text) -> None:
+            check_sources(text)
+
     protocol = "conditional/1"
 
     def __init__(self, text: Text):
         self.text = text
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> Conditional:
-        return cls(texts[spec.text])
-
-    @property
-    def signature(self) -> Signature:
-        return Signature.of(
-            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
-        )
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text])
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [

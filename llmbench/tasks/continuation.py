@@ -9,18 +9,28 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Progress, Request
+from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
-from llmbench.metrics.registry import BESIDE_HELD_OUT, BESIDE_TRAINING, OF_OUTPUTS, named
+from llmbench.metrics.registry import (
+    BESIDE_HELD_OUT,
+    BESIDE_TRAINING,
+    OF_OUTPUTS,
+    OF_PAIRS,
+    named,
+)
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.reference_based import counts, written
 from llmbench.tasks.task import Task
 
+Temperature = Annotated[float, Field(ge=0)]
 GREEDY, SAMPLED = "greedy", "sampled"
 SEEDS_APART = (
     1000  # between the seeds of two answers to one prompt: there are fewer prompts than that
@@ -69,6 +79,76 @@ class Decoding:
 class Continuation(Task):
     """Every model gets the same prompts, the same number of bytes, the same seeds."""
 
+    class Settings(Task.Settings):
+        """What a model says after prompts: given ones, or ones that are cut from a text."""
+
+        prompts: list[str] = []
+        text: str | None = Field(
+            None,
+            description=(
+                "the text that further prompts are cut from; what it goes on with is the human's answer"
+            ),
+        )
+        count: int = Field(20, ge=1, le=1000, description="prompts that are cut")
+        prompt_bytes: Positive = 100
+        max_bytes: Positive = 200
+        temperature: Temperature | list[Temperature] = Field(
+            0.8, description="0 is greedy; [0, 1]: both, each judged by itself"
+        )
+        seeds: int = Field(
+            1, ge=1, le=100, description="answers to each prompt, where they are sampled"
+        )
+        top_k: Positive | None = None
+        top_p: float | None = Field(None, gt=0, le=1)
+        metrics: list[str] | None = Field(
+            None,
+            description=(
+                "of prompts that are cut, by default all that need no reference; of given ones none"
+            ),
+        )
+
+        @property
+        def temperatures(self) -> tuple[float, ...]:
+            return (
+                tuple(self.temperature)
+                if isinstance(self.temperature, list)
+                else (self.temperature,)
+            )
+
+        @model_validator(mode="after")
+        def _asks_something(self) -> Self:
+            if not self.prompts and self.text is None:
+                raise ValueError("there are neither `prompts` nor a `text` to cut them from")
+            compares = next((name for name in self.metrics or () if name in OF_PAIRS), None)
+            if compares and self.prompts:
+                raise ValueError(
+                    f"the metric {compares} compares with a reference, and `prompts` that are given"
+                    " have none"
+                )
+            measured = next((name for name in self.metrics or () if name in BESIDE_HELD_OUT), None)
+            if measured and self.text is None:
+                raise ValueError(
+                    f"the metric {measured} compares with the text that prompts are cut from, and there"
+                    " is none"
+                )
+            above = [t for t in self.temperatures if t > 0]
+            if (
+                not self.temperatures
+                or len(above) > 1
+                or len(self.temperatures) > 2
+                or len(set(self.temperatures)) < len(self.temperatures)
+            ):
+                raise ValueError(
+                    "temperature is a number, or [0, T]: greedy answers and sampled ones"
+                )
+            return self
+
+        def metric_names(self) -> Sequence[str]:
+            return self.metrics or ()
+
+        def check(self, text: Text) -> None:
+            long_documents(text, self.prompt_bytes + self.max_bytes)
+
     protocol = "continuation/2"
 
     def __init__(
@@ -88,14 +168,8 @@ class Continuation(Task):
         )
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> Continuation:
-        seed, text, train = (
-            int(options.get("seed", 0)),
-            texts.get(spec.text or ""),
-            texts.get("train"),
-        )
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        text, train = texts.get(settings.text or ""), texts.get("train")
         usual = (
             [*OF_OUTPUTS, *(BESIDE_TRAINING if train is not None else ()), *BESIDE_HELD_OUT]
             if text is not None
@@ -103,19 +177,27 @@ class Continuation(Task):
         )
         scorers = [
             named(name, train=train, held_out=text)
-            for name in (usual if spec.metrics is None else spec.metrics)
+            for name in (usual if settings.metrics is None else settings.metrics)
         ]
-        prompts = [Prompt(prompt) for prompt in spec.prompts]
+        prompts = [Prompt(prompt) for prompt in settings.prompts]
         if text is not None:
-            prompts += cut_prompts(text, spec.count, spec.prompt_bytes, spec.max_bytes, seed)
-        decoding = Decoding(spec.max_bytes, spec.temperatures, spec.seeds, spec.top_k, spec.top_p)
+            prompts += cut_prompts(
+                text, settings.count, settings.prompt_bytes, settings.max_bytes, seed
+            )
+        decoding = Decoding(
+            settings.max_bytes,
+            settings.temperatures,
+            settings.seeds,
+            settings.top_k,
+            settings.top_p,
+        )
         given = (
-            [f"given {hashlib.sha256(json.dumps(spec.prompts).encode()).hexdigest()[:16]}"]
-            if spec.prompts
+            [f"given {hashlib.sha256(json.dumps(settings.prompts).encode()).hexdigest()[:16]}"]
+            if settings.prompts
             else []
         )
         cut = (
-            [f"text {text.sha256[:16]} {spec.count}x{spec.prompt_bytes}"]
+            [f"text {text.sha256[:16]} {settings.count}x{settings.prompt_bytes}"]
             if text is not None
             else []
         )
@@ -245,12 +327,7 @@ def cut_prompts(
     their turns. Raises UsageError where none is long enough.
     """
     whole = prompt_bytes + human_bytes
-    raws = [raw for document in text.documents if len(raw := document.text.encode()) >= whole + 2]
-    if not raws:
-        raise UsageError(
-            f"no document of the text {text.name!r} has {whole:,} bytes",
-            hint="smaller `prompt_bytes` and `max_bytes`",
-        )
+    raws = long_documents(text, whole)
     rng, found = random.Random(seed), []
     order = rng.sample(range(len(raws)), len(raws))
     for number in range(count):
@@ -259,6 +336,18 @@ def cut_prompts(
         end = _before_space(raw, begin, begin + prompt_bytes)
         human = raw[end : end + human_bytes].decode(errors="ignore")
         found.append(Prompt(raw[begin:end].decode(errors="ignore"), human))
+    return found
+
+
+def long_documents(text: Text, size: int) -> list[bytes]:
+    """The documents of at least `size` bytes and two more; UsageError if there are none."""
+    raws = [document.text.encode() for document in text.documents]
+    found = [raw for raw in raws if len(raw) >= size + 2]
+    if not found:
+        raise UsageError(
+            f"no document of the text {text.name!r} has {size:,} bytes",
+            hint="smaller `prompt_bytes` and `max_bytes`",
+        )
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
@@ -15,7 +15,6 @@ from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
-from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.reference_based import written
@@ -30,25 +29,24 @@ class LastWord(Task):
     is what a greedy model goes on with, up to the next space; punctuation around it does not count.
     """
 
+    class Settings(Task.Settings):
+        """Whether a model says the last word of a text, and what it costs."""
+
+        text: str = "test"
+
+        def check(self, text: Text) -> None:
+            for document in text.documents:
+                if not parted(document)[0]:
+                    raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
+
     protocol = "last-word/1"
 
     def __init__(self, text: Text):
         self.text = text
-        for document in text.documents:
-            if not parted(document)[0]:
-                raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> LastWord:
-        return cls(texts[spec.text])
-
-    @property
-    def signature(self) -> Signature:
-        return Signature.of(
-            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
-        )
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text])
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pairs = [parted(document) for document in self.text.documents]

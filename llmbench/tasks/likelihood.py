@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import Field
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
+from llmbench.config.model_card import Positive
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
 from llmbench.errors import ModelError
@@ -37,6 +39,18 @@ class Likelihood(Task):
     natural breaks.
     """
 
+    class Settings(Task.Settings):
+        """Bits of a text."""
+
+        text: str = "test"
+        window: Literal["half", "rolling"] | Positive = "half"
+        pseudo_positions: Positive | None = Field(
+            None,
+            description=(
+                "of models that see both sides: a seeded sample of so many tokens; all by default"
+            ),
+        )
+
     protocol = "likelihood/1"
     pseudo_protocol = "pseudo-likelihood/1"  # PLL-word-l2r: see masked_adapter.py
 
@@ -44,15 +58,8 @@ class Likelihood(Task):
         self.text, self.window, self.positions, self.seed = text, window, positions, seed
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> Likelihood:
-        return cls(
-            texts[spec.text],
-            Window(spec.window),
-            spec.pseudo_positions,
-            int(options.get("seed", 0)),
-        )
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text], Window(settings.window), settings.pseudo_positions, seed)
 
     @property
     def signature(self) -> Signature:

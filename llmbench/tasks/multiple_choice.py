@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
@@ -16,8 +16,19 @@ from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
-from llmbench.tasks.prompts import Asking
+from llmbench.tasks.prompts import Asking, PromptSettings
 from llmbench.tasks.task import Task
+
+
+def check_candidates(text: Text) -> None:
+    """Raise UsageError if a document of `text` has fewer than two candidates."""
+    for document in text.documents:
+        if len(document.choices) < 2:
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} has no candidates",
+                hint="questions stand in a .jsonl file, in the fields `given`, `choices` and"
+                " `gold`",
+            )
 
 
 class MultipleChoice(Task):
@@ -25,22 +36,23 @@ class MultipleChoice(Task):
     choice, and they are counted.
     """
 
+    class Settings(PromptSettings):
+        """Questions with candidates: accuracy of the one that needs the fewest bits."""
+
+        join: str = " "
+
+        def check(self, text: Text) -> None:
+            check_candidates(text)
+
     protocol = "choice/2"
 
     def __init__(self, text: Text, asking: Asking):
         self.text, self.asking = text, asking
-        bare = next((document.id for document in text.documents if len(document.choices) < 2), None)
-        if bare is not None:
-            raise UsageError(
-                f"{bare!r} of the text {text.name!r} has no candidates",
-                hint="they stand in the fields `choices` and `gold`",
-            )
+        check_candidates(text)
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> MultipleChoice:
-        return cls(texts[spec.text], Asking.from_spec(spec, texts, int(options.get("seed", 0))))
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text], Asking.from_settings(settings, texts, seed))
 
     @property
     def signature(self) -> Signature:

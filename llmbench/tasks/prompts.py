@@ -7,12 +7,52 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.results.signature import Signature
+from llmbench.tasks.task import Task
+
+
+class PromptSettings(Task.Settings):
+    """How the documents of a text become prompts."""
+
+    text: str = "test"
+    template: str = Field(
+        "{given}",
+        description="the prompt of a model that goes on with a text; {given} is the document's own",
+    )
+    join: str = Field("", description="between a prompt and its answer")
+    between: str = Field("\n\n", description="between two examples")
+    shots: int = Field(
+        0,
+        ge=0,
+        description="examples before the question, drawn by the seed, never the one that is asked",
+    )
+    shots_from: str = Field("train", description="the text that examples come from")
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if "{given}" not in self.template:
+            raise ValueError("the template has no {given}")
+        return self
+
+    def text_roles(self) -> dict[str, str]:
+        return {"text": self.text, **({"shots_from": self.shots_from} if self.shots else {})}
+
+
+def check_sources(text: Text) -> None:
+    """Raise UsageError if a document of `text` has nothing in the field `given`."""
+    for document in text.documents:
+        if not document.context:
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} has no source",
+                hint="pairs stand in a .jsonl file, in the fields `given` and `text`",
+            )
 
 
 @dataclass(frozen=True)
@@ -31,14 +71,18 @@ class Asking:
     seed: int = 0
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], seed: int) -> Asking:
-        examples = texts[spec.shots_from] if spec.shots else None
-        if examples is not None and len(examples.documents) <= spec.shots:
+    def from_settings(
+        cls, settings: PromptSettings, texts: Mapping[str, Text], seed: int
+    ) -> Asking:
+        examples = texts[settings.shots_from] if settings.shots else None
+        if examples is not None and len(examples.documents) <= settings.shots:
             raise UsageError(
-                f"the text {examples.name!r} has too few documents for {spec.shots} examples",
+                f"the text {examples.name!r} has too few documents for {settings.shots} examples",
                 hint="fewer `shots`",
             )
-        return cls(spec.template, spec.join, spec.between, spec.shots, examples, seed)
+        return cls(
+            settings.template, settings.join, settings.between, settings.shots, examples, seed
+        )
 
     @property
     def signature(self) -> Signature:

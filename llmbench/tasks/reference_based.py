@@ -5,26 +5,43 @@ answers to questions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import Field
 
 from llmbench.adapter import Adapter, Progress, Request
+from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.performance.timeline import prompt_read
-from llmbench.tasks.prompts import Asking
+from llmbench.tasks.prompts import Asking, PromptSettings, check_sources
 from llmbench.tasks.task import Task
-
-pass
-pass
 
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
 
 
 class Writing(Task):
     """Each document is a pair: `given` is asked, `text` is the reference. Greedy, and up to a stop."""
+
+    class Settings(PromptSettings):
+        """How far a model writes, and by which metrics that is judged."""
+
+        stop: list[str] = ["\n"]
+        max_bytes: Positive = 300
+        metrics: list[str] | None = Field(
+            None,
+            min_length=1,
+            description="instead of the task's own; evaluate:NAME is one of Hugging Face's",
+        )
+
+        def metric_names(self) -> Sequence[str]:
+            return self.metrics or ()
+
+        def check(self, text: Text) -> None:
+            check_sources(text)
 
     metrics: ClassVar[tuple[str, ...]]
 
@@ -41,10 +58,14 @@ class Writing(Task):
         self.scorers = [named(name, train=train, held_out=text) for name in metrics or self.metrics]
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Writing:
-        asking = Asking.from_spec(spec, texts, int(options.get("seed", 0)))
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
         return cls(
-            texts[spec.text], asking, spec.stop, spec.max_bytes, spec.metrics, texts.get("train")
+            texts[settings.text],
+            Asking.from_settings(settings, texts, seed),
+            settings.stop,
+            settings.max_bytes,
+            settings.metrics,
+            texts.get("train"),
         )
 
     @property
@@ -132,10 +153,19 @@ def written(adapter: Adapter, requests: Sequence[Request], progress: Progress) -
 
 
 class Translation(Writing):
+    """A source in, a target out: BLEU, chrF, TER."""
+
     protocol = "translation/1"
     metrics = ("bleu", "chrf", "ter")
 
 
 class Answer(Writing):
+    """A question in, a short answer out: exact match, F1."""
+
+    class Settings(Writing.Settings):
+        """A question in, a short answer out."""
+
+        max_bytes: Positive = 60
+
     protocol = "answer/1"
     metrics = ("exact_match", "f1")

@@ -3,26 +3,96 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Progress
+from llmbench.config.strict_yaml import Name, Strict
+from llmbench.data.text import Text
+from llmbench.errors import UsageError
+from llmbench.hardware.memory import Meter
 from llmbench.results.outcome import Outcome
+from llmbench.results.signature import Signature
 
-if TYPE_CHECKING:
-    from llmbench.data.text import Text
+# shared: the worker that runs the model's other tasks. own: a process that does nothing else.
+# interleaved: a process that waits for its turn among all models. attempts: one for each attempt.
+Process = Literal["shared", "own", "interleaved", "attempts"]
 
 
 class Task(ABC):
-    """One task of a suite, with its settings and its text."""
+    """A question that is asked of every model: bits of a text, answers, a time.
 
-    protocol: str  # name/version: part of every signature; the version moves when numbers would
+    A subclass defines `protocol` and `run`, and declares its keys in a suite as a nested class:
+
+        class Settings(Task.Settings):
+            length: int = 10
+
+    `text`: the text it asks about. `settings`: its entry in the suite. `seed`: the run's seed.
+    Modules of tasks are imported by the light parent process too: import torch inside functions.
+    """
+
+    class Settings(Strict):
+        """The keys of a task's entry in a suite; unknown keys are errors."""
+
+        process: ClassVar[Process] = "shared"
+
+        task: str = Field(description="a task's name, file.py:Class or module:Class")
+        name: Name = Field("", description="what results are called; by default like the task")
+        text: str | None = Field("test", description="the text of the suite that is asked about")
+
+        @model_validator(mode="before")
+        @classmethod
+        def _default_name(cls, data: Any) -> Any:
+            """Without a name, an entry is called like its task, or its class."""
+            if isinstance(data, dict) and "name" not in data and isinstance(data.get("task"), str):
+                return {**data, "name": data["task"].rpartition(":")[2]}
+            return data
+
+        def text_roles(self) -> dict[str, str]:
+            """Key of the entry -> the suite's text that it names, for all texts the task reads."""
+            return {} if self.text is None else {"text": self.text}
+
+        def metric_names(self) -> Sequence[str]:
+            """The text metrics that the entry names."""
+            return ()
+
+        def check(self, text: Text) -> None:
+            """Raise UsageError if the task cannot ask about `text`; called before anything runs."""
+
+        def estimate_seconds(self) -> float:
+            """Seconds of work that do not depend on the model."""
+            return 0.0
+
+    protocol: ClassVar[str]  # name/version, part of every signature: bump it when numbers change
+    settings: Settings
+    meter: Meter | None = None  # of a task with `process = "own"`: memory since its process began
+
+    def __init__(self, text: Text, settings: Any, seed: int = 0):
+        self.text, self.settings, self.seed = text, settings, seed
+
+    @classmethod
+    def from_settings(cls, settings: Any, texts: Mapping[str, Text], seed: int) -> Self:
+        """The task of a suite's entry. `texts`: the suite's texts by role.
+
+        A task that reads no text, or several, overrides this.
+        """
+        if settings.text is None:
+            raise UsageError(f"{cls.__name__} needs a text", hint="name one with `text`")
+        return cls(texts[settings.text], settings, seed)
+
+    @property
+    def signature(self) -> Signature:
+        """Everything that numbers of this task depend on, besides the model."""
+        return Signature.of(
+            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
+        )
 
     @abstractmethod
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        """Ask the model. Raises CellError where it cannot answer."""
+        """Ask the model and return its scores and samples.
 
-    @classmethod
-    @abstractmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Task:
-        """From the suite's settings."""
+        `progress(what, share, remark)` is called now and then. Raises CellError if the model cannot
+        answer, as Unsupported or ModelError.
+        """

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Text
 from llmbench.ledger import Totals
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.results.outcome import Outcome
-from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge, sample_row, score_rows
 from llmbench.tasks.task import Task
 
@@ -71,22 +70,21 @@ class WikitextLmEval(Task):
     words of the originals.
     """
 
+    class Settings(Task.Settings):
+        """Bits of a detokenised text over the bytes and words of the original, as lm-eval's task
+        `wikitext` has them.
+        """
+
+        text: str = "test"
+
     protocol = "wikitext-lm-eval/1"
 
     def __init__(self, text: Text):
         self.text = text
 
     @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> WikitextLmEval:
-        return cls(texts[spec.text])
-
-    @property
-    def signature(self) -> Signature:
-        return Signature.of(
-            text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
-        )
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text])
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pages = self.text.documents

@@ -9,7 +9,6 @@ import pytest
 from support.clock import MS, TEXT, Clock, Typist
 
 from llmbench.hardware import energy, machine
-from llmbench.tasks.config import SpeedSpec
 from llmbench.tasks.performance.speed import Speed
 
 
@@ -114,7 +113,9 @@ def test_energy_is_measured_over_the_time_asked_for_and_divided_by_what_was_writ
     driver, monkeypatch
 ):
     clock = Clock()
-    spec = SpeedSpec(task="speed", prompt_bytes=40, answer_bytes=20, blocks=8, energy_seconds=5)
+    spec = Speed.Settings(
+        task="speed", prompt_bytes=40, answer_bytes=20, blocks=8, energy_seconds=5
+    )
 
     class OnGpu(Typist):
         @property

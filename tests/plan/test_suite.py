@@ -9,7 +9,7 @@ import pytest
 from llmbench.config import model_card
 from llmbench.errors import UsageError
 from llmbench.plan import registry, suite
-from llmbench.tasks.config import LikelihoodSpec
+from llmbench.tasks.likelihood import Likelihood
 
 GOOD = """\
 name: mine
@@ -47,7 +47,7 @@ def test_a_good_suite_is_read(tmp_path):
     assert cards[1].recipe.steps == 3
     assert cards[1].recipe.learning_rate == registry.resolve("lstm").recipe.learning_rate
     assert cards[1].network.arguments["width"] == 8
-    assert isinstance(found.tasks[0], LikelihoodSpec)
+    assert isinstance(found.tasks[0], Likelihood.Settings)
 
 
 @pytest.mark.parametrize("name", registry.names("suites"))
@@ -92,7 +92,11 @@ def test_every_shipped_card_is_read(name):
         ("version: 1\n", "", r"mine\.yaml:1:1: the key 'version' is missing"),
         ("window: half", "window: 0", r"mine\.yaml:6:44: window: "),
         ("window: half", "window: whole", r"mine\.yaml:6:44: window: "),
-        ("task: likelihood", "task: likelyhood", r"mine\.yaml:6:5: .*likelyhood"),
+        (
+            "task: likelihood",
+            "task: likelyhood",
+            r"mine\.yaml:6:12: unknown task 'likelyhood' \(did you mean 'likelihood'\?\)",
+        ),
         (
             "text: test,",
             "text: tset,",

@@ -18,7 +18,6 @@ from llmbench.leaderboard.renderers.registry import draw
 from llmbench.metrics.registry import named
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
-from llmbench.tasks.config import ContinuationSpec
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
 
 LINE = "The tap dripped; the kettle c\N{LATIN SMALL LETTER O WITH DIAERESIS}unted. "
@@ -26,7 +25,7 @@ STORIES = Text("test", tuple(Document(str(i), f"Story {i}. " + LINE * 20) for i 
 
 
 def spec(**given):
-    return check(ContinuationSpec, {"task": "continuation", **given}, {}, "suite.yaml")
+    return check(Continuation.Settings, {"task": "continuation", **given}, {}, "suite.yaml")
 
 
 def test_prompts_are_whole_words_of_the_text_and_the_human_goes_on_where_they_end():
@@ -180,7 +179,7 @@ def test_prompts_of_a_text_are_judged_by_all_metrics_and_given_ones_by_none():
     train, held = (
         load(name, "fables", select={"part": "tales", "split": name}) for name in ("train", "test")
     )
-    task = Continuation.from_spec(spec(text="test", count=3), {"train": train, "test": held}, {})
+    task = Continuation.from_settings(spec(text="test", count=3), {"train": train, "test": held}, 0)
     names = [scorer.metric.name for scorer in task.scorers]
     assert names == [
         "distinct_2",
@@ -190,11 +189,11 @@ def test_prompts_of_a_text_are_judged_by_all_metrics_and_given_ones_by_none():
         "long_copy_share",
         "ngram_distance",
     ]
-    assert Continuation.from_spec(spec(prompts=["a"]), {"train": train}, {}).scorers == []
+    assert Continuation.from_settings(spec(prompts=["a"]), {"train": train}, 0).scorers == []
     assert (
         task.signature
-        != Continuation.from_spec(
-            spec(text="test", count=3), {"train": train, "test": held}, {"seed": 1}
+        != Continuation.from_settings(
+            spec(text="test", count=3), {"train": train, "test": held}, 1
         ).signature
     )
 
@@ -275,14 +274,14 @@ def test_shares_and_distances_of_several_answers_are_put_together():
 
 def test_other_prompts_have_another_signature():
     signatures = {
-        Continuation.from_spec(spec(prompts=prompts, metrics=["answer_bytes"]), {}, {}).signature
+        Continuation.from_settings(spec(prompts=prompts, metrics=["answer_bytes"]), {}, 0).signature
         for prompts in (["a"], ["b"], ["a", "b"])
     }
     assert len(signatures) == 3
     held = load("test", "fables", select={"part": "tales", "split": "test"})
     both = {
-        Continuation.from_spec(
-            spec(prompts=prompts, text="test", metrics=[]), {"test": held}, {}
+        Continuation.from_settings(
+            spec(prompts=prompts, text="test", metrics=[]), {"test": held}, 0
         ).signature
         for prompts in ([], ["a"])
     }

@@ -305,7 +305,7 @@ def test_a_metric_that_compares_with_the_training_text_needs_one_and_gets_it(tmp
     (place / "asked.yaml").write_text(asked)
     suite = read(str(place / "asked.yaml"))
     suite.load_texts({})
-    task = Translation.from_spec(suite.tasks[0], suite.texts, {})
+    task = Translation.from_settings(suite.tasks[0], suite.texts, 0)
     outcome = task.run(
         Known({d.context: "the kettle counted" for d in suite.texts["pairs"].documents}), quiet
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import ClassVar
+
+from pydantic import Field
 
 from llmbench.adapter import Adapter, Progress, Request
+from llmbench.config.model_card import Positive
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.facts import FACTS
@@ -14,7 +16,7 @@ from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.performance.max_batch_search import Fit
 from llmbench.tasks.performance.timeline import listen, long_enough, throughput
-from llmbench.tasks.task import Task
+from llmbench.tasks.task import Process, Task
 
 MAX_BATCH = FACTS["max_batch"]
 
@@ -24,27 +26,34 @@ class MaxBatch(Task):
     fitting.py makes them.
     """
 
+    class Settings(Task.Settings):
+        """How many answers a model can make side by side within a budget of memory; every attempt in a
+        process of its own.
+        """
+
+        process: ClassVar[Process] = "attempts"
+        text: str = "test"
+        prompt_bytes: Positive = 256
+        answer_bytes: Positive = 64
+        most: Positive = Field(1024, description="the search ends here; a model that fits says so")
+
     protocol = "max-batch/1"
 
-    def __init__(self, text: Text, spec: Any, seed: int = 0):
-        self.text, self.spec, self.seed = text, spec, seed
-        long_enough(text, spec.prompt_bytes + spec.answer_bytes)
-        self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
+    settings: Settings
 
-    @classmethod
-    def from_spec(
-        cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]
-    ) -> MaxBatch:
-        return cls(texts[spec.text], spec, int(options.get("seed", 0)))
+    def __init__(self, text: Text, settings: Settings, seed: int = 0):
+        super().__init__(text, settings, seed)
+        long_enough(text, settings.prompt_bytes + settings.answer_bytes)
+        self.prompt, self.answer = passage(text, seed, settings.prompt_bytes, settings.answer_bytes)
 
     @property
     def signature(self) -> Signature:
         return Signature.of(
             text=self.text.sha256[:16],
             protocol=self.protocol,
-            prompt=self.spec.prompt_bytes,
-            answer=self.spec.answer_bytes,
-            most=self.spec.most,
+            prompt=self.settings.prompt_bytes,
+            answer=self.settings.answer_bytes,
+            most=self.settings.most,
             seed=self.seed,
         )
 

@@ -5,16 +5,17 @@ speaking and of scoring.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
+from llmbench.config.model_card import Positive
 from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.facts import METRICS
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
-from llmbench.tasks.task import Task
+from llmbench.tasks.task import Process, Task
 
 GPU = {
     "peak_gpu_allocated": "allocated",
@@ -27,15 +28,24 @@ GPU = {
 class Memory(Task):
     """The same bytes for every model, fed as they are, so that no end symbol makes an answer short."""
 
+    class Settings(Task.Settings):
+        """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of
+        its own.
+        """
+
+        process: ClassVar[Process] = "own"
+        text: str = "test"
+        prompt_bytes: Positive = 1024
+        answer_bytes: Positive = 256
+
     protocol = "memory/1"
 
     def __init__(self, text: Text, prompt_bytes: int, answer_bytes: int):
         self.text, self.prompt_bytes, self.answer_bytes = text, prompt_bytes, answer_bytes
-        self.meter: Meter | None = None
 
     @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Memory:
-        return cls(texts[spec.text], spec.prompt_bytes, spec.answer_bytes)
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        return cls(texts[settings.text], settings.prompt_bytes, settings.answer_bytes)
 
     @property
     def signature(self) -> Signature:

@@ -14,9 +14,12 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from llmbench.adapter import Adapter, Progress, Request
+from llmbench.config.model_card import Positive
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
@@ -35,7 +38,7 @@ from llmbench.tasks.performance.timeline import (
     prompt_read,
     throughput,
 )
-from llmbench.tasks.task import Task
+from llmbench.tasks.task import Process, Task
 
 WARM_SECONDS, WARM_RUNS, SETTLED = (
     2.0,
@@ -55,33 +58,70 @@ Facts = dict[str, Any]
 
 
 class Speed(Task):
-    """`spec`: SpeedSpec in task_specs.py. `ceilings`: what the machine can do, where that is known."""
+    """Times of prefill and decode. `ceilings`: the machine's measured peaks, if they are known."""
+
+    class Settings(Task.Settings):
+        """How fast a model reads and writes, in blocks that are interleaved with those of the other
+        models.
+        """
+
+        process: ClassVar[Process] = "interleaved"
+        text: str = "test"
+        prompt_bytes: Positive = 256
+        answer_bytes: Positive = Field(
+            64, description="fed as given text, so that every model writes the same"
+        )
+        blocks: int = Field(
+            16,
+            ge=8,
+            le=1000,
+            description="short ones, and many: what a machine does to one model it then does to all",
+        )
+        block_seconds: float = Field(
+            0.1, gt=0, le=600, description="a block repeats its work until it takes about so long"
+        )
+        batches: list[Positive] = Field(
+            [1], description="answers side by side: the best of these is measured beside 1"
+        )
+        depths: list[Positive] = Field(
+            [],
+            description="bytes of prompts: how the time of a token grows with what stands before it",
+        )
+        energy_seconds: float | None = Field(
+            None,
+            ge=5,
+            description="read the machine's energy counter over so long a time of writing",
+        )
+
+        def estimate_seconds(self) -> float:
+            return self.blocks * self.block_seconds
 
     protocol = "speed/1"
 
-    def __init__(self, text: Text, spec: Any, seed: int = 0, clock: Clock = time.perf_counter_ns):
-        self.text, self.spec, self.seed, self.clock = text, spec, seed, clock
+    settings: Settings
+
+    def __init__(
+        self, text: Text, settings: Settings, seed: int = 0, clock: Clock = time.perf_counter_ns
+    ):
+        super().__init__(text, settings, seed)
+        self.clock = clock
         self.ceilings: Ceilings | None = None
-        self.batches = sorted({1, *spec.batches})
-        self.prompt, self.answer = passage(text, seed, spec.prompt_bytes, spec.answer_bytes)
+        self.batches = sorted({1, *settings.batches})
+        self.prompt, self.answer = passage(text, seed, settings.prompt_bytes, settings.answer_bytes)
         long_enough(
             text,
-            spec.prompt_bytes + spec.answer_bytes,
-            *(depth + DEPTH_BYTES for depth in spec.depths),
+            settings.prompt_bytes + settings.answer_bytes,
+            *(depth + DEPTH_BYTES for depth in settings.depths),
         )
-
-    @classmethod
-    def from_spec(cls, spec: Any, texts: Mapping[str, Text], options: Mapping[str, Any]) -> Speed:
-        return cls(texts[spec.text], spec, int(options.get("seed", 0)))
 
     @property
     def signature(self) -> Signature:
         return Signature.of(
             text=self.text.sha256[:16],
             protocol=self.protocol,
-            prompt=self.spec.prompt_bytes,
-            answer=self.spec.answer_bytes,
-            blocks=self.spec.blocks,
+            prompt=self.settings.prompt_bytes,
+            answer=self.settings.answer_bytes,
+            blocks=self.settings.blocks,
             seed=self.seed,
             limit=self.text.sampled,
         )
@@ -90,11 +130,11 @@ class Speed(Task):
         """All blocks of one model in a row, for whoever has no other to measure it against."""
         facts = self.prepare(adapter, progress)
         blocks = []
-        for number in range(self.spec.blocks):
+        for number in range(self.settings.blocks):
             progress(
                 "measuring speed",
-                number / self.spec.blocks,
-                f"block {number + 1} of {self.spec.blocks}",
+                number / self.settings.blocks,
+                f"block {number + 1} of {self.settings.blocks}",
             )
             blocks.append({"block": number, **self.block(adapter, facts)})
         return self.finish(adapter, facts, blocks)
@@ -129,7 +169,7 @@ class Speed(Task):
                 name: getattr(cold, name) for name in ("time_to_first_token", "end_to_end_latency")
             },
             "repeats": min(
-                MOST_REPEATS, max(1, math.ceil(self.spec.block_seconds / max(usual, 1e-9)))
+                MOST_REPEATS, max(1, math.ceil(self.settings.block_seconds / max(usual, 1e-9)))
             ),
             "batch": max(rates, key=rates.__getitem__, default=1),
             "scan": [[batch, rate] for batch, rate in rates.items()],
@@ -209,7 +249,7 @@ class Speed(Task):
             if found is not None:
                 values[f"{MAIN}@{batch}"] = found.bytes / found.seconds
                 values[f"decode_tokens_per_second@{batch}"] = found.tokens / found.seconds
-        for depth in self.spec.depths:
+        for depth in self.settings.depths:
             line = listen(adapter, [self._request(depth)], self.clock)[0]
             events.append(_stored(f"depth {depth}", 0, line))
             values[f"time_per_output_token>{depth}"] = line.time_per_output_token
@@ -258,7 +298,7 @@ class Speed(Task):
             "drifted": sum(bool(block.get("drifted")) for block in blocks),
             "depths": [
                 [depth, found[f"time_per_output_token>{depth}"].value]
-                for depth in self.spec.depths
+                for depth in self.settings.depths
                 if f"time_per_output_token>{depth}" in found
             ],
             "absent": absent,
@@ -333,7 +373,7 @@ class Speed(Task):
         self, adapter: Adapter, facts: Facts, absent: dict[str, str]
     ) -> list[dict[str, Any]]:
         """Energy of writing at the best batch, over so many seconds that a counter is exact."""
-        if not self.spec.energy_seconds:
+        if not self.settings.energy_seconds:
             return []
         from llmbench.hardware import energy
 
@@ -342,14 +382,16 @@ class Speed(Task):
             absent["joules_per_megabyte"] = why
             return []
         begun, before, size, rounds = self.clock(), counter.read(), 0, 0
-        while (self.clock() - begun) / 1e9 < self.spec.energy_seconds:
+        while (self.clock() - begun) / 1e9 < self.settings.energy_seconds:
             size += sum(
                 line.events[-1].bytes for line in self._throughput(adapter, facts["batch"])[1]
             )
             rounds += 1
         joules = counter.read() - before
         words = self._batch_words("best" if facts["batch"] > 1 else "")
-        signature = str(self.signature.extend(batch=words, seconds=f"{self.spec.energy_seconds:g}"))
+        signature = str(
+            self.signature.extend(batch=words, seconds=f"{self.settings.energy_seconds:g}")
+        )
         row = FACTS["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
 

@@ -13,7 +13,6 @@ from support.run_helpers import folder, llmbench, run_json
 from llmbench.cli.options import parse_size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
-from llmbench.tasks.config import MaxBatchSpec
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.max_batch_search import Attempt, guessed, line, search
 
@@ -126,7 +125,7 @@ def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():
     from llmbench.data.text import Document, Text
 
     task = MaxBatch(
-        Text("t", (Document("a", "The tap dripped. " * 40),)), MaxBatchSpec(task="max-batch")
+        Text("t", (Document("a", "The tap dripped. " * 40),)), MaxBatch.Settings(task="max-batch")
     )
     with pytest.raises(OutOfMemory, match="one answer needs 2,000 bytes, and the budget is 1,000"):
         task.outcome(search(curve(lambda batch: 2000), 1000, 8), "1000")

@@ -12,7 +12,6 @@ from support.clock import MS, TEXT, Clock, Typist
 from llmbench.adapter import Adapter, Chunk, Request
 from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.tasks.config import SpeedSpec
 from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, _settled
 from llmbench.tasks.performance.timeline import (
     Event,
@@ -110,7 +109,7 @@ def test_listening_stamps_each_piece_of_each_row():
 
 
 def task(clock, **settings):
-    spec = SpeedSpec(
+    spec = Speed.Settings(
         **{
             "task": "speed",
             "prompt_bytes": 40,

@@ -1,0 +1,135 @@
+"""The keys of a suite's YAML file, besides those of its tasks, which each task checks itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from llmbench.config.model_card import Positive, Share
+from llmbench.config.strict_yaml import Name, Strict
+from llmbench.data.fields import Part
+
+
+class Split(Strict):
+    """How a text is cut into documents, or which part of it is taken: one of the three."""
+
+    separator: str | None = Field(None, min_length=1)
+    regex: str | None = Field(None, min_length=1)
+    fraction: tuple[Share, Share] | None = Field(None, strict=False)
+
+    @model_validator(mode="after")
+    def _one(self) -> Split:
+        given = [
+            value for value in (self.separator, self.regex, self.fraction) if value is not None
+        ]
+        if len(given) != 1:
+            raise ValueError("a split is exactly one of separator, regex, fraction")
+        if self.fraction and not self.fraction[0] < self.fraction[1]:
+            raise ValueError("the fraction must rise, as in [0.9, 1.0]")
+        return self
+
+
+class HubSpec(Strict):
+    """Which strings of a data set make the text: a field, one document a row."""
+
+    config: str | None = None
+    split: str = "test"
+    field: str = "text"
+    join: Literal["lines"] | None = Field(
+        default=None,
+        description="lines: the rows are one document's lines, joined with nothing between",
+    )
+
+
+class Origin(Strict):
+    """Where a text comes from: `fables`, `storyworld`, a file, or hub:ID, a data set on the hub (or
+    its folder; paths are relative to the suite).
+    """
+
+    source: str | None = None
+    hub: HubSpec | None = None
+
+    @model_validator(mode="after")
+    def _of_the_hub(self) -> Origin:
+        if self.hub is not None and not (self.source or "").startswith("hub:"):
+            raise ValueError("`hub` needs a source of the form hub:ID")
+        return self
+
+
+class SourceSpec(Origin):
+    """What --data NAME=PATH gives, and where it comes from if the user need not bring it."""
+
+    about: str
+
+
+class TextSpec(Origin):
+    """A text: an origin, or the name of one of the suite's sources; and how it is cut."""
+
+    source: str
+    split: Split | None = None
+    select: dict[str, str] = {}
+    fields: dict[Part, Annotated[str | list[str], Field(min_length=1)]] = Field(
+        {},
+        description=(
+            "what these are called in a file or a data set; a.b is a field in a field; of several"
+            " names the first that is there counts"
+        ),
+    )
+
+
+class TaskEntry(BaseModel):
+    """An entry of `tasks`: which task, and keys that the task's own settings check."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    task: str
+
+
+class NetworkChange(Strict):
+    """Arguments of the network to set differently."""
+
+    arguments: dict[str, int | float | bool | str] = {}
+
+
+class ModelEntry(Strict):
+    """A model, with parts of its card changed for this suite."""
+
+    model: str
+    name: Name | None = None
+    network: NetworkChange | None = None
+    vocabulary: dict[str, int | str] = {}
+    recipe: dict[str, int | float] = {}
+
+
+def _as_source(value: object) -> object:
+    """A source given as a string is its description."""
+    return {"about": value} if isinstance(value, str) else value
+
+
+class SuiteFile(Strict):
+    """A suite's YAML file."""
+
+    name: Name
+    version: Positive
+    about: str = ""
+    sources: dict[
+        Name,
+        Annotated[SourceSpec, BeforeValidator(_as_source, json_schema_input_type=str | SourceSpec)],
+    ] = Field(
+        {},
+        description=(
+            "texts that --data NAME=PATH gives: what each is, and where it comes from otherwise"
+        ),
+    )
+    texts: dict[Name, TextSpec] = Field(
+        description="by role; `train` and `valid` are what networks learn from"
+    )
+    tasks: list[TaskEntry] = Field(min_length=1)
+    models: list[str | ModelEntry] = []
+    gate: dict[str, float | str] = Field(
+        {},
+        description=(
+            "metric -> the loss that `llmbench gate` allows, as in 0.01, or in 10% of what it was"
+        ),
+    )

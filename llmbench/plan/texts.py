@@ -1,0 +1,117 @@
+"""A suite's texts: where each comes from, and how it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmbench.config.strict_yaml import Places, place
+from llmbench.data import hub, loading
+from llmbench.data.fields import PARTS, Fields
+from llmbench.data.text import Text
+from llmbench.errors import Unavailable, UsageError, did_you_mean
+from llmbench.plan.suite_file import HubSpec, SuiteFile, TextSpec
+
+
+@dataclass(frozen=True)
+class TextLoader:
+    """Loads the texts of a suite file. `given`: the user's own files by name, as in --data.
+
+    `fetch_rows`: the file with the rows of a Hub dataset.
+    """
+
+    path: Path
+    file: SuiteFile
+    places: Places
+    given: Mapping[str, str]
+    fetch_rows: Callable[[hub.Rows], Path]
+
+    def check_given(self) -> None:
+        """Raise UsageError if --data names what the suite does not have, or is not a file."""
+        for name, value in self.given.items():
+            if value.startswith("hub:"):
+                raise UsageError(
+                    f"--data {name}: expected a local file, got a Hub dataset",
+                    hint="name it in a suite instead: source: hub:ID",
+                )
+            if name not in self.file.sources and name not in self.file.texts:
+                raise UsageError(
+                    f"--data {name}: the suite has no such text",
+                    hint=did_you_mean(name, [*self.file.sources, *self.file.texts]),
+                )
+
+    def load(self, role: str, spec: TextSpec) -> Text:
+        """The text of a role. Unavailable if it can be neither found nor fetched."""
+        given = self.given
+        if role in given:
+            return loading.load(role, given[role], fields=spec.fields)
+        split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
+        at, source, chosen = ("texts", role), spec.source, spec.hub
+        if source in self.file.sources:
+            at, origin = ("sources", source), self.file.sources[source]
+            if source in given:
+                return loading.load(role, given[source], split, spec.select, fields=spec.fields)
+            if origin.source is None:
+                raise UsageError(
+                    f"the suite needs a text: {origin.about}",
+                    where=self._where(*at),
+                    hint=f"give it with --data {source}=PATH",
+                )
+            source, chosen = origin.source, origin.hub
+        if source in loading.SOURCES:
+            return loading.load(role, source, split, spec.select)
+        if source.startswith("hub:"):
+            chosen = chosen or HubSpec()
+            fields: Fields = (
+                spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
+            )
+            columns = _columns(fields, spec.select) if spec.fields or spec.select else ()
+            file = self._fetch(source, chosen, at, columns)
+            return loading.load(
+                role,
+                file,
+                split,
+                spec.select,
+                join=chosen.join == "lines",
+                fields=fields if columns else None,
+            )
+        path = self.path.parent / source
+        if not path.is_file():
+            hint = did_you_mean(source, [*loading.SOURCES, *self.file.sources])
+            raise UsageError(
+                f"there is no text {source!r}", where=self._where(*at, "source"), hint=hint
+            )
+        return loading.load(role, path, split, spec.select, fields=spec.fields)
+
+    def _fetch(
+        self, source: str, chosen: HubSpec, at: tuple[str, str], columns: tuple[str, ...]
+    ) -> Path:
+        """The file with the rows of a data set on the hub, or of a folder beside the suite."""
+        id = source.removeprefix("hub:")
+        folder = self.path.parent / id
+        try:
+            place = str(folder.resolve()) if id and folder.is_dir() else id
+            return self.fetch_rows(
+                hub.Rows(place, chosen.config, chosen.split, chosen.field, columns)
+            )
+        except UsageError as error:
+            raise UsageError(
+                f"{source}: {error.what}", where=self._where(*at, "hub"), hint=error.hint
+            ) from None
+        except Unavailable as error:
+            raise Unavailable(
+                error.what, hint=f"{error.hint}; or give a file with --data {at[1]}=PATH"
+            ) from None
+
+    def _where(self, *at: str) -> str:
+        return place(self.path, self.places, at)
+
+
+def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a data set that may hold the parts of a pair or a question, renamed or not, and
+    those that choose its rows.
+    """
+    named = [fields.get(part, part) for part in PARTS]
+    names = [name for found in named for name in ([found] if isinstance(found, str) else found)]
+    return tuple(sorted({name.partition(".")[0] for name in names} | set(select)))
