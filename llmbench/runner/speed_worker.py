@@ -25,7 +25,7 @@ from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
-from llmbench.tasks.performance.speed import Speed
+from llmbench.tasks.performance.speed import Facts, Speed
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and
@@ -94,9 +94,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         emit(worker.failure(name, error))
 
 
-def one_block(
-    adapter: Adapter, task: Speed, facts: Mapping[str, Any], sentinel: Sentinel
-) -> dict[str, Any]:
+def one_block(adapter: Adapter, task: Speed, facts: Facts, sentinel: Sentinel) -> dict[str, Any]:
     """A block between two sentinels, again where one of them drifted; what it took and what that
     cost.
     """
