@@ -72,17 +72,31 @@ def new() -> None:
 @new.command("adapter")
 @click.argument("name")
 def new_adapter(name: str) -> int:
-    """Write NAME.py, a working adapter with a test beside it."""
-    from llmbench.cli.scaffold import write_adapter
+    """Write NAME.py, a working adapter, and its test."""
+    return _write_plugin("adapter", name)
 
-    written = write_adapter(name, Path.cwd())
-    for path in written:
+
+@new.command("task")
+@click.argument("name")
+def new_task(name: str) -> int:
+    """Write NAME.py, a working task, a suite that uses it, and its test."""
+    return _write_plugin("task", name)
+
+
+@new.command("metric")
+@click.argument("name")
+def new_metric(name: str) -> int:
+    """Write NAME.py, a working metric, a suite that uses it, and its test."""
+    return _write_plugin("metric", name)
+
+
+def _write_plugin(kind: str, name: str) -> int:
+    from llmbench.cli.scaffold import write_plugin
+
+    files, command = write_plugin(kind, name, Path.cwd())
+    for path in files:
         click.echo(path)
-    click.echo(
-        "try: llmbench run quick --model"
-        f" {written[0].name}:{written[0].stem.title().replace('_', '')}",
-        err=True,
-    )
+    click.echo(f"try: {command}", err=True)
     return 0
 
 

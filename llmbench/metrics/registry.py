@@ -5,7 +5,9 @@ when the metric is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 
+from llmbench.config.plugins import load_object
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
@@ -38,7 +40,47 @@ BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {
     "long_copy_share": LongCopyShare,
 }
 BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
+ENTRY_POINTS = "llmbench.metrics"
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
+
+
+def outside() -> dict[str, str]:
+    """Metrics that other packages register, and where they live."""
+    points = metadata.entry_points(group=ENTRY_POINTS)
+    return {point.name: point.value for point in points if point.name not in NAMES}
+
+
+def _locate(name: str) -> str:
+    """The file.py:Class or module:Class of a metric from outside; "" of any other name."""
+    if name.startswith(PREFIX):
+        return ""
+    return name if ":" in name else outside().get(name, "")
+
+
+def make_outside(name: str) -> TextMetric:
+    """The metric of a registered name, file.py:Class or module:Class.
+
+    Raises UsageError if it cannot be imported or made, or is not a complete TextMetric.
+    """
+    where = _locate(name)
+    place, _, cls = where.rpartition(":")
+    found = load_object(where)
+    if not (isinstance(found, type) and issubclass(found, TextMetric)):
+        raise UsageError(
+            f"{cls!r} is not a TextMetric", where=place, hint="subclass llmbench.TextMetric"
+        )
+    try:
+        made = found()
+        metric, signature = made.metric, made.signature
+    except Exception as error:
+        raise UsageError(f"{cls}() raised {type(error).__name__}: {error}", where=place) from error
+    if not isinstance(metric, Metric) or not isinstance(signature, str):
+        raise UsageError(f"{cls} needs a Metric `metric` and a string `signature`", where=place)
+    if metric.name in NAMES:
+        raise UsageError(
+            f"{cls} calls itself {metric.name!r}, which is a metric of llmbench", where=place
+        )
+    return made
 
 
 def check(name: str, has_train: bool) -> None:
@@ -47,10 +89,13 @@ def check(name: str, has_train: bool) -> None:
     """
     if name in BESIDE_TRAINING and not has_train:
         raise UsageError(f"the metric {name} compares with a text `train`, and there is none")
+    if _locate(name):
+        make_outside(name)
+        return
     if name not in NAMES and not name.startswith(PREFIX):
         raise UsageError(
             f"no metric of text is called {name!r}",
-            hint=did_you_mean(name, (*NAMES, f"{PREFIX}NAME")),
+            hint=did_you_mean(name, (*NAMES, *outside(), f"{PREFIX}NAME")),
         )
 
 
@@ -66,6 +111,8 @@ def named(
     given for every name. Raises UsageError for an unknown name, and where the text that a metric
     needs is not given.
     """
+    if _locate(name):
+        return make_outside(name)
     if name.startswith(PREFIX):
         own, _, of_these = name.removeprefix(PREFIX).partition(":")
         return Plugged(own, of_these or key)

@@ -58,17 +58,21 @@ class TextMetric(ABC):
 
     def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
         """The statistics of several answers to one prompt as those of one sample, so that the
-        prompt is what is drawn; [] where none has any.
+        prompt is what is drawn; [] where none has any. By default sums, if `value` is a ratio of
+        sums.
         """
+        if type(self).value is TextMetric.value:
+            return _sum_columns(rows)
         raise UsageError(
             f"{self.metric.name} cannot put several answers to one prompt together", hint="seeds: 1"
         )
 
-    @abstractmethod
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         """The total over samples in the metric's unit, and its 95 % interval, from their
-        statistics; None where no sample has any.
+        statistics; None where no sample has any. By default statistics are [numerator,
+        denominator], and the total is the ratio of their sums.
         """
+        return _bootstrap_sums(rows, _ratio)
 
 
 class Summed(TextMetric):
@@ -83,24 +87,17 @@ class Summed(TextMetric):
         """
 
     def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        kept = [row for row in rows if row]
-        return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
+        return _sum_columns(rows)
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
-        kept = np.asarray([row for row in rows if row], dtype=np.float64)
-        if not len(kept):
-            return None
-        whole = self.total(kept.sum(axis=0).tolist())
-        return bootstrap(
-            whole, len(kept), lambda counts: [self.total(sums) for sums in (counts @ kept).tolist()]
-        )
+        return _bootstrap_sums(rows, self.total)
 
 
 class Mean(Summed):
     """A mean over samples, or a ratio of sums: statistics are [numerator, denominator]."""
 
     def total(self, sums: Sequence[float]) -> float:
-        return sums[0] / sums[1] if sums[1] else 0.0
+        return _ratio(sums)
 
 
 class Share(Mean):
@@ -123,6 +120,28 @@ class Share(Mean):
                 " 1] or [0, 1]"
             )
         return wilson_interval(sum(hit == 1.0 for hit, _ in kept), len(kept)) if kept else None
+
+
+def _ratio(sums: Sequence[float]) -> float:
+    return sums[0] / sums[1] if sums[1] else 0.0
+
+
+def _sum_columns(rows: Sequence[Sequence[float]]) -> list[float]:
+    kept = [row for row in rows if row]
+    return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
+
+
+def _bootstrap_sums(
+    rows: Sequence[Sequence[float]], total: Callable[[Sequence[float]], float]
+) -> Interval | None:
+    """`total` of the column sums, with its bootstrap interval; None if no sample has statistics."""
+    kept = np.asarray([row for row in rows if row], dtype=np.float64)
+    if not len(kept):
+        return None
+    whole = total(kept.sum(axis=0).tolist())
+    return bootstrap(
+        whole, len(kept), lambda counts: [total(sums) for sums in (counts @ kept).tolist()]
+    )
 
 
 def bootstrap(

@@ -51,7 +51,11 @@ class Suite:
 
     def _task(self, entry: dict[str, object], at: int) -> Task.Settings:
         """The settings of an entry, checked by the task's own model."""
-        entry["task"] = _beside(str(entry["task"]), self.path.parent)
+        folder = self.path.parent
+        entry["task"] = _beside(str(entry["task"]), folder)
+        metrics = entry.get("metrics")
+        if isinstance(metrics, list):
+            entry["metrics"] = [_beside(m, folder) if isinstance(m, str) else m for m in metrics]
         try:
             kind = task_registry.task_class(str(entry["task"])).Settings
         except UsageError as error:

@@ -45,7 +45,7 @@ from llmbench.results.cell import write_cell
 from llmbench.runner import messages
 from llmbench.runner.messages import Emit
 from llmbench.storage import default_cache
-from llmbench.tasks.task import Task
+from llmbench.tasks.task import Task, check_outcome
 
 PROOF_SECONDS = 30.0  # for each check that a run samples
 
@@ -131,7 +131,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             asked = task_registry.build(task, texts, job["options"]["seed"])
             if meter:
                 asked.meter = meter
-            outcome = asked.run(adapter, report)
+            outcome = check_outcome(asked, asked.run(adapter, report))
             cell = {
                 "key": job["keys"][task.name],
                 "question": job["question"],

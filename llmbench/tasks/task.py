@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from llmbench.adapter import Adapter, Progress
 from llmbench.config.strict_yaml import Name, Strict
 from llmbench.data.text import Text
-from llmbench.errors import UsageError
+from llmbench.errors import ModelError, UsageError
 from llmbench.hardware.memory import Meter
 from llmbench.results.outcome import Outcome
+from llmbench.results.record import Score
 from llmbench.results.signature import Signature
 
 # shared: the worker that runs the model's other tasks. own: a process that does nothing else.
@@ -96,3 +97,21 @@ class Task(ABC):
         `progress(what, share, remark)` is called now and then. Raises CellError if the model cannot
         answer, as Unsupported or ModelError.
         """
+
+
+def check_outcome(task: Task, outcome: object) -> Outcome:
+    """The outcome, if a record can hold it; ModelError says what is wrong with it."""
+    name = type(task).__name__
+    if not isinstance(outcome, Outcome):
+        raise ModelError(f"{name}.run returned a {type(outcome).__name__}, not an Outcome")
+    for row in outcome.scores:
+        try:
+            Score.model_validate({"model": "", "task": "", **row})
+        except (ValidationError, TypeError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else None
+            what = f"{first['loc'][-1]}: {first['msg']}" if first else str(error)
+            raise ModelError(f"{name}.run returned a wrong score: {what}") from None
+    for number, sample in enumerate(outcome.samples):
+        if not isinstance(sample, Mapping) or not {"id", "statistics"} <= sample.keys():
+            raise ModelError(f"{name}.run: sample {number} lacks `id` or `statistics`")
+    return outcome

@@ -128,7 +128,7 @@ WRONG = [
     ("new adapter é", "cannot be the name"),
     ("new adapter 3d", "cannot be the name"),
     ("new adapter tokens", "cannot be the name"),
-    ("new adapter torch", "a module 'torch' already"),
+    ("new adapter torch", "a module 'torch' already exists"),
 ]
 
 
