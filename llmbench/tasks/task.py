@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,10 +12,12 @@ from llmbench.adapter import Adapter, Progress
 from llmbench.config.strict_yaml import Name, Strict
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, UsageError
-from llmbench.hardware.memory import Meter
 from llmbench.results.outcome import Outcome
 from llmbench.results.record import Score
 from llmbench.results.signature import Signature
+
+if TYPE_CHECKING:
+    from llmbench.hardware.memory import Meter
 
 # shared: the worker that runs the model's other tasks. own: a process that does nothing else.
 # interleaved: a process that waits for its turn among all models. attempts: one for each attempt.

@@ -1,21 +1,35 @@
-"""A Markov chain of bytes for llmbench: counts of which byte follows which two, mixed with shorter
+"""A model, a Markov chain of bytes: counts of which byte follows which two, mixed with shorter
 histories.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llmbench.adapter import Adapter, Chunk, ModelInfo, Window
-from llmbench.errors import UsageError
-from llmbench.ledger import Ledger
+from llmbench import (
+    Adapter,
+    BuildContext,
+    Chunk,
+    Ledger,
+    ModelInfo,
+    Passage,
+    Request,
+    UsageError,
+    Window,
+)
 
 TOKEN = 0  # the kind of an ordinary charge
 
 
-def sampled(p: np.ndarray, request) -> np.ndarray:
+Array = NDArray[np.float64]
+
+
+def truncate(p: Array, request: Request) -> Array:
     """The distribution that is drawn from: by temperature, then the `top_k` likeliest, then the
     fewest that together reach `top_p`.
     """
@@ -38,7 +52,7 @@ class Markov(Adapter):
 
     def __init__(self, data: list[bytes], order: int = 2):
         self.order = order
-        self.counts: dict[bytes, np.ndarray] = {}
+        self.counts: dict[bytes, Array] = {}
         for text in data:
             for at, byte in enumerate(text):
                 for length in range(min(order, at) + 1):
@@ -48,7 +62,7 @@ class Markov(Adapter):
         ).hexdigest()
 
     @classmethod
-    def build(cls, arguments, build_context):
+    def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Markov:
         """llmbench gives the suite's training text here."""
         if build_context.train is None:
             raise UsageError("markov learns from a text", hint="give one with --data train=PATH")
@@ -69,7 +83,7 @@ class Markov(Adapter):
             fingerprint=self.fingerprint,
         )
 
-    def after(self, history: bytes) -> np.ndarray:
+    def after(self, history: bytes) -> Array:
         """(256,) probabilities of the next byte. They sum to one, since each is a mean of two
         distributions.
         """
@@ -81,13 +95,13 @@ class Markov(Adapter):
                 p = (row + kinds * p) / (row.sum() + kinds)
         return p
 
-    def score(self, passages, window=Window()):
+    def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
-            given, text = passage.context.encode(), passage.text.encode()
-            whole = given + text
+            context, text = passage.context.encode(), passage.text.encode()
+            whole = context + text
             p = [
                 self.after(whole[max(0, at - self.order) : at])[whole[at]]
-                for at in range(len(given), len(whole))
+                for at in range(len(context), len(whole))
             ]
             at = np.arange(len(text))
             yield Ledger.build(
@@ -99,17 +113,17 @@ class Markov(Adapter):
                 passage.id,
             )
 
-    def next_distribution(self, context):
+    def next_distribution(self, context: str) -> tuple[list[bytes], Array]:
         return [bytes([byte]) for byte in range(256)], self.after(context.encode()[-self.order :])
 
-    def generate(self, requests):
-        """Byte by byte. An adapter over tokens would subclass llmbench.adapters.token.TokenAdapter
+    def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
+        """Byte by byte. An adapter over tokens would subclass llmbench.TokenAdapter
         and have this for nothing.
         """
         for row, request in enumerate(requests):
             yield self._answer(row, request)
 
-    def _answer(self, row, request) -> Chunk:
+    def _answer(self, row: int, request: Request) -> Chunk:
         rng, said, finish = np.random.default_rng(request.seed), b"", "length"
         most = min(
             limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None
@@ -122,7 +136,7 @@ class Markov(Adapter):
             elif request.temperature == 0:
                 byte = int(p.argmax())
             else:
-                byte = int(rng.choice(256, p=sampled(p, request)))
+                byte = int(rng.choice(256, p=truncate(p, request)))
             said += bytes([byte])
             stops = [said.find(stop.encode()) for stop in request.stop if stop.encode() in said]
             if stops:

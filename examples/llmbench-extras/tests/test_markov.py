@@ -1,6 +1,6 @@
 """The whole kit, on a chain that has learnt from a few lines."""
 
-from llmbench_markov import Markov
+from llmbench_extras.markov import Markov
 
 from llmbench.testing import conformance
 
