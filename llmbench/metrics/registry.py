@@ -5,6 +5,7 @@ when the metric is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 
 from llmbench.config.plugins import load_object
@@ -13,7 +14,9 @@ from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
 from llmbench.metrics.diversity import AnswerBytes, Distinct2, Repetition4
 from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch
+from llmbench.metrics.facts import FACTS
 from llmbench.metrics.hf_evaluate import PREFIX, Plugged
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.ngram_distance import NgramDistance
 from llmbench.metrics.rouge import Rouge
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
@@ -76,10 +79,11 @@ def make_outside(name: str) -> TextMetric:
         raise UsageError(f"{cls}() raised {type(error).__name__}: {error}", where=place) from error
     if not isinstance(metric, Metric) or not isinstance(signature, str):
         raise UsageError(f"{cls} needs a Metric `metric` and a string `signature`", where=place)
-    if metric.name in NAMES:
+    if metric.name in FACTS:
         raise UsageError(
             f"{cls} calls itself {metric.name!r}, which is a metric of llmbench", where=place
         )
+    made.metric = replace(metric, is_custom=True)
     return made
 
 
