@@ -19,7 +19,7 @@ from llmbench.results.record import Failure
 from llmbench.runner import worker
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
-from llmbench.tasks.task import Task
+from llmbench.tasks.task import Task, check_outcome
 
 ALONE = "this task measures a process of its own, and the model is an object of the calling process"
 HOW = "save the model, and give it as file.py:Class, module:Class or hf:DIRECTORY"
@@ -71,7 +71,7 @@ def _fill(
     begun = time.perf_counter()
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
-        outcome = task.run(adapter, report)
+        outcome = check_outcome(task, task.run(adapter, report))
         cell = {
             "key": made.keys[card.name, spec.name],
             "question": made.question,
