@@ -225,9 +225,12 @@ def compose(
 
 
 def _summary(tables: Sequence[Table], failures: int) -> list[str]:
-    """The sentences of the tables of quality; of those of speed if there are no others."""
-    quality = [table for table in tables if table.headline in HEADLINES and table.headline != SPEED]
-    said = [table.summary for table in quality or tables if table.summary]
+    """Return the sentences of the tables of quality with ranks; if there are none, of those without
+    ranks; if there are none, of speed.
+    """
+    quality = [table for table in tables if table.headline != SPEED]
+    ranked = [table for table in quality if any(line.cells["rank"].value for line in table.lines)]
+    said = [table.summary for table in ranked or quality or tables if table.summary]
     if tables and not said:
         return ["No metric here has a direction, so no model is best."]
     return said[:MOST_SENTENCES] or [summarise_nothing(failures)]

@@ -15,7 +15,7 @@ from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.board import Curve, Point
 from llmbench.leaderboard.renderers import html
 from llmbench.leaderboard.renderers.chart import chart, svg
-from llmbench.leaderboard.renderers.labels import sides
+from llmbench.leaderboard.renderers.labels import choose_sides
 from llmbench.results.record import Score
 
 POINTS = [
@@ -201,20 +201,24 @@ def test_a_picture_in_the_page_takes_its_colours_from_the_page_and_names_cannot_
 
 def test_names_stand_where_they_cover_neither_each_other_nor_other_bubbles():
     size = (400, 300)
-    assert sides([(10.0, 1.0), (100.0, 2.0)], ["a", "b"], size) == ["upper right", "upper right"]
+    assert choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a", "b"], size) == [
+        "upper right",
+        "upper right",
+    ]
     assert (
-        sides([(10.0, 1.0), (100.0, 2.0)], ["a", "a very long name"], size)[1] == "upper left"
+        choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a", "a very long name"], size)[1]
+        == "upper left"
     )  # no room to the right
     assert (
-        sides([(10.0, 1.0), (100.0, 2.0)], ["a very long name", "b"], size, mirrored=True)[0]
+        choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a very long name", "b"], size, mirrored=True)[0]
         == "upper left"
     )
-    crowded = sides(
+    crowded = choose_sides(
         [(1.0, 1.0), (50.0, 2.0), (50.0, 2.0), (1000.0, 3.0)], ["w", "one", "two", "e"], size
     )
     assert crowded[1] != crowded[2]
-    assert sides([], [], size) == []
-    assert sides([(5.0, 1.0)], ["alone"], size) == ["upper right"]
+    assert choose_sides([], [], size) == []
+    assert choose_sides([(5.0, 1.0)], ["alone"], size) == ["upper right"]
 
 
 def test_curves_share_their_axes_and_a_step_zero_has_its_place():

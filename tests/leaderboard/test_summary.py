@@ -119,6 +119,12 @@ def test_a_board_of_speed_alone_says_who_is_fastest():
     assert board(rows).summary[0].startswith("b has the best bytes/s on speed (80); whether")
 
 
+def test_a_task_without_ranks_has_no_sentence_beside_ranked_ones():
+    rows = [*bits([1, 1], [2, 2]), *likelihood("b", 2.0, 0.1, None, task="other")]
+    (sentence,) = board(rows, {"a": ["b"], "b": []}).summary
+    assert sentence.startswith("a is best on likelihood")
+
+
 @pytest.mark.parametrize(
     ("failures", "said"),
     [
@@ -149,7 +155,7 @@ def test_many_close_models_are_counted():
 
 
 def test_each_task_has_its_sentence_and_speed_none():
-    rows = [*bits([1, 1], [2, 2]), *likelihood("b", 2.0, 0.1, None, task="other")]
+    rows = [*bits([1, 1], [2, 2]), *likelihood("b", 2.0, 0.1, [1, 1], task="other")]
     rows.append(speed("a", "decode_bytes_per_second", 9.0))
     found = board(rows, {"a": ["b"], "b": []}).summary
     assert [sentence.partition(" (")[0] for sentence in found] == [

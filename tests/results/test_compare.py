@@ -508,7 +508,7 @@ def test_markdown_has_a_table_for_scores_and_for_what_moved(tmp_path):
         "| likelihood | bits\\_per\\_byte | 1.9850 | 2.1300 | -0.1450 \\[-0.1667, -0.1233\\] |"
         " 0.0020 | better |  |" in text
     )
-    assert "### likelihood, bits\\_per\\_byte: what differs most" in text
+    assert "### likelihood, bits\\_per\\_byte: largest differences" in text
     assert "| d9 | 2.3100 | 2.5000 | -0.1900 |" in text
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.leaderboard.board import Point
 from llmbench.leaderboard.columns import stage_title
-from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, sides
+from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, choose_sides
 from llmbench.leaderboard.renderers.sanitise import clean_svg
 from llmbench.results.record import Record, Score
 
@@ -93,10 +93,12 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
     order = sorted(known, key=lambda point: 99 if point.stage is None else point.stage)
     stages = {stage_title(point.stage): _colour(point.stage, look) for point in order}
     places = [(_cost(point, axis), point.bits) for point in order]
-    beside = sides(
+    name_sides = choose_sides(
         places, [point.model for point in order], (look.width, look.height), axis == "memory"
     )
-    rows = [{**_row(point, axis), "side": side} for point, side in zip(order, beside, strict=True)]
+    rows = [
+        {**_row(point, axis), "side": side} for point, side in zip(order, name_sides, strict=True)
+    ]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
     field = "bytes per second:Q" if axis == "speed" else "peak memory (MiB):Q"
     ticks = alt.Axis(format="~s", tickCount=5)
@@ -152,7 +154,7 @@ def _cost(point: Point, axis: Axis) -> float:
     return point.rate if axis == "speed" else point.memory or 0.0
 
 
-def _row(point: Point, axis: Axis) -> dict[str, Any]:
+def _row(point: Point, axis: Axis) -> dict[str, str | float | bool | None]:
     memory = None if point.memory is None else point.memory / 2**20
     on_front = point.front if axis == "speed" else point.lean
     said = [clean_svg(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + (
@@ -221,7 +223,7 @@ def _config(look: Look) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _drawn(points: tuple[Point, ...], axis: Axis, look: Look) -> str:
+def _draw_svg(points: tuple[Point, ...], axis: Axis, look: Look) -> str:
     import vl_convert
 
     return str(vl_convert.vegalite_to_svg(chart(points, axis, look)))
@@ -232,7 +234,7 @@ def svg(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> st
     models.
     """
     known = [point for point in points if axis == "speed" or point.memory]
-    return _drawn(tuple(points), axis, look) if len(known) > 1 else ""
+    return _draw_svg(tuple(points), axis, look) if len(known) > 1 else ""
 
 
 def draw_intervals(

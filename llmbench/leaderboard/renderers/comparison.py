@@ -1,6 +1,4 @@
-"""A comparison in tables: the rows, the items that moved most, the answers that flipped, and what
-is missing.
-"""
+"""A comparison as sections: scores, the largest differences, flipped answers, missing items."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.numbers import fixed, mebibytes, milliseconds, percent, scaled
 from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ SHARES = ("share", "F1")
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """What there is to say, in order."""
+    """Return the sections in order."""
     several = len({row.model_a for row in comparison.rows}) > 1
     found = [
         Section(
@@ -47,7 +46,12 @@ def sections(comparison: Comparison) -> list[Section]:
             _notes(comparison),
         )
     )
-    return [*found, *_moved(comparison), *_flips(comparison), *_missing(comparison)]
+    return [
+        *found,
+        *_difference_sections(comparison),
+        *_flip_sections(comparison),
+        *_missing_sections(comparison),
+    ]
 
 
 def _cells(row: Row) -> list[str]:
@@ -60,15 +64,15 @@ def _cells(row: Row) -> list[str]:
         difference(row),
         p,
         row.verdict,
-        why(row, row.reason),
+        explain(row, row.reason),
     ]
 
 
-def why(row: Row, reason: str) -> str:
-    """A reason, and how many items were in no test."""
+def explain(row: Row, reason: str) -> str:
+    """Return a reason, and how many items were left out of the test."""
     left_out = (
-        f"{row.left_out} of {row.n + row.left_out} items left out: the metric counts them on one"
-        " side alone"
+        f"{row.left_out} of {row.n + row.left_out} items left out: the metric applies to them on"
+        " one side only"
         if row.left_out
         else ""
     )
@@ -76,22 +80,22 @@ def why(row: Row, reason: str) -> str:
 
 
 def value(row: Row, number: float | None) -> str:
-    """A score of a row in its unit; "-" where there is none."""
+    """Return a score of a row in its unit; "-" if there is none."""
     if number is None:
         return "-"
     if row.unit in SHARES:
-        return f"{100 * number:.1f} %"
+        return percent(number)
     if row.unit == "bytes":
-        return f"{number / 2**20:,.0f} MiB" if row.is_memory else f"{number:,.1f} bytes"
+        return f"{mebibytes(number)} MiB" if row.is_memory else f"{fixed(number, 1)} bytes"
     if row.unit in ("bytes/s", "tokens/s"):
-        return f"{number:,.0f} /s"
+        return f"{scaled(number)} /s"
     if row.unit == "seconds":
-        return f"{number * 1e3:.3g} ms" if number < 1 else f"{number:.2f} s"
+        return f"{milliseconds(number)} ms"
     return f"{number:.4f}" if row.unit == "bits/byte" else f"{number:.4g}"
 
 
 def difference(row: Row) -> str:
-    """A - B with its interval: of rates, times and memory in percent of B, of shares in hundredths."""
+    """Return A - B with its interval: rates, times and memory in percent of B, shares in points."""
     if row.difference is None:
         return "-"
     scale, digits, unit = (
@@ -111,16 +115,16 @@ def difference(row: Row) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     if not comparison.rows:
-        return ["There is nothing to compare."]
+        return ["Nothing to compare: the two sides share no scores."]
     said = [
         f"p is corrected for {comparison.tests} tests (Holm). Intervals: 95 % over the items of the"
         " text, not over training seeds."
     ]
-    return [*said, "unclear: these items prove neither a difference nor that there is none."]
+    return [*said, "unclear: neither a difference nor equality is statistically significant."]
 
 
-def _moved(comparison: Comparison) -> list[Section]:
-    """A table for each task and metric; of two runs, one for all models."""
+def _difference_sections(comparison: Comparison) -> list[Section]:
+    """Return a section for each task and metric."""
     found = []
     for task, metric in dict.fromkeys((one.task, one.metric) for one in comparison.moved):
         some = [one for one in comparison.moved if (one.task, one.metric) == (task, metric)]
@@ -130,13 +134,13 @@ def _moved(comparison: Comparison) -> list[Section]:
         ]
         found.append(
             _section(
-                f"{task}, {metric}: what differs most", ["model", "item", "A", "B", "A - B"], rows
+                f"{task}, {metric}: largest differences", ["model", "item", "A", "B", "A - B"], rows
             )
         )
     return found
 
 
-def _flips(comparison: Comparison) -> list[Section]:
+def _flip_sections(comparison: Comparison) -> list[Section]:
     found = []
     for total in comparison.flipped:
         names = (total.model_a, total.task, total.metric)
@@ -149,30 +153,28 @@ def _flips(comparison: Comparison) -> list[Section]:
             for one in some
         ]
         heading = (
-            f"{total.task}, {total.metric}: {total.only_a} right by A alone, {total.only_b} by B"
-            " alone"
+            f"{total.task}, {total.metric}: {total.only_a} right only by A, {total.only_b} only by"
+            " B"
         )
         heading += f" ({total.model_a})" if total.model_a == total.model_b else ""
-        found.append(
-            Section(heading, ["right", "item", "asked", "wanted", "A said", "B said"], rows)
-        )
+        found.append(Section(heading, ["right", "item", "input", "reference", "A", "B"], rows))
     return found
 
 
-def _missing(comparison: Comparison) -> list[Section]:
+def _missing_sections(comparison: Comparison) -> list[Section]:
     rows = [
         [one.side.upper(), one.model, one.task, one.metric, _short(", ".join(one.ids))]
         for one in comparison.missing
     ]
     return (
-        [Section("Items that one side lacks", ["side", "model", "task", "metric", "items"], rows)]
+        [Section("Items missing on one side", ["side", "model", "task", "metric", "items"], rows)]
         if rows
         else []
     )
 
 
 def _section(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
-    """Without the column of models where all rows have the same."""
+    """Return a section, without the column of models if all rows have the same."""
     if len({row[0] for row in rows}) == 1:
         return Section(heading, titles[1:], [row[1:] for row in rows])
     return Section(heading, titles, rows)

@@ -22,9 +22,7 @@ APART = ("rank", "model", "published", "certificate")
 
 
 def render(board: Board) -> str:
-    """Header and lines: one of each model and table. A text that a spreadsheet would take for a
-    formula is given a leading apostrophe.
-    """
+    """Return a header and a line for each model of each table. See `escape_csv` for formulas."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     custom = [column.key for table in board.tables for column in table.columns]

@@ -1,4 +1,4 @@
-"""A gate in tables: what failed, what passed, and what was not looked at."""
+"""A gate as sections: what failed, what passed, and what was skipped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.renderers.comparison import SHARES, difference, value, why
+from llmbench.leaderboard.renderers.comparison import SHARES, difference, explain, value
 from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ TITLES = (
     "allowed loss",
     "why",
 )
-HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Not looked at"}
+HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Skipped"}
 
 
 def sections(gate: Gate) -> list[Section]:
-    """What there is to say, in order."""
+    """Return the sections in order."""
     counts = [f"{sum(row.state == state for row in gate.rows)} {state}" for state in HEADINGS]
     word = "passed" if gate.passed else "FAILED"
     found = [
@@ -45,8 +45,8 @@ def sections(gate: Gate) -> list[Section]:
         if rows:
             found.append(Section(heading, TITLES, rows))
     said = [
-        "Failed is what is worse by more than is allowed and by more than chance (p corrected by"
-        " Holm), and what is missing or not comparable."
+        "A row fails if it is worse by more than is allowed and the difference is significant (p"
+        " corrected by Holm), or if it is missing or not comparable."
     ]
     return [*found, Section("How to read this", notes=said)]
 
@@ -65,5 +65,5 @@ def _cells(one: Gated) -> list[str]:
         difference(row),
         p,
         allowed,
-        why(row, one.why),
+        explain(row, one.why),
     ]

@@ -1,6 +1,4 @@
-"""HTML: one self-contained page. Everything a model or a file said is escaped; the page loads
-nothing from anywhere.
-"""
+"""HTML: one self-contained page. Text of models and files is escaped; the page loads nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -61,11 +59,11 @@ class DrawnCurve:
 
 
 def render(board: Board) -> str:
-    """The page."""
+    """Return the page."""
     drawn, curves, shown = (
         pictures(board),
         draw_curves(board.curves),
-        [_passage(passage) for passage in board.passages],
+        [_draw_passage(passage) for passage in board.passages],
     )
     stages = sorted(
         {model.stage for model in board.models},
@@ -107,7 +105,7 @@ def render(board: Board) -> str:
 
 
 def _source(name: str) -> Markup:
-    """A file of the page's own, as it is."""
+    """Return a template file unescaped."""
     # ours, and no template
     return Markup(_loader.get_source(_environment, name)[0].strip())  # noqa: S704
 
@@ -117,7 +115,7 @@ def _cut_name(name: str) -> str:
 
 
 def _sections(board: Board, has_picture: bool, has_curves: bool) -> list[tuple[str, str]]:
-    """Where the page can be jumped to: the anchor, and the words."""
+    """Return the links of the page's navigation: anchor and title."""
     passages = any(passage.rows for passage in board.passages)
     tables = [(f"table-{number}", table.task) for number, table in enumerate(board.tables, 1)]
     after = [
@@ -140,12 +138,12 @@ def _sections(board: Board, has_picture: bool, has_curves: bool) -> list[tuple[s
 
 
 def stage_key(stage: int | None) -> str:
-    """A stage as the filter knows it."""
+    """Return a stage as the page's filter names it."""
     return "own" if stage is None else str(stage)
 
 
 def stage_class(stage: int | None) -> str:
-    """The class that gives a stage its colour."""
+    """Return the CSS class with a stage's colour."""
     return f"s{stage}" if stage in STAGES else "s-other"
 
 
@@ -158,7 +156,7 @@ def _is_brief(table: Table, column: Column) -> bool:
 
 
 def pictures(board: Board) -> list[Picture]:
-    """The pictures, a way to the right each; [] where fewer than two models have the numbers."""
+    """Return a picture for each axis; none if fewer than two models have the numbers."""
     found = []
     for axis in get_args(Axis):
         if not svg(board.points, axis, WIDE):
@@ -185,13 +183,11 @@ def pictures(board: Board) -> list[Picture]:
 
 
 def _inline(board: Board, axis: Axis, look: Look, words: str) -> Markup:
-    """A drawn picture as a part of the page. Vega escapes names; the element around is written
-    anew.
-    """
+    """Return a picture as part of the page. Vega escapes names; the outer element is replaced."""
     drawn = svg(board.points, axis, look)
     start = re.match(r'<svg[^>]*? viewBox="([\d. -]+)"[^>]*>', drawn)
     if start is None:
-        raise ValueError("the picture begins like none that Vega draws")
+        raise ValueError("the picture does not begin as Vega's do")
     return Markup(  # noqa: S704
         f'<svg class="vega" viewBox="{start[1]}" role="group"'
         f' aria-label="{words}">{drawn[start.end() :]}'
@@ -199,9 +195,7 @@ def _inline(board: Board, axis: Axis, look: Look, words: str) -> Markup:
 
 
 def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
-    """All curves on the same two axes: bits per byte, and the logarithm of steps (of 1 more, for
-    there may be a step 0).
-    """
+    """Return the curves on shared axes: bits per byte, and log(1 + step)."""
     if not curves:
         return []
     bits = [y for curve in curves for _, y in curve.points]
@@ -234,38 +228,48 @@ def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
     return drawn
 
 
-def _passage(passage: bits.Passage) -> dict[str, Any]:
-    """A passage line by line, with a row for each model in each line."""
+@dataclass(frozen=True)
+class DrawnLine:
+    """One line of a passage for one model: (colour level, tip, text) of each span, and the spans'
+    bits per byte as the script reads them.
+    """
+
+    model: str
+    stage: int | None
+    spans: Sequence[tuple[int, str, str]]
+    bits: str
+
+
+@dataclass(frozen=True)
+class DrawnPassage:
+    """A passage: for each of its lines, a row for each model."""
+
+    task: str
+    id: str
+    lines: Sequence[Sequence[DrawnLine]]
+    totals: Sequence[tuple[str, str]]
+    left_out: Sequence[str]
+
+
+def _draw_passage(passage: bits.Passage) -> DrawnPassage:
+    """Return a passage line by line, with a row for each model in each line."""
     by_row = [(row, bits.lines(passage, row)) for row in passage.rows]
     lines = [
-        [
-            {"model": row.model, "stage": row.stage, **_spans(spans)}
-            for row, lines in by_row
-            for spans in (lines[number],)
-        ]
+        [_draw_line(row, spans) for row, lines in by_row for spans in (lines[number],)]
         for number in range(len(by_row[0][1]) if by_row else 0)
     ]
     totals = [(row.model, f"{bits.bits_per_byte(passage, row):.2f}") for row in passage.rows]
-    return {
-        "task": passage.task,
-        "id": passage.id,
-        "lines": lines,
-        "totals": totals,
-        "left_out": passage.left_out,
-    }
+    return DrawnPassage(passage.task, passage.id, lines, totals, passage.left_out)
 
 
-def _spans(spans: Sequence[bits.Span]) -> dict[str, Any]:
-    """Level of colour, tip and text of each span; and their bits per byte in a row, for the script."""
+def _draw_line(row: bits.Row, spans: Sequence[bits.Span]) -> DrawnLine:
     shares = [span.bits / span.bytes for span in spans]
     drawn = [
-        (bisect_right(LEVELS, share), _tip(span), _shown(span.text))
+        (bisect_right(LEVELS, share), _tip(span), _mark_breaks(span.text))
         for span, share in zip(spans, shares, strict=True)
     ]
-    return {
-        "spans": drawn,
-        "bits": " ".join("inf" if math.isinf(share) else f"{share:.2f}" for share in shares),
-    }
+    values = " ".join("inf" if math.isinf(share) else f"{share:.2f}" for share in shares)
+    return DrawnLine(row.model, row.stage, drawn, values)
 
 
 def _tip(span: bits.Span) -> str:
@@ -274,23 +278,21 @@ def _tip(span: bits.Span) -> str:
     notes = (f", in {span.pieces} pieces" if span.pieces > 1 else "") + (
         ", spelled" if span.spelled else ""
     )
-    return f"“{_shown(span.piece)}” {cost}{many}{notes}"
+    return f"“{_mark_breaks(span.piece)}” {cost}{many}{notes}"
 
 
-def _shown(text: str) -> str:
-    """Text of a passage, with its line breaks as signs."""
+def _mark_breaks(text: str) -> str:
+    """Return text of a passage with its line breaks as visible signs."""
     return show_html("".join(bits.MARKS.get(c, c) for c in text))
 
 
 def _columns(board: Board) -> list[Column]:
-    """What any table shows, once."""
+    """Return the columns of all tables, each once."""
     return list(dict.fromkeys(column for table in board.tables for column in table.columns))
 
 
 def bar(table: Table, cell: Cell) -> dict[str, float] | None:
-    """Where an interval's bar begins and how wide it is, and where its value stands, in percent of
-    the column; None without a value.
-    """
+    """Return an interval's bar in percent of the column: begin, width, value. None without a value."""
     low, high = table.scale
     if cell.value is None or not low <= cell.value <= high or high <= low:
         return None
@@ -306,7 +308,7 @@ def bar(table: Table, cell: Cell) -> dict[str, float] | None:
 
 
 def sort_key(cell: Cell) -> str:
-    """What the script sorts by: the number, or nothing where there is none."""
+    """Return what the page's script sorts by: the number, or "" if there is none."""
     return "" if cell.value is None else repr(cell.value)
 
 

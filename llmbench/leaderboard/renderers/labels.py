@@ -1,5 +1,5 @@
-"""Which side of its bubble a model's name stands on, so that names cover neither each other nor
-other bubbles. Greedy: the first that fits.
+"""Choose on which side of its bubble a model's name is drawn, so that names overlap neither each
+other nor other bubbles. Greedy: in order, the side with the least overlap.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ SIDES: dict[
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def sides(
+def choose_sides(
     points: Sequence[tuple[float, float]],
     names: Sequence[str],
     size: tuple[int, int],
     mirrored: bool = False,
 ) -> list[str]:
-    """A key of SIDES for each point (cost > 0, bits) in a picture of this size in pixels: logarithm
-    of the cost to the right, or to the left where `mirrored`, and bits downwards.
+    """Return a key of SIDES for each point (cost > 0, bits).
+
+    Args:
+        size: Width and height of the picture in pixels.
+        mirrored: Whether the logarithm of the cost grows to the left. Bits grow downwards.
     """
     xs = _spread(
         [-math.log(cost) if mirrored else math.log(cost) for cost, _ in points], size[0], PADDING[0]
@@ -55,7 +58,8 @@ def sides(
         others = taken + bubbles[:number] + bubbles[number + 1 :]
         boxes = {side: _box(xs[number], ys[number], name, side) for side in SIDES}
         best = min(
-            SIDES, key=lambda side: _covered(boxes[side], others) + _outside(boxes[side], size)
+            SIDES,
+            key=lambda side: _overlap_area(boxes[side], others) + _outside_area(boxes[side], size),
         )
         chosen.append(best)
         taken.append(boxes[best])
@@ -77,15 +81,15 @@ def _box(x: float, y: float, name: str, side: str) -> Box:
     return (left, y + dy - FONT / 2, left + width, y + dy + FONT / 2)
 
 
-def _covered(box: Box, others: Sequence[Box]) -> float:
-    """Pixels of the box that others cover."""
+def _overlap_area(box: Box, others: Sequence[Box]) -> float:
+    """Return the area of the box, in square pixels, that others cover."""
     across = [min(box[2], other[2]) - max(box[0], other[0]) for other in others]
     down = [min(box[3], other[3]) - max(box[1], other[1]) for other in others]
     return sum(a * d for a, d in zip(across, down, strict=True) if a > 0 and d > 0)
 
 
-def _outside(box: Box, size: tuple[int, int]) -> float:
-    """Pixels of the box that the picture has no room for; to the right there is a little."""
+def _outside_area(box: Box, size: tuple[int, int]) -> float:
+    """Return the area of the box outside the picture; to the right 5 pixels are free."""
     return FONT * (max(0.0, -box[0]) + max(0.0, box[2] - size[0] - 5)) + (box[2] - box[0]) * (
         max(0.0, -box[1]) + max(0.0, box[3] - size[1])
     )

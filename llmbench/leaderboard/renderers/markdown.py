@@ -11,7 +11,7 @@ from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markd
 
 
 def render(board: Board) -> str:
-    """The whole board."""
+    """Return the whole board as Markdown."""
     parts = [
         f"# {escape_markdown(board.title)}",
         *(escape_markdown(sentence) for sentence in board.summary),
@@ -105,7 +105,7 @@ def _table(table: Table) -> str:
 
 
 def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; cells mean only themselves, and titles are ours."""
+    """Return a Markdown table. Cells are escaped, titles are not."""
     return "\n".join(
         [
             _pipe(titles),

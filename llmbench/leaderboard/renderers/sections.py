@@ -1,6 +1,4 @@
-"""Tables with a heading and sentences below, for what is no board: comparisons and gates, in the
-terminal and as Markdown.
-"""
+"""Sections of a comparison or a gate: a heading, a table and notes, in the terminal or as Markdown."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from llmbench.leaderboard.renderers.sanitise import clean_terminal, escape_markd
 
 @dataclass(frozen=True)
 class Section:
-    """`rows`: the cells of a line each, under `titles`; nothing of it is drawn where there are
-    none.
-    """
+    """A heading, a table of `rows` under `titles` (none is drawn without rows), and notes."""
 
     heading: str
     titles: Sequence[str] = ()
@@ -28,7 +24,7 @@ class Section:
 
 
 def markdown(sections: Sequence[Section]) -> str:
-    """For a file or a pull request; whatever a model said means only itself."""
+    """Return the sections as Markdown, for a file or a pull request. All texts are escaped."""
     parts = []
     for number, section in enumerate(sections):
         parts.append(f"{'##' if number == 0 else '###'} {escape_markdown(section.heading)}")
@@ -40,7 +36,7 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def print_to(console: Console, sections: Sequence[Section]) -> None:
-    """The same in the terminal; nothing in it is markup, and nothing speaks to the terminal."""
+    """Print the sections to the terminal, without markup or control characters from texts."""
     for section in sections:
         console.print(Text(clean_terminal(section.heading), style="italic"))
         if section.rows:

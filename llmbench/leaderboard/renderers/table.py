@@ -21,7 +21,7 @@ FOLD = "fold"
 
 
 def print_to(console: Console, board: Board) -> None:
-    """Print the board; wide columns are left to the files."""
+    """Print the board. Columns that do not fit are left out; the files have them."""
     for sentence in board.summary:
         console.print(_text(sentence), style="bold")
     if board.tables:
@@ -59,7 +59,7 @@ def print_to(console: Console, board: Board) -> None:
 
 
 def render(board: Board, width: int = 120) -> str:
-    """The same as plain text."""
+    """Return the same as plain text."""
     out = io.StringIO()
     print_to(Console(file=out, width=width, no_color=True, legacy_windows=False), board)
     return out.getvalue()
