@@ -1,4 +1,4 @@
-"""One board from many runs: what shares a table, what does not, and what the board says about it."""
+"""One board from many runs: what shares a table, what does not, and what the board says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speed and memory on a board of many runs: which machines, sessions and protocols share a table."""
+"""Speed and memory on a board of many runs: what shares a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the numbers were made: everything that the record says, flat, in words, and never too much."""
+"""Provenance: everything that the record says, flat, in words, and never too much."""
 
 from __future__ import annotations
 

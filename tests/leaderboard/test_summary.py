@@ -31,21 +31,22 @@ def bits(*ranks):
 def test_a_proven_best_model_is_called_best():
     proven = {"a": ["b", "c"], "b": ["c"], "c": []}
     assert board(bits([1, 1], [2, 2], [3, 3]), proven).summary == [
-        "a is best on likelihood (bits/byte 1.0000 ± 0.1000): the difference from the other 2 ranked"
-        f" models is statistically significant. {NO_COST}"
+        "a is best on likelihood (bits/byte 1.0000 ± 0.1000): the difference from the other 2"
+        f" ranked models is statistically significant. {NO_COST}"
     ]
 
 
 def test_a_lead_that_is_not_significant_is_called_so():
     some = {"a": ["c"], "b": [], "c": []}
     assert board(bits([1, 2], [1, 3], [2, 3]), some).summary == [
-        "a has the best bits/byte on likelihood (1.0000 ± 0.1000), but the difference from b is not"
-        f" statistically significant; it is significantly better than the other model. {NO_COST}"
+        "a has the best bits/byte on likelihood (1.0000 ± 0.1000), but the difference from b is"
+        f" not statistically significant; it is significantly better than the other model."
+        f" {NO_COST}"
     ]
     none = {"a": [], "b": [], "c": []}
     assert board(bits([1, 3], [1, 3], [1, 3]), none).summary == [
-        "a has the best bits/byte on likelihood (1.0000 ± 0.1000), but the difference from the other"
-        f" 2 ranked models is not statistically significant. {NO_COST}"
+        "a has the best bits/byte on likelihood (1.0000 ± 0.1000), but the difference from the"
+        f" other 2 ranked models is not statistically significant. {NO_COST}"
     ]
 
 
@@ -53,9 +54,7 @@ def test_two_models_are_named_both():
     assert (
         board(bits([1, 1], [2, 2]), {"a": ["b"], "b": []})
         .summary[0]
-        .startswith(
-            "a is best on likelihood (bits/byte 1.0000 ± 0.1000): the difference from b is statistically"
-        )
+        .startswith("a is best on likelihood (bits/byte 1.0000 ± 0.1000): the difference from b is")
     )
 
 

@@ -132,8 +132,16 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
         .mark_circle(opacity=0.8, size=130)
         .encode(x, y, *size, color=colour, tooltip=tips, description="said:N")
     )
+    made = alt.layer(line, bubbles, *_names(alt, data, x, y, look)).properties(
+        width=look.width, height=look.height
+    )
+    return {**json.loads(made.to_json()), "config": _config(look)}
+
+
+def _names(alt: Any, data: Any, x: Any, y: Any, look: Look) -> list[Any]:
+    """Return a layer of models' names for each side of the bubbles."""
     named = alt.Chart(data).encode(x=x, y=y, text="model:N")
-    names = [
+    return [
         named.transform_filter(f"datum.side == '{side}'").mark_text(
             align=align,
             baseline="middle",
@@ -146,8 +154,6 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
         )
         for side, (align, dx, dy) in SIDES.items()
     ]
-    made = alt.layer(line, bubbles, *names).properties(width=look.width, height=look.height)
-    return {**json.loads(made.to_json()), "config": _config(look)}
 
 
 def _cost(point: Point, axis: Axis) -> float:

@@ -292,7 +292,7 @@ def _columns(board: Board) -> list[Column]:
 
 
 def bar(table: Table, cell: Cell) -> dict[str, float] | None:
-    """Return an interval's bar in percent of the column: begin, width, value. None without a value."""
+    """Return an interval's bar in percent of the column: begin, width and value."""
     low, high = table.scale
     if cell.value is None or not low <= cell.value <= high or high <= low:
         return None

@@ -31,41 +31,48 @@ def render(board: Board) -> str:
             "![bits per byte against bytes of text a second](leaderboard.svg)",
             f"Pareto-optimal (no other model is better in both): {front}.",
         ]
-    if board.published:
-        rows = [
-            [figure.model, figure.metric, figure.printed, figure.protocol, figure.source]
-            for figure in board.published
+    parts += [*_published(board), *_failures(board), *_certificates(board), *_samples(board)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _published(board: Board) -> list[str]:
+    if not board.published:
+        return []
+    rows = [
+        [figure.model, figure.metric, figure.printed, figure.protocol, figure.source]
+        for figure in board.published
+    ]
+    return [
+        "## Published elsewhere",
+        "Measured by other protocols or on other tasks: not comparable with the tables above.",
+        pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
+    ]
+
+
+def _failures(board: Board) -> list[str]:
+    if not board.failures:
+        return []
+    rows = [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures]
+    return ["## Failures", pipe_table(["model", "task", "reason", "message", "hint"], rows)]
+
+
+def _certificates(board: Board) -> list[str]:
+    if not board.proofs:
+        return []
+    rows = [
+        [
+            proof.model,
+            ", ".join(f"{level} {state}" for level, state in proof.levels),
+            f"{proof.seconds:.1f} s",
+            "; ".join(proof.said),
         ]
-        parts += [
-            "## Published elsewhere",
-            (
-                "Measured by other protocols or on other tasks: not comparable with the tables"
-                " above."
-            ),
-            pipe_table(["model", "metric", "figure", "protocol", "source"], rows),
-        ]
-    if board.failures:
-        parts += [
-            "## Failures",
-            pipe_table(
-                ["model", "task", "reason", "message", "hint"],
-                [[f.model, f.task, f.reason, f.message, f.hint] for f in board.failures],
-            ),
-        ]
-    if board.proofs:
-        rows = [
-            [
-                p.model,
-                ", ".join(f"{level} {state}" for level, state in p.levels),
-                f"{p.seconds:.1f} s",
-                "; ".join(p.said),
-            ]
-            for p in board.proofs
-        ]
-        parts += [
-            "## Certificates",
-            pipe_table(["model", "certificate", "time", "checks"], rows),
-        ]
+        for proof in board.proofs
+    ]
+    return ["## Certificates", pipe_table(["model", "certificate", "time", "checks"], rows)]
+
+
+def _samples(board: Board) -> list[str]:
+    parts = []
     for number, saying in enumerate(board.sayings, 1):
         parts.append(
             f"## Prompt {number}{', ' + escape_markdown(saying.how) if saying.how else ''}:"
@@ -77,7 +84,7 @@ def render(board: Board) -> str:
                 ["model", "continuation"], [*rows, *([name, text] for name, text in saying.answers)]
             )
         )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return parts
 
 
 def _table(table: Table) -> str:

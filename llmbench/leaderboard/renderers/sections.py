@@ -1,4 +1,4 @@
-"""Sections of a comparison or a gate: a heading, a table and notes, in the terminal or as Markdown."""
+"""Sections of a comparison or a gate, drawn in the terminal or as Markdown."""
 
 from __future__ import annotations
 
