@@ -35,7 +35,7 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     from rich.console import Console
 
     from llmbench import api, storage
-    from llmbench.leaderboard import merge
+    from llmbench.leaderboard.merge import merge
     from llmbench.leaderboard.renderers import registry, table
     from llmbench.leaderboard.renderers.sanitise import clean_terminal
 

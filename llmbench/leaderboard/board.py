@@ -4,84 +4,30 @@ draw. Sees no model and no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmbench.leaderboard.cells import Cell, cells, metric_cell
-from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
-from llmbench.leaderboard.findings import cut, notes
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.heatmap import Passage, passages
-from llmbench.leaderboard.provenance import Provenance, provenance
-from llmbench.leaderboard.reference_scores import Figure, apart, sentences
-from llmbench.leaderboard.summary import Contender, describe_cost, summarise, summarise_nothing
-from llmbench.leaderboard.times import format_time
-from llmbench.metrics.facts import BITS, BITS_PER_BYTE, HEADLINES, METRICS, SPEED
+from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
+from llmbench.leaderboard.provenance import Provenance, format_time, provenance
+from llmbench.leaderboard.reference_scores import Figure, apart
+from llmbench.leaderboard.summary import summarise_nothing
+from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
+from llmbench.metrics.facts import HEADLINES, SPEED
 from llmbench.results.record import (
     Failure,
-    Machine,
     ModelRow,
     Record,
     Score,
-    TaskNotes,
     key_of,
-    notes_key,
 )
 from llmbench.results.run_dir import samples
 
-COSTS = tuple(  # what a model costs stands in every table
-    metric.name + variant.suffix
-    for metric in METRICS
-    for variant in metric.variants
-    if variant.is_cost
-)
-DETAILS = (  # of the table of speed alone
-    "cache",
-    *(
-        metric.name + variant.suffix
-        for metric in METRICS
-        if metric.group == "speed"
-        for variant in metric.variants
-        if not variant.is_cost and metric.format in ("rate", "milliseconds", "percent")
-    ),
-)
-MACHINE_CHARACTERS = 80  # of a part of a machine's name
-LONGEST_CURVE = 1000  # points
 MOST_SENTENCES = 4  # at the beginning of a board
 MOST_SAYINGS = 20  # prompts of a task
-SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
-
-
-@dataclass(frozen=True)
-class Line:
-    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run`
-    are where it was measured.
-    """
-
-    model: str
-    stage: int | None
-    cells: dict[str, Cell]
-    n: int | None = None
-    unit: str = ""
-    machine: str = ""
-    run: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the
-    best first; `scale`: the range of its bars.
-    """
-
-    task: str
-    headline: str
-    columns: list[Column]
-    lines: list[Line]
-    notes: list[str]
-    signature: str
-    scale: tuple[float, float]
-    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,31 +52,6 @@ class Proof:
     levels: Sequence[tuple[str, str]]
     said: list[str]
     seconds: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are
-    known. `front`: no other is better in both bits and speed; `lean`: none is in both bits and
-    memory.
-    """
-
-    model: str
-    stage: int | None
-    bits: float
-    rate: float
-    memory: float | None
-    front: bool
-    lean: bool = False
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How a model's training went: (step, bits per byte of the validation text), by step."""
-
-    model: str
-    stage: int | None
-    points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -207,7 +128,7 @@ def compose(
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     said, proofs = _sayings(record, folder), _proofs(record)
     pictures, made = (
-        (_points(record), _curves(record), passages(record, folder)),
+        (find_points(record), find_curves(record), passages(record, folder)),
         provenance(record),
     )
     return Board(
@@ -234,19 +155,6 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
     if tables and not said:
         return ["No metric here has a direction, so no model is best."]
     return said[:MOST_SENTENCES] or [summarise_nothing(failures)]
-
-
-def machine_words(machine: Machine, gpus: bool = True) -> str:
-    """Its kind. `gpus`: whether they were to be used."""
-    cpu, cores, threads, names, system = machine.kind(gpus)
-    found = [cut(name, MACHINE_CHARACTERS) for name in names[:16]]
-    counted = [
-        f"{found.count(name)} × {name}" if found.count(name) > 1 else name
-        for name in dict.fromkeys(found)
-    ]
-    counts = ["?" if count is None else count for count in (cores, threads)]
-    parts = [cpu, f"{counts[0]} cores", f"{counts[1]} threads", *(counted or ["no GPU"]), system]
-    return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
@@ -306,184 +214,6 @@ def _short_texts(failure: Failure) -> dict[str, str]:
         "message": cut(failure.message, SAMPLE_CHARACTERS),
         "hint": cut(failure.hint, SAMPLE_CHARACTERS),
     }
-
-
-def table(record: Record, task: str, metric: str) -> Table:
-    """The table of a task that goes by this metric. ValueError where no score of the record is of
-    both.
-    """
-    headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
-    by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED or hasattr(
-        headline[0], "empty"
-    ):  # one without a rate has times, and a reason; one that says too little says something
-        by_model |= {score.model: {} for score in record.scores if score.task == task}
-    for score in record.scores:
-        if score.task == task and score.model in by_model:
-            by_model[score.model][key_of(score)] = score
-    for score in record.scores:  # what a model costs stands beside what it can do, in every table
-        if key_of(score) in COSTS and score.model in by_model:
-            by_model[score.model].setdefault(key_of(score), score)
-    models = [model for model in record.models if model.name in by_model]
-    machine = machine_words(record.machine)
-    lines = [_line(model, by_model[model.name], metric, machine) for model in models]
-    better = headline[0].better
-    columns = all_columns(
-        score
-        for score in record.scores
-        if score.task == task and (hasattr(score, "empty") or key_of(score) == metric)
-    )
-    for line, model in zip(lines, models, strict=True):
-        line.cells.update(
-            (column.key, metric_cell(by_model[model.name].get(column.key)))
-            for column in columns[len(COLUMNS) :]
-        )
-    lines.sort(
-        key=lambda line: (
-            99 if line.stage is None else line.stage,
-            _order(line.cells[metric].value, better),
-        )
-    )
-    used = [
-        column
-        for column in columns
-        if column.key == "model"
-        or any(line.cells[column.key].text not in ("", "-") for line in lines)
-    ]
-    used = [column for column in used if column.key == metric or column.key not in BITS]
-    if metric != SPEED:
-        used = [column for column in used if column.key not in DETAILS]
-    top = max(
-        (
-            cell.high or cell.value or 0.0
-            for line in lines
-            if math.isfinite((cell := line.cells[metric]).value or 0.0)
-        ),
-        default=1.0,
-    )
-    title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
-    said = [*notes(record, task, headline), *sentences(models, by_model)]
-    contenders = [
-        _contender(record, model, line, by_model[model.name], task, metric)
-        for line in lines
-        for model in models
-        if cut(model.name, NAME_CHARACTERS) == line.model
-    ]
-    label = next(column.title for column in columns if column.key == metric)
-    summary = summarise(title, label, better, contenders)
-    return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
-
-
-def _contender(
-    record: Record,
-    model: ModelRow,
-    line: Line,
-    scores: Mapping[str, Score],
-    task: str,
-    metric: str,
-) -> Contender:
-    score = scores.get(metric)
-    found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
-    beats = found.better_than.get(model.name)
-    return Contender(
-        line.model,
-        line.cells[metric].value,
-        line.cells[metric].text,
-        score.rank if score else None,
-        None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
-        describe_cost(model, scores, metric),
-    )
-
-
-def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
-    score = scores.get(metric)
-    n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
-    return Line(
-        cut(model.name, NAME_CHARACTERS),
-        model.stage,
-        cells(model, scores, metric),
-        n,
-        unit,
-        machine,
-    )
-
-
-def _order(value: float | None, better: str | None) -> float:
-    return math.inf if value is None else -value if better == "higher" else value
-
-
-def _points(record: Record) -> list[Point]:
-    """The picture: the first table of bits per byte against speed and memory, and which models none
-    beats in both.
-    """
-    found: dict[str, dict[str, float]] = {}
-    for score in record.scores:
-        if (
-            key_of(score) in (BITS_PER_BYTE, SPEED, "peak_ram", "peak_gpu_reserved")
-            and 0 < score.value < math.inf
-        ):
-            found.setdefault(score.model, {}).setdefault(key_of(score), float(score.value))
-    models = [
-        model
-        for model in record.models
-        if {BITS_PER_BYTE, SPEED} <= found.get(model.name, {}).keys()
-    ]
-    bits = {model.name: found[model.name][BITS_PER_BYTE] for model in models}
-    slowness = {model.name: -found[model.name][SPEED] for model in models}
-    memory = {
-        name: held
-        for name in bits
-        if (held := found[name].get("peak_gpu_reserved") or found[name].get("peak_ram"))
-    }
-    front, lean = _unbeaten(bits, slowness), _unbeaten(bits, memory)
-    return [
-        Point(
-            cut(m.name, NAME_CHARACTERS),
-            m.stage,
-            bits[m.name],
-            -slowness[m.name],
-            memory.get(m.name),
-            m.name in front,
-            m.name in lean,
-        )
-        for m in models
-    ]
-
-
-def _unbeaten(bits: Mapping[str, float], costs: Mapping[str, float]) -> set[str]:
-    """Those with a cost than which none has fewer bits at no more cost, or a lower cost at no more
-    bits.
-    """
-    front, least = set(), math.inf
-    for place in sorted((bits[name], costs[name]) for name in costs):
-        if place[1] < least:
-            front.add(place)
-            least = place[1]
-    return {name for name in costs if (bits[name], costs[name]) in front}
-
-
-def _curves(record: Record) -> list[Curve]:
-    """Curves of at least two points; what is no point of numbers, or is before the first step, is
-    left out.
-    """
-    found = []
-    for model in record.models:
-        rows = getattr(model.training, "curve", None) if model.training else None
-        pairs = (
-            [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2]
-            if isinstance(rows, list)
-            else []
-        )
-        points = sorted(
-            (float(x), float(y)) for x, y in pairs if _is_finite(x) and _is_finite(y) and x >= 0
-        )[:LONGEST_CURVE]
-        if len({x for x, _ in points}) > 1:
-            found.append(Curve(cut(model.name, NAME_CHARACTERS), model.stage, points))
-    return found
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e30
 
 
 def _sayings(record: Record, folder: Path | None) -> list[Saying]:

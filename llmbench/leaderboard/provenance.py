@@ -7,17 +7,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.results.record import ModelRow, Record
+from llmbench.results.record import Machine, ModelRow, Record
 from llmbench.results.signature import Signature
 
 Facts = Sequence[tuple[str, str]]
 
 MOST_FACTS = 200
 LONGEST_VALUE = 300  # characters
+MACHINE_CHARACTERS = 80  # of a part of a machine's name
 DEEPEST = 3  # a machine's facts may lie in one another
 OF_A_MODEL = (
     "family",
@@ -125,3 +127,28 @@ def _short(value: Any) -> str:
         if isinstance(value, float)
         else json.dumps(value, ensure_ascii=False, default=str)
     )
+
+
+def machine_words(machine: Machine, gpus: bool = True) -> str:
+    """Its kind. `gpus`: whether they were to be used."""
+    cpu, cores, threads, names, system = machine.kind(gpus)
+    found = [cut(name, MACHINE_CHARACTERS) for name in names[:16]]
+    counted = [
+        f"{found.count(name)} × {name}" if found.count(name) > 1 else name
+        for name in dict.fromkeys(found)
+    ]
+    counts = ["?" if count is None else count for count in (cores, threads)]
+    parts = [cpu, f"{counts[0]} cores", f"{counts[1]} threads", *(counted or ["no GPU"]), system]
+    return ", ".join(cut(part, MACHINE_CHARACTERS) for part in parts if part)
+
+
+def format_time(iso: str) -> str:
+    """Return an ISO 8601 time as local time with its zone, as in "2026-01-02 03:14 UTC".
+
+    A text that is no such time, or has no zone, is returned as it is.
+    """
+    try:
+        found = datetime.fromisoformat(iso)
+        return iso if found.tzinfo is None else f"{found.astimezone():%Y-%m-%d %H:%M %Z}"
+    except (ValueError, OverflowError):
+        return iso

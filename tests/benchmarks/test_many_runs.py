@@ -13,7 +13,7 @@ import pytest
 from support.hand_record import model, score, speed
 from support.many_runs_by_hand import SIZE, bits, quality, run, sample
 
-from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.merge.merge import merge
 
 RUNS, MODELS, TASKS, ITEMS, SECONDS = 200, 20, 2, 60, 10.0
 BESIDE = (

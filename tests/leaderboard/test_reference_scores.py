@@ -12,7 +12,7 @@ from support.hand_record import model, record, score
 from support.many_runs_by_hand import run
 
 from llmbench.leaderboard import board as leaderboard_board
-from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.merge.merge import merge
 from llmbench.leaderboard.reference_scores import apart, beside, compare, figures, is_of
 from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.plan import registry

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.leaderboard.board import Point
 from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.plots import Point
 from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, choose_sides
 from llmbench.leaderboard.renderers.sanitise import clean_svg
 from llmbench.results.record import Record, Score

@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from llmbench.leaderboard.board import Board, Line, Table
+from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import COLUMNS
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
+from llmbench.leaderboard.tables import Line, Table
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its

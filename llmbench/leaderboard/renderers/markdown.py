@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.leaderboard.board import Board, Table
+from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
+from llmbench.leaderboard.tables import Table
 
 
 def render(board: Board) -> str:

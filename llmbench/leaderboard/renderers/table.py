@@ -10,10 +10,11 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from llmbench.leaderboard.board import Board, Table
+from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
+from llmbench.leaderboard.tables import Table
 from llmbench.metrics.metric import ALWAYS, NEVER
 
 MODEL_WIDTH = 12  # at least: stage titles stand in this column too

@@ -15,7 +15,7 @@ from support.many_runs_by_hand import (
     values,
 )
 
-from llmbench.leaderboard.merge import merge
+from llmbench.leaderboard.merge.merge import merge
 from llmbench.storage import write_lines
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from llmbench.leaderboard.times import format_time
+from llmbench.leaderboard.provenance import format_time
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llmbench.leaderboard.board import COSTS, machine_words
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.times import format_time
+from llmbench.leaderboard.provenance import format_time, machine_words
+from llmbench.leaderboard.tables import COSTS
 from llmbench.metrics.facts import HEADLINES, SPEED
 from llmbench.results import record as results_record
 from llmbench.results.record import (

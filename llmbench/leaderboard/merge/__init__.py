@@ -1,0 +1,1 @@
+"""One board from many runs."""

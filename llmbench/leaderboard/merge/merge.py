@@ -1,0 +1,243 @@
+"""One board from many runs: what is comparable shares a table, what is not stands apart, and the
+board says why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from llmbench.leaderboard import board as leaderboard_board
+from llmbench.leaderboard.board import Board
+from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.merge.groups import Group, find_groups, refuse_differences
+from llmbench.leaderboard.merge.ranks import rank_table
+from llmbench.leaderboard.merge.runs import (
+    FIRST_TEXT,
+    Measured,
+    Models,
+    Place,
+    facts,
+    failures,
+    is_refused,
+    listed,
+    measured,
+    opened,
+    places,
+)
+from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
+from llmbench.leaderboard.tables import table as table_of_task
+from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
+from llmbench.results import signature as results_signature
+from llmbench.results.record import Notes, Score, key_of, notes_key
+
+BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
+
+
+def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]]:
+    """The board of these runs (folders, run.json files or reviewed records), and warnings about
+    values that should be the same and are not.
+
+    UsageError where a record cannot be read, or, if `strict`, where scores of one task differ in
+    their signatures.
+    """
+    runs = opened(paths)
+    models = Models(runs)
+    cells = [cell for run in runs for cell in measured(run, models)]
+    found: dict[Place, dict[str, list[Measured]]] = {}
+    for cell in cells:
+        for place in places(cell):
+            found.setdefault(place, {}).setdefault(cell.model, []).append(cell)
+    if strict:
+        refuse_differences(found)
+    machines = {run.machine for run in runs}
+    beside = {machine: _beside(found, machine) for machine in machines}
+    groups, warnings = find_groups(
+        found,
+        {machine for machine in machines if len(machines) > 1 or _is_apart(found, beside, machine)},
+    )
+    one = runs[0].machine if len(machines) == 1 else None
+    tables = [
+        _table(group, models, beside.get(group.place.machine or one or "", {}), one is not None)
+        for group in groups
+    ]
+    rows, elsewhere = failures(runs, models, cells)
+    known = facts(runs)
+    if elsewhere:
+        known.append(
+            (
+                "filled",
+                f"{elsewhere} cells that could not be measured in one run are here from another",
+            )
+        )
+    scores, picture = _picture(groups, beside)
+    if picture and len(machines) > 1:
+        known.append(("picture", f"speeds on {picture}"))
+    whole = runs[0].record.model_copy(
+        update={
+            "models": models.all(one is not None),
+            "scores": scores,
+            "failures": rows,
+            "notes": Notes(),
+        }
+    )
+    board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
+    return (
+        replace(
+            board,
+            provenance=None,
+            published=leaderboard_board.elsewhere(whole.models, _by_model(cells)),
+        ),
+        warnings,
+    )
+
+
+def _by_model(cells: Sequence[Measured]) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
+    for cell in cells:
+        found.setdefault(cell.model, []).extend(cell.scores.values())
+    return found
+
+
+def _beside(
+    found: Mapping[Place, Mapping[str, Sequence[Measured]]], machine: str
+) -> dict[str, list[Score]]:
+    """What each model costs on a machine, to stand beside what it can do: of the metrics that have
+    one signature there.
+    """
+    costs: dict[tuple[str, str], Score] = {}
+    seen: dict[str, set[str]] = {}
+    for place, rows in found.items():
+        for name, cells in rows.items() if place.machine == machine else ():
+            for cell in cells:
+                for key in COSTS:
+                    if key in cell.scores:
+                        seen.setdefault(key, set()).add(cell.scores[key].signature)
+                        costs.setdefault((name, key), cell.scores[key])
+    beside: dict[str, list[Score]] = {}
+    for (name, key), score in costs.items():
+        if len(seen[key]) == 1:
+            beside.setdefault(name, []).append(
+                score.model_copy(update={"model": name, "task": BESIDE})
+            )
+    return beside
+
+
+def _is_apart(
+    found: Mapping[Place, Mapping[str, Sequence[Measured]]],
+    beside: Mapping[str, Mapping[str, Sequence[Score]]],
+    machine: str,
+) -> bool:
+    """Whether some costs can stand beside nothing, because their signatures differ."""
+    shown = {key_of(score) for scores in beside[machine].values() for score in scores}
+    return any(
+        place.metric not in shown
+        for place in found
+        if place.machine == machine and place.metric != SPEED
+    )
+
+
+def _table(
+    group: Group, models: Models, beside: Mapping[str, Sequence[Score]], timed: bool
+) -> Table:
+    """`timed`: whether seconds of training, too, are of one machine."""
+    place, names = group.place, [cell.model for cell in group.cells]
+    kept, said = _one_signature_each(group.cells)
+    scores = []
+    for name, own in zip(names, kept, strict=True):
+        scores += [
+            score.model_copy(update={"model": name, "task": group.title, "rank": None})
+            for score in own
+        ]
+        scores += beside.get(name, ())
+    rows = models.rows(names, place.machine or None, timed or bool(place.machine))
+    metric = (
+        place.metric if any(place.metric in cell.scores for cell in group.cells) else FIRST_TEXT
+    )
+    headline = [score for score in scores if score.task == group.title and key_of(score) == metric]
+    refused = [row.name for row in rows if is_refused(row.certificate)]
+    notes, remarks = rank_table(group, headline, refused, models)
+    first = group.cells[0].run.record
+    changes = {
+        "models": rows,
+        "scores": scores,
+        "failures": [],
+        "notes": Notes(tasks={notes_key(group.title, metric): notes}),
+    }
+    table = table_of_task(first.model_copy(update=changes), group.title, metric)
+    where = {cut(cell.model, NAME_CHARACTERS): cell.run for cell in group.cells}
+    lines = [
+        replace(
+            line,
+            run=cut(where[line.model].name, NAME_CHARACTERS),
+            machine=where[line.model].machine,
+        )
+        for line in table.lines
+    ]
+    return replace(
+        table,
+        lines=lines,
+        notes=[
+            cut(text, SAMPLE_CHARACTERS) for text in (*group.said, *said, *remarks, *table.notes)
+        ],
+    )
+
+
+def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], list[str]]:
+    """The scores of each cell, and in words those that are left out because most of their column
+    have another signature.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for cell in cells:
+        for key, score in cell.scores.items():
+            counts.setdefault(key, Counter())[score.signature] += 1
+    usual = {key: found.most_common(1)[0][0] for key, found in counts.items()}
+    said = []
+    for key, found in counts.items():
+        if len(found) > 1:
+            names = [
+                cell.model
+                for cell in cells
+                if key in cell.scores and cell.scores[key].signature != usual[key]
+            ]
+            parts = " and ".join(results_signature.differing(found))
+            said.append(
+                f"{key} of {listed(names)} is left out: its signature differs from the others' in"
+                f" {parts}."
+            )
+    return [
+        [score for key, score in cell.scores.items() if score.signature == usual[key]]
+        for cell in cells
+    ], said
+
+
+def _picture(
+    groups: Sequence[Group], beside: Mapping[str, Mapping[str, Sequence[Score]]]
+) -> tuple[list[Score], str]:
+    """The scores of the picture, of one table of bits and one of speed: the two that have the most
+    models in common; and the machine.
+    """
+    bits = [group for group in groups if group.place.metric == BITS_PER_BYTE]
+    rates = [group for group in groups if group.place.metric == SPEED]
+    pairs = [
+        (len({c.model for c in one.cells} & {c.model for c in other.cells}), one, other)
+        for one in bits
+        for other in rates
+    ]
+    if not pairs:
+        return [], ""
+    _, one, other = max(pairs, key=lambda pair: pair[0])
+    machine = other.place.machine
+    scores = []
+    for key, cells in ((BITS_PER_BYTE, one.cells), (SPEED, other.cells)):
+        scores += [
+            cell.scores[key].model_copy(update={"model": cell.model})
+            for cell in cells
+            if key in cell.scores
+        ]
+    for costs in beside[machine].values():
+        scores += [score for score in costs if key_of(score).startswith("peak_")]
+    return scores, machine

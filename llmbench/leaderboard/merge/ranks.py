@@ -1,0 +1,106 @@
+"""Ranks of a table whose scores are of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmbench.leaderboard.merge.groups import Group
+from llmbench.leaderboard.merge.runs import (
+    Measured,
+    Models,
+    Run,
+    listed,
+)
+from llmbench.metrics.facts import FACTS, RANKED, SPEED
+from llmbench.results.paired_tests import is_consistent
+from llmbench.results.ranking import Item, is_ranked, rank_scores, with_statistics
+from llmbench.results.record import Score, TaskNotes, key_of, notes_key
+from llmbench.results.samples import Opened
+
+RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
+
+
+def rank_table(
+    group: Group, headline: Sequence[Score], refused: Sequence[str], models: Models
+) -> tuple[TaskNotes, list[str]]:
+    """Set the ranks of a table's scores: those of the run, where it has all of them; else anew,
+    from the samples. Gives what else the items prove, and why nothing is ranked, where nothing is.
+    """
+    runs = {cell.run.name: cell.run for cell in group.cells}
+    metric = headline[0].metric
+    if len(runs) == 1:
+        (run,) = runs.values()
+        own = {
+            models.name(run, score.model): score
+            for score in run.record.scores
+            if key_of(score) == metric and score.task == group.cells[0].task
+        }
+        newly_refused = metric != SPEED and any(
+            own[name].rank for name in refused if name in own
+        )  # by another run
+        if own.keys() == {score.model for score in headline} and not newly_refused:
+            for score in headline:
+                score.rank = own[score.model].rank
+            return (
+                _renamed(
+                    run.record.notes.tasks.get(notes_key(group.cells[0].task, metric), TaskNotes()),
+                    run,
+                    models,
+                ),
+                [],
+            )
+    ranked = [score for score in headline if is_ranked(score, refused)] if metric in RANKED else []
+    if len(ranked) < 2:
+        return TaskNotes(), []
+    if len(ranked) > RANKED_AT_MOST:
+        return TaskNotes(), [
+            f"Not ranked: every pair is tested, and {len(ranked)} models are more than"
+            f" {RANKED_AT_MOST}."
+        ]
+    cells = {cell.model: cell for cell in group.cells}
+    items = {score.model: _items(cells[score.model], metric) for score in ranked}
+    missing = [cells[name].run.name for name, found in items.items() if not found]
+    if missing:
+        return TaskNotes(), [
+            "Not ranked: the samples of these scores are not beside the record, or are others:"
+            f" {listed(missing)}."
+        ]
+    found = rank_scores(headline, lambda score: items[score.model], refused)
+    if not found:
+        return TaskNotes(), [
+            "Not ranked: no two of them were measured on the same items in one session."
+        ]
+    return TaskNotes.model_validate(next(iter(found.values()))), []
+
+
+def _renamed(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:
+    """The notes of a run, with the names that its models have among all."""
+
+    def named(names: Sequence[str]) -> list[str]:
+        return [models.name(run, name) for name in names]
+
+    changes: dict[str, object] = {
+        "better_than": {
+            models.name(run, name): named(others) for name, others in notes.better_than.items()
+        },
+        "left_out": named(notes.left_out),
+    }
+    if notes.again and isinstance(notes.again.get("model"), str):
+        changes["again"] = {**notes.again, "model": models.name(run, notes.again["model"])}
+    return notes.model_copy(update=changes)
+
+
+def _items(cell: Measured, metric: str) -> list[Item]:
+    """The items that a score was made of, beside the record or, of a reviewed one, in it; none
+    where they are not to be had, or are not those of this score.
+    """
+    score = cell.scores[metric]
+    found = with_statistics(
+        Opened(cell.run.record, cell.run.path).items(score.model, score.task, texts=False), metric
+    )
+    return (
+        found
+        if len(found) == score.n
+        and is_consistent(FACTS[metric], [values for _, values in found], score.value)
+        else []
+    )

@@ -1,0 +1,176 @@
+"""One table of a board: the models of a task by one metric, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmbench.leaderboard.cells import Cell, cells, metric_cell
+from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
+from llmbench.leaderboard.findings import cut, notes
+from llmbench.leaderboard.provenance import machine_words
+from llmbench.leaderboard.reference_scores import sentences
+from llmbench.leaderboard.summary import Contender, describe_cost, summarise
+from llmbench.metrics.facts import BITS, METRICS, SPEED
+from llmbench.results.record import (
+    ModelRow,
+    Record,
+    Score,
+    TaskNotes,
+    key_of,
+    notes_key,
+)
+
+COSTS = tuple(  # what a model costs stands in every table
+    metric.name + variant.suffix
+    for metric in METRICS
+    for variant in metric.variants
+    if variant.is_cost
+)
+DETAILS = (  # of the table of speed alone
+    "cache",
+    *(
+        metric.name + variant.suffix
+        for metric in METRICS
+        if metric.group == "speed"
+        for variant in metric.variants
+        if not variant.is_cost and metric.format in ("rate", "milliseconds", "percent")
+    ),
+)
+SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run`
+    are where it was measured.
+    """
+
+    model: str
+    stage: int | None
+    cells: dict[str, Cell]
+    n: int | None = None
+    unit: str = ""
+    machine: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the
+    best first; `scale`: the range of its bars.
+    """
+
+    task: str
+    headline: str
+    columns: list[Column]
+    lines: list[Line]
+    notes: list[str]
+    signature: str
+    scale: tuple[float, float]
+    summary: str = ""
+
+
+def table(record: Record, task: str, metric: str) -> Table:
+    """The table of a task that goes by this metric. ValueError where no score of the record is of
+    both.
+    """
+    headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
+    by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
+    if metric == SPEED or hasattr(
+        headline[0], "empty"
+    ):  # one without a rate has times, and a reason; one that says too little says something
+        by_model |= {score.model: {} for score in record.scores if score.task == task}
+    for score in record.scores:
+        if score.task == task and score.model in by_model:
+            by_model[score.model][key_of(score)] = score
+    for score in record.scores:  # what a model costs stands beside what it can do, in every table
+        if key_of(score) in COSTS and score.model in by_model:
+            by_model[score.model].setdefault(key_of(score), score)
+    models = [model for model in record.models if model.name in by_model]
+    machine = machine_words(record.machine)
+    lines = [_line(model, by_model[model.name], metric, machine) for model in models]
+    better = headline[0].better
+    columns = all_columns(
+        score
+        for score in record.scores
+        if score.task == task and (hasattr(score, "empty") or key_of(score) == metric)
+    )
+    for line, model in zip(lines, models, strict=True):
+        line.cells.update(
+            (column.key, metric_cell(by_model[model.name].get(column.key)))
+            for column in columns[len(COLUMNS) :]
+        )
+    lines.sort(
+        key=lambda line: (
+            99 if line.stage is None else line.stage,
+            _order(line.cells[metric].value, better),
+        )
+    )
+    used = [
+        column
+        for column in columns
+        if column.key == "model"
+        or any(line.cells[column.key].text not in ("", "-") for line in lines)
+    ]
+    used = [column for column in used if column.key == metric or column.key not in BITS]
+    if metric != SPEED:
+        used = [column for column in used if column.key not in DETAILS]
+    top = max(
+        (
+            cell.high or cell.value or 0.0
+            for line in lines
+            if math.isfinite((cell := line.cells[metric]).value or 0.0)
+        ),
+        default=1.0,
+    )
+    title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
+    said = [*notes(record, task, headline), *sentences(models, by_model)]
+    contenders = [
+        _contender(record, model, line, by_model[model.name], task, metric)
+        for line in lines
+        for model in models
+        if cut(model.name, NAME_CHARACTERS) == line.model
+    ]
+    label = next(column.title for column in columns if column.key == metric)
+    summary = summarise(title, label, better, contenders)
+    return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
+
+
+def _contender(
+    record: Record,
+    model: ModelRow,
+    line: Line,
+    scores: Mapping[str, Score],
+    task: str,
+    metric: str,
+) -> Contender:
+    score = scores.get(metric)
+    found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
+    beats = found.better_than.get(model.name)
+    return Contender(
+        line.model,
+        line.cells[metric].value,
+        line.cells[metric].text,
+        score.rank if score else None,
+        None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
+        describe_cost(model, scores, metric),
+    )
+
+
+def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
+    score = scores.get(metric)
+    n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
+    return Line(
+        cut(model.name, NAME_CHARACTERS),
+        model.stage,
+        cells(model, scores, metric),
+        n,
+        unit,
+        machine,
+    )
+
+
+def _order(value: float | None, better: str | None) -> float:
+    return math.inf if value is None else -value if better == "higher" else value
