@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
@@ -77,17 +77,7 @@ def table(record: Record, task: str, metric: str) -> Table:
     both.
     """
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
-    by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED or hasattr(
-        headline[0], "empty"
-    ):  # one without a rate has times, and a reason; one that says too little says something
-        by_model |= {score.model: {} for score in record.scores if score.task == task}
-    for score in record.scores:
-        if score.task == task and score.model in by_model:
-            by_model[score.model][key_of(score)] = score
-    for score in record.scores:  # what a model costs stands beside what it can do, in every table
-        if key_of(score) in COSTS and score.model in by_model:
-            by_model[score.model].setdefault(key_of(score), score)
+    by_model = _scores_by_model(record, task, metric, headline)
     models = [model for model in record.models if model.name in by_model]
     machine = machine_words(record.machine)
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
@@ -102,21 +92,20 @@ def table(record: Record, task: str, metric: str) -> Table:
             (column.key, metric_cell(by_model[model.name].get(column.key)))
             for column in columns[len(COLUMNS) :]
         )
+    label, _, unit = next(c.title for c in columns if c.key == metric).partition(", ")
+    contenders = [
+        _contender(record, model, line, by_model[model.name], (task, metric, unit))
+        for line, model in zip(lines, models, strict=True)
+    ]
+    summary = summarise(
+        cut(task, NAME_CHARACTERS), "decode speed" if metric == SPEED else label, better, contenders
+    )
     lines.sort(
         key=lambda line: (
             99 if line.stage is None else line.stage,
             _order(line.cells[metric].value, better),
         )
     )
-    used = [
-        column
-        for column in columns
-        if column.key == "model"
-        or any(line.cells[column.key].text not in ("", "-") for line in lines)
-    ]
-    used = [column for column in used if column.key == metric or column.key not in BITS]
-    if metric != SPEED:
-        used = [column for column in used if column.key not in DETAILS]
     top = max(
         (
             cell.high or cell.value or 0.0
@@ -127,15 +116,40 @@ def table(record: Record, task: str, metric: str) -> Table:
     )
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
     said = [*notes(record, task, headline), *sentences(models, by_model)]
-    contenders = [
-        _contender(record, model, line, by_model[model.name], task, metric)
-        for line in lines
-        for model in models
-        if cut(model.name, NAME_CHARACTERS) == line.model
-    ]
-    label = next(column.title for column in columns if column.key == metric)
-    summary = summarise(title, label, better, contenders)
+    used = _shown_columns(columns, lines, metric)
     return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
+
+
+def _scores_by_model(
+    record: Record, task: str, metric: str, headline: Sequence[Score]
+) -> dict[str, dict[str, Score]]:
+    """Return model -> its scores on the task and its costs, by record.key_of."""
+    by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
+    if metric == SPEED or hasattr(
+        headline[0], "empty"
+    ):  # one without a rate has times, and a reason; one that says too little says something
+        by_model |= {score.model: {} for score in record.scores if score.task == task}
+    for score in record.scores:
+        if score.task == task and score.model in by_model:
+            by_model[score.model][key_of(score)] = score
+    for score in record.scores:  # what a model costs stands beside what it can do, in every table
+        if key_of(score) in COSTS and score.model in by_model:
+            by_model[score.model].setdefault(key_of(score), score)
+    return by_model
+
+
+def _shown_columns(columns: Sequence[Column], lines: Sequence[Line], metric: str) -> list[Column]:
+    """Return the columns that are not empty, without those of other tables."""
+    used = [
+        column
+        for column in columns
+        if column.key == "model"
+        or any(line.cells[column.key].text not in ("", "-") for line in lines)
+    ]
+    used = [column for column in used if column.key == metric or column.key not in BITS]
+    if metric != SPEED:
+        used = [column for column in used if column.key not in DETAILS]
+    return used
 
 
 def _contender(
@@ -143,16 +157,19 @@ def _contender(
     model: ModelRow,
     line: Line,
     scores: Mapping[str, Score],
-    task: str,
-    metric: str,
+    asked: tuple[str, str, str],
 ) -> Contender:
-    score = scores.get(metric)
+    """Return a model's part in the summary. `asked`: task, metric and the metric's unit."""
+    task, metric, unit = asked
+    score, cell = scores.get(metric), line.cells[metric]
+    value, plus_minus, half = cell.text.partition(" ±")
+    text = f"{value} {unit}{plus_minus}{half}" if unit and cell.value is not None else cell.text
     found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
     beats = found.better_than.get(model.name)
     return Contender(
         line.model,
-        line.cells[metric].value,
-        line.cells[metric].text,
+        cell.value,
+        text,
         score.rank if score else None,
         None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
         describe_cost(model, scores, metric),

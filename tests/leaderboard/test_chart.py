@@ -12,7 +12,7 @@ from support import hand_record
 
 from llmbench.api import write_boards
 from llmbench.leaderboard import board as leaderboard_board
-from llmbench.leaderboard.board import Curve, Point
+from llmbench.leaderboard.plots import Curve, Point
 from llmbench.leaderboard.renderers import html
 from llmbench.leaderboard.renderers.chart import chart, svg
 from llmbench.leaderboard.renderers.labels import choose_sides

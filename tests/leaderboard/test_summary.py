@@ -115,7 +115,11 @@ def test_a_board_of_speed_alone_says_who_is_fastest():
     rows = [
         speed(name, "decode_bytes_per_second", rate) for name, rate in (("a", 9.0), ("b", 80.0))
     ]
-    assert board(rows).summary[0].startswith("b has the best bytes/s on speed (80); whether")
+    assert (
+        board(rows)
+        .summary[0]
+        .startswith("b has the best decode speed on speed (80.0 bytes/s); whether")
+    )
 
 
 def test_a_task_without_ranks_has_no_sentence_beside_ranked_ones():
