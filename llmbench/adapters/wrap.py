@@ -74,8 +74,8 @@ def wrap(
             hint="an adapter needs no wrap: pass it as it is",
         )
     tokenizer = _load_fast(tokenizer)
-    if _is_from_transformers(model, "PreTrainedModel"):
-        if not _is_from_transformers(tokenizer, "PreTrainedTokenizerBase"):
+    if _is_transformers_model(model):
+        if not _is_transformers_tokenizer(tokenizer):
             raise UsageError(
                 f"a transformers model needs its transformers tokenizer, got"
                 f" {type(tokenizer).__name__}",
@@ -90,10 +90,21 @@ def wrap(
     return WrappedModule(model, tokenizer, name, context, bos_ids, tuple(eos_ids or ()))
 
 
-def _is_from_transformers(thing: object, cls: str) -> bool:
-    """Whether it is an instance of this class of transformers, which is not imported for that."""
-    module = sys.modules.get("transformers")
-    return module is not None and isinstance(thing, vars(module).get(cls) or getattr(module, cls))
+def _is_transformers_model(model: object) -> bool:
+    """Whether transformers made it. Without that package loaded nobody can have made one."""
+    if "transformers" not in sys.modules:
+        return False
+    from transformers import PreTrainedModel
+
+    return isinstance(model, PreTrainedModel)
+
+
+def _is_transformers_tokenizer(tokenizer: object) -> bool:
+    if "transformers" not in sys.modules:
+        return False
+    from transformers import PreTrainedTokenizerBase
+
+    return isinstance(tokenizer, PreTrainedTokenizerBase)
 
 
 def _load_fast(tokenizer: Any) -> Any:
@@ -252,7 +263,7 @@ def _find_codec(tokenizer: Any) -> Codec:
     """How this tokenizer is asked. UsageError if there is no way that is known."""
     if isinstance(tokenizer, str) and tokenizer == "bytes":
         return _make_codec("bytes", lambda text: list(text.encode()), _join_bytes)
-    if _is_from_transformers(tokenizer, "PreTrainedTokenizerBase"):
+    if _is_transformers_tokenizer(tokenizer):
         text = ByteTokenizer(tokenizer)
         marks = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         return Codec(text.alphabet, text.encode, text.decode, tuple(marks[:1]))

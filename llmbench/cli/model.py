@@ -77,8 +77,9 @@ def score(
     shown = value if isinstance(value, str) else f"{value:.4f}"
     interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
     click.echo(f"{facts['model']} on {facts['text']}: {shown} bits per byte{interval}")
+    rows: Mapping[str, object] = facts
     for key in SCORE_LINES:
-        fact = facts[key]
+        fact = rows[key]
         if fact is not None:
             click.echo(f"  {key}: {fact:.4f}" if isinstance(fact, float) else f"  {key}: {fact}")
     return 0

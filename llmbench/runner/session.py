@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from llmbench.adapter import Adapter, BuildContext, Passage, Window
 from llmbench.config.model_card import Card
@@ -142,6 +142,30 @@ def evaluation_mode(adapter: Adapter) -> Iterator[None]:
             module.training = training
 
 
+Number = float | Literal["inf"]  # infinite bits are the string "inf", as in JSON
+
+
+class TextScore(TypedDict):
+    """What `llmbench score --json` prints. `low`, `high`: the 95 % interval of bits per byte."""
+
+    model: str
+    text: str
+    sha256: str
+    bytes: int
+    documents: int
+    bits: Number
+    bits_per_byte: Number
+    low: float | None
+    high: float | None
+    byte_perplexity: Number
+    word_perplexity: Number | None
+    token_perplexity: Number | None
+    tokens: int
+    words: int
+    signature: str
+    charges: dict[str, Number]  # kind of charge -> bits
+
+
 def score(
     model: str | Adapter,
     file: str | Path | None = None,
@@ -150,7 +174,7 @@ def score(
     window: str | int = "half",
     given: Mapping[str, str] | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> TextScore:
     """Score one model on one text: bits per byte and more, as `llmbench score --json` prints them.
 
     model: a SPEC as on the command line, or an adapter, which is used in this process.
@@ -196,7 +220,7 @@ def _load_text(file: str | Path | None, text: str | None) -> Text:
     return Text("text", (Document("text", text),))
 
 
-def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window) -> dict[str, Any]:
+def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window) -> TextScore:
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
     if looks_ahead(adapter):
         raise Unsupported(
@@ -211,6 +235,7 @@ def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window)
     totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
     found = intervals(items_of(ledgers, passages), totals)
     headline, words = found["bits_per_byte"], found.get("word_perplexity")
+    per_token = totals.token_perplexity
     return {
         "model": name,
         "text": source,
@@ -223,7 +248,7 @@ def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window)
         "high": headline.high,
         "byte_perplexity": _number(found["byte_perplexity"].value),
         "word_perplexity": None if words is None else _number(words.value),
-        "token_perplexity": _number(totals.token_perplexity),
+        "token_perplexity": None if per_token is None else _number(per_token),
         "tokens": totals.tokens,
         "words": totals.words,
         "signature": str(Likelihood(loaded, rule).signature.extend(words=WORD_COUNTER)),
@@ -235,6 +260,6 @@ def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window)
     }
 
 
-def _number(value: float | None) -> float | str | None:
-    """Infinite bits are the string "inf"."""
-    return "inf" if value is not None and math.isinf(value) else value
+def _number(value: float) -> Number:
+    """Infinite bits as the string "inf"."""
+    return "inf" if math.isinf(value) else value
