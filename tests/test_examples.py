@@ -75,9 +75,13 @@ def test_all_it_adds_is_seen_on_one_board(site, tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     rows = [json.loads(line) for line in drawn.stdout.splitlines()]
     assert {row["model"] for row in rows} == {"markov", "byte-ngram"}
-    for ending in ("md", "html"):
+    for ending in ("md", "csv", "html"):
         board = (tmp_path / "out" / f"leaderboard.{ending}").read_text()
         assert "lively_ends" in board, ending
+        assert "word_order" in board, ending
+    compared = run(site, tmp_path, "llmbench", "compare", "out", "out", "--format", "json")
+    assert compared.returncode == 0, compared.stderr
+    assert "word_order" in compared.stdout
 
 
 def test_it_imports_only_what_is_public():

@@ -16,7 +16,7 @@ from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import Figure, apart
 from llmbench.leaderboard.summary import summarise_nothing
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
-from llmbench.metrics.facts import HEADLINES, SPEED
+from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results.record import (
     Failure,
     ModelRow,
@@ -158,15 +158,15 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
-    """(task, what its table goes by): where a task that lets models write has none of the usual
-    metrics, the first that it has.
+    """(task, what its table goes by): of a task that lets models write, or that comes from outside,
+    the first of its metrics if it has none of the usual ones.
     """
     found = dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)
     tasks = {task for task, _ in found}
     others = {
         s.task: key_of(s)
         for s in reversed(record.scores)
-        if s.task not in tasks and hasattr(s, "empty")
+        if s.task not in tasks and (hasattr(s, "empty") or s.metric not in FACTS)
     }
     return [*found, *reversed(others.items())]
 

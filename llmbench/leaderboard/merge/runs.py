@@ -16,7 +16,7 @@ from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.provenance import format_time, machine_words
 from llmbench.leaderboard.tables import COSTS
-from llmbench.metrics.facts import HEADLINES, SPEED
+from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results import record as results_record
 from llmbench.results.record import (
     Certificate,
@@ -214,10 +214,12 @@ def places(cell: Measured) -> Iterator[Place]:
     """
     quality = [key for key in HEADLINES if key in cell.scores and key != SPEED]
     costs = [key for key in COSTS if key in cell.scores]
-    if (
-        not quality and not costs
-    ):  # a task that lets models write, and has none of the usual metrics
-        quality = [key for key, score in cell.scores.items() if hasattr(score, "empty")][:1]
+    if not quality and not costs:  # none of the usual metrics
+        quality = [
+            key
+            for key, score in cell.scores.items()
+            if hasattr(score, "empty") or score.metric not in FACTS
+        ][:1]
     yield from (Place(key, cell.scores[key].signature) for key in quality)
     if costs and not quality:
         timed = costs[0] == FIRST_TEXT  # without a rate, and yet a line of the table of speed

@@ -8,7 +8,14 @@ from llmbench import Metric, TextMetric
 class LivelyEnds(TextMetric):
     """Question and exclamation marks over all marks that end a sentence."""
 
-    metric = Metric("lively_ends", "share", None, "? and ! over all of . ? ! in the answers")
+    metric = Metric(
+        "lively_ends",
+        "share",
+        None,
+        "? and ! over all of . ? ! in the answers",
+        format="percent",
+        test="ratio",
+    )
     signature = "v:1"
     compares = False
 

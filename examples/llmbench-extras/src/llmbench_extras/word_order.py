@@ -8,7 +8,13 @@ from collections.abc import Callable
 from llmbench import Adapter, Metric, Outcome, Passage, Task, Text, UsageError
 
 WORD_ORDER = Metric(
-    "word_order", "share", "higher", "sentences that need fewer bits than a scrambled copy"
+    "word_order",
+    "share",
+    "higher",
+    "sentences that need fewer bits than a scrambled copy",
+    format="percent",
+    test="share",
+    is_custom=True,
 )
 
 
