@@ -17,10 +17,14 @@ from support.run_helpers import SUITE, folder, llmbench, run_json
 
 from llmbench import __version__
 from llmbench.cli.main import cli
+from llmbench.data.text import Document, Text
 from llmbench.leaderboard.board import build
 from llmbench.leaderboard.renderers import registry
+from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.facts import FACTS
+from llmbench.plan import task_registry
 from llmbench.results.record import load
+from llmbench.testing import MockAdapter
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,6 +91,23 @@ def test_the_renderer_of_the_docs_draws_the_example_board(tmp_path):
     ]
 
 
+def test_the_task_of_the_docs_counts_right_words(tmp_path):
+    (tmp_path / "next_word.py").write_text(examples("docs/tasks.md")["next_word.py"])
+    task = task_registry.task_class(f"{tmp_path}/next_word.py:NextWord")
+    text = Text("test", (Document("a", "one two three"), Document("b", "five six seven")))
+    model = MockAdapter({"one two": " three!", "five six": " seven"})
+    settings = task.Settings(task="next_word", words=2)
+    outcome = task(text, settings).run(model, lambda what, share, remark: None)
+    assert outcome.scores[0]["value"] == 0.5
+
+
+def test_the_metric_of_the_docs_counts_vowels(tmp_path):
+    (tmp_path / "vowels.py").write_text(examples("docs/metrics.md")["vowels.py"])
+    metric = metrics_registry.make_outside(f"{tmp_path}/vowels.py:Vowels")
+    found = metric.value([metric.statistics("Bad one"), metric.statistics("xyz")])
+    assert (found.value, found.n) == (3 / 9, 2)
+
+
 def test_the_suite_that_the_docs_explain_is_read(tmp_path):
     for name, text in examples("docs/suites.md").items():
         (tmp_path / name).write_text(text)
@@ -94,6 +115,17 @@ def test_the_suite_that_the_docs_explain_is_read(tmp_path):
         done = llmbench("run", name, "--dry-run", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert SUITE
+
+
+def test_the_road_of_a_number_names_existing_functions():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\| \d+\. .*\| (.*?) \|$", page, re.MULTILINE)
+    assert len(steps) >= 10
+    for step in steps:
+        *names, file = re.findall(r"`([\w./]+)`", step)
+        code = (ROOT / file).read_text(encoding="utf-8")
+        for name in names:
+            assert re.search(rf"^(def|class) {name}\b", code, re.MULTILINE), f"{file}: {name}"
 
 
 def commands(page):

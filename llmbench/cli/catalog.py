@@ -53,14 +53,23 @@ def adapters() -> int:
 
 
 @click.command()
+def tasks() -> int:
+    """List the tasks, including those of installed packages."""
+    from llmbench.plan import task_registry
+
+    print_rows(("task", "class"), sorted(task_registry.tasks().items()))
+    return 0
+
+
+@click.command()
 def metrics() -> int:
-    """List the metrics."""
+    """List the metrics, including those of installed packages."""
+    from llmbench.metrics import registry
     from llmbench.metrics.facts import METRICS
 
-    print_rows(
-        ("metric", "unit", "better", "about"),
-        [(m.name, m.unit, m.better or "-", m.help) for m in METRICS],
-    )
+    rows = [(m.name, m.unit, m.better or "-", m.help) for m in METRICS]
+    outside = [(name, "", "", where) for name, where in sorted(registry.outside().items())]
+    print_rows(("metric", "unit", "better", "about"), [*rows, *outside])
     return 0
 
 
@@ -151,4 +160,4 @@ def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-COMMANDS = (models, suites, adapters, metrics, new, doctor)
+COMMANDS = (models, suites, adapters, tasks, metrics, new, doctor)

@@ -16,7 +16,7 @@ from support.run_helpers import llmbench as child
 import llmbench
 from llmbench.cli import main
 from llmbench.metrics.facts import METRICS
-from llmbench.plan import registry
+from llmbench.plan import registry, task_registry
 
 SCORE_KEYS = {
     *(
@@ -216,6 +216,7 @@ def test_what_there_is_is_listed(call):
         ("models", registry.names("baselines")),
         ("suites", registry.names("suites")),
         ("adapters", registry.ADAPTERS),
+        ("tasks", task_registry.TASKS),
         ("metrics", [metric.name for metric in METRICS]),
     ):
         done = call(command)
