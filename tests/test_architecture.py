@@ -188,6 +188,7 @@ NO_PARTICIPLES = {
         "embed",
         "listen",
         "when",
+        "ring",
         "speed",
         "feed",
         "seed",
