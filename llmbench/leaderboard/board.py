@@ -10,10 +10,10 @@ from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.heatmap import Passage, passages
+from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
-from llmbench.leaderboard.reference_scores import Figure, apart
+from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
 from llmbench.leaderboard.summary import summarise_nothing
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
@@ -31,7 +31,7 @@ MOST_SAYINGS = 20  # prompts of a task
 
 
 @dataclass(frozen=True)
-class Saying:
+class PromptSamples:
     """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked.
     `reference`: what the text itself says there.
     """
@@ -43,7 +43,7 @@ class Saying:
 
 
 @dataclass(frozen=True)
-class Proof:
+class CertificateRow:
     """What a model was proven to be: the state of each level, what was tried or why it is not
     earned, and the seconds that took.
     """
@@ -62,14 +62,14 @@ class Board:
     facts: list[tuple[str, str]]
     tables: list[Table]
     failures: list[Failure]
-    sayings: list[Saying] = field(default_factory=list)
+    sayings: list[PromptSamples] = field(default_factory=list)
     models: list[ModelRow] = field(default_factory=list)
-    proofs: list[Proof] = field(default_factory=list)
+    proofs: list[CertificateRow] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
-    passages: list[Passage] = field(default_factory=list)
+    passages: list[Heatmap] = field(default_factory=list)
     provenance: Provenance | None = None
-    published: list[Figure] = field(default_factory=list)
+    published: list[ReferenceScore] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
 
 
@@ -93,10 +93,12 @@ def build(record: Record, folder: Path | None = None) -> Board:
     scores: dict[str, list[Score]] = {}
     for score in record.scores:
         scores.setdefault(score.model, []).append(score)
-    return replace(board, published=elsewhere(record.models, scores))
+    return replace(board, published=list_published(record.models, scores))
 
 
-def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
+def list_published(
+    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]
+) -> list[ReferenceScore]:
     """What others published of these models by protocols that no score has: to be listed apart from
     the tables.
     """
@@ -108,7 +110,7 @@ def elsewhere(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]])
             protocol=cut(figure.protocol, SAMPLE_CHARACTERS),
             source=cut(figure.source, SAMPLE_CHARACTERS),
         )
-        for figure in apart(models, scores)
+        for figure in list_incomparable(models, scores)
     ]
 
 
@@ -123,12 +125,12 @@ def compose(
     the picture.
     """
     failures = [
-        failure.model_copy(update=_short_texts(failure)) for failure in _joined(record.failures)
+        failure.model_copy(update=_shorten(failure)) for failure in _join_failures(record.failures)
     ]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
-    said, proofs = _sayings(record, folder), _proofs(record)
+    said, proofs = _find_samples(record, folder), _list_certificates(record)
     pictures, made = (
-        (find_points(record), find_curves(record), passages(record, folder)),
+        (find_points(record), find_curves(record), build_heatmaps(record, folder)),
         provenance(record),
     )
     return Board(
@@ -171,7 +173,7 @@ def _headlines(record: Record) -> list[tuple[str, str]]:
     return [*found, *reversed(others.items())]
 
 
-def _proofs(record: Record) -> list[Proof]:
+def _list_certificates(record: Record) -> list[CertificateRow]:
     found = []
     for model in record.models:
         if model.certificate is None:
@@ -184,7 +186,7 @@ def _proofs(record: Record) -> list[Proof]:
         seconds = sum(float(proof.seconds) for proof in levels.values())
         states = [(cut(name, NAME_CHARACTERS), proof.state) for name, proof in levels.items()]
         found.append(
-            Proof(
+            CertificateRow(
                 cut(model.name, NAME_CHARACTERS),
                 states,
                 [cut(text, SAMPLE_CHARACTERS) for text in said],
@@ -194,7 +196,7 @@ def _proofs(record: Record) -> list[Proof]:
     return found
 
 
-def _joined(failures: Sequence[Failure]) -> list[Failure]:
+def _join_failures(failures: Sequence[Failure]) -> list[Failure]:
     """One row for what a model could not do for one and the same reason in several tasks."""
     tasks: dict[tuple[str, ...], list[Failure]] = {}
     for failure in failures:
@@ -207,7 +209,7 @@ def _joined(failures: Sequence[Failure]) -> list[Failure]:
     ]
 
 
-def _short_texts(failure: Failure) -> dict[str, str]:
+def _shorten(failure: Failure) -> dict[str, str]:
     return {
         "model": cut(failure.model, NAME_CHARACTERS),
         "task": cut(failure.task, NAME_CHARACTERS),
@@ -216,7 +218,7 @@ def _short_texts(failure: Failure) -> dict[str, str]:
     }
 
 
-def _sayings(record: Record, folder: Path | None) -> list[Saying]:
+def _find_samples(record: Record, folder: Path | None) -> list[PromptSamples]:
     """The first prompts of each task, and the continuations from the run's samples, in the order of
     the models.
     """
@@ -237,4 +239,4 @@ def _sayings(record: Record, folder: Path | None) -> list[Saying]:
         for key in [key for key in found if key[0] == task][:MOST_SAYINGS]
     ]
     told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
-    return [Saying(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]
+    return [PromptSamples(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]

@@ -7,9 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut, mapping
-from llmbench.leaderboard.numbers import count, fixed, mebibytes, milliseconds, percent, scaled
-from llmbench.leaderboard.reference_scores import words
+from llmbench.leaderboard.findings import as_mapping, cut
+from llmbench.leaderboard.numbers import (
+    count,
+    format_fixed,
+    mebibytes,
+    milliseconds,
+    percent,
+    shorten,
+)
+from llmbench.leaderboard.reference_scores import describe
 from llmbench.metrics.facts import METRICS, SPEED
 from llmbench.metrics.metric import Format
 from llmbench.results.record import Certificate, ModelRow, Score, metric_of
@@ -48,7 +55,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         "training_seconds": _seconds(model.training.seconds if model.training else None),
         **{key: metric_cell(scores.get(key) or _best_only(scores, key)) for key in keys},
         "cache": Cell(_state(scores.get(SPEED))),
-        "published": Cell(cut(words(model, scores, metric), NAME_CHARACTERS)),
+        "published": Cell(cut(describe(model, scores, metric), NAME_CHARACTERS)),
         "certificate": Cell(_certificate(model.certificate)),
         "overlap": Cell(
             "unknown" if model.overlap is None else percent(model.overlap), model.overlap
@@ -80,44 +87,44 @@ def _bits(score: Score) -> Cell:
     """Four digits, with the half width of the interval."""
     value, ends = float(score.value), _ends(score)
     if ends is None:
-        return Cell(fixed(value, 4), value)
-    return Cell(f"{fixed(value, 4)} ± {(ends[1] - ends[0]) / 2:.4f}", value, *ends)
+        return Cell(format_fixed(value, 4), value)
+    return Cell(f"{format_fixed(value, 4)} ± {(ends[1] - ends[0]) / 2:.4f}", value, *ends)
 
 
-def _bracketed(score: Score, digits: int = 1, scale: float = 1.0, unit: str = "") -> Cell:
+def _with_brackets(score: Score, digits: int = 1, scale: float = 1.0, unit: str = "") -> Cell:
     """A value with its interval in brackets, which need not lie evenly around it."""
     value, ends = float(score.value), _ends(score)
-    text = f"{fixed(scale * value, digits)}{unit}"
+    text = f"{format_fixed(scale * value, digits)}{unit}"
     if ends is None:
         return Cell(text, value)
-    low, high = (fixed(scale * end, digits) for end in ends)
+    low, high = (format_fixed(scale * end, digits) for end in ends)
     return Cell(f"{text} [{low}, {high}]", value, *ends)
 
 
 def _percent(score: Score) -> Cell:
-    return _bracketed(score, 1, 100, " %")
+    return _with_brackets(score, 1, 100, " %")
 
 
 def _points(score: Score) -> Cell:
-    return _bracketed(score, 1)
+    return _with_brackets(score, 1)
 
 
 def _number(score: Score) -> Cell:
-    return _bracketed(score, 3)
+    return _with_brackets(score, 3)
 
 
-def _scaled(score: Score) -> Cell:
-    return Cell(scaled(float(score.value)), float(score.value))
+def _with_prefix(score: Score) -> Cell:
+    return Cell(shorten(float(score.value)), float(score.value))
 
 
 def _rate(score: Score) -> Cell:
     """Three digits, with the half width of the interval in percent; the best batch in brackets."""
     value, ends, batch = float(score.value), _ends(score), (score.model_extra or {}).get("batch", 1)
     if batch != 1:
-        return Cell(f"{scaled(value)} ({batch})", value)
+        return Cell(f"{shorten(value)} ({batch})", value)
     if ends is None or value == 0:
-        return Cell(scaled(value), value)
-    return Cell(f"{scaled(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends)
+        return Cell(shorten(value), value)
+    return Cell(f"{shorten(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends)
 
 
 def _milliseconds(score: Score) -> Cell:
@@ -129,12 +136,12 @@ def _mebibytes(score: Score) -> Cell:
 
 
 def _bytes(score: Score) -> Cell:
-    return Cell(fixed(float(score.value), 1), float(score.value))
+    return Cell(format_fixed(float(score.value), 1), float(score.value))
 
 
 def _count(score: Score) -> Cell:
     bound = "at least " if (score.model_extra or {}).get("at_least", False) else ""
-    return Cell(f"{bound}{fixed(float(score.value), 0)}", float(score.value))
+    return Cell(f"{bound}{format_fixed(float(score.value), 0)}", float(score.value))
 
 
 FORMATS: dict[Format, Callable[[Score], Cell]] = {
@@ -142,7 +149,7 @@ FORMATS: dict[Format, Callable[[Score], Cell]] = {
     "percent": _percent,
     "points": _points,
     "number": _number,
-    "scaled": _scaled,
+    "scaled": _with_prefix,
     "rate": _rate,
     "milliseconds": _milliseconds,
     "mebibytes": _mebibytes,
@@ -154,7 +161,7 @@ FORMATS: dict[Format, Callable[[Score], Cell]] = {
 def _context(model: ModelRow) -> Cell:
     if model.context is None:
         return Cell("unlimited" if model.fingerprint and model.parameters else "-", math.inf)
-    return Cell(fixed(model.context, 0), model.context)
+    return Cell(format_fixed(model.context, 0), model.context)
 
 
 def _parameters(value: int | None) -> Cell:
@@ -162,12 +169,12 @@ def _parameters(value: int | None) -> Cell:
 
 
 def _seconds(value: float | None) -> Cell:
-    return Cell("-") if value is None else Cell(fixed(value, 0), value)
+    return Cell("-") if value is None else Cell(format_fixed(value, 0), value)
 
 
 def _state(score: Score | None) -> str:
     facts = (score.model_extra or {}).get("facts") if score is not None else None
-    state = str(mapping(facts).get("cache") or "-")
+    state = str(as_mapping(facts).get("cache") or "-")
     return cut(STATES.get(state, state), NAME_CHARACTERS)
 
 

@@ -32,7 +32,7 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     """A part of a record that should be a mapping, and may be anything."""
     return value if isinstance(value, dict) else {}
 
@@ -89,7 +89,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {_join(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
-    counter = _found("byte-ngram", names)
+    counter = _find_name("byte-ngram", names)
     losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(
@@ -139,7 +139,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
             said.append(f"Not significantly different from chance: {_join(near)}.")
     said += _human(record, task)
     for key, words in COUNTED.items():
-        counts = [f"{model} {n}" for model, n in _counted(record, task, key).items() if n]
+        counts = [f"{model} {n}" for model, n in _count_answers(record, task, key).items() if n]
         if counts:
             said.append(f"{words}: {_join(counts)}.")
     if found.left_out:
@@ -163,7 +163,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     return said
 
 
-def _counted(record: Record, task: str, key: str) -> dict[str, int]:
+def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
     """Return model -> how many of its answers, greedy and sampled."""
     found: dict[tuple[str, str], int] = {}
     for score in record.scores:
@@ -257,7 +257,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
             f" {_join(drifted)}."
         )
     for score in headline:
-        parts = mapping(mapping(getattr(score, "facts", None)).get("parts"))
+        parts = as_mapping(as_mapping(getattr(score, "facts", None)).get("parts"))
         bare, own = parts.get("step"), parts.get("library generate, each token")
         if isinstance(bare, float) and isinstance(own, float):
             said.append(
@@ -266,7 +266,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
             )
     reasons: dict[tuple[str, str], list[str]] = {}
     for score in (score for score in record.scores if score.task == task):
-        for metric, why in mapping(getattr(score, "absent", None)).items():
+        for metric, why in as_mapping(getattr(score, "absent", None)).items():
             reasons.setdefault((metric, why), []).append(score.model)
     said += [
         cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
@@ -295,7 +295,7 @@ def _transfer(
     before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[
         2
     ]  # of a hub id the last part is the card's name
-    before = _found(before, values) if before else ""
+    before = _find_name(before, values) if before else ""
     if model.name not in values or before not in values:
         return ""
     proof = next(
@@ -313,7 +313,7 @@ def _transfer(
     )
 
 
-def _found(model: str, names: Collection[str]) -> str:
+def _find_name(model: str, names: Collection[str]) -> str:
     """Return the model's name in a table. On boards of many runs it may have a suffix in brackets."""
     alike = [name for name in names if name.startswith(f"{model} [")]
     return alike[0] if model not in names and len(alike) == 1 else model

@@ -47,7 +47,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Row:
+class HeatmapRow:
     """One model's pieces, which tile the passage."""
 
     model: str
@@ -56,7 +56,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Passage:
+class Heatmap:
     """The opening of a document, and the rows of the models that charged it by pieces; `left_out`
     charged it in one, or each byte alike.
     """
@@ -64,7 +64,7 @@ class Passage:
     task: str
     id: str
     text: str
-    rows: Sequence[Row]
+    rows: Sequence[HeatmapRow]
     left_out: Sequence[str] = ()
 
 
@@ -86,7 +86,7 @@ Key = tuple[str, str, str]  # task, id, text
 Models = Sequence[tuple[str, int | None]]  # name, stage
 
 
-def passages(record: Record, folder: Path | None) -> list[Passage]:
+def build_heatmaps(record: Record, folder: Path | None) -> list[Heatmap]:
     """The passages of a run whose samples hold texts; [] of a record alone, and of a run that kept
     none.
     """
@@ -105,7 +105,7 @@ def passages(record: Record, folder: Path | None) -> list[Passage]:
     )
     made = [
         _passage(folder, key, models)
-        for key, models in _short_enough({key: found[key] for key in as_scored})
+        for key, models in _limit_size({key: found[key] for key in as_scored})
     ]
     return [passage for passage in made if passage.rows]
 
@@ -121,7 +121,7 @@ def _is_opening(row: dict[str, Any]) -> bool:
     )
 
 
-def _short_enough(found: Mapping[Key, Models]) -> Iterator[tuple[Key, Models]]:
+def _limit_size(found: Mapping[Key, Models]) -> Iterator[tuple[Key, Models]]:
     """The passages of each task, as many and as long as a page can hold."""
     tasks = list(dict.fromkeys(key[0] for key in found))
     room = MOST_BYTES // max(len(tasks), 1)
@@ -137,7 +137,7 @@ def _short_enough(found: Mapping[Key, Models]) -> Iterator[tuple[Key, Models]]:
             yield (task, key[1], raw.decode("utf-8", "ignore")), found[key]
 
 
-def _passage(folder: Path, key: Key, models: Models) -> Passage:
+def _passage(folder: Path, key: Key, models: Models) -> Heatmap:
     task, id, text = key
     size = len(text.encode())
     rows, left_out = [], []
@@ -152,8 +152,8 @@ def _passage(folder: Path, key: Key, models: Models) -> Passage:
         ):
             left_out.append(name)
         else:
-            rows.append(Row(name, stage, pieces))
-    return Passage(cut(task, NAME_CHARACTERS), cut(id, NAME_CHARACTERS), text, rows, left_out)
+            rows.append(HeatmapRow(name, stage, pieces))
+    return Heatmap(cut(task, NAME_CHARACTERS), cut(id, NAME_CHARACTERS), text, rows, left_out)
 
 
 def _pieces(folder: Path, model: str, task: str, id: str, size: int) -> list[Piece] | None:
@@ -167,7 +167,7 @@ def _pieces(folder: Path, model: str, task: str, id: str, size: int) -> list[Pie
     is_block = document and offset.isascii() and offset.isdigit() and len(offset) < 16
     choices = [(id, 0), (document, int(offset))] if is_block else [(id, 0)]
     for name, begin in choices:
-        pieces = _tiled(
+        pieces = _tile(
             _charges(place / f"{task}.parquet", name, begin, begin + size) if place else [], begin
         )
         if pieces and pieces[0].start <= 0 and pieces[-1].end >= size:
@@ -199,7 +199,7 @@ def _charges(file: Path, document: str, begin: int, end: int) -> list[tuple[int,
         return []
 
 
-def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:
+def _tile(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:
     """Charges of token, spelling and code as pieces from byte `begin` on; what an empty one cost
     goes to the next. [] where they do not tile.
     """
@@ -220,7 +220,7 @@ def _tiled(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[P
     return pieces
 
 
-def bits_of_bytes(passage: Passage, row: Row) -> list[float]:
+def bits_of_bytes(passage: Heatmap, row: HeatmapRow) -> list[float]:
     """Bits of each byte of the passage, a piece's spread evenly over its bytes."""
     size = len(passage.text.encode())
     return [
@@ -230,7 +230,7 @@ def bits_of_bytes(passage: Passage, row: Row) -> list[float]:
     ]
 
 
-def bits_per_byte(passage: Passage, row: Row) -> float:
+def bits_per_byte(passage: Heatmap, row: HeatmapRow) -> float:
     """Of the passage alone."""
     found = bits_of_bytes(passage, row)
     return math.fsum(found) / len(found)
@@ -249,7 +249,7 @@ def line_ends(text: str) -> list[int]:
     return ends
 
 
-def lines(passage: Passage, row: Row) -> list[list[Span]]:
+def lines(passage: Heatmap, row: HeatmapRow) -> list[list[Span]]:
     """A model's spans, line by line: the lines are those of every other model too."""
     raw = passage.text.encode()
     shares = bits_of_bytes(passage, row)

@@ -10,12 +10,12 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def fixed(value: float, digits: int) -> str:
+def format_fixed(value: float, digits: int) -> str:
     """A fixed number of decimals, thousands separated by commas; "inf" if infinite."""
     return "inf" if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def scaled(value: float) -> str:
+def shorten(value: float) -> str:
     """Three significant digits with k, M, G or T, trailing zeros kept: 2.40 k, 15.1 k, 999."""
     if math.isinf(value):
         return "inf"
@@ -33,15 +33,15 @@ def scaled(value: float) -> str:
 
 
 def count(value: int) -> str:
-    """A whole number: as it is below 1000, else scaled."""
-    return str(value) if abs(value) < 1000 else scaled(value)
+    """A whole number: as it is below 1000, else shortened."""
+    return str(value) if abs(value) < 1000 else shorten(value)
 
 
 def milliseconds(seconds: float) -> str:
     """A time in milliseconds, without the unit."""
-    return fixed(1e3 * seconds, 2)
+    return format_fixed(1e3 * seconds, 2)
 
 
 def mebibytes(size: float) -> str:
     """A size of memory in MiB, without the unit."""
-    return fixed(size / 2**20, 0)
+    return format_fixed(size / 2**20, 0)

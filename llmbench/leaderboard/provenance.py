@@ -66,12 +66,13 @@ def provenance(record: Record) -> Provenance:
         "options": {**record.options, "seed": record.seed},
     }
     models = [
-        (cut(model.name, NAME_CHARACTERS), _facts(_of_model(model))) for model in record.models
+        (cut(model.name, NAME_CHARACTERS), _facts(_describe_model(model)))
+        for model in record.models
     ]
     return Provenance(_facts(run), _facts(record.machine.model_dump()), _protocols(record), models)
 
 
-def _of_model(model: ModelRow) -> dict[str, Any]:
+def _describe_model(model: ModelRow) -> dict[str, Any]:
     found = {key: getattr(model, key) for key in OF_A_MODEL}
     training = model.training.model_dump() if model.training else {}
     training.pop("curve", None)  # which is drawn
@@ -105,18 +106,18 @@ def _protocols(record: Record) -> list[Protocol]:
 def _facts(found: Mapping[str, Any]) -> Facts:
     return [
         (cut(key, LONGEST_VALUE), cut(value, LONGEST_VALUE))
-        for key, value in _flat(found, "", DEEPEST)
+        for key, value in _flatten(found, "", DEEPEST)
     ][:MOST_FACTS]
 
 
-def _flat(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
+def _flatten(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
     """The leaves; what is unknown or empty is left out."""
     for key, value in found.items():
         name = f"{above} {key}".strip().replace("_", " ")
         if value is None or value in ({}, [], ""):
             continue
         if isinstance(value, Mapping) and deeper:
-            yield from _flat(value, name, deeper - 1)
+            yield from _flatten(value, name, deeper - 1)
         else:
             yield name, value if isinstance(value, str) else _short(value)
 
@@ -129,7 +130,7 @@ def _short(value: Any) -> str:
     )
 
 
-def machine_words(machine: Machine, gpus: bool = True) -> str:
+def describe_machine(machine: Machine, gpus: bool = True) -> str:
     """Its kind. `gpus`: whether they were to be used."""
     cpu, cores, threads, names, system = machine.kind(gpus)
     found = [cut(name, MACHINE_CHARACTERS) for name in names[:16]]

@@ -24,7 +24,7 @@ LARGEST = 1e300  # what is beyond is nonsense, and more than arithmetic can do w
 
 
 @dataclass(frozen=True)
-class Figure:
+class ReferenceScore:
     """What somebody published of a model: a metric's value, by which protocol, and where."""
 
     model: str
@@ -34,34 +34,34 @@ class Figure:
     source: str
 
     @property
-    def printed(self) -> str:
+    def digits(self) -> str:
         """The value, as it was written."""
         return repr(self.value).removesuffix(".0")
 
     @property
     def half_digit(self) -> float:
         """Half a unit of the last printed digit: 0.00005 of 37.3698."""
-        exponent = Decimal(self.printed).as_tuple().exponent
+        exponent = Decimal(self.digits).as_tuple().exponent
         return 0.5 * 10.0 ** int(exponent)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReferenceComparison:
     """A figure beside a score of the same protocol. `how`: what the verdict rests on, in words."""
 
-    figure: Figure
+    figure: ReferenceScore
     score: Score
     verdict: Literal["match", "mismatch"]
     how: str
 
 
-def figures(model: ModelRow) -> list[Figure]:
+def read_published(model: ModelRow) -> list[ReferenceScore]:
     """What a record has for published figures of a model; rows that are none are left out."""
     found = [_figure(model.name, row) for row in model.published]
     return [figure for figure in found if figure is not None]
 
 
-def _figure(model: str, row: Mapping[str, Any]) -> Figure | None:
+def _figure(model: str, row: Mapping[str, Any]) -> ReferenceScore | None:
     metric, value, protocol, source = (
         row.get(key) for key in ("metric", "value", "protocol", "source")
     )
@@ -73,7 +73,7 @@ def _figure(model: str, row: Mapping[str, Any]) -> Figure | None:
         or not abs(value) < LARGEST
     ):
         return None
-    return Figure(model, str(metric), float(value), str(protocol), str(source))
+    return ReferenceScore(model, str(metric), float(value), str(protocol), str(source))
 
 
 def is_of(protocol: str, signature: str) -> bool:
@@ -84,32 +84,32 @@ def is_of(protocol: str, signature: str) -> bool:
     return all(found.get(key) == value for key, value in {"limit": ABSENT, **wanted}.items())
 
 
-def compare(figure: Figure, score: Score) -> Comparison:
+def compare(figure: ReferenceScore, score: Score) -> ReferenceComparison:
     """See the top of this file."""
     value, half = float(score.value), figure.half_digit
     gap = abs(value - figure.value)
     if gap <= half * (1 + 1e-9):
-        return Comparison(figure, score, "match", "to its printed digits")
+        return ReferenceComparison(figure, score, "match", "to its printed digits")
     if (
         score.low is not None
         and score.high is not None
         and float(score.low) - half <= figure.value <= float(score.high) + half
     ):
-        return Comparison(
+        return ReferenceComparison(
             figure, score, "match", "within the measured interval, though not to its printed digits"
         )
     share = f", by {gap / abs(figure.value):.2%}" if figure.value and math.isfinite(gap) else ""
-    return Comparison(
+    return ReferenceComparison(
         figure, score, "mismatch", f"beyond its printed digits and the measured interval{share}"
     )
 
 
-def beside(model: ModelRow, scores: Iterable[Score]) -> list[Comparison]:
+def compare_all(model: ModelRow, scores: Iterable[Score]) -> list[ReferenceComparison]:
     """A model's figures that have a score of the same metric by the same protocol among these."""
     found = list(scores) if model.published else []
     pairs = [
         (figure, score)
-        for figure in figures(model)
+        for figure in read_published(model)
         for score in found
         if key_of(score) == figure.metric
     ]
@@ -118,46 +118,54 @@ def beside(model: ModelRow, scores: Iterable[Score]) -> list[Comparison]:
     ]
 
 
-def words(model: ModelRow, scores: Mapping[str, Score], metric: str) -> str:
+def describe(model: ModelRow, scores: Mapping[str, Score], metric: str) -> str:
     """The cell of a table that goes by `metric`: its published figure, or else another of the same
     protocol; "-" where there is none.
     """
-    found = sorted(beside(model, scores.values()), key=lambda one: one.figure.metric != metric)
+    found = sorted(compare_all(model, scores.values()), key=lambda one: one.figure.metric != metric)
     if not found:
         return "-"
     first = found[0]
     return (
-        f"{'' if first.figure.metric == metric else f'{first.figure.metric} '}{first.figure.printed}:"
+        f"{'' if first.figure.metric == metric else f'{first.figure.metric} '}{first.figure.digits}:"
         f" {first.verdict}"
     )
 
 
-def sentences(models: Iterable[ModelRow], scores: Mapping[str, Mapping[str, Score]]) -> list[str]:
+def describe_all(
+    models: Iterable[ModelRow], scores: Mapping[str, Mapping[str, Score]]
+) -> list[str]:
     """Under a table, each published figure that can be held against it."""
     return [
-        _sentence(one) for model in models for one in beside(model, scores[model.name].values())
+        _sentence(one)
+        for model in models
+        for one in compare_all(model, scores[model.name].values())
     ]
 
 
-def _sentence(one: Comparison) -> str:
+def _sentence(one: ReferenceComparison) -> str:
     figure = one.figure
-    measured = f"{float(one.score.value):.{max(4, len(figure.printed.partition('.')[2]))}f}"
+    measured = f"{float(one.score.value):.{max(4, len(figure.digits.partition('.')[2]))}f}"
     said = (
-        f"{figure.model}: {figure.metric} {figure.printed} was published by the same protocol"
+        f"{figure.model}: {figure.metric} {figure.digits} was published by the same protocol"
         f" ({figure.source})"
     )
     return cut(f"{said}; measured here {measured}: {one.verdict}, {one.how}.", LONGEST)
 
 
-def apart(models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]) -> list[Figure]:
+def list_incomparable(
+    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]
+) -> list[ReferenceScore]:
     """The figures of models that were measured, though not by the protocol of the figure. `scores`:
     by model.
     """
     found = []
     for model in models:
         own = scores.get(model.name, ())
-        compared = {one.figure for one in beside(model, own)}
+        compared = {one.figure for one in compare_all(model, own)}
         found += [
-            figure for figure in dict.fromkeys(figures(model)) if own and figure not in compared
+            figure
+            for figure in dict.fromkeys(read_published(model))
+            if own and figure not in compared
         ]
     return found

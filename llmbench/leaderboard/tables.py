@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
 from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
 from llmbench.leaderboard.findings import cut, notes
-from llmbench.leaderboard.provenance import machine_words
-from llmbench.leaderboard.reference_scores import sentences
+from llmbench.leaderboard.provenance import describe_machine
+from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise
 from llmbench.metrics.facts import BITS, METRICS, SPEED
 from llmbench.results.record import (
@@ -42,7 +42,7 @@ SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run`
     are where it was measured.
     """
@@ -65,7 +65,7 @@ class Table:
     task: str
     headline: str
     columns: list[Column]
-    lines: list[Line]
+    lines: list[TableRow]
     notes: list[str]
     signature: str
     scale: tuple[float, float]
@@ -79,7 +79,7 @@ def table(record: Record, task: str, metric: str) -> Table:
     headline = [score for score in record.scores if score.task == task and key_of(score) == metric]
     by_model = _scores_by_model(record, task, metric, headline)
     models = [model for model in record.models if model.name in by_model]
-    machine = machine_words(record.machine)
+    machine = describe_machine(record.machine)
     lines = [_line(model, by_model[model.name], metric, machine) for model in models]
     better = headline[0].better
     columns = all_columns(
@@ -115,7 +115,7 @@ def table(record: Record, task: str, metric: str) -> Table:
         default=1.0,
     )
     title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
-    said = [*notes(record, task, headline), *sentences(models, by_model)]
+    said = [*notes(record, task, headline), *describe_all(models, by_model)]
     used = _shown_columns(columns, lines, metric)
     return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
 
@@ -138,7 +138,9 @@ def _scores_by_model(
     return by_model
 
 
-def _shown_columns(columns: Sequence[Column], lines: Sequence[Line], metric: str) -> list[Column]:
+def _shown_columns(
+    columns: Sequence[Column], lines: Sequence[TableRow], metric: str
+) -> list[Column]:
     """Return the columns that are not empty, without those of other tables."""
     used = [
         column
@@ -155,7 +157,7 @@ def _shown_columns(columns: Sequence[Column], lines: Sequence[Line], metric: str
 def _contender(
     record: Record,
     model: ModelRow,
-    line: Line,
+    line: TableRow,
     scores: Mapping[str, Score],
     asked: tuple[str, str, str],
 ) -> Contender:
@@ -176,10 +178,10 @@ def _contender(
     )
 
 
-def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> Line:
+def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> TableRow:
     score = scores.get(metric)
     n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
-    return Line(
+    return TableRow(
         cut(model.name, NAME_CHARACTERS),
         model.stage,
         cells(model, scores, metric),

@@ -16,9 +16,9 @@ from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.leaderboard import heatmap as passages
 from llmbench.leaderboard.heatmap import (
-    Passage,
+    Heatmap,
+    HeatmapRow,
     Piece,
-    Row,
     bits_of_bytes,
     bits_per_byte,
     line_ends,
@@ -30,7 +30,9 @@ from llmbench.tasks.likelihood import Likelihood
 
 def found(folder, *models, **changes):
     names = models or ("byte-ngram", "lstm", "zlib")
-    return passages.passages(record(models=[model(name, 3) for name in names], **changes), folder)
+    return passages.build_heatmaps(
+        record(models=[model(name, 3) for name in names], **changes), folder
+    )
 
 
 def test_pieces_of_different_models_cover_the_same_text(tmp_path):
@@ -83,11 +85,11 @@ def test_lines_end_behind_the_last_space_that_fits_and_hold_every_character():
 
 def test_a_piece_across_two_lines_is_a_span_in_each():
     text = "a" * 60 + " " + "b" * 60
-    one = Passage(
+    one = Heatmap(
         "t",
         "d",
         text,
-        [Row("m", None, [Piece(0, 59, 5.0), Piece(59, 63, 8.0), Piece(63, 121, 5.0)])],
+        [HeatmapRow("m", None, [Piece(0, 59, 5.0), Piece(59, 63, 8.0), Piece(63, 121, 5.0)])],
     )
     assert [
         [(span.text[:2], len(span.text), span.piece[:5]) for span in line]
@@ -96,7 +98,7 @@ def test_a_piece_across_two_lines_is_a_span_in_each():
 
 
 def test_a_record_alone_and_a_run_that_kept_no_texts_have_no_passages(tmp_path):
-    assert passages.passages(record(), None) == []
+    assert passages.build_heatmaps(record(), None) == []
     passage(tmp_path)
     for file in (tmp_path / "samples").glob("*/*.jsonl"):
         file.write_text(json.dumps({**json.loads(file.read_text()), "input": None}) + "\n")

@@ -121,11 +121,11 @@ def test_the_filter_keeps_the_models_that_fit_in_every_part_of_the_page(page):
 def test_columns_can_be_chosen(page):
     head = (
         "Array.from(document.querySelectorAll('#table-1 thead th')).find(h => h.textContent ==="
-        " 'context')"
+        " 'context, tokens')"
     )
     box = (
         "Array.from(document.querySelectorAll('#table-1 .columns label')).find(l =>"
-        " l.textContent.trim() === 'context').firstChild"
+        " l.textContent.trim() === 'context, tokens').firstChild"
     )
     assert page.value(f"{head}.hidden")
     page.value(f"{box}.click()")

@@ -13,7 +13,13 @@ from support.many_runs_by_hand import run
 
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.merge.merge import merge
-from llmbench.leaderboard.reference_scores import apart, beside, compare, figures, is_of
+from llmbench.leaderboard.reference_scores import (
+    compare,
+    compare_all,
+    is_of,
+    list_incomparable,
+    read_published,
+)
 from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.plan import registry
 from llmbench.results.record import ModelRow, Score
@@ -47,7 +53,7 @@ def measured(metric, value, half=None, **more):
 
 def of(figure, *scores):
     row = ModelRow.model_validate(model("gpt2", 5, published=[figure]))
-    return beside(row, [Score.model_validate(one) for one in scores])
+    return compare_all(row, [Score.model_validate(one) for one in scores])
 
 
 @pytest.fixture
@@ -118,10 +124,10 @@ def test_a_figure_matches_to_its_digits_or_within_the_interval_and_else_not(
     [(37.3698, "37.3698", 0.00005), (0.98, "0.98", 0.005), (19.0, "19", 0.5), (8, "8", 0.5)],
 )
 def test_the_tolerance_is_half_a_unit_of_the_last_printed_digit(value, printed, half):
-    (figure,) = figures(
+    (figure,) = read_published(
         ModelRow.model_validate(model("gpt2", 5, published=[{**FIGURE, "value": value}]))
     )
-    assert figure.printed == printed
+    assert figure.digits == printed
     assert figure.half_digit == pytest.approx(half)
     inside, outside = (
         Score.model_validate(measured("word_perplexity", value + 1.01 * sign * half))
@@ -161,13 +167,14 @@ def test_figures_of_another_metric_model_or_protocol_stand_beside_nothing():
     assert of(FIGURE, measured("byte_perplexity", 37.3698)) == []
     assert of(ELSEWHERE, measured("word_perplexity", 29.41)) == []
     assert of({**FIGURE, "metric": "accuracy"}, measured("accuracy", 37.3698, norm="byte")) == []
-    (found,) = apart(
+    (found,) = list_incomparable(
         [ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))],
         {"gpt2": [Score.model_validate(measured("f1", 1.0))]},
     )
     assert found.protocol == "a paper: another text"
     assert (
-        apart([ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))], {}) == []
+        list_incomparable([ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))], {})
+        == []
     )  # of a model that was not measured
 
 
@@ -260,5 +267,5 @@ def test_the_cards_figures_of_the_shipped_protocol_are_those_that_the_docs_name(
         Score.model_validate(measured(metric, value))
         for metric, value in (("word_perplexity", 37.37), ("bits_per_byte", 0.9769))
     ]
-    assert [one.figure.value for one in beside(row, found)] == [37.3698, 0.9769]
-    assert len(apart([row], {"gpt2": found})) == len(card.published) - 2
+    assert [one.figure.value for one in compare_all(row, found)] == [37.3698, 0.9769]
+    assert len(list_incomparable([row], {"gpt2": found})) == len(card.published) - 2

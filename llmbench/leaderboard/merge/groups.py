@@ -10,9 +10,9 @@ from llmbench.errors import UsageError
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.merge.runs import (
-    Measured,
-    Place,
-    listed,
+    CellScores,
+    TableKey,
+    list_names,
 )
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS
 from llmbench.metrics.facts import SPEED
@@ -22,36 +22,36 @@ ROUNDING = 1e-5  # of a value: machines and libraries add in different orders
 
 
 @dataclass(frozen=True)
-class Group:
+class TableGroup:
     """A table to be: its place, its title, the line of each model from the newest run that has it,
     and the notes that only many runs call for.
     """
 
-    place: Place
+    place: TableKey
     title: str
-    cells: Sequence[Measured]
+    cells: Sequence[CellScores]
     said: Sequence[str]
 
 
-def _task(rows: Mapping[str, Sequence[Measured]]) -> str:
+def _task(rows: Mapping[str, Sequence[CellScores]]) -> str:
     """What a table's task is called: as in the first of its cells, which is of the newest run."""
     return next(iter(rows.values()))[0].task
 
 
 def _of_one_task(
-    found: Mapping[Place, Mapping[str, Sequence[Measured]]],
-) -> dict[tuple[str, str], dict[str, list[Measured]]]:
+    found: Mapping[TableKey, Mapping[str, Sequence[CellScores]]],
+) -> dict[tuple[str, str], dict[str, list[CellScores]]]:
     """(task, metric) -> signature -> cells: where there are several signatures, those tables stand
     apart.
     """
-    grouped: dict[tuple[str, str], dict[str, list[Measured]]] = {}
+    grouped: dict[tuple[str, str], dict[str, list[CellScores]]] = {}
     for place, rows in found.items():
         same = grouped.setdefault((_task(rows), place.metric), {})
         same.setdefault(place.signature, []).extend(cell for row in rows.values() for cell in row)
     return grouped
 
 
-def _differences(by_signature: Mapping[str, Sequence[Measured]]) -> list[str]:
+def _differences(by_signature: Mapping[str, Sequence[CellScores]]) -> list[str]:
     """For each part in which signatures differ: its values, and in which runs each is."""
     said = []
     for part in results_signature.differing(by_signature):
@@ -62,12 +62,12 @@ def _differences(by_signature: Mapping[str, Sequence[Measured]]) -> list[str]:
             )
         said.append(
             f"{part} differs: "
-            + " against ".join(f"{value} (in {listed(names)})" for value, names in runs.items())
+            + " against ".join(f"{value} (in {list_names(names)})" for value, names in runs.items())
         )
     return said
 
 
-def refuse_differences(found: Mapping[Place, Mapping[str, Sequence[Measured]]]) -> None:
+def refuse_differences(found: Mapping[TableKey, Mapping[str, Sequence[CellScores]]]) -> None:
     for (task, _), by_signature in _of_one_task(found).items():
         if len(by_signature) > 1:
             said = cut("; ".join(_differences(by_signature)), SAMPLE_CHARACTERS)
@@ -79,8 +79,8 @@ def refuse_differences(found: Mapping[Place, Mapping[str, Sequence[Measured]]]) 
 
 
 def find_groups(
-    found: Mapping[Place, Mapping[str, Sequence[Measured]]], apart: set[str]
-) -> tuple[list[Group], list[str]]:
+    found: Mapping[TableKey, Mapping[str, Sequence[CellScores]]], apart: set[str]
+) -> tuple[list[TableGroup], list[str]]:
     """The tables to be, quality first, then speed, then what else machines are asked about where
     that stands apart; and warnings.
     """
@@ -111,7 +111,7 @@ def find_groups(
         )
         warnings += [f"{task}: {text}" for text in wrong]
         groups.append(
-            Group(
+            TableGroup(
                 place,
                 _title(task, place, list(alike)),
                 [cells[0] for cells in rows.values()],
@@ -128,7 +128,7 @@ def find_groups(
     return groups, warnings
 
 
-def _title(task: str, place: Place, alike: Sequence[str]) -> str:
+def _title(task: str, place: TableKey, alike: Sequence[str]) -> str:
     """The task's name, what tells its signature from the others', and the machine."""
     own = results_signature.Signature.parse(place.signature).values()
     parts = results_signature.differing(alike)
@@ -148,7 +148,7 @@ def _title(task: str, place: Place, alike: Sequence[str]) -> str:
     return f"{cut(task + marks, NAME_CHARACTERS // 2) or '?'}{f' on {place.machine}' if place.machine else ''}"
 
 
-def _disagreement(name: str, metric: str, cells: Sequence[Measured]) -> str:
+def _disagreement(name: str, metric: str, cells: Sequence[CellScores]) -> str:
     """What is odd about a model's scores that have one signature and one fingerprint; "" where they
     are the same up to rounding.
     """

@@ -13,20 +13,20 @@ from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.merge.groups import Group, find_groups, refuse_differences
+from llmbench.leaderboard.merge.groups import TableGroup, find_groups, refuse_differences
 from llmbench.leaderboard.merge.ranks import rank_table
 from llmbench.leaderboard.merge.runs import (
     FIRST_TEXT,
-    Measured,
+    CellScores,
     Models,
-    Place,
+    TableKey,
     facts,
     failures,
+    find_tables,
     is_refused,
-    listed,
-    measured,
-    opened,
-    places,
+    list_names,
+    open_runs,
+    read_scores,
 )
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
@@ -34,7 +34,7 @@ from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results import signature as results_signature
 from llmbench.results.record import Notes, Score, key_of, notes_key
 
-BESIDE = ""  # the task of what stands beside every table's own scores: no table has this title
+NO_TASK = ""  # the task of what stands beside every table's own scores: no table has this title
 
 
 def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]]:
@@ -44,24 +44,30 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     UsageError where a record cannot be read, or, if `strict`, where scores of one task differ in
     their signatures.
     """
-    runs = opened(paths)
+    runs = open_runs(paths)
     models = Models(runs)
-    cells = [cell for run in runs for cell in measured(run, models)]
-    found: dict[Place, dict[str, list[Measured]]] = {}
+    cells = [cell for run in runs for cell in read_scores(run, models)]
+    found: dict[TableKey, dict[str, list[CellScores]]] = {}
     for cell in cells:
-        for place in places(cell):
+        for place in find_tables(cell):
             found.setdefault(place, {}).setdefault(cell.model, []).append(cell)
     if strict:
         refuse_differences(found)
     machines = {run.machine for run in runs}
-    beside = {machine: _beside(found, machine) for machine in machines}
+    machine_costs = {machine: _collect_costs(found, machine) for machine in machines}
     groups, warnings = find_groups(
         found,
-        {machine for machine in machines if len(machines) > 1 or _is_apart(found, beside, machine)},
+        {
+            machine
+            for machine in machines
+            if len(machines) > 1 or _has_separate_costs(found, machine_costs, machine)
+        },
     )
     one = runs[0].machine if len(machines) == 1 else None
     tables = [
-        _table(group, models, beside.get(group.place.machine or one or "", {}), one is not None)
+        _table(
+            group, models, machine_costs.get(group.place.machine or one or "", {}), one is not None
+        )
         for group in groups
     ]
     rows, elsewhere = failures(runs, models, cells)
@@ -73,7 +79,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
                 f"{elsewhere} cells that could not be measured in one run are here from another",
             )
         )
-    scores, picture = _picture(groups, beside)
+    scores, picture = _choose_picture(groups, machine_costs)
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
     whole = runs[0].record.model_copy(
@@ -89,21 +95,21 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         replace(
             board,
             provenance=None,
-            published=leaderboard_board.elsewhere(whole.models, _by_model(cells)),
+            published=leaderboard_board.list_published(whole.models, _by_model(cells)),
         ),
         warnings,
     )
 
 
-def _by_model(cells: Sequence[Measured]) -> dict[str, list[Score]]:
+def _by_model(cells: Sequence[CellScores]) -> dict[str, list[Score]]:
     found: dict[str, list[Score]] = {}
     for cell in cells:
         found.setdefault(cell.model, []).extend(cell.scores.values())
     return found
 
 
-def _beside(
-    found: Mapping[Place, Mapping[str, Sequence[Measured]]], machine: str
+def _collect_costs(
+    found: Mapping[TableKey, Mapping[str, Sequence[CellScores]]], machine: str
 ) -> dict[str, list[Score]]:
     """What each model costs on a machine, to stand beside what it can do: of the metrics that have
     one signature there.
@@ -117,22 +123,22 @@ def _beside(
                     if key in cell.scores:
                         seen.setdefault(key, set()).add(cell.scores[key].signature)
                         costs.setdefault((name, key), cell.scores[key])
-    beside: dict[str, list[Score]] = {}
+    machine_costs: dict[str, list[Score]] = {}
     for (name, key), score in costs.items():
         if len(seen[key]) == 1:
-            beside.setdefault(name, []).append(
-                score.model_copy(update={"model": name, "task": BESIDE})
+            machine_costs.setdefault(name, []).append(
+                score.model_copy(update={"model": name, "task": NO_TASK})
             )
-    return beside
+    return machine_costs
 
 
-def _is_apart(
-    found: Mapping[Place, Mapping[str, Sequence[Measured]]],
-    beside: Mapping[str, Mapping[str, Sequence[Score]]],
+def _has_separate_costs(
+    found: Mapping[TableKey, Mapping[str, Sequence[CellScores]]],
+    machine_costs: Mapping[str, Mapping[str, Sequence[Score]]],
     machine: str,
 ) -> bool:
-    """Whether some costs can stand beside nothing, because their signatures differ."""
-    shown = {key_of(score) for scores in beside[machine].values() for score in scores}
+    """Whether some costs belong to no table, because their signatures differ."""
+    shown = {key_of(score) for scores in machine_costs[machine].values() for score in scores}
     return any(
         place.metric not in shown
         for place in found
@@ -141,18 +147,18 @@ def _is_apart(
 
 
 def _table(
-    group: Group, models: Models, beside: Mapping[str, Sequence[Score]], timed: bool
+    group: TableGroup, models: Models, machine_costs: Mapping[str, Sequence[Score]], timed: bool
 ) -> Table:
     """`timed`: whether seconds of training, too, are of one machine."""
     place, names = group.place, [cell.model for cell in group.cells]
-    kept, said = _one_signature_each(group.cells)
+    kept, said = _keep_usual_signature(group.cells)
     scores = []
     for name, own in zip(names, kept, strict=True):
         scores += [
             score.model_copy(update={"model": name, "task": group.title, "rank": None})
             for score in own
         ]
-        scores += beside.get(name, ())
+        scores += machine_costs.get(name, ())
     rows = models.rows(names, place.machine or None, timed or bool(place.machine))
     metric = (
         place.metric if any(place.metric in cell.scores for cell in group.cells) else FIRST_TEXT
@@ -186,7 +192,7 @@ def _table(
     )
 
 
-def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], list[str]]:
+def _keep_usual_signature(cells: Sequence[CellScores]) -> tuple[list[list[Score]], list[str]]:
     """The scores of each cell, and in words those that are left out because most of their column
     have another signature.
     """
@@ -205,7 +211,7 @@ def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], l
             ]
             parts = " and ".join(results_signature.differing(found))
             said.append(
-                f"{key} of {listed(names)} is left out: its signature differs from the others' in"
+                f"{key} of {list_names(names)} is left out: its signature differs from the others' in"
                 f" {parts}."
             )
     return [
@@ -214,8 +220,8 @@ def _one_signature_each(cells: Sequence[Measured]) -> tuple[list[list[Score]], l
     ], said
 
 
-def _picture(
-    groups: Sequence[Group], beside: Mapping[str, Mapping[str, Sequence[Score]]]
+def _choose_picture(
+    groups: Sequence[TableGroup], machine_costs: Mapping[str, Mapping[str, Sequence[Score]]]
 ) -> tuple[list[Score], str]:
     """The scores of the picture, of one table of bits and one of speed: the two that have the most
     models in common; and the machine.
@@ -238,6 +244,6 @@ def _picture(
             for cell in cells
             if key in cell.scores
         ]
-    for costs in beside[machine].values():
+    for costs in machine_costs[machine].values():
         scores += [score for score in costs if key_of(score).startswith("peak_")]
     return scores, machine

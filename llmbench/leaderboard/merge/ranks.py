@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmbench.leaderboard.merge.groups import Group
+from llmbench.leaderboard.merge.groups import TableGroup
 from llmbench.leaderboard.merge.runs import (
-    Measured,
+    CellScores,
     Models,
     Run,
-    listed,
+    list_names,
 )
 from llmbench.metrics.facts import FACTS, RANKED, SPEED
 from llmbench.results.paired_tests import is_consistent
@@ -21,7 +21,7 @@ RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their num
 
 
 def rank_table(
-    group: Group, headline: Sequence[Score], refused: Sequence[str], models: Models
+    group: TableGroup, headline: Sequence[Score], refused: Sequence[str], models: Models
 ) -> tuple[TaskNotes, list[str]]:
     """Set the ranks of a table's scores: those of the run, where it has all of them; else anew,
     from the samples. Gives what else the items prove, and why nothing is ranked, where nothing is.
@@ -42,7 +42,7 @@ def rank_table(
             for score in headline:
                 score.rank = own[score.model].rank
             return (
-                _renamed(
+                _rename(
                     run.record.notes.tasks.get(notes_key(group.cells[0].task, metric), TaskNotes()),
                     run,
                     models,
@@ -63,7 +63,7 @@ def rank_table(
     if missing:
         return TaskNotes(), [
             "Not ranked: the samples of these scores are not beside the record, or are others:"
-            f" {listed(missing)}."
+            f" {list_names(missing)}."
         ]
     found = rank_scores(headline, lambda score: items[score.model], refused)
     if not found:
@@ -73,24 +73,24 @@ def rank_table(
     return TaskNotes.model_validate(next(iter(found.values()))), []
 
 
-def _renamed(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:
+def _rename(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:
     """The notes of a run, with the names that its models have among all."""
 
-    def named(names: Sequence[str]) -> list[str]:
+    def rename_all(names: Sequence[str]) -> list[str]:
         return [models.name(run, name) for name in names]
 
     changes: dict[str, object] = {
         "better_than": {
-            models.name(run, name): named(others) for name, others in notes.better_than.items()
+            models.name(run, name): rename_all(others) for name, others in notes.better_than.items()
         },
-        "left_out": named(notes.left_out),
+        "left_out": rename_all(notes.left_out),
     }
     if notes.again and isinstance(notes.again.get("model"), str):
         changes["again"] = {**notes.again, "model": models.name(run, notes.again["model"])}
     return notes.model_copy(update=changes)
 
 
-def _items(cell: Measured, metric: str) -> list[Item]:
+def _items(cell: CellScores, metric: str) -> list[Item]:
     """The items that a score was made of, beside the record or, of a reviewed one, in it; none
     where they are not to be had, or are not those of this score.
     """

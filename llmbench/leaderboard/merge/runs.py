@@ -14,7 +14,7 @@ from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.provenance import format_time, machine_words
+from llmbench.leaderboard.provenance import describe_machine, format_time
 from llmbench.leaderboard.tables import COSTS
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results import record as results_record
@@ -44,7 +44,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CellScores:
     """What a run measured of a model on a task: scores by record.key_of. `model` is the model's
     name among all runs.
     """
@@ -56,7 +56,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Place:
+class TableKey:
     """A table: everything in it goes by one metric, has one signature and, where it depends on the
     machine, was measured on one machine.
     """
@@ -66,7 +66,7 @@ class Place:
     machine: str = ""
 
 
-def opened(paths: Sequence[Path]) -> list[Run]:
+def open_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs, the newest first; one that is given twice is there once. UsageError where a record
     is missing or wrong.
     """
@@ -77,7 +77,7 @@ def opened(paths: Sequence[Path]) -> list[Run]:
     runs = []
     for file, name in zip(files, names, strict=True):
         found = results_record.load(file)
-        words = machine_words(found.machine, gpus=found.options.get("device") != "cpu")
+        words = describe_machine(found.machine, gpus=found.options.get("device") != "cpu")
         runs.append(Run(name, found, file, words))
     return sorted(runs, key=lambda run: _when(run.record), reverse=True)
 
@@ -115,7 +115,7 @@ class Models:
             for row in run.record.models:
                 if row.fingerprint or row.name in scored:
                     seen.setdefault(_identity(row), []).append((run, row))
-        self._seen = dict(zip(_told_apart(list(seen)), seen.values(), strict=True))
+        self._seen = dict(zip(_make_unique(list(seen)), seen.values(), strict=True))
         self._names = {
             (run.name, row.name): name for name, found in self._seen.items() for run, row in found
         }
@@ -163,7 +163,7 @@ def _identity(row: ModelRow) -> Identity:
     return row.name, row.fingerprint, row.dtype or ""
 
 
-def _told_apart(identities: Sequence[Identity]) -> list[str]:
+def _make_unique(identities: Sequence[Identity]) -> list[str]:
     """A name for each, no two alike: the model's own where no other has it."""
     often = Counter(name for name, _, _ in identities)
     of_weights = Counter((name, fingerprint) for name, fingerprint, _ in identities)
@@ -197,18 +197,18 @@ def _certificate(rows: Sequence[ModelRow]) -> Certificate | None:
     return next((one for one in found if is_refused(one)), found[0] if found else None)
 
 
-def measured(run: Run, models: Models) -> list[Measured]:
+def read_scores(run: Run, models: Models) -> list[CellScores]:
     """All that a run measured."""
     scores: dict[tuple[str, str], dict[str, Score]] = {}
     for score in run.record.scores:
         scores.setdefault((score.model, score.task), {})[key_of(score)] = score
     return [
-        Measured(run, models.name(run, model), task, found)
+        CellScores(run, models.name(run, model), task, found)
         for (model, task), found in scores.items()
     ]
 
 
-def places(cell: Measured) -> Iterator[Place]:
+def find_tables(cell: CellScores) -> Iterator[TableKey]:
     """The tables that a cell has a line in: one for each metric of quality that tables go by, or
     one for what depends on the machine.
     """
@@ -220,14 +220,16 @@ def places(cell: Measured) -> Iterator[Place]:
             for key, score in cell.scores.items()
             if hasattr(score, "empty") or score.metric not in FACTS
         ][:1]
-    yield from (Place(key, cell.scores[key].signature) for key in quality)
+    yield from (TableKey(key, cell.scores[key].signature) for key in quality)
     if costs and not quality:
         timed = costs[0] == FIRST_TEXT  # without a rate, and yet a line of the table of speed
-        yield Place(SPEED if timed else costs[0], cell.scores[costs[0]].signature, cell.run.machine)
+        yield TableKey(
+            SPEED if timed else costs[0], cell.scores[costs[0]].signature, cell.run.machine
+        )
 
 
 def failures(
-    runs: Sequence[Run], models: Models, cells: Sequence[Measured]
+    runs: Sequence[Run], models: Models, cells: Sequence[CellScores]
 ) -> tuple[list[Failure], int]:
     """What no run could do, each once; and how many cells failed in one run and are filled by
     another.
@@ -261,18 +263,18 @@ def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:
         ]
         found.append(("run", f"{cut(run.name, NAME_CHARACTERS // 2)}: {', '.join(words)}"))
     if len(runs) > most:
-        found.append(("older runs", listed([run.name for run in runs[most:]])))
+        found.append(("older runs", list_names([run.name for run in runs[most:]])))
     for machine in dict.fromkeys(run.machine for run in runs):
         found.append(
             (
                 "machine",
-                f"{machine}: {listed([run.name for run in runs if run.machine == machine])}",
+                f"{machine}: {list_names([run.name for run in runs if run.machine == machine])}",
             )
         )
     return found
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
+def list_names(names: Sequence[str], most: int = 4) -> str:
     """Names, each once, and how many more there are."""
     short = [cut(name, NAME_CHARACTERS) for name in dict.fromkeys(names)]
     return ", ".join(short[:most]) + (f" and {len(short) - most} more" if len(short) > most else "")

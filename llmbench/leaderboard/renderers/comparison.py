@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.numbers import fixed, mebibytes, milliseconds, percent, scaled
+from llmbench.leaderboard.numbers import format_fixed, mebibytes, milliseconds, percent, shorten
 from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def sections(comparison: Comparison) -> list[Section]:
         *found,
         *_difference_sections(comparison),
         *_flip_sections(comparison),
-        *_missing_sections(comparison),
+        *_gap_sections(comparison),
     ]
 
 
@@ -86,9 +86,9 @@ def value(row: Row, number: float | None) -> str:
     if row.unit in SHARES:
         return percent(number)
     if row.unit == "bytes":
-        return f"{mebibytes(number)} MiB" if row.is_memory else f"{fixed(number, 1)} bytes"
+        return f"{mebibytes(number)} MiB" if row.is_memory else f"{format_fixed(number, 1)} bytes"
     if row.unit in ("bytes/s", "tokens/s"):
-        return f"{scaled(number)} /s"
+        return f"{shorten(number)} /s"
     if row.unit == "seconds":
         return f"{milliseconds(number)} ms"
     return f"{number:.4f}" if row.unit == "bits/byte" else f"{number:.4g}"
@@ -161,7 +161,7 @@ def _flip_sections(comparison: Comparison) -> list[Section]:
     return found
 
 
-def _missing_sections(comparison: Comparison) -> list[Section]:
+def _gap_sections(comparison: Comparison) -> list[Section]:
     rows = [
         [one.side.upper(), one.model, one.task, one.metric, _short(", ".join(one.ids))]
         for one in comparison.missing

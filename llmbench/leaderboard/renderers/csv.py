@@ -11,7 +11,7 @@ from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import COLUMNS
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
-from llmbench.leaderboard.tables import Line, Table
+from llmbench.leaderboard.tables import Table, TableRow
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
@@ -36,7 +36,7 @@ def render(board: Board) -> str:
     return out.getvalue()
 
 
-def _row(table: Table, line: Line, keys: Sequence[str]) -> list[object]:
+def _row(table: Table, line: TableRow, keys: Sequence[str]) -> list[object]:
     cells, none = line.cells, Cell("-")
     rank, headline = cells["rank"], cells[table.headline]
     row: list[object] = [table.task, line.model, line.stage, rank.low, rank.high]

@@ -253,7 +253,7 @@ class DrawnPassage:
     left_out: Sequence[str]
 
 
-def _draw_passage(passage: bits.Passage) -> DrawnPassage:
+def _draw_passage(passage: bits.Heatmap) -> DrawnPassage:
     """Return a passage line by line, with a row for each model in each line."""
     by_row = [(row, bits.lines(passage, row)) for row in passage.rows]
     lines = [
@@ -264,7 +264,7 @@ def _draw_passage(passage: bits.Passage) -> DrawnPassage:
     return DrawnPassage(passage.task, passage.id, lines, totals, passage.left_out)
 
 
-def _draw_line(row: bits.Row, spans: Sequence[bits.Span]) -> DrawnLine:
+def _draw_line(row: bits.HeatmapRow, spans: Sequence[bits.Span]) -> DrawnLine:
     shares = [span.bits / span.bytes for span in spans]
     drawn = [
         (bisect_right(LEVELS, share), _tip(span), _mark_breaks(span.text))

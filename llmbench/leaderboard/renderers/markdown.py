@@ -32,15 +32,15 @@ def render(board: Board) -> str:
             "![bits per byte against bytes of text a second](leaderboard.svg)",
             f"Pareto-optimal (no other model is better in both): {front}.",
         ]
-    parts += [*_published(board), *_failures(board), *_certificates(board), *_samples(board)]
+    parts += [*_reference_scores(board), *_failures(board), *_certificates(board), *_samples(board)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _published(board: Board) -> list[str]:
+def _reference_scores(board: Board) -> list[str]:
     if not board.published:
         return []
     rows = [
-        [figure.model, figure.metric, figure.printed, figure.protocol, figure.source]
+        [figure.model, figure.metric, figure.digits, figure.protocol, figure.source]
         for figure in board.published
     ]
     return [

@@ -28,7 +28,7 @@ def print_to(console: Console, board: Board) -> None:
     if board.tables:
         console.print()
     for table in board.tables:
-        console.print(_fitting(console, table))
+        console.print(_fit(console, table))
         for note in table.notes:
             console.print(_text(note, "  "), style="dim")
     if board.published:
@@ -43,7 +43,7 @@ def print_to(console: Console, board: Board) -> None:
             listed.add_row(
                 *(
                     _text(text)
-                    for text in (figure.model, figure.metric, figure.printed, figure.protocol)
+                    for text in (figure.model, figure.metric, figure.digits, figure.protocol)
                 )
             )
         console.print(listed)
@@ -66,7 +66,7 @@ def render(board: Board, width: int = 120) -> str:
     return out.getvalue()
 
 
-def _fitting(console: Console, table: Table) -> RichTable:
+def _fit(console: Console, table: Table) -> RichTable:
     """The table with as many columns as the terminal has room for; stage titles are folded before a
     column is left out.
     """

@@ -183,7 +183,7 @@ def test_two_signatures_are_two_tables_whose_titles_tell_them_apart(tmp_path):
 def test_texts_are_told_apart_by_the_beginning_of_their_hash_and_in_full_where_that_is_the_same():
     texts = [f"text={'a' * 8}{i}{'b' * 7};protocol=likelihood/1" for i in range(2)]
     assert results_signature.short_value(texts[0], "text") == "aaaaaaaa…"
-    titles = [groups._title("t", groups.Place("bits_per_byte", text), texts) for text in texts]
+    titles = [groups._title("t", groups.TableKey("bits_per_byte", text), texts) for text in texts]
     assert titles == [f"t (text=aaaaaaaa{i}bbbbbbb)" for i in range(2)]
 
 
