@@ -11,16 +11,11 @@ import subprocess
 import sys
 import time
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from support.fake_hub import COMMIT, elsewhere, serve
-from support.run_helpers import llmbench, run_json
+from support.fake_hub import COMMIT, elsewhere, parquet_folder, serve
 
-from llmbench.data import loading
 from llmbench.data.hub import Rows, text_file
 from llmbench.errors import Unavailable, UsageError
-from llmbench.plan import suite
 
 PAGES = [
     " = One = \n \n Text , of one . \n",
@@ -67,14 +62,6 @@ def texts(file):
     ]
 
 
-def folder(tmp_path, **splits):
-    place = tmp_path / "pages"
-    place.mkdir(exist_ok=True, parents=True)
-    for split, rows in splits.items():
-        pq.write_table(pa.Table.from_pylist(rows), place / f"{split}.parquet")
-    return place
-
-
 def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
     file = text_file(ROWS)
     assert texts(file) == PAGES
@@ -85,19 +72,19 @@ def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
     assert text_file(ROWS) == file
 
 
-def test_fields_of_parquet_in_a_folder(tmp_path):
+def test_fields_of_parquet_in_a_parquet_folder(tmp_path):
     rows = [{"page": page, "other": "x"} for page in PAGES]
-    place = folder(tmp_path, test=rows, train=rows[:1])
+    place = parquet_folder(tmp_path, test=rows, train=rows[:1])
     file = text_file(Rows(str(place), field="page"))
     assert texts(file) == PAGES
     assert json.loads(file.with_suffix(".json").read_text())["commit"] is None
 
 
 def test_a_folder_that_changed_is_read_again(tmp_path):
-    place = folder(tmp_path, test=[{"text": "old"}])
+    place = parquet_folder(tmp_path, test=[{"text": "old"}])
     rows = Rows(str(place))
     assert texts(text_file(rows)) == ["old"]
-    folder(tmp_path, test=[{"text": "new, and longer"}])
+    parquet_folder(tmp_path, test=[{"text": "new, and longer"}])
     assert texts(text_file(rows)) == ["new, and longer"]
 
 
@@ -215,240 +202,3 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_data_set(online, tmp_pat
     (tmp_path / ROWS.id).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert texts(text_file(ROWS)) == PAGES
-
-
-SUITE = """\
-name: mine
-version: 1
-sources:
-  wiki: {about: pages, source: "hub:pages", hub: {field: page, join: lines}}
-texts:
-  test: {source: wiki, split: {regex: '^ = [^=].* = $'}}
-  rows: {source: "hub:pages", hub: {field: page}}
-  tales: {source: fables, select: {part: tales, split: test}}
-tasks:
-  - {task: likelihood, text: test}
-  - {task: likelihood, name: tales, text: tales}
-  - {task: wikitext-lm-eval, text: test}
-models: [uniform-bytes]
-"""
-
-
-def suite_in(tmp_path, text=SUITE):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    return suite.read(str(path))
-
-
-def test_a_suite_joins_lines_and_cuts_them_at_titles(tmp_path):
-    lines = ["", " = One = \n", "", " = = Part = = \n", " words \n", " = Two = \n", " more \n"]
-    folder(tmp_path, test=[{"page": line} for line in lines])
-    found = suite_in(tmp_path)
-    found.load_texts({})
-    assert [d.text for d in found.texts["test"].documents] == [
-        " = One = \n = = Part = = \n words \n",
-        " = Two = \n more \n",
-    ]
-    assert [d.text for d in found.texts["rows"].documents] == [line for line in lines if line]
-    assert not found.missing
-
-
-def test_a_file_replaces_a_source_and_is_cut_like_it(tmp_path):
-    (tmp_path / "wiki.txt").write_text(" \n = One = \n a \n = Two = \n b \n")
-    folder(tmp_path, test=[{"page": " = Other = \n"}])
-    found = suite_in(tmp_path)
-    found.load_texts({"wiki": str(tmp_path / "wiki.txt")})
-    assert [d.text for d in found.texts["test"].documents] == [
-        " \n = One = \n a \n",
-        " = Two = \n b \n",
-    ]
-    with pytest.raises(UsageError, match="expected a local file"):
-        found.load_texts({"wiki": "hub:pages"})
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "want"),
-    [
-        (
-            "{field: page}",
-            "{feild: page}",
-            r"mine\.yaml:7:37: unknown key 'feild' \(did you mean 'field'\?\)",
-        ),
-        (
-            "{field: page}",
-            "{field: text}",
-            r"mine\.yaml:7:36: hub:pages: there is no field 'text' \(there are: page\)",
-        ),
-        (
-            "field: page,",
-            "feild: page,",
-            r"mine\.yaml:4:51: unknown key 'feild' \(did you mean 'field'\?\)",
-        ),
-        (
-            'source: "hub:pages", hub: {field: page}',
-            "source: fables, hub: {field: page}",
-            r"mine\.yaml:7:9: rows: `hub` needs a source",
-        ),
-        (
-            "join: lines",
-            "join: words",
-            r"mine\.yaml:4:70: join: input should be 'lines', not 'words'",
-        ),
-        ("{about: pages, ", "{", r"mine\.yaml:4:9: the key 'about' is missing"),
-    ],
-)
-def test_what_is_wrong_with_a_hub_text_is_placed(tmp_path, old, new, want):
-    folder(tmp_path, test=[{"page": " = One = \n"}])
-    assert old in SUITE
-    with pytest.raises(UsageError, match=want):
-        suite_in(tmp_path, SUITE.replace(old, new)).load_texts({})
-
-
-HALF = """\
-name: half
-version: 1
-texts:
-  train: {source: "hub:me/learn"}
-  far: {source: "hub:me/pages", hub: {config: raw}}
-  near: {source: fables, select: {part: tales, split: test}}
-tasks:
-  - {task: likelihood, name: far, text: far}
-  - {task: wikitext-lm-eval, name: pages, text: far}
-  - {task: likelihood, name: near, text: near}
-models: [uniform-bytes, byte-ngram]
-"""
-OWN = """\
-from llmbench.adapters.trivial import UniformBytes
-
-
-class Plain(UniformBytes):
-    pass
-
-
-class Learns(UniformBytes):
-    @classmethod
-    def build(cls, arguments, build_context):
-        return cls() if build_context.train is None else cls()
-"""
-
-
-def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
-    (tmp_path / "half.yaml").write_text(HALF)
-    (tmp_path / "own.py").write_text(OWN)
-    models = ("--model", "own.py:Plain", "--model", "own.py:Learns")
-    plan = llmbench("run", "half.yaml", *models, "--offline", "--dry-run", cwd=tmp_path)
-    assert plan.returncode == 0, plan.stderr
-    assert plan.stdout.count("unavailable") == 2 + 3 + 2 + 2
-    done = llmbench("run", "half.yaml", *models, "--offline", "--out", "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    record = run_json(tmp_path / "out")
-    assert {(s["model"], s["task"]) for s in record["scores"]} == {
-        ("uniform-bytes", "near"),
-        ("Plain", "near"),
-    }
-    failures = {(f["model"], f["task"]): f for f in record["failures"]}
-    assert {f["reason"] for f in failures.values()} == {"unavailable"}
-    assert len(failures) == 2 + 3 + 2 + 3
-    assert "me/pages (raw) is not on this machine" in failures["uniform-bytes", "far"]["message"]
-    assert "--data far=PATH" in failures["uniform-bytes", "far"]["hint"]
-    assert "me/learn is not on this machine" in failures["byte-ngram", "near"]["message"]
-    assert "me/learn is not on this machine" in failures["Learns", "near"]["message"]
-
-    (tmp_path / "far.txt").write_text("Far away. \n" * 50)
-    again = llmbench(
-        "run",
-        "half.yaml",
-        *models,
-        "--data",
-        "far=far.txt",
-        "--offline",
-        "--out",
-        "out",
-        cwd=tmp_path,
-    )
-    assert again.returncode == 0, again.stderr
-    assert "near: done before" in again.stderr
-    record = run_json(tmp_path / "out")
-    assert {(s["model"], s["task"]) for s in record["scores"]} == {
-        (m, t) for m in ("uniform-bytes", "Plain") for t in ("far", "pages", "near")
-    }
-    assert {f["model"] for f in record["failures"]} == {"byte-ngram", "Learns"}
-
-
-def test_the_parent_never_loads_datasets():
-    code = (
-        "import sys, llmbench.data.hub, llmbench.suite; assert not {'datasets', 'pandas', 'torch'}"
-        " & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_wikitext2_is_cut_into_its_articles():
-    from conftest import real
-
-    found = suite.read("wikitext2")
-    found.load_texts({"wikitext": str(real("wikitext2-valid/valid.txt"))})
-    text = found.texts["test"]
-    assert (len(text.documents), text.bytes) == (60, 1_121_681)
-    assert all(document.text.lstrip(" \n").startswith("= ") for document in text.documents)
-    assert not any(document.text.lstrip(" \n").startswith("= =") for document in text.documents)
-
-
-def test_pages_that_are_cut_already_stay_whole(tmp_path):
-    pages = [" = One = \n \n = = Part = = \n a \n ", " = Two = \n \n b \n "]
-    place = folder(tmp_path, test=[{"page": page} for page in pages])
-    split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
-    text = loading.load("test", text_file(Rows(str(place), field="page")), split)
-    assert [document.text for document in text.documents] == pages
-
-
-def test_a_suite_asks_the_questions_and_pairs_of_a_data_set(tmp_path):
-    place = folder(
-        tmp_path,
-        test=[
-            {
-                "question": f"q{i}",
-                "choices": {"text": ["a", "b"], "label": ["1", "2"]},
-                "answerKey": "2",
-                "n": i % 2,
-            }
-            for i in range(4)
-        ],
-    )
-    pairs = folder(tmp_path / "x", train=[{"translation": {"de": "ja", "en": "yes"}}])
-    (tmp_path / "asked.yaml").write_text(f"""name: asked
-version: 1
-texts:
-  test:
-    source: hub:{place}
-    fields: {{given: [query, question], choices: choices.text, gold: answerKey, labels: choices.label}}
-    select: {{n: "1"}}
-  train: {{source: "hub:{pairs}", hub: {{split: train}}, fields: {{given: translation.de, text: translation.en}}}}
-tasks: [{{task: multiple-choice}}]
-""")
-    made = suite.read(str(tmp_path / "asked.yaml"))
-    made.load_texts({})
-    assert [(d.context, d.text, d.choices) for d in made.texts["test"].documents] == [
-        ("q1", "b", ("a", "b")),
-        ("q3", "b", ("a", "b")),
-    ]
-    assert [(d.context, d.text) for d in made.texts["train"].documents] == [("ja", "yes")]
-
-
-def test_parts_that_keep_their_names_are_fetched_beside_one_that_has_another(tmp_path):
-    place = folder(tmp_path, test=[{"given": "q", "options": ["a", "b"], "gold": 1, "more": "x"}])
-    text = f'{{source: "hub:{place}", fields: {{choices: options}}}}'
-    (tmp_path / "asked.yaml").write_text(
-        f"name: asked\nversion: 1\ntexts:\n  test: {text}\ntasks: [{{task: multiple-choice}}]\n"
-    )
-    made = suite.read(str(tmp_path / "asked.yaml"))
-    made.load_texts({})
-    assert [(d.context, d.text, d.choices) for d in made.texts["test"].documents] == [
-        ("q", "b", ("a", "b"))
-    ]
-
-
-def test_a_data_set_without_any_of_the_named_fields_is_refused_with_those_it_has(tmp_path):
-    place = folder(tmp_path, test=[{"page": "x"}])
-    with pytest.raises(UsageError, match=r"none of the fields query, question \(there are: page\)"):
-        text_file(Rows(str(place), columns=("query", "question")))

@@ -14,9 +14,10 @@ import pytest
 from llmbench.data import loading
 from llmbench.data.storyworld import stories as storyworld_stories
 from llmbench.data.storyworld.grammar import EPISODES, FIRST, LAST, THEN, signature, summary, walk
+from llmbench.data.storyworld.murrel import LEXICON, SUFFIXES
 from llmbench.data.storyworld.sentences import WORDINGS, Slot
 from llmbench.data.storyworld.stories import generate, make, parse, questions, translate
-from llmbench.data.storyworld.words import LEXICON, SUFFIXES, TABLES, table
+from llmbench.data.storyworld.words import TABLES, table
 
 LANGUAGES = ("english", "murrel")
 MANDATORY = (24, 23, 22, 16, 15, 14, 16, 16, 8, 16, 24, 12, 16, 16, 8, 7)

@@ -11,6 +11,10 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from llmbench.data import hub
 
@@ -97,3 +101,12 @@ def elsewhere(tmp_path, monkeypatch):
     hub._connects.cache_clear()
     yield
     hub._connects.cache_clear()
+
+
+def parquet_folder(tmp_path: Path, **splits: list[dict[str, object]]) -> Path:
+    """The folder `pages` in `tmp_path` with a Parquet file for each split."""
+    place = tmp_path / "pages"
+    place.mkdir(exist_ok=True, parents=True)
+    for split, rows in splits.items():
+        pq.write_table(pa.Table.from_pylist(rows), place / f"{split}.parquet")
+    return place

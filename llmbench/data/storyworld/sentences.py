@@ -1,5 +1,5 @@
 """The sentences of storyworld: for each kind of sentence its wordings, each in English and as a
-gloss for Murrel (see storyworld_words).
+gloss for Murrel (see murrel.py).
 
 A line is `weight | English | gloss`. In the English, {+slot} draws the slot's entry, {slot} repeats
 what is known, and {slot.she} and {slot.Her} are pronouns, used only where nobody else can be meant.
@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from llmbench.data.storyworld.words import Language, murrel
+from llmbench.data.storyworld.murrel import murrel
+from llmbench.data.storyworld.words import Language
 
 _SENTENCES = {
     "opening": (
