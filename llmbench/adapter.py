@@ -1,8 +1,7 @@
-"""THE interface. A suite sees text in and numbers out; how a model makes them is the adapter's
-affair.
+"""What a model implements: text in, numbers out.
 
-Most people subclass `TokenAdapter` (token_adapter.py), which is smaller. A capability is a method
-that is overridden; one that is missing becomes a row "unsupported" on the board, not a crash.
+Most people subclass `TokenAdapter` (adapters/token.py), which asks for less. What a model can do is
+said by the methods that it overrides; a method that is missing gives "unsupported" on the board.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llmbench.errors import Unsupported, UsageError
+from llmbench.errors import Unavailable, Unsupported, UsageError
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
 
@@ -22,17 +21,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmbench.data.text import Text
+    from llmbench.inference.generation import TokenModel
 
-Progress = Callable[
-    [str, float, str], None
-]  # what is being done, share done in [0, 1], a short remark
+# what is being done, share done in [0, 1], a short remark
+Progress = Callable[[str, float, str], None]
+GENERATION_BATCH = 64  # requests answered in one batch, unless an adapter says otherwise
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the board says about a model. Sizes in bytes; None where it does not apply or is not
-    known.
-    """
+    """What the board says about a model. Sizes in bytes; None if unknown or not applicable."""
 
     name: str
     family: str
@@ -43,16 +41,18 @@ class ModelInfo:
     device: str
     fingerprint: str
     weights_bytes: int | None = None
-    training: Mapping[str, Any] | None = None  # seconds, steps, curve
-    origin: Mapping[str, Any] | None = (
-        None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
-    )
+    # seconds, steps, curve
+    training: Mapping[str, Any] | None = None
+    # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    origin: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be charged, after `given`, which is free; with `end`, that it ends there is charged
-    too. Without `start`, no start symbol stands before what is given, as other harnesses have it.
+    """A text to score.
+
+    `context` is conditioned on but not scored. With `score_eos` the end of the text is scored too.
+    Without `add_bos` no start symbols are put before the context, as in some other harnesses.
     """
 
     text: str
@@ -64,11 +64,11 @@ class Passage:
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and how to go on. Ends after `max_tokens` or `max_bytes`, whichever is first, or
-    before any of `stop`.
+    """A prompt and how to continue it.
 
-    temperature 0 is greedy. `forced_text` feeds these bytes of text instead of sampling. Without
-    `start`, no start symbol stands before the prompt.
+    Generation ends after `max_tokens` or `max_bytes`, whichever comes first, or before any of
+    `stop`. Temperature 0 is greedy. `forced_text` is fed instead of sampled tokens (teacher
+    forcing). Without `add_bos` no start symbols are put before the prompt.
     """
 
     prompt: str
@@ -100,9 +100,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer to request number `row`, as it arrives; `finish` is set on the last
-    one.
-    """
+    """A piece of the answer to request number `row`; `finish` is set on the last piece."""
 
     row: int
     text: str
@@ -111,11 +109,12 @@ class Chunk:
 
 
 WindowRule = Literal["rolling", "half"] | int
+Splitter = Literal["characters", "words", "bpe"]
 
 
 @dataclass(frozen=True)
 class Window:
-    """How a text longer than the context is cut: `rolling`, `half`, or a stride in tokens."""
+    """How a text longer than the context is split: `rolling`, `half`, or a stride in tokens."""
 
     rule: WindowRule = "half"
 
@@ -124,7 +123,7 @@ class Window:
             raise UsageError(f"stride {self.rule} is below 1")
 
     def stride(self, context: int) -> int:
-        """Tokens charged by each window after the first, in 1 .. context."""
+        """Number of tokens that each window after the first scores, in 1 .. context."""
         if self.rule == "rolling":
             return context
         if self.rule == "half":
@@ -137,8 +136,10 @@ class Window:
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What an adapter may use to get ready: the suite's training text, the text of a domain to go
-    on with, a seed, a device, a place to keep what it trained.
+    """What an adapter's `build` may use: texts, a seed, a device, a folder for what it trains.
+
+    `train`, `valid`: the suite's texts to learn from; `domain`, `domain_valid`: those to fine-tune
+    on. `missing`: for each text of the suite that is not on this machine, the reason and a hint.
     """
 
     train: Text | None = None
@@ -151,46 +152,148 @@ class BuildContext:
     domain_valid: Text | None = None
     offline: bool = False
     progress: Progress = lambda what, share, remark: None
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def require_text(self, name: str) -> Text:
+        """Return the text `train`, `valid`, `domain` or `domain_valid`.
+
+        Raises Unavailable, with the reason, if the suite has this text but not on this machine, and
+        UsageError if there is none.
+        """
+        text = self.find_text(name)
+        if text is None:
+            words = {"train": "training text", "valid": "validation text"}
+            raise UsageError(
+                f"this model needs a {words.get(name, f'text `{name}`')}",
+                hint=f"give one with --data {name}=PATH",
+            )
+        return text
+
+    def find_text(self, name: str) -> Text | None:
+        """Return the same text, or None if there is none. Raises Unavailable as `require_text`."""
+        if name in self.missing:
+            reason, hint = self.missing[name]
+            raise Unavailable(reason, hint=hint)
+        texts = {
+            "train": self.train,
+            "valid": self.valid,
+            "domain": self.domain,
+            "domain_valid": self.domain_valid,
+        }
+        return texts[name]
+
+
+@dataclass(frozen=True)
+class AdapterFacts:
+    """The class attributes of an adapter that a run is planned by, before the class is imported."""
+
+    needs_torch: bool = True
+    learns_from_text: bool | None = None
+    required_parts: tuple[str, ...] = ()
+    default_splitter: Splitter = "characters"
+
+    @classmethod
+    def of(cls, adapter: type[Adapter]) -> AdapterFacts:
+        """Read the attributes of a class."""
+        return cls(
+            adapter.needs_torch,
+            adapter.learns_from_text,
+            tuple(adapter.required_parts),
+            adapter.default_splitter,
+        )
 
 
 class Adapter(ABC):
-    """One model. `score` and `generate` raise Unsupported where a model cannot."""
+    """One model. A method that the model does not support raises Unsupported.
+
+    Class attributes:
+        needs_torch: whether torch computes its numbers, on the device of the run. If not, it runs
+            on the CPU.
+        learns_from_text: True if `build` always learns from the suite's text `train`; False if the
+            model has learnt from no text at all; None if it brings its own training.
+        required_parts: what its card must have: `network`, `recipe`, `checkpoint`.
+        default_splitter: how the vocabulary of a card's network is made if the card does not say.
+        network_class: what a card's network must be a subclass of.
+        reads_source: whether a prompt is a source that it reads whole before it writes (an
+            encoder-decoder), not a text that it continues.
+        adds_bos: whether its own tokenizer puts the start symbols before a text.
+        generation_batch_size: the most requests that `generate` answers in one batch; a task may
+            set it.
+    """
+
+    needs_torch: ClassVar[bool] = True
+    learns_from_text: ClassVar[bool | None] = None
+    required_parts: ClassVar[tuple[str, ...]] = ()
+    default_splitter: ClassVar[Splitter] = "characters"
+    network_class: ClassVar[type] = object
+    reads_source: ClassVar[bool] = False
+    adds_bos: bool = True
+    generation_batch_size: int = GENERATION_BATCH
 
     @classmethod
     def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:
-        """The model, ready. The default calls the class with the card's `arguments`; override it to
-        train on `build_context.train`.
+        """Make the model. The default calls the class with the card's `arguments`.
+
+        Override it to train: on `build_context.require_text("train")`.
         """
         return cls(**arguments)
+
+    def to(self, device: str, dtype: str = "float32") -> Self:
+        """Move the model to a device and a number format; the default has nothing to move."""
+        return self
 
     @property
     @abstractmethod
     def info(self) -> ModelInfo:
         """What this model is."""
 
+    @property
+    def can_score(self) -> bool:
+        """Whether it predicts text from the left: `score` is overridden."""
+        return type(self).score is not Adapter.score
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether `generate` is overridden."""
+        return type(self).generate is not Adapter.generate
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether it only fills gaps, seeing both sides of them: pseudo-bits instead of bits."""
+        return type(self).pseudo_score is not Adapter.pseudo_score and not self.can_score
+
+    @property
+    def token_model(self) -> TokenModel | None:
+        """What runs its forward passes one by one, for measuring them; None if they are hidden."""
+        return None
+
+    def measure_prompt(self, prompt: str) -> tuple[int, int | None]:
+        """Return the (bytes, tokens) of `prompt` that the model reads; tokens None if unknown."""
+        return len(prompt.encode()), None
+
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
-        """For each passage, in order, the ledger of chain-rule bits of `text` after `given`, and of
-        nothing else.
-        """
+        """Yield for each passage, in order, the bits of `text` after `context` by the chain rule."""
         raise Unsupported(f"{type(self).__name__} does not score text")
 
     def pseudo_score(
         self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
     ) -> Iterator[Ledger]:
-        """For each passage, in order, what a model that sees both sides pays for gaps: charges of
-        kind pseudo, of all tokens or of a seeded sample of `positions`.
+        """Yield for each passage, in order, the pseudo-bits of masked tokens.
+
+        Of all tokens, or of a sample of `positions` of them drawn by `seed`.
         """
         raise Unsupported(f"{type(self).__name__} does not fill gaps")
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
-        """Answers, streamed; a chunk that is yielded is on the host."""
+        """Stream the answers to these requests; a chunk that is yielded is on the host."""
         raise Unsupported(f"{type(self).__name__} does not generate text")
 
     def next_distribution(self, context: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
-        """The symbols that may follow `given` (their bytes) and the probability of each; the symbol
-        for all other pieces has no bytes.
+        """Return the bytes of each symbol that may follow `context`, and its probability.
+
+        A symbol that stands for all pieces outside the vocabulary has no bytes.
         """
-        raise Unsupported(f"{type(self).__name__} does not show its next-symbol distribution")
+        raise Unsupported(f"{type(self).__name__} does not give a next-symbol distribution")
 
     def close(self) -> None:
         """Free what the model holds."""

@@ -21,7 +21,6 @@ from llmbench.conformance.check import Check, Subject
 from llmbench.conformance.kit import CHECKS, TIMEOUT, WORDS, Result, named, run, words
 from llmbench.errors import UsageError
 from llmbench.ledger import END, TOKEN, Ledger
-from llmbench.plan import registry
 from llmbench.runner import session
 
 __all__ = ["MockAdapter", "check_conformance", "conformance"]
@@ -115,7 +114,7 @@ def _subject(model: Model) -> Subject:
         return Subject(model)
 
     def make() -> Adapter:
-        return session.load_model(model)[1] if isinstance(model, str) else registry.ready(model())
+        return session.load_model(model)[1] if isinstance(model, str) else model().to("cpu")
 
     return Subject(make(), make)
 

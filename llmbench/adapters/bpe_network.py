@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmbench.adapter import BuildContext, ModelInfo
+from llmbench.adapter import BuildContext, ModelInfo, Splitter
 from llmbench.adapters.token import fingerprint
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
@@ -27,7 +27,7 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import checkpoint_folder, placed, usual_vocabulary
+from llmbench.training.cache import checkpoint_folder, placed
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, Lessons, teach
 
@@ -73,16 +73,8 @@ def texts_of(build_context: BuildContext, recipe: Recipe) -> tuple[Text, Text]:
     """(what is learnt from, what tells the best state): the end of the training text where there is
     no validation text.
     """
-    if build_context.train is None:
-        raise UsageError(
-            "this model is trained by llmbench and needs a training text",
-            hint="give one with --data train=PATH",
-        )
-    return (
-        (build_context.train, build_context.valid)
-        if build_context.valid is not None
-        else build_context.train.hold_out(recipe.hold_out)
-    )
+    train, valid = build_context.require_text("train"), build_context.find_text("valid")
+    return (train, valid) if valid is not None else train.hold_out(recipe.hold_out)
 
 
 def taught(
@@ -158,18 +150,18 @@ def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
 
 
 class BpeNetwork(ABC):
-    """What models over a byte-level BPE of their own have in common; the BPE spells everything, so
-    that no piece is unknown.
+    """What models over a byte-level BPE of their own have in common.
 
-    `kind`: the adapter's name. `network_kind`: what a card's network must be a subclass of.
-    `usual_size`: ids of the BPE, where a card says nothing.
-    `of_pairs`: whether it learns from pairs alone.
+    The BPE encodes every byte, so that no piece is unknown. `default_size`: ids of the BPE if the
+    card does not say. `needs_pairs`: whether every document to learn from needs a context.
     """
 
-    kind: ClassVar[str]
-    network_kind: ClassVar[type[nn.Module]]
-    usual_size: ClassVar[int]
-    of_pairs: ClassVar[bool] = False
+    learns_from_text: ClassVar[bool | None] = True
+    required_parts: ClassVar[tuple[str, ...]] = ("network", "recipe")
+    default_splitter: ClassVar[Splitter] = "bpe"
+    network_class: ClassVar[type[nn.Module]]
+    default_size: ClassVar[int]
+    needs_pairs: ClassVar[bool] = False
     network: Any
     device: str
     context: int | None
@@ -187,9 +179,12 @@ class BpeNetwork(ABC):
     def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Self:
         """From the cache, or trained now on `build_context.train`."""
         spec, recipe = arguments["network"], arguments["recipe"]
-        vocabulary: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary(cls.kind)
-        size, (text, valid) = _bpe_size(vocabulary, cls.usual_size), texts_of(build_context, recipe)
-        if cls.of_pairs and not all(
+        vocabulary = arguments.get("vocabulary") or VocabularySpec(splitter=cls.default_splitter)
+        size, (text, valid) = (
+            _bpe_size(vocabulary, cls.default_size),
+            texts_of(build_context, recipe),
+        )
+        if cls.needs_pairs and not all(
             document.context for part in (text, valid) for document in part.documents
         ):
             raise UsageError(
@@ -202,7 +197,7 @@ class BpeNetwork(ABC):
 
         def load(facts: Mapping[str, Any], weights: dict[str, Tensor]) -> Any:
             bpe = Bpe(facts["bpe"])
-            network = made(spec, cls.network_kind, bpe.symbols, seed=0)
+            network = made(spec, cls.network_class, bpe.symbols, seed=0)
             network.load_state_dict(weights)
             return cls(network, bpe, facts["training"], source)
 
@@ -210,7 +205,7 @@ class BpeNetwork(ABC):
             build_context.progress("vocabulary", 0.0, "")
             bpe = Bpe.learn(cls.strings(text), size)
             adapter = cls(
-                made(spec, cls.network_kind, bpe.symbols, build_context.seed), bpe, source=source
+                made(spec, cls.network_class, bpe.symbols, build_context.seed), bpe, source=source
             )
             adapter.to(build_context.device)
             adapter.training = taught(
@@ -224,7 +219,9 @@ class BpeNetwork(ABC):
             return adapter
 
         found: Self = obtained(
-            checkpoint_folder(spec, vocabulary, recipe, build_context, cls.kind), load, train
+            checkpoint_folder(spec, vocabulary, recipe, build_context, Path(inspect.getfile(cls))),
+            load,
+            train,
         )
         return found
 

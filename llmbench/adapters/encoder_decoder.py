@@ -45,6 +45,7 @@ class EncoderDecoderAdapter(Adapter):
     is charged to nobody.
     """
 
+    reads_source = True
     context: int | None = None
     source_context: int | None = None
     bos_ids: tuple[int, ...] = ()
@@ -52,7 +53,6 @@ class EncoderDecoderAdapter(Adapter):
     pad: int = 0
     opens: bytes = b""
     device: str = "cpu"
-    side_by_side: int = generation.BATCH  # answers made in one batch, at most
 
     @abstractmethod
     def encode(self, text: str) -> Tokens:
@@ -101,8 +101,14 @@ class EncoderDecoderAdapter(Adapter):
 
     @property
     def token_model(self) -> generation.TokenModel:
-        """What generation drives: prefill and step."""
+        """This model, with the source as its prompt."""
         return _Writer(self)
+
+    def measure_prompt(self, prompt: str) -> tuple[int, int | None]:
+        """Return the (bytes, tokens) that are read: of a long source, its beginning."""
+        size, count = len(prompt.encode()), len(self.encode_source(prompt))
+        most = self.source_context or count
+        return round(size * min(1.0, most / max(1, count))), min(count, most)
 
     # Optional, for speed: with a cache
     # ---------------------------------------------------------------------------------
@@ -182,7 +188,7 @@ class _Writer:
             model.device,
             model.opens,
         )
-        self.side_by_side = model.side_by_side
+        self.generation_batch_size = model.generation_batch_size
         self.max_new_tokens = (
             None if model.context is None else model.context - len(model.bos_ids) + 1
         )

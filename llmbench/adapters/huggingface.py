@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
@@ -50,8 +50,10 @@ class Pretrained(Adapter):
     says about it.
     """
 
+    required_parts = ("checkpoint",)
     loaded: Loaded
     text: ByteTokenizer
+    context: Any  # each kind sets it
     training: Mapping[str, Any] | None = None
 
     @classmethod
@@ -105,7 +107,7 @@ class Pretrained(Adapter):
             family=str(self.loaded.config.model_type),
             tokenizer=WORDS_FOR[self.text.alphabet],
             parameters=sum(p.numel() for p in unique),
-            context=getattr(self, "context", None),
+            context=self.context,
             dtype=self.loaded.dtype,
             device=self.device,
             fingerprint=hashlib.sha256("\n".join(identity).encode()).hexdigest(),
@@ -114,8 +116,8 @@ class Pretrained(Adapter):
             origin={**origin, "trust_remote_code": self.loaded.trusted},
         )
 
-    def to(self, device: str, dtype: str = "float32") -> Any:
-        """Nothing to do: it was loaded where and as it was asked for."""
+    def to(self, device: str, dtype: str = "float32") -> Self:
+        """Do nothing: `build` loaded it on its device and in its number format."""
         return self
 
     def encode(self, text: str) -> Tokens:
@@ -165,9 +167,9 @@ class CausalLM(Pretrained, TokenAdapter):
         super().__init__(loaded)
         self.context, self.bos_ids, self.eos_ids = loaded.context, loaded.bos_ids, loaded.eos_ids
         self.opens = self.text.opens
-        self.adds_start = (
+        self.adds_bos = (
             tuple(loaded.tokenizer("a")["input_ids"][: len(self.bos_ids)]) == self.bos_ids
-        )  # of itself, before any text
+        )
         unknown = loaded.tokenizer.unk_token_id
         self.unknown = None if unknown in (*self.bos_ids, *self.eos_ids) else unknown
         self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)

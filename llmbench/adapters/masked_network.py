@@ -26,9 +26,8 @@ ASKED = 400  # gaps of the validation text that tell which state is the best
 class EncoderNetwork(BpeNetwork, MaskedAdapter):
     """A network that sees both sides, and its vocabulary."""
 
-    kind = "encoder"
-    network_kind = TransformerEncoder
-    usual_size = 2048
+    network_class = TransformerEncoder
+    default_size = 2048
     context: int
 
     def __init__(

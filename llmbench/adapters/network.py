@@ -8,6 +8,7 @@ that a killed training leaves nothing half-done.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
 from llmbench.models.tokenizers.vocabulary import Vocabulary
-from llmbench.training.cache import checkpoint_folder, usual_vocabulary
+from llmbench.training.cache import checkpoint_folder
 from llmbench.training.causal_lm import NextSymbols, line
 from llmbench.training.trainer import valid_passages
 
@@ -32,7 +33,8 @@ from llmbench.training.trainer import valid_passages
 class NetworkAdapter(TokenAdapter):
     """A network over a closed vocabulary."""
 
-    network_kind: Any = Network
+    learns_from_text, required_parts = True, ("network", "recipe")
+    default_splitter, network_class = "characters", Network
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class NetworkAdapter(TokenAdapter):
         (VocabularySpec), recipe (Recipe), as in a card.
         """
         spec, recipe = arguments["network"], arguments["recipe"]
-        chosen: VocabularySpec = arguments.get("vocabulary") or usual_vocabulary("network")
+        chosen = arguments.get("vocabulary") or VocabularySpec(splitter=cls.default_splitter)
         text, valid = texts_of(build_context, recipe)
         splitter = chosen.splitter
         if splitter == "bpe":
@@ -99,7 +101,9 @@ class NetworkAdapter(TokenAdapter):
             return adapter
 
         return obtained(
-            checkpoint_folder(spec, chosen, recipe, build_context, "network"), load, train
+            checkpoint_folder(spec, chosen, recipe, build_context, Path(inspect.getfile(cls))),
+            load,
+            train,
         )
 
     def facts(self) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from llmbench.adapter import Adapter, BuildContext, ModelInfo, Passage, Window
 from llmbench.adapters.token import TokenAdapter
-from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.models.tokenizers.witten_bell import WittenBell
@@ -28,6 +27,7 @@ class ByteNgram(TokenAdapter):
     text.
     """
 
+    needs_torch, learns_from_text = False, True
     family, tokenizer, bos_ids = "n-gram", "bytes", (256,)
 
     def __init__(self, documents: Sequence[str], order: int):
@@ -36,11 +36,8 @@ class ByteNgram(TokenAdapter):
 
     @classmethod
     def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:
-        if build_context.train is None:
-            raise UsageError(
-                "byte-ngram needs a training text", hint="give one with --data train=PATH"
-            )
-        return cls([document.whole for document in build_context.train.documents], **arguments)
+        text = build_context.require_text("train")
+        return cls([document.whole for document in text.documents], **arguments)
 
     @property
     def info(self) -> ModelInfo:

@@ -17,9 +17,12 @@ from llmbench.ledger import TOKEN, Ledger
 
 
 class Oracle(Adapter):
-    """What no model can beat on average: one charge for a whole story, since its choices are not
-    made letter by letter.
+    """The lower bound that no model can beat on average.
+
+    A whole story is one charge, because its choices are not made letter by letter.
     """
+
+    needs_torch = False
 
     @property
     def info(self) -> ModelInfo:

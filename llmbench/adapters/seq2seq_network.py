@@ -24,10 +24,9 @@ from llmbench.training.seq2seq_lm import Pairs
 class Seq2SeqNetwork(BpeNetwork, EncoderDecoderAdapter):
     """A network that reads a source and writes a target, and the vocabulary of both."""
 
-    kind = "seq2seq"
-    network_kind = TransformerSeq2Seq
-    usual_size = 4096
-    of_pairs = True
+    network_class = TransformerSeq2Seq
+    default_size = 4096
+    needs_pairs = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -49,7 +49,6 @@ class TokenAdapter(Adapter):
     escape: float = 0.0
     opens: bytes = b""
     max_new_tokens: int | None = None  # symbols; a model that goes on for ever sets none
-    side_by_side: int = generation.BATCH  # answers made in one batch, at most
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -188,15 +187,21 @@ class TokenAdapter(Adapter):
 
     @property
     def token_model(self) -> generation.TokenModel:
-        """What generation drives: prefill and step."""
+        """The model itself: `prefill` and `step`."""
         return self
+
+    def measure_prompt(self, prompt: str) -> tuple[int, int | None]:
+        """Return the (bytes, tokens) that are read: of a long prompt, its end."""
+        tokens = self.encode(prompt)
+        count = len(tokens.ids) if self.context is None else min(len(tokens.ids), self.context)
+        return (int(tokens.end[-1] - tokens.start[-count]), count) if count else (0, 0)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The torch modules among this object's attributes."""
         return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
 
-    def to(self, device: str, dtype: str = "float32") -> TokenAdapter:
+    def to(self, device: str, dtype: str = "float32") -> Self:
         """Move the modules to a device and a dtype, in evaluation mode."""
         kind = getattr(torch, dtype, None)
         if not isinstance(kind, torch.dtype):

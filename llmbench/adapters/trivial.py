@@ -35,6 +35,8 @@ def _info(name: str, family: str, parameters: int | None, context: int | None) -
 class UniformBytes(Adapter):
     """Every byte is as likely as any other: exactly 8 bits each."""
 
+    needs_torch, learns_from_text = False, False
+
     @property
     def info(self) -> ModelInfo:
         return _info("uniform-bytes", "floor", 0, context=0)
@@ -59,9 +61,12 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Compressor(Adapter):
-    """A compressor from the standard library, on each document alone: no training data. One charge
-    a document, no probabilities inside.
+    """A compressor from the standard library, run on each document by itself.
+
+    Each document is one charge, with no probabilities inside.
     """
+
+    needs_torch, learns_from_text = False, False
 
     def __init__(self, method: Literal["zlib", "bz2", "lzma"]):
         if method not in COMPRESSORS:

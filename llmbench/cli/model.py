@@ -177,22 +177,21 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
 
     Without --data it learns from the built-in tales.
     """
-    from llmbench.plan import registry
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
-    card = session.find(name)
-    if card.recipe is None:
+    model = session.find(name)
+    if model.card.recipe is None:
         raise UsageError(
-            f"{card.name} is not a model that llmbench trains", hint="see `llmbench models`"
+            f"{model.name} is not a model that llmbench trains", hint="see `llmbench models`"
         )
     options.set_threads(threads)
     with spinner() as progress:
-        card, adapter, build_context = session.load_with_materials(
+        model, adapter, build_context = session.load_with_context(
             name, data, seed=seed, device=pick_device(device), progress=progress
         )
     facts = adapter.info.training or {}
-    click.echo(registry.kept_in(card, build_context))
+    click.echo(model.find_trained(build_context))
     for step, bits in facts.get("curve", []):
         click.echo(f"  step {step}: {bits:.4f} bits per byte on the validation text", err=True)
     click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)

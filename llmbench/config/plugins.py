@@ -79,15 +79,18 @@ def _raised_at(error: BaseException, fallback: str) -> str:
     return at
 
 
-def source_files(spec: str) -> list[Path]:
-    """The file that holds `module:Name` or `file.py:Name`, and the neighbours that it imports,
-    found without running any of them.
-    """
+def source_file(spec: str) -> Path:
+    """Return the file that holds `module:Name` or `file.py:Name`, without importing anything."""
     where = spec.rpartition(":")[0]
-    first = Path(where) if where.endswith(".py") else _module_file(where)
-    if not first.is_file():
-        raise UsageError("there is no such model file", where=str(first))
-    found, waiting = [], [first]
+    file = Path(where) if where.endswith(".py") else _module_file(where)
+    if not file.is_file():
+        raise UsageError("there is no such model file", where=str(file))
+    return file
+
+
+def source_files(spec: str) -> list[Path]:
+    """Return the file of `module:Name` or `file.py:Name`, and the files beside it that it imports."""
+    found, waiting = [], [source_file(spec)]
     while waiting:
         file = waiting.pop()
         if file not in found:

@@ -1,6 +1,4 @@
-"""What adapters were proven to be, as files: in a run's folder by model, and in the cache by
-fingerprint and device. conformance.py earns them.
-"""
+"""Certificates as files: in a run's folder by model, and in the cache by fingerprint and device."""
 
 from __future__ import annotations
 
@@ -13,57 +11,44 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from llmbench.config.source_code import PACKAGE, digest_code, find_imports
 from llmbench.results.record import Certificate
 
 LEVELS = ("A1", "A2", "A3")
 SAMPLED = ("A1", "A2")  # what a run proves by itself
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
-SOURCES = (
-    *("conformance/kit.py", "ledger.py", "adapter.py"),
-    "inference/packing.py",
-    "inference/stateful.py",
-    "inference/token_bits.py",
-    *(
-        "inference/scoring.py",
-        "inference/windows.py",
-        "inference/generation.py",
-        "inference/sampling.py",
-        "adapters/token.py",
-        "adapters/encoder_decoder.py",
-        "adapters/masked.py",
-        "inference/blocked_attention.py",
-        "models/pretrained/lm_head.py",
-    ),
-    *(
-        "models/pretrained/loading.py",
-        "models/tokenizers/byte_offsets.py",
-        "models/tokenizers/vocabulary.py",
-        "models/tokenizers/tokens.py",
-        "models/tokenizers/spelling.py",
-        "models/tokenizers/witten_bell.py",
-        "conformance/arithmetic_coding.py",
-        "models/tokenizers/bpe.py",
-        "adapters/bpe_network.py",
-        "conformance",
-        "adapters",
-    ),
+# Modules through which no check runs: they are left out of `version`.
+NOT_CHECKED = (
+    "llmbench.config",
+    "llmbench.conformance.certificates",
+    "llmbench.data.fields",
+    "llmbench.data.hub",
+    "llmbench.data.loading",
+    "llmbench.errors",
+    "llmbench.hardware",
+    "llmbench.models.pretrained.fast_import",
+    "llmbench.results",
+    "llmbench.storage",
+    "llmbench.training",
 )
 WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
 
 
 @lru_cache
 def version() -> str:
-    """Of the checks and of what they run through: with other sources or libraries a certificate is
-    earned anew.
+    """Return a hash (16 hex digits) of the code of the checks and of what they run through.
+
+    With other code or other libraries a certificate has to be earned again.
     """
-    digest, package = hashlib.sha256(), Path(__file__).parents[1]
-    for name in SOURCES:
-        for file in (
-            sorted((package / name).glob("*.py")) if not name.endswith(".py") else [package / name]
-        ):
-            digest.update(file.read_bytes())
-    digest.update(" ".join(metadata.version(library) for library in LIBRARIES).encode())
-    return digest.hexdigest()[:16]
+    code = digest_code(checked_files())
+    libraries = " ".join(metadata.version(library) for library in LIBRARIES)
+    return hashlib.sha256(f"{code} {libraries}".encode()).hexdigest()[:16]
+
+
+def checked_files() -> list[Path]:
+    """Return the files of the checks, of the adapters, and of all that these import."""
+    first = [PACKAGE / "conformance" / "kit.py", *(PACKAGE / "adapters").glob("*.py")]
+    return find_imports(first, NOT_CHECKED)
 
 
 def of_run(out: Path, model: str) -> Path:

@@ -119,7 +119,7 @@ class Subject:
     @cached_property
     def scores(self) -> bool:
         """Whether it charges text at all."""
-        return type(self.adapter).score is not Adapter.score
+        return self.adapter.can_score
 
     @cached_property
     def given(self) -> str:

@@ -21,8 +21,6 @@ from llmbench.errors import ModelError
 from llmbench.inference.sampling import sample
 from llmbench.models.tokenizers.tokens import Tokens
 
-BATCH = 64  # answers made side by side
-
 
 class TokenModel(Protocol):
     """What generation needs of a model; TokenAdapter says what each part means."""
@@ -33,7 +31,7 @@ class TokenModel(Protocol):
     unknown: int | None
     opens: bytes
     max_new_tokens: int | None
-    side_by_side: int
+    generation_batch_size: int
 
     @property
     def device(self) -> str: ...
@@ -61,7 +59,7 @@ def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
     for answer in answers:
         fits = (
             groups
-            and len(groups[-1]) < model.side_by_side
+            and len(groups[-1]) < model.generation_batch_size
             and (model.supports_padding or len(groups[-1][0].line) == len(answer.line))
         )
         if fits:

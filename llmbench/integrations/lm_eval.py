@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench.adapter import Adapter, Passage, Request, Window
+from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.device import pick_device
 from llmbench.ledger import Ledger
@@ -59,8 +59,8 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
             str(spec), given, seed=int(seed), device=pick_device(device or "cpu", fallback=True)
         )
         self.seed = int(seed)
-        self.start = bool(
-            getattr(self.adapter, "adds_start", True)
+        self.start = (
+            self.adapter.adds_bos
         )  # lm-eval gives one only where the tokenizer adds it, or nothing else is given
 
     @property
@@ -129,7 +129,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         found = likeliest(self.adapter, passage)
         if found is not None:
             return found
-        if type(self.adapter).generate is Adapter.generate:
+        if not self.adapter.can_generate:
             return False
         request = Request(
             passage.context, max_bytes=max(1, len(passage.text.encode())), add_bos=passage.add_bos

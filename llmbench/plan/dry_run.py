@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from llmbench.adapter import BuildContext
 from llmbench.config.model_card import Card
-from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.storage import default_cache
-from llmbench.training.cache import trained_folder
 
 START_UP = 3.0  # seconds: a process, its imports
 ATTEMPTS = 8  # processes until a batch is fitted
@@ -84,20 +82,8 @@ def _training(made: Plan, card: Card) -> tuple[str, float]:
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
         seed=made.options.seed,
+        device=made.options.device_kind if made.models[card.name].facts.needs_torch else "cpu",
         cache=made.options.cache or default_cache(),
     )
-    if card.network is not None:
-        return (
-            ("trained", 0.0)
-            if registry.kept_in(card, build_context).is_dir()
-            else ("to train", card.recipe.steps * card.estimate.seconds_per_step)
-        )
-    stages, steps = registry.lineage(card), 0
-    for count in range(
-        len(stages), 0, -1
-    ):  # from the last: a stage that is there needs none before it
-        recipe = stages[count - 1].recipe
-        if recipe is None or trained_folder(stages[:count], build_context).is_dir():
-            break
-        steps += recipe.steps
+    steps = made.models[card.name].count_steps(build_context)
     return ("to train", steps * card.estimate.seconds_per_step) if steps else ("trained", 0.0)

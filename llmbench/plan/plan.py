@@ -15,20 +15,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from llmbench.adapter import Adapter
+from pydantic import TypeAdapter
+
+from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
-from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry, task_registry
 from llmbench.plan import suite as plan_suite
+from llmbench.plan.resolved_model import ResolvedModel, resolve_model, with_facts
 from llmbench.plan.suite import LEARNT, Suite
 from llmbench.results.cell import read_cell
 from llmbench.tasks.task import Task
-from llmbench.training.cache import ADAPTER_SOURCES
 
+_FACTS = TypeAdapter(AdapterFacts)
 DEFAULT_TIMEOUT = 3600.0
 CHECK_TIMEOUT = 120.0  # seconds for importing all model files
 WORDS = {
@@ -81,19 +83,25 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, checked and ready. `keys`: (model, task) -> all that can change the cell's numbers,
-    hashed once, before anything runs.
+    """A run, checked and ready.
 
-    `lacks`: the cells that cannot be filled because a text cannot be had here, and why.
+    `models`: what is known of each, by name, in the order of the board. `keys`: (model, task) -> a
+    hash of all that can change the cell's numbers. `lacks`: the cells that cannot be filled because
+    a text or a checkpoint is unavailable, and the reason.
     """
 
     suite: Suite
-    cards: list[Card]
+    models: Mapping[str, ResolvedModel]
     options: Options
     out: Path
     question: str
     keys: Mapping[tuple[str, str], str]
     lacks: Mapping[tuple[str, str], Unavailable] = field(default_factory=dict)
+
+    @property
+    def cards(self) -> list[Card]:
+        """The models' cards, in the order of the board."""
+        return [model.card for model in self.models.values()]
 
     @property
     def objects(self) -> dict[str, Adapter]:
@@ -111,8 +119,9 @@ class Plan:
 
 
 def plan(spec: str, options: Options) -> Plan:
-    """Read and check everything that can be checked without running a model; UsageError where
-    something is wrong.
+    """Read the suite and check all that can be checked without running a model.
+
+    Raises UsageError for the first thing that is wrong.
     """
     if not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
@@ -125,91 +134,73 @@ def plan(spec: str, options: Options) -> Plan:
     out = options.out or Path("reports") / suite.name / stamp
     _check_out(out, suite)
     for card in cards:
-        if card.adapter != registry.OBJECT:
-            _check_card(card, suite)
+        _check_adapter(card)
+    models = {card.name: resolve_model(card) for card in cards}
+    for model in models.values():
+        _check_parts(model)
+    found = _import_code(
+        [m for m in models.values() if not m.is_object and (m.is_outside or not _is_shipped(m))]
+    )
+    models |= {name: with_facts(models[name], facts) for name, facts in found.items()}
+    for model in models.values():
+        _check_texts(model, suite)
     texts = {role: text.sha256 for role, text in suite.texts.items()}
     question = _digest([suite.sha256, texts, options.for_cells(), options.device_kind])
-    cells = [(card, task) for card in cards for task in suite.tasks]
+    cells = [(model, task) for model in models.values() for task in suite.tasks]
     lacks = {
-        (card.name, task.name): lack
-        for card, task in cells
-        if (lack := _lack(suite, card, task)) is not None
+        (model.name, task.name): lack
+        for model, task in cells
+        if (lack := _find_lack(suite, model, task)) is not None
     }
     keys = {
-        (card.name, task.name): _key(suite, options, card, task)
-        for card, task in cells
-        if (card.name, task.name) not in lacks
+        (model.name, task.name): _key(suite, options, model, task)
+        for model, task in cells
+        if (model.name, task.name) not in lacks
     }
-    for card in cards:
-        lack = _unfetched(card, options)
+    for model in models.values():
+        lack = _find_lacking_files(model, options)
         lacks |= {
-            (card.name, task.name): lack
+            (model.name, task.name): lack
             for task in suite.tasks
-            if lack is not None and (card.name, task.name) not in lacks
+            if lack is not None and (model.name, task.name) not in lacks
         }
-    _check_code(
-        [
-            card
-            for card in cards
-            if card.adapter != registry.OBJECT
-            and (registry.is_outside(card) or not _as_shipped(card))
-        ]
-    )
-    return Plan(suite, cards, options, out, question, keys, lacks)
+    return Plan(suite, models, options, out, question, keys, lacks)
 
 
-def _lack(suite: Suite, card: Card, task: Task.Settings) -> Unavailable | None:
-    """Why a cell cannot be filled: a text that its task asks about or takes examples from, or that
-    its model learns from, cannot be had here.
+def _find_lack(suite: Suite, model: ResolvedModel, task: Task.Settings) -> Unavailable | None:
+    """Why a cell cannot be filled: a text of its task, or one that its model learns from, is not on
+    this machine.
     """
-    roles = [*task.text_roles().values(), *(LEARNT if _learns(card) else ())]
+    learnt = LEARNT if model.learns_from_suite else ()
+    roles = [*task.text_roles().values(), *learnt]
     return next((suite.missing[role] for role in roles if role in suite.missing), None)
 
 
-def _unfetched(card: Card, options: Options) -> Unavailable | None:
-    """Why a checkpoint cannot be loaded: it is not on this machine, and cannot be fetched.
-    UsageError where its directory is wrong.
+def _find_lacking_files(model: ResolvedModel, options: Options) -> Unavailable | None:
+    """Why a checkpoint cannot be loaded: it is not on this machine, and the hub is out of reach.
+    UsageError if its directory is wrong.
     """
-    first = registry.lineage(card)[0].checkpoint if card.checkpoint else None
-    if (
-        first is None
-        or first.id is None
-        or (not pretrained_files.is_directory(first.id) and not options.offline and hub.reachable())
-    ):
-        return None  # nothing to look for, or the worker asks the hub
     try:
-        pretrained_files.verify(
-            pretrained_files.locate(first.id, first.revision), first.trust_remote_code
-        )
+        model.verify_files(options.offline)
     except Unavailable as error:
         return Unavailable(f"{error.where}: {error.what}", hint=error.hint)
     return None
 
 
-def _learns(card: Card) -> bool:
-    """Whether a card says that its model learns from the suite's texts. Of a model of one's own,
-    the worker finds out.
-    """
-    general = card.checkpoint is not None and card.checkpoint.learns == "general"
-    return (
-        card.network is not None or card.recipe is not None or card.adapter == "byte-ngram"
-    ) and not general
-
-
-def _key(suite: Suite, options: Options, card: Card, task: Task.Settings) -> str:
+def _key(suite: Suite, options: Options, model: ResolvedModel, task: Task.Settings) -> str:
+    card = model.card
     facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
-    if card.adapter == registry.OBJECT:
+    if model.is_object:
         facts.append(uuid4().hex)  # what an object computes cannot be told: measured in each run
-    if card.checkpoint:
-        stages = registry.lineage(card)
+    if model.stages:
         facts += [
             [
                 s.checkpoint.model_dump(mode="json"),
                 s.recipe.model_dump(mode="json") if s.recipe else None,
             ]
-            for s in stages
+            for s in model.stages
         ]
-        facts.append(pretrained_files.identity(stages[0].checkpoint))
+        facts.append(pretrained_files.identity(model.stages[0].checkpoint))
     if task.process == "attempts":
         facts.append(options.memory_budget)
     if task.process != "shared":  # what a machine needs is no other machine's
@@ -224,7 +215,7 @@ def _key(suite: Suite, options: Options, card: Card, task: Task.Settings) -> str
     facts += [suite.texts[role].sha256 for role in task.text_roles().values()]
     facts += task_registry.source_digests(task.task)
     for spec in (
-        registry.adapters().get(card.adapter, card.adapter),
+        model.adapter,
         card.network.cls if card.network else "",
     ):
         if ":" in spec:
@@ -258,50 +249,55 @@ def _check_out(out: Path, suite: Suite) -> None:
         )
 
 
-def _check_card(card: Card, suite: Suite) -> None:
-    """What a card needs, as far as it can be told without importing its code."""
+def _check_adapter(card: Card) -> None:
+    """UsageError unless the card's adapter is registered, or written as a class."""
     known = registry.adapters()
-    if card.adapter not in known and ":" not in card.adapter:
+    if card.adapter not in known and ":" not in card.adapter and card.adapter != registry.OBJECT:
         raise UsageError(
             f"unknown adapter {card.adapter!r}",
             where=card.name,
             hint=did_you_mean(card.adapter, known),
         )
-    if card.adapter in ADAPTER_SOURCES:
-        for part in ("network", "recipe"):
-            if getattr(card, part) is None:
-                raise UsageError(
-                    f"the card has no {part!r}, which the adapter {card.adapter!r} needs",
-                    where=card.name,
-                )
-    if card.adapter == "huggingface" and card.checkpoint is None:
-        raise UsageError(
-            "the card has no 'checkpoint', which the adapter 'huggingface' needs", where=card.name
-        )
+
+
+def _check_parts(model: ResolvedModel) -> None:
+    """UsageError unless the card has what its adapter needs."""
+    card = model.card
+    parts = {"network": card.network, "recipe": card.recipe, "checkpoint": card.checkpoint}
+    for name in model.facts.required_parts:
+        if parts[name] is None:
+            raise UsageError(
+                f"the card has no {name!r}, which the adapter {card.adapter!r} needs",
+                where=card.name,
+            )
     if card.checkpoint is not None and card.checkpoint.new is not None and card.recipe is None:
         raise UsageError(
             "the card has a new checkpoint and no 'recipe' to train it by", where=card.name
         )
-    if card.adapter in (*ADAPTER_SOURCES, "byte-ngram") and not {"train"} & {
-        *suite.texts,
-        *suite.missing,
-    }:
+
+
+def _check_texts(model: ResolvedModel, suite: Suite) -> None:
+    """UsageError if the model learns from a training text and the suite has none."""
+    _check_parts(model)  # of an adapter that was only now imported
+    if model.facts.learns_from_text and not {"train"} & {*suite.texts, *suite.missing}:
         raise UsageError(
             "this model learns from a training text, and the suite has none",
-            where=card.name,
+            where=model.name,
             hint="add a text `train` to the suite",
         )
 
 
-def _as_shipped(card: Card) -> bool:
-    """Whether adapter and arguments are a shipped card's, or change nothing but values of arguments
-    that it has.
-    """
-    if card.adapter == "huggingface":
-        return True
+def _is_shipped(model: ResolvedModel) -> bool:
+    """Whether adapter and arguments are those of a shipped card, or differ only in values."""
+    card = model.card
+    if "checkpoint" in model.facts.required_parts:
+        return True  # it takes no code from its card
     for name in registry.names("baselines"):
         base = registry.resolve(name)
-        if base.adapter == card.adapter and base.arguments == card.arguments:
+        if (
+            registry.find_adapter(base.adapter) == model.adapter
+            and base.arguments == card.arguments
+        ):
             if card.network is None or base.network is None:
                 return card.network is base.network
             if (
@@ -312,13 +308,14 @@ def _as_shipped(card: Card) -> bool:
     return False
 
 
-def _check_code(cards: Sequence[Card]) -> None:
-    """Import their code in a short child process, so that what is wrong with it is said before
-    anything runs and the parent stays light.
+def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
+    """Import the models' code in a short child process; return the facts of each adapter's class.
+
+    So what is wrong with the code is said before anything runs, and this process stays light.
     """
-    if not cards:
-        return
-    job = json.dumps({"cards": [card.model_dump(mode="json", by_alias=True) for card in cards]})
+    if not models:
+        return {}
+    job = json.dumps({"models": [model.to_json() for model in models]})
     command = [sys.executable, "-P", "-m", "llmbench.runner.worker", "--check"]
     try:
         done = subprocess.run(
@@ -332,14 +329,16 @@ def _check_code(cards: Sequence[Card]) -> None:
     except subprocess.TimeoutExpired:
         raise UsageError(
             f"importing the model files took longer than {CHECK_TIMEOUT:g} s",
-            where=", ".join(card.name for card in cards),
+            where=", ".join(model.name for model in models),
         ) from None
-    findings = [json.loads(line) for line in done.stdout.splitlines()]
-    if findings:
-        raise UsageError(findings[0]["what"], where=findings[0]["where"], hint=findings[0]["hint"])
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    for event in events:
+        if event["event"] == "wrong":
+            raise UsageError(event["what"], where=event["where"], hint=event["hint"])
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(
             f"importing the model files ended the process (exit code {done.returncode}): {last}",
-            where=cards[0].name,
+            where=models[0].name,
         )
+    return {event["model"]: _FACTS.validate_python(event["facts"]) for event in events}

@@ -12,24 +12,48 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from llmbench.adapter import Adapter, BuildContext
+from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config import model_card
-from llmbench.config.model_card import Card, Stage
+from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
-from llmbench.errors import ModelError, UsageError, did_you_mean
+from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
-from llmbench.training import cache
 
-ADAPTERS = {
-    "uniform-bytes": "llmbench.adapters.trivial:UniformBytes",
-    "compressor": "llmbench.adapters.trivial:Compressor",
-    "oracle": "llmbench.adapters.oracle:Oracle",
-    "byte-ngram": "llmbench.adapters.ngram:ByteNgram",
-    "network": "llmbench.adapters.network:NetworkAdapter",
-    "encoder": "llmbench.adapters.masked_network:EncoderNetwork",
-    "seq2seq": "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
-    "huggingface": "llmbench.adapters.huggingface:Pretrained",
+_TRAINED = ("network", "recipe")
+# name -> class, and the attributes of that class; a test holds these beside the class itself
+_BUILT_IN = {
+    "uniform-bytes": (
+        "llmbench.adapters.trivial:UniformBytes",
+        AdapterFacts(needs_torch=False, learns_from_text=False),
+    ),
+    "compressor": (
+        "llmbench.adapters.trivial:Compressor",
+        AdapterFacts(needs_torch=False, learns_from_text=False),
+    ),
+    "oracle": ("llmbench.adapters.oracle:Oracle", AdapterFacts(needs_torch=False)),
+    "byte-ngram": (
+        "llmbench.adapters.ngram:ByteNgram",
+        AdapterFacts(needs_torch=False, learns_from_text=True),
+    ),
+    "network": (
+        "llmbench.adapters.network:NetworkAdapter",
+        AdapterFacts(learns_from_text=True, required_parts=_TRAINED),
+    ),
+    "encoder": (
+        "llmbench.adapters.masked_network:EncoderNetwork",
+        AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
+    ),
+    "seq2seq": (
+        "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
+        AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
+    ),
+    "huggingface": (
+        "llmbench.adapters.huggingface:Pretrained",
+        AdapterFacts(required_parts=("checkpoint",)),
+    ),
 }
+ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
+FACTS = dict(_BUILT_IN.values())
 ENTRY_POINTS = "llmbench.adapters"
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
@@ -129,56 +153,17 @@ def _checkpoint(id: str) -> Card:
     )
 
 
-def lineage(card: Card) -> list[Stage]:
-    """What has to be there, or be trained, before a card's checkpoint: stages from the oldest on,
-    the card's own last.
-    """
-    assert card.checkpoint is not None
-    stages = [Stage(card.name, card.checkpoint, card.recipe)]
-    while stages[0].recipe is not None and stages[0].checkpoint.id in names("baselines"):
-        before = resolve(str(stages[0].checkpoint.id))
-        if before.checkpoint is None or any(before.name == stage.name for stage in stages):
-            raise UsageError(
-                f"cannot fine-tune from {before.name!r}: it is not a checkpoint", where=card.name
-            )
-        stages.insert(0, Stage(before.name, before.checkpoint, before.recipe))
-    if (
-        stages[0].recipe is None and len(stages) > 1
-    ):  # a baseline that is only a hub id under another name
-        stages[1] = Stage(
-            stages[1].name,
-            stages[1].checkpoint.model_copy(update={"id": stages[0].checkpoint.id}),
-            stages[1].recipe,
-        )
-        stages = stages[1:]
-    return stages
-
-
-def kept_in(card: Card, build_context: BuildContext) -> Path:
-    """The folder of the checkpoint that a card's training leaves."""
-    assert card.recipe is not None
-    if card.network is not None:
-        return cache.checkpoint_folder(
-            card.network,
-            card.vocabulary or cache.usual_vocabulary(card.adapter),
-            card.recipe,
-            build_context,
-            card.adapter,
-        )
-    return cache.trained_folder(lineage(card), build_context)
-
-
-def is_outside(card: Card) -> bool:
-    """Whether making this model runs code that did not come with llmbench or an installed adapter."""
-    parts = [card.adapter, card.network.cls if card.network else ""]
-    return any(":" in part and not part.startswith("llmbench.") for part in parts)
+def find_adapter(name: str) -> str:
+    """Return `module:Class` or `file.py:Class` of an adapter by name; any other spec as it is."""
+    return adapters().get(name, name)
 
 
 def adapter_class(spec: str) -> type[Adapter]:
-    """The class behind an adapter's name, module:Class or file.py:Class. UsageError, with
-    file:line:column, where it cannot be had.
+    """Import the class of an adapter's name, module:Class or file.py:Class.
+
+    Raises UsageError, with file:line:column, if that fails or it is not a whole adapter.
     """
-    where = adapters().get(spec, spec)
+    where = find_adapter(spec)
     if ":" not in where:
         raise UsageError(f"unknown adapter {spec!r}", hint=did_you_mean(spec, adapters()))
     cls = load_object(where)
@@ -188,7 +173,7 @@ def adapter_class(spec: str) -> type[Adapter]:
             where=where.rpartition(":")[0],
             hint="subclass llmbench.adapters.token.TokenAdapter",
         )
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    missing = sorted(cls.__abstractmethods__)
     if missing:
         line = inspect.getsourcelines(cls)[1]
         raise UsageError(
@@ -197,28 +182,3 @@ def adapter_class(spec: str) -> type[Adapter]:
             hint="see docs/adapters.md",
         )
     return cls
-
-
-def make(card: Card, build_context: BuildContext) -> Adapter:
-    """The model that a card describes, ready on the device asked for."""
-    parts = {
-        key: value
-        for key in ("network", "vocabulary", "recipe")
-        if (value := getattr(card, key)) is not None
-    }
-    if card.checkpoint is not None:
-        parts["lineage"] = lineage(card)
-    adapter = adapter_class(card.adapter).build({**card.arguments, **parts}, build_context)
-    if not isinstance(adapter, Adapter):
-        raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")
-    return ready(adapter, build_context.device, build_context.dtype)
-
-
-def ready(adapter: Adapter, device: str = "cpu", dtype: str = "float32") -> Adapter:
-    """The adapter on its device and in its number format, in evaluation mode, where it can be
-    moved.
-    """
-    move = getattr(adapter, "to", None)
-    if move is not None:
-        move(device, dtype)
-    return adapter

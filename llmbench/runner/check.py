@@ -14,7 +14,7 @@ from llmbench import storage
 from llmbench.adapter import Adapter
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Subject
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter
 from llmbench.runner import session
 
 # times its limit that a check may take before the program ends: a hang inside foreign code hears no
@@ -34,13 +34,13 @@ def prove(
     the cache, by fingerprint and device.
     """
     checks = kit.named(only) if only else kit.CHECKS
-    card, adapter, stuff = session.load_with_materials(spec, given, progress=progress, **options)
+    model, adapter, stuff = session.load_with_context(spec, given, progress=progress, **options)
 
     def another() -> Adapter:
-        return registry.make(card, stuff)
+        return make_adapter(model, stuff)
 
     results: list[kit.Result] = []
-    with session.model_errors(card.name):
+    with session.model_errors(model.name):
         fingerprint, device = adapter.info.fingerprint, adapter.info.device
     rounds = kit.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
     for check in checks:
@@ -50,7 +50,7 @@ def prove(
         alarm.start()
         results.append(next(rounds))
         alarm.cancel()
-    found = kit.report(results, fingerprint, card.name, device)
+    found = kit.report(results, fingerprint, model.name, device)
     states = {proof["state"] for proof in found["certificate"]["levels"].values()}
     if "refused" in states or (
         not only and not any(result.state == "timeout" or result.refused for result in results)

@@ -239,7 +239,7 @@ class Rounds:
         first = min(
             ready,
             key=lambda one: (
-                one.card.adapter == "byte-ngram",
+                not self.made.models[one.card.name].facts.needs_torch,
                 one.facts["cold"]["end_to_end_latency"],  # type: ignore[index]  # ready
             ),
         )

@@ -25,7 +25,7 @@ def job_of(
 ) -> dict[str, Any]:
     """The job of a worker. `known`: task -> the fingerprint that its finished cell was made with."""
     return {
-        "card": card.model_dump(mode="json", by_alias=True),
+        "model": made.models[card.name].to_json(),
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "known": dict(known),
         "texts": {role: text_row(text) for role, text in made.suite.texts.items()},

@@ -15,14 +15,13 @@ from typing import Any
 import llmbench
 from llmbench import storage
 from llmbench.adapter import BuildContext
-from llmbench.config.model_card import Card
+from llmbench.config.model_card import Card, Stage
 from llmbench.conformance import certificates
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import FACTS
-from llmbench.plan import registry
 from llmbench.plan.plan import Plan
 from llmbench.results import record
 from llmbench.results.cell import read_cell
@@ -116,7 +115,7 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         return _unavailable(made, card, watcher) + in_process.run(made, card, watcher)
     tasks = [task for task in made.suite.tasks if task.process != "interleaved"]
     known = _known(made, card)
-    if not registry.is_outside(card):
+    if not made.models[card.name].is_outside:
         for task in made.suite.tasks:
             if task.name in known:
                 watcher.cell(card.name, task.name, "done before")
@@ -150,7 +149,7 @@ def _known(made: Plan, card: Card) -> dict[str, str]:
 
 def _is_asked(made: Plan, card: Card, task: Task.Settings, known: Mapping[str, str]) -> bool:
     return (card.name, task.name) not in made.lacks and (
-        task.name not in known or registry.is_outside(card)
+        task.name not in known or made.models[card.name].is_outside
     )
 
 
@@ -444,20 +443,19 @@ def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | No
         (value for text in asked if (value := overlap_share(text, texts["train"])) is not None),
         default=None,
     )
-    for card in made.cards:
-        if card.network is not None or card.adapter == "byte-ngram":
-            models[card.name].overlap = share
-        elif card.recipe is not None:
-            models[card.name].overlap = _overlap_of_stages(made, card, asked)
-        elif card.adapter in ("uniform-bytes", "compressor"):
-            models[card.name].overlap = 0.0
+    for name, model in made.models.items():
+        if model.card.network is not None or model.facts.learns_from_text:
+            models[name].overlap = share
+        elif model.card.recipe is not None:
+            models[name].overlap = _overlap_of_stages(made, model.stages, asked)
+        elif model.facts.learns_from_text is False:
+            models[name].overlap = 0.0
 
 
-def _overlap_of_stages(made: Plan, card: Card, asked: Sequence[Text]) -> float | None:
+def _overlap_of_stages(made: Plan, stages: Sequence[Stage], asked: Sequence[Text]) -> float | None:
     """Of a checkpoint that was trained here from nothing; unknown where its first weights came from
     elsewhere.
     """
-    stages = registry.lineage(card)
     if stages[0].checkpoint.new is None:
         return None
     texts = made.suite.texts

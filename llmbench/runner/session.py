@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict
 
 from llmbench.adapter import Adapter, BuildContext, Passage, Window
 from llmbench.config.model_card import Card
-from llmbench.data import hub, loading
+from llmbench.data import loading
 from llmbench.data.text import Document, Text
 from llmbench.errors import (
     LlmbenchError,
@@ -27,14 +27,12 @@ from llmbench.errors import (
 from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
-from llmbench.models.pretrained import files as pretrained_files
-from llmbench.plan import registry
-from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, looks_ahead, scored
+from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
+from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, scored
 
 
 def build_context(
     given: Mapping[str, str],
-    card: Card,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -74,39 +72,30 @@ def build_context(
     )
 
 
-def find(spec: str) -> Card:
-    """The card of a SPEC, after a look at its checkpoint: what is wrong or not here is said before
-    anything heavy is imported.
-    """
-    card = registry.resolve(spec)
-    first = registry.lineage(card)[0].checkpoint if card.checkpoint is not None else None
-    if (
-        first is not None
-        and first.id is not None
-        and (pretrained_files.is_directory(first.id) or not hub.reachable())
-    ):
-        pretrained_files.verify(
-            pretrained_files.locate(first.id, first.revision), first.trust_remote_code
-        )
-    return card
+def find(spec: str) -> ResolvedModel:
+    """Return the model of a SPEC, after a check of its files, before anything heavy is imported."""
+    model = resolve_model(spec)
+    model.verify_files()
+    return model
 
 
 def load_model(
     spec: str, given: Mapping[str, str] | None = None, **options: Any
 ) -> tuple[Card, Adapter]:
-    """The card and the model of a SPEC, in this process. ModelError where making it raises."""
-    return load_with_materials(spec, given, **options)[:2]
+    """Return card and adapter of a SPEC, made in this process. ModelError if making it raises."""
+    model, adapter, _ = load_with_context(spec, given, **options)
+    return model.card, adapter
 
 
-def load_with_materials(
+def load_with_context(
     spec: str, given: Mapping[str, str] | None = None, **options: Any
-) -> tuple[Card, Adapter, BuildContext]:
-    """The same, and what the model was made from."""
+) -> tuple[ResolvedModel, Adapter, BuildContext]:
+    """Make the model of a SPEC; return what is known of it, its adapter, and what it was made from."""
     machine.keep_freed_memory()
-    card = find(spec)
-    stuff = build_context(given or {}, card, **options)
-    with model_errors(card.name):
-        return card, registry.make(card, stuff), stuff
+    model = find(spec)
+    stuff = build_context(given or {}, **options)
+    with model_errors(model.name):
+        return model, make_adapter(model, stuff), stuff
 
 
 @contextmanager
@@ -222,7 +211,7 @@ def _load_text(file: str | Path | None, text: str | None) -> Text:
 
 def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window) -> TextScore:
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
-    if looks_ahead(adapter):
+    if adapter.is_masked:
         raise Unsupported(
             "a model that sees both sides has pseudo-bits only",
             where=name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import sys
 import time
 import traceback
@@ -22,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmbench import storage
-from llmbench.adapter import Adapter, BuildContext, ModelInfo
+from llmbench.adapter import Adapter, AdapterFacts, BuildContext, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
@@ -32,7 +31,6 @@ from llmbench.errors import (
     LlmbenchError,
     ModelError,
     OutOfMemory,
-    Unavailable,
     UsageError,
     is_out_of_memory,
 )
@@ -40,6 +38,7 @@ from llmbench.hardware import machine
 from llmbench.hardware.device import pick_device
 from llmbench.hardware.memory import Gpu, Meter
 from llmbench.plan import registry, task_registry
+from llmbench.plan.resolved_model import ResolvedModel, make_adapter
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
@@ -63,24 +62,25 @@ def main() -> None:
 
 
 def check(job: Mapping[str, Any], emit: Emit) -> None:
-    """Import the code behind each card; report the first thing wrong with each."""
-    for data in job["cards"]:
-        card = Card.model_validate_json(json.dumps(data))
+    """Import the code of each model; report what is wrong with it, or the facts of its class."""
+    for data in job["models"]:
+        model = ResolvedModel.from_json(data)
+        card = model.card
         try:
-            cls = registry.adapter_class(card.adapter)
+            cls = registry.adapter_class(model.adapter)
             if card.network:
                 from llmbench.adapters.bpe_network import class_of
 
-                kind = getattr(
-                    cls, "network_kind", object
-                )  # of an adapter from outside, which makes what it likes of a card's network
-                _fits(
-                    class_of(card.network.cls, kind), card.network.arguments, card.network.cls, 50
-                )
+                network: type = class_of(card.network.cls, cls.network_class)
+                _fits(network, card.network.arguments, card.network.cls, 50)
             elif cls.build.__func__ is Adapter.build.__func__:  # type: ignore[attr-defined]  # a classmethod has its function there
                 _fits(cls, card.arguments, card.adapter)
         except LlmbenchError as error:
-            emit({"card": card.name, "what": error.what, "where": error.where, "hint": error.hint})
+            found = {"what": error.what, "where": error.where, "hint": error.hint}
+            emit({"event": "wrong", "model": model.name, **found})
+        else:
+            facts = asdict(AdapterFacts.of(cls))
+            emit({"event": "facts", "model": model.name, "facts": facts})
 
 
 def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> None:
@@ -99,24 +99,24 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
 def work(job: Mapping[str, Any], emit: Emit) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early."""
     machine.keep_freed_memory()
-    card, tasks, texts = read_job(job)
+    model, tasks, texts = read_job(job)
     report = messages.progress(emit)
     fresh = any(task.process == "own" for task in tasks)
     meter = Meter() if fresh else None
     try:
         with meter.phase("imports") if meter else nullcontext():
             if meter:
-                _imports(card)
+                _imports(model)
         if (
             meter
             and "torch" in sys.modules
             and job["options"].get("device", "auto") != "cpu"
-            and _device("auto", card) == "cuda"
+            and _device("auto", model) == "cuda"
         ):
             meter.gpu = Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
-            adapter = load(card, texts, job["options"], report, job["missing"])
-        info, row = described(adapter, card)
+            adapter = load(model, texts, job["options"], report, job["missing"])
+        info, row = described(adapter, model.card)
     except BaseException as error:
         for task in tasks:
             emit(failure(task.name, error))
@@ -151,11 +151,11 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     adapter.close()
 
 
-def read_job(job: Mapping[str, Any]) -> tuple[Card, list[Task.Settings], dict[str, Text]]:
+def read_job(job: Mapping[str, Any]) -> tuple[ResolvedModel, list[Task.Settings], dict[str, Text]]:
     """The model, the tasks and the texts of a job."""
-    card = Card.model_validate_json(json.dumps(job["card"]))
+    model = ResolvedModel.from_json(job["model"])
     tasks = [task_registry.read_settings(row) for row in job["tasks"]]
-    return card, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
+    return model, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
 
 
 def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
@@ -170,21 +170,21 @@ def opened(
     """Of a job with one task: the model, what it is, its row, and the task; None, and that is said,
     where its cell is of these very weights.
     """
-    card, (spec,), texts = read_job(job)
-    adapter = load(card, texts, job["options"], messages.progress(emit), job["missing"])
-    info, row = described(adapter, card)
+    model, (spec,), texts = read_job(job)
+    adapter = load(model, texts, job["options"], messages.progress(emit), job["missing"])
+    info, row = described(adapter, model.card)
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before"})
         return None
     return adapter, info, row, task_registry.build(spec, texts, job["options"]["seed"])
 
 
-def _imports(card: Card) -> None:
+def _imports(model: ResolvedModel) -> None:
     """What a model of this kind imports before it is loaded: the baseline of its memory."""
-    registry.adapter_class(card.adapter)
-    if card.network:
-        load_object(card.network.cls)
-    if card.checkpoint is not None:
+    registry.adapter_class(model.adapter)
+    if model.card.network:
+        load_object(model.card.network.cls)
+    if model.stages:
         importlib.import_module("llmbench.models.pretrained.loading")
         importlib.import_module("transformers")
 
@@ -235,7 +235,7 @@ def _cache(options: Mapping[str, Any]) -> Path:
 
 
 def load(
-    card: Card,
+    model: ResolvedModel,
     texts: Mapping[str, Text],
     options: Mapping[str, Any],
     report: Callable[[str, float, str], None],
@@ -246,7 +246,7 @@ def load(
     """
     device = options.get("device", "auto")
     if device in ("auto", "cuda"):
-        device = _device(device, card)
+        device = _device(device, model)
     build_context = BuildContext(
         train=texts.get("train"),
         valid=texts.get("valid"),
@@ -258,30 +258,14 @@ def load(
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
         offline=bool(options.get("offline")),
+        missing=missing,
     )
-    return registry.make(card, _guarded(build_context, missing))
+    return make_adapter(model, build_context)
 
 
-def _guarded(build_context: BuildContext, missing: Mapping[str, Sequence[str]]) -> BuildContext:
-    """The same, but that a look at a missing text raises Unavailable: a model that learns from it
-    is not to be another one without it.
-    """
-    if not missing:
-        return build_context
-
-    def look(self: BuildContext, name: str) -> Any:
-        if name in missing:
-            what, hint = missing[name]
-            raise Unavailable(what, hint=hint)
-        return BuildContext.__getattribute__(self, name)
-
-    kind: type[BuildContext] = type("BuildContext", (BuildContext,), {"__getattribute__": look})
-    return kind(**vars(build_context))
-
-
-def _device(wanted: str, card: Card) -> str:
-    if card.adapter in ("uniform-bytes", "compressor", "byte-ngram", "oracle"):
-        return "cpu"  # these use no torch device, and need not wait for torch
+def _device(wanted: str, model: ResolvedModel) -> str:
+    if not model.facts.needs_torch:
+        return "cpu"  # and need not wait for torch's import
     return pick_device(wanted)
 
 

@@ -72,7 +72,7 @@ class Likelihood(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = [Passage(document.text, id=document.id) for document in self.text.documents]
-        if looks_ahead(adapter):
+        if adapter.is_masked:
             return self._gaps(adapter, passages, progress)
         ledgers = charge(adapter, passages, self.window, progress)
         items = items_of(ledgers, passages)
@@ -123,14 +123,6 @@ class Likelihood(Task):
             )
             rows = [{**row, "lossy": loss} for row in rows]
         return Outcome(rows, [sample_row(item, PSEUDO_BITS) for item in items], ledgers)
-
-
-def looks_ahead(adapter: Adapter) -> bool:
-    """Whether the model fills gaps and does not predict what comes next."""
-    return (
-        type(adapter).pseudo_score is not Adapter.pseudo_score
-        and type(adapter).score is Adapter.score
-    )
 
 
 def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:

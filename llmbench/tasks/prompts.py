@@ -101,7 +101,7 @@ class Asking:
 
     def for_model(self, adapter: Adapter, document: Document) -> str:
         """The prompt; for a model that reads a source and writes a target, the source alone."""
-        return document.context if hasattr(adapter, "encode_source") else self.prompt(document)
+        return document.context if adapter.reads_source else self.prompt(document)
 
     def _asked(self, document: Document) -> str:
         return self.template.replace("{given}", document.context)

@@ -16,7 +16,6 @@ from llmbench.errors import Unsupported
 from llmbench.metrics.registry import named
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
-from llmbench.tasks.performance.timeline import prompt_read
 from llmbench.tasks.prompts import Asking, PromptSettings, check_sources
 from llmbench.tasks.task import Task
 
@@ -130,7 +129,9 @@ def counts(adapter: Adapter, samples: Sequence[Mapping[str, Any]]) -> dict[str, 
         [str(sample["output"]) for sample in samples],
         dict.fromkeys(str(sample["input"]) for sample in samples),
     )
-    short = {prompt for prompt in prompts if prompt_read(adapter, prompt)[0] < len(prompt.encode())}
+    short = {
+        prompt for prompt in prompts if adapter.measure_prompt(prompt)[0] < len(prompt.encode())
+    }
     return {
         "empty": sum(not output.strip() for output in outputs),
         "broken": sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs),

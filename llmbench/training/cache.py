@@ -1,5 +1,6 @@
-"""Where trained networks are kept, and under which name. Reads sources, imports none of them: the
-runner asks without loading torch.
+"""Where trained networks are kept: the name of a folder is a hash of all that decides the weights.
+
+Sources are read and not imported, so that nothing here loads torch.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,65 +18,35 @@ from typing import Any
 from llmbench.adapter import BuildContext
 from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
+from llmbench.config.source_code import PACKAGE, digest_code, find_imports
 from llmbench.data.loading import load
 from llmbench.data.text import Text
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 
-# What, besides recipe and data, decides the weights: of all that are trained here, of our networks,
-# and of transformers' own architectures.
-_TRAINING = (
-    "training/trainer.py",
-    "training/causal_lm.py",
-    "training/muon.py",
-    "training/resume.py",
-    "inference/scoring.py",
-    "inference/windows.py",
-    "inference/batching.py",
-    "inference/stateful.py",
-    "inference/token_bits.py",
-    "inference/blocked_attention.py",
-    "data/text.py",
-    "data/splitting.py",
+# Modules that decide no weights and are left out of a key. What is not named here is in it: too
+# much costs a training, too little would give stale weights.
+NOT_IN_KEYS = (
+    "llmbench.config",
+    "llmbench.data.fields",
+    "llmbench.data.hub",
+    "llmbench.data.loading",
+    "llmbench.data.storyworld",
+    "llmbench.errors",
+    "llmbench.hardware",
+    "llmbench.inference.generation",
+    "llmbench.inference.sampling",
+    "llmbench.models.pretrained.fast_import",
+    "llmbench.models.pretrained.files",
+    "llmbench.storage",
+    "llmbench.training.cache",
 )
-TRAINER_SOURCES = (
-    *_TRAINING,
-    "models/tokenizers/vocabulary.py",
-    "models/tokenizers/tokens.py",
-    "models/tokenizers/spelling.py",
-    "models/tokenizers/witten_bell.py",
-    "models/networks/network.py",
-    "adapters/bpe_network.py",
-)
-FINETUNING_SOURCES = (
-    "training/finetuning.py",
-    *_TRAINING,
-    "models/pretrained/lm_head.py",
-    "models/tokenizers/byte_offsets.py",
-)
+FINETUNING = PACKAGE / "training" / "finetuning.py"
 
 
-_PAIRED = ("models/tokenizers/bpe.py", "models/networks/attention.py")
-ADAPTER_SOURCES: dict[str, tuple[str, ...]] = {
-    "network": ("adapters/network.py",),
-    "encoder": (
-        *_PAIRED,
-        "training/masked_lm.py",
-        "adapters/masked.py",
-        "adapters/masked_network.py",
-    ),
-    "seq2seq": (
-        *_PAIRED,
-        "training/seq2seq_lm.py",
-        "adapters/encoder_decoder.py",
-        "adapters/seq2seq_network.py",
-    ),
-}
-
-
-def usual_vocabulary(adapter: str) -> VocabularySpec:
-    """What a network of this adapter reads, where its card does not say."""
-    return VocabularySpec() if adapter == "network" else VocabularySpec(splitter="bpe")
+def digest_training_code(files: Iterable[Path]) -> str:
+    """Return a hash of what these files and all that they import do, of what decides weights."""
+    return digest_code(find_imports(files, NOT_IN_KEYS))
 
 
 def checkpoint_folder(
@@ -83,14 +54,15 @@ def checkpoint_folder(
     vocabulary: VocabularySpec,
     recipe: Recipe,
     build_context: BuildContext,
-    adapter: str = "network",
+    adapter: Path,
 ) -> Path:
-    """Where the checkpoint of a trained network is kept: named by a hash of everything that decides
-    its weights on one machine.
+    """Return the folder of a trained network's checkpoint.
+
+    Its name depends on all that decides the weights on one machine, also on the code of `adapter`
+    (the file of the adapter's class), of the network, and of what both import.
     """
     assert build_context.train is not None
-    package, valid = Path(__file__).parents[1], build_context.valid
-    digest = hashlib.sha256()
+    valid = build_context.valid
     facts = [
         network.model_dump(),
         vocabulary.model_dump(),
@@ -100,21 +72,16 @@ def checkpoint_folder(
         build_context.seed,
         build_context.device,
         machine.version("torch"),
+        digest_training_code([adapter, *source_files(network.cls)]),
     ]
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    for file in (
-        *(package / name for name in (*TRAINER_SOURCES, *ADAPTER_SOURCES.get(adapter, ()))),
-        *source_files(network.cls),
-    ):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return build_context.cache / "networks" / digest.hexdigest()[:32]
+    return build_context.cache / "networks" / _hash(facts)
 
 
 def trained_folder(stages: Sequence[Stage], build_context: BuildContext) -> Path:
-    """Where the checkpoint that the last of these stages trains is kept: named by a hash of
-    everything that decides its weights on one machine.
+    """Return the folder of the checkpoint that the last of these stages trains.
+
+    Its name depends on all that decides the weights on one machine.
     """
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
     facts: list[Any] = [
         build_context.seed,
         build_context.device,
@@ -128,15 +95,18 @@ def trained_folder(stages: Sequence[Stage], build_context: BuildContext) -> Path
     if first.id is not None:
         begin = pretrained_files.locate(first.id, first.revision)
         facts.append(begin.commit or pretrained_files.weights_sha256(begin.folder))
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    for name in FINETUNING_SOURCES:
-        digest.update(hashlib.sha256((package / name).read_bytes()).digest())
-    return build_context.cache / "checkpoints" / digest.hexdigest()[:32]
+    facts.append(digest_training_code([FINETUNING]))
+    return build_context.cache / "checkpoints" / _hash(facts)
+
+
+def _hash(facts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def learnt(stage: Stage, build_context: BuildContext) -> tuple[Text | None, Text | None]:
-    """(training text, validation text) of a stage; no validation text where the end of the training
-    text is held out.
+    """Return (training text, validation text) of a stage.
+
+    Without a validation text the end of the training text is held out.
     """
     if stage.checkpoint.learns == "general":
         train, valid = (
@@ -144,9 +114,9 @@ def learnt(stage: Stage, build_context: BuildContext) -> tuple[Text | None, Text
             for role in ("train", "valid")
         )
         return train, valid
-    if stage.checkpoint.learns == "domain" and build_context.domain is not None:
-        return build_context.domain, build_context.domain_valid
-    return build_context.train, build_context.valid
+    if stage.checkpoint.learns == "domain" and build_context.find_text("domain") is not None:
+        return build_context.domain, build_context.find_text("domain_valid")
+    return build_context.find_text("train"), build_context.find_text("valid")
 
 
 @contextmanager

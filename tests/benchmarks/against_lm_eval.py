@@ -211,11 +211,11 @@ def bare(name: str, data: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from llmbench.adapter import BuildContext, Passage, Window
-    from llmbench.plan import registry
+    from llmbench.plan.resolved_model import make_adapter, resolve_model
 
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = WORKS[name].checkpoint(Path(scratch), data)
-        adapter = registry.make(registry.resolve(f"hf:{checkpoint}"), BuildContext())
+        adapter = make_adapter(resolve_model(f"hf:{checkpoint}"), BuildContext())
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").eval()
     passages = [
         Passage(cut.text(data), id=str(cut.start)) for cut in WORKS[name].documents(data)[-8:]

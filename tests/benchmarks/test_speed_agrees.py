@@ -37,7 +37,7 @@ from llmbench import machine, registry
 from llmbench.adapter import BuildContext, Request
 from llmbench.tasks.performance.timeline import listen
 machine.keep_freed_memory()  # as the worker that is timed does
-adapter = registry.make(registry.resolve("hf:" + sys.argv[1]), BuildContext())
+adapter = make_adapter(resolve_model("hf:" + sys.argv[1]), BuildContext())
 gc.collect()
 gc.freeze()
 prompt, answer = json.loads(sys.argv[2])
@@ -68,9 +68,9 @@ def test_the_rate_of_a_checkpoint_is_that_of_ten_lines_of_its_own(benchmark):
     if not folder.is_dir():
         pytest.skip(f"the checkpoint is not here: {folder}")
     from llmbench.adapter import BuildContext
-    from llmbench.plan import registry
+    from llmbench.plan.resolved_model import make_adapter, resolve_model
 
-    adapter = registry.make(registry.resolve(f"hf:{folder}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{folder}"), BuildContext())
     text = (
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the"
         " park. One day, she saw a big, red ball. " * 3

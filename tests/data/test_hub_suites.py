@@ -132,7 +132,7 @@ class Plain(UniformBytes):
 class Learns(UniformBytes):
     @classmethod
     def build(cls, arguments, build_context):
-        return cls() if build_context.train is None else cls()
+        return cls() if build_context.require_text("train") else cls()
 """
 
 

@@ -17,7 +17,7 @@ from support import checkpoints
 
 from llmbench.adapter import BuildContext, Passage, Window
 from llmbench.ledger import count_words
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 
 SHORT, SHARE = (
     1200,
@@ -66,7 +66,7 @@ def scored(request, tmp_path_factory):
             tmp_path_factory.mktemp("checkpoint"), real("gpt2-tokenizer"), **recipe["arguments"]
         )
     assert checkpoints.weights_sha256(folder) == recipe["weights_sha256"]
-    adapter = registry.make(registry.resolve(f"hf:{folder}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{folder}"), BuildContext())
     assert adapter.info.context == case["context"]
     passages = [Passage(text, id=str(number)) for number, text in enumerate(documents)]
     ledgers = list(adapter.score(passages, Window("rolling")))

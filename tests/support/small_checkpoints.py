@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from llmbench.adapter import BuildContext, Passage
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from support.checkpoints import draw
 
 LINES = (
@@ -291,7 +291,7 @@ def _saved(model, tokenizer, folder: Path) -> Path:
 
 def load(folder: Path, **given):
     """The model of a folder, as a run would have it."""
-    return registry.make(registry.resolve(f"hf:{folder}"), BuildContext(**given))
+    return make_adapter(resolve_model(f"hf:{folder}"), BuildContext(**given))
 
 
 def passages(texts=TEXTS, **given):

@@ -14,7 +14,7 @@ from support.known import quiet
 
 from llmbench.adapter import BuildContext
 from llmbench.data import loading
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 
@@ -27,7 +27,7 @@ real = pytest.mark.skipif(
 
 def accuracies(count: int | None = None) -> dict[str, tuple[float, float, float]]:
     text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(count, 0)
-    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{CHECKPOINT}"), BuildContext())
     assert adapter.supports_packing
     outcome = MultipleChoice(text, Asking(join=" ")).run(adapter, quiet)
     return {row["norm"]: (row["value"], row["low"], row["high"]) for row in outcome.scores}
@@ -51,7 +51,7 @@ def test_questions_packed_after_one_prompt_are_answered_as_one_by_one(monkeypatc
     packed = accuracies(40)
     monkeypatch.setattr(CausalLM, "supports_packing", False)
     text = loading.load("test", QUESTIONS, fields={"given": "query"}).sample(40, 0)
-    adapter = registry.make(registry.resolve(f"hf:{CHECKPOINT}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{CHECKPOINT}"), BuildContext())
     outcome = MultipleChoice(text, Asking(join=" ")).run(adapter, quiet)
     assert {row["norm"]: row["value"] for row in outcome.scores} == {
         norm: value for norm, (value, _, _) in packed.items()

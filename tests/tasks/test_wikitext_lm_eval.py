@@ -135,12 +135,13 @@ def test_numbers_of_lm_eval_itself_for_the_same_model_and_pages(tmp_path):
 
     from llmbench.adapter import BuildContext
     from llmbench.data import loading
-    from llmbench.plan import registry, suite
+    from llmbench.plan import suite
+    from llmbench.plan.resolved_model import make_adapter, resolve_model
 
     folder = checkpoints.gpt2_shape(tmp_path, real("gpt2-tokenizer"))
     split = suite.read("wikitext2").file.texts["test"].split.model_dump(exclude_none=True)
     pages = loading.load("test", real("wikitext2-valid/valid.txt"), split).documents[20:26]
-    adapter = registry.make(registry.resolve(f"hf:{folder}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{folder}"), BuildContext())
     _, scores = outcome(Text("t", pages), adapter)
     assert scores["bits_per_byte"]["value"] == pytest.approx(3.710716024819869, rel=1e-6)
     assert scores["byte_perplexity"]["value"] == pytest.approx(13.092929484131554, rel=1e-6)

@@ -17,7 +17,7 @@ from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.training import finetuning, trainer
 from llmbench.training.cache import learnt, trained_folder
 from llmbench.training.muon import Muon, orthogonal
@@ -63,7 +63,7 @@ def test_what_is_trained_here_is_an_ordinary_checkpoint_directory(tmp_path):
     )
     assert tokenizer.decode(tokenizer(TEXT)["input_ids"]) == TEXT
     assert type(model).__name__ == "GPT2LMHeadModel"
-    adapter = registry.make(registry.resolve(f"hf:{checkpoint.folder}"), BuildContext())
+    adapter = make_adapter(resolve_model(f"hf:{checkpoint.folder}"), BuildContext())
     assert sum(ledger.total() for ledger in adapter.score([Passage(TEXT)])) / len(TEXT) < 7
     assert list(adapter.generate([Request("The", max_tokens=3)]))
 
@@ -252,7 +252,7 @@ def test_lora_trains_few_numbers_and_is_kept_merged_and_apart(tmp_path, before):
 def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before):
     checkpoint, _ = obtain(tmp_path, finetune(before, lora=Lora(rank=2)))
     whole, apart = (
-        registry.make(registry.resolve(f"hf:{place}"), BuildContext())
+        make_adapter(resolve_model(f"hf:{place}"), BuildContext())
         for place in (checkpoint.folder, checkpoint.folder / "lora")
     )
     text = [Passage(TEXT[:200])]
@@ -260,7 +260,7 @@ def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before)
         next(whole.score(text)).total(), rel=1e-4
     )
     assert next(apart.score(text)).total() != pytest.approx(
-        next(registry.make(registry.resolve(f"hf:{before}"), BuildContext()).score(text)).total()
+        next(make_adapter(resolve_model(f"hf:{before}"), BuildContext()).score(text)).total()
     )
 
 

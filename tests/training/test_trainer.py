@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import inspect
 import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +19,14 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.networks.recurrent import RNN
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training import trainer
-from llmbench.training.cache import checkpoint_folder
+from llmbench.training import cache, trainer
 from llmbench.training.causal_lm import IGNORE, Line, lanes, line, random_windows
 from llmbench.training.trainer import Course
+
+
+def checkpoint_folder(*parts):
+    return cache.checkpoint_folder(*parts, Path(inspect.getfile(NetworkAdapter)))
+
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(6)))
 VALID = Text("valid", (Document("v", TEXT[:150]),))

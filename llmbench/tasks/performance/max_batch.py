@@ -62,8 +62,7 @@ class MaxBatch(Task):
 
     def attempt(self, adapter: Adapter, batch: int) -> float | None:
         """Make so many answers; give bytes of text a second."""
-        if hasattr(adapter, "side_by_side"):
-            adapter.side_by_side = batch
+        adapter.generation_batch_size = batch
         listen(
             adapter, [Request(self.prompt, forced_text=self.answer[:2])]
         )  # what the first call makes ready is no part of the rate

@@ -47,7 +47,7 @@ def dissect(
     speed.py's task found, by its names.
     """
     found = Dissection()
-    model: Any = getattr(adapter, "token_model", None)
+    model: Any = adapter.token_model
     if model is None:
         found.absent = "the adapter shows no passes of its own: it is no token model"
         return found

@@ -35,7 +35,6 @@ from llmbench.tasks.performance.timeline import (
     listen,
     long_enough,
     percentiles,
-    prompt_read,
     throughput,
 )
 from llmbench.tasks.task import Process, Task
@@ -164,7 +163,7 @@ class Speed(Task):
         rates, refused = self._scan(adapter, progress)
         usual = statistics.median(took[-WARM_RUNS:])
         return {
-            "read": prompt_read(adapter, self.prompt),
+            "read": adapter.measure_prompt(self.prompt),
             "cold": {
                 name: getattr(cold, name) for name in ("time_to_first_token", "end_to_end_latency")
             },
@@ -221,8 +220,7 @@ class Speed(Task):
         return Request(prompt, forced_text=answer)
 
     def _throughput(self, adapter: Adapter, batch: int) -> tuple[Throughput | None, list[Timeline]]:
-        if hasattr(adapter, "side_by_side"):
-            adapter.side_by_side = max(adapter.side_by_side, batch)
+        adapter.generation_batch_size = max(adapter.generation_batch_size, batch)
         lines = listen(adapter, [self._request()] * batch, self.clock)
         return throughput(lines), lines
 

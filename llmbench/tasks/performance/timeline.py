@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -163,21 +162,3 @@ def long_enough(text: Text, *sizes: int) -> None:
             f"the text {text.name!r} has {have} bytes, and {max(sizes)} are asked for",
             hint="a longer text, or shorter prompts",
         )
-
-
-def prompt_read(adapter: Any, prompt: str) -> tuple[int, int | None]:
-    """(bytes, tokens) of the prompt that a model reads: of one that is longer than its context, the
-    end. Tokens where it shows them.
-    """
-    size, encode = (
-        len(prompt.encode()),
-        getattr(adapter, "encode_source", None) or getattr(adapter, "encode", None),
-    )
-    if encode is None:
-        return size, None
-    tokens, context = encode(prompt), getattr(adapter, "context", None)
-    if isinstance(tokens, list):  # of a source, of which the beginning is read
-        most = getattr(adapter, "source_context", None) or len(tokens)
-        return round(size * min(1.0, most / max(1, len(tokens)))), min(len(tokens), most)
-    kept = len(tokens.ids) if context is None else min(len(tokens.ids), context)
-    return (int(tokens.end[-1] - tokens.start[-kept]), kept) if kept else (0, 0)

@@ -130,7 +130,7 @@ def test_every_card_of_a_network_builds_its_network():
         card = registry.resolve(name)
         assert card.name == name
         if card.network:
-            kind = registry.adapter_class(card.adapter).network_kind
+            kind = registry.adapter_class(card.adapter).network_class
             net = class_of(card.network.cls, kind)(50, **card.network.arguments)
             assert net.symbols == 50
             found += 1

@@ -11,9 +11,9 @@ from support import small_checkpoints
 
 CODE = """
 import sys
-from llmbench.plan import registry
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.adapter import BuildContext, Passage, Request
-model = registry.make(registry.resolve("hf:{folder}"), BuildContext())
+model = make_adapter(resolve_model("hf:{folder}"), BuildContext())
 bits = [ledger.bits.tolist() for ledger in model.score([Passage("The kettle said nothing.")])]
 list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
 heavy = (

@@ -17,6 +17,7 @@ from llmbench.errors import Unavailable, UsageError
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.files import Checkpoint, locate, verify
 from llmbench.plan import registry
+from llmbench.plan.resolved_model import resolve_model
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +186,11 @@ def test_a_card_names_a_directory_beside_itself(whole):
 
 
 def test_every_stage_of_a_lineage_is_named():
-    assert [stage.name for stage in registry.lineage(registry.resolve("nano-gpt2-finetuned"))] == [
+    assert [stage.name for stage in resolve_model("nano-gpt2-finetuned").stages] == [
         "nano-gpt2",
         "nano-gpt2-finetuned",
     ]
-    only = registry.lineage(registry.resolve("gpt2-finetuned"))
+    only = resolve_model("gpt2-finetuned").stages
     assert [(stage.name, stage.checkpoint.id) for stage in only] == [
         ("gpt2-finetuned", "openai-community/gpt2")
     ]

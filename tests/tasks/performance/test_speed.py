@@ -10,6 +10,9 @@ import pytest
 from support.clock import MS, TEXT, Clock, Typist
 
 from llmbench.adapter import Adapter, Chunk, Request
+from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
+from llmbench.adapters.token import TokenAdapter, Tokens
+from llmbench.adapters.trivial import UniformBytes
 from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, _settled
@@ -18,7 +21,6 @@ from llmbench.tasks.performance.timeline import (
     Timeline,
     listen,
     percentiles,
-    prompt_read,
     throughput,
 )
 
@@ -313,28 +315,28 @@ def test_a_fed_answer_arrives_to_the_byte_unknown_words_included(name):
 
 
 def test_of_a_source_longer_than_a_model_reads_the_beginning_was_read():
-    class Reader:
+    class Reader(EncoderDecoderAdapter):
         source_context = 4
+        info = encode = decode = pair_logits = None
 
         def encode_source(self, text):
             return list(range(len(text)))
 
-    assert prompt_read(Reader(), "abcdefgh") == (4, 4)
-    assert prompt_read(Reader(), "ab") == (2, 2)
+    assert Reader().measure_prompt("abcdefgh") == (4, 4)
+    assert Reader().measure_prompt("ab") == (2, 2)
 
 
 def test_of_a_prompt_longer_than_the_context_only_the_end_was_read():
-    class Short:
+    class Short(TokenAdapter):
         context = 4
+        decode = logits = None
 
         def encode(self, text):
-            from llmbench.models.tokenizers.tokens import Tokens
-
             return Tokens.of(list(range(len(text))), [c.encode() for c in text])
 
-    assert prompt_read(Short(), "abcdef") == (4, 4)
-    assert prompt_read(Short(), "äb") == (3, 2)
-    assert prompt_read(object(), "äb") == (3, None)
+    assert Short().measure_prompt("abcdef") == (4, 4)
+    assert Short().measure_prompt("äb") == (3, 2)
+    assert UniformBytes().measure_prompt("äb") == (3, None)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])

@@ -19,7 +19,6 @@ from llmbench import (
     ModelInfo,
     Passage,
     Request,
-    UsageError,
     Window,
 )
 
@@ -64,11 +63,8 @@ class Markov(Adapter):
     @classmethod
     def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Markov:
         """llmbench gives the suite's training text here."""
-        if build_context.train is None:
-            raise UsageError("markov learns from a text", hint="give one with --data train=PATH")
-        return cls(
-            [document.text.encode() for document in build_context.train.documents], **arguments
-        )
+        text = build_context.require_text("train")
+        return cls([document.text.encode() for document in text.documents], **arguments)
 
     @property
     def info(self) -> ModelInfo:
