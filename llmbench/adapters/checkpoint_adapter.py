@@ -1,0 +1,109 @@
+"""What adapters of transformers' checkpoints share: the loaded model and its tokenizer over bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from llmbench.adapter import Adapter, ModelInfo
+from llmbench.config.source_code import digest_code
+from llmbench.errors import UsageError
+from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
+from llmbench.models.tokenizers.tokens import Tokens
+
+WORDS_FOR = {
+    "bytes": "byte-level BPE",
+    "sentencepiece": "SentencePiece",
+    "wordpiece": "WordPiece",
+    "plain": "subwords",
+}
+PROBE = 12  # ids in a probe
+
+
+class CheckpointAdapter(Adapter):
+    """A loaded checkpoint of any kind: its tokenizer over bytes, and what the board says of it."""
+
+    required_parts = ("checkpoint",)
+    loaded: Loaded
+    text: ByteTokenizer
+    context: Any  # each kind sets it
+    training: Mapping[str, Any] | None = None
+
+    def __init__(self, loaded: Loaded):
+        self.loaded, self.model = loaded, loaded.model
+        self.text = ByteTokenizer(loaded.tokenizer)
+        self.device = loaded.device
+        self._check_vocabulary()
+
+    def _check_vocabulary(self) -> None:
+        """The tokenizer's ids are the embedding's rows, but for rows that only pad the matrix."""
+        embedding = self.model.get_input_embeddings()
+        rows = int(embedding.weight.shape[0])
+        if self.text.size > rows or self.text.size < 0.9 * rows:
+            raise UsageError(
+                f"vocabulary and embedding disagree: the tokenizer has {self.text.size} ids, the"
+                f" model {rows}",
+                where=self.loaded.checkpoint.id,
+                hint="the tokenizer's files are not those of this model",
+            )
+
+    @property
+    def info(self) -> ModelInfo:
+        unique = {id(p): p for p in self.model.parameters()}.values()
+        checkpoint = self.loaded.checkpoint
+        identity = [
+            self.loaded.weights_sha256,
+            self.loaded.tokenizer_sha256,
+            self.loaded.dtype,
+            digest_code([Path(__file__), Path(inspect.getfile(type(self)))]),
+        ]
+        origin = {
+            "id": checkpoint.id,
+            "commit": checkpoint.commit,
+            "weights_sha256": self.loaded.weights_sha256,
+        }
+        return ModelInfo(
+            name=pretrained_files.name_of(checkpoint.id),
+            family=str(self.loaded.config.model_type),
+            tokenizer=WORDS_FOR[self.text.alphabet],
+            parameters=sum(p.numel() for p in unique),
+            context=self.context,
+            dtype=self.loaded.dtype,
+            device=self.device,
+            fingerprint=hashlib.sha256("\n".join(identity).encode()).hexdigest(),
+            weights_bytes=sum(p.numel() * p.element_size() for p in unique),
+            training=self.training,
+            origin={**origin, "trust_remote_code": self.loaded.trusted},
+        )
+
+    def to(self, device: str, dtype: str = "float32") -> Self:
+        """Do nothing: `build` loaded it on its device and in its number format."""
+        return self
+
+    def encode(self, text: str) -> Tokens:
+        return self.text.encode(text)
+
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        return self.text.encode_all(texts)
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return self.text.decode(ids)
+
+    def close(self) -> None:
+        self.loaded = self.model = None  # type: ignore[assignment]  # nobody asks a closed model
+
+    def _probe_ids(self, rows: int = 1) -> Tensor:
+        """(rows, PROBE) ids of ordinary tokens."""
+        count = int(self.model.get_input_embeddings().weight.shape[0])
+        ids = torch.randint(
+            0, min(count, self.text.size), (rows, PROBE), generator=torch.Generator().manual_seed(0)
+        )
+        return ids.to(self.device)
