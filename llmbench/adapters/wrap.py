@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from llmbench.adapter import Adapter, ModelInfo
-from llmbench.adapters.huggingface import CausalLM, EncoderDecoderLM, MaskedLM, Pretrained
+from llmbench.adapters.checkpoints.causal import CausalLM
+from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
+from llmbench.adapters.checkpoints.huggingface import EncoderDecoderLM, MaskedLM
 from llmbench.adapters.token import TokenAdapter, fingerprint
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.models.pretrained.loading import Loaded, describe, fuse
@@ -137,7 +139,7 @@ def _name_of(model: Any) -> str:
 # -------------------------------------------------------------------------------------------------
 
 
-class _InMemory(Pretrained):
+class _InMemory(CheckpointAdapter):
     """A transformers model in memory: its weights are hashed whenever they are asked for."""
 
     @property
@@ -163,7 +165,7 @@ class WrappedEncoderDecoderLM(_InMemory, EncoderDecoderLM):
     """An encoder-decoder in memory."""
 
 
-KINDS: dict[str, Callable[[Loaded], Pretrained]] = {
+KINDS: dict[str, Callable[[Loaded], CheckpointAdapter]] = {
     "causal": WrappedCausalLM,
     "masked": WrappedMaskedLM,
     "encoder-decoder": WrappedEncoderDecoderLM,

@@ -47,7 +47,7 @@ def version() -> str:
 
 def checked_files() -> list[Path]:
     """Return the files of the checks, of the adapters, and of all that these import."""
-    first = [PACKAGE / "conformance" / "kit.py", *(PACKAGE / "adapters").glob("*.py")]
+    first = [PACKAGE / "conformance" / "kit.py", *(PACKAGE / "adapters").rglob("*.py")]
     return find_imports(first, NOT_CHECKED)
 
 

@@ -48,7 +48,7 @@ _BUILT_IN = {
         AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
     ),
     "huggingface": (
-        "llmbench.adapters.huggingface:HuggingFace",
+        "llmbench.adapters.checkpoints.huggingface:HuggingFace",
         AdapterFacts(required_parts=("checkpoint",)),
     ),
 }

@@ -46,7 +46,7 @@ def test_a_small_llama_is_as_near_to_chance_as_lm_eval_says():
 
 @real
 def test_questions_packed_after_one_prompt_are_answered_as_one_by_one(monkeypatch):
-    from llmbench.adapters.causal_checkpoint import CausalLM
+    from llmbench.adapters.checkpoints.causal import CausalLM
 
     packed = accuracies(40)
     monkeypatch.setattr(CausalLM, "supports_packing", False)

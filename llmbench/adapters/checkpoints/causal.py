@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench.adapters.checkpoint_adapter import PROBE, CheckpointAdapter
+from llmbench.adapters.checkpoints.checkpoint_adapter import PROBE, CheckpointAdapter
 from llmbench.adapters.token import TokenAdapter
 from llmbench.errors import ModelError
 from llmbench.inference import packing

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, BuildContext
-from llmbench.adapters.causal_checkpoint import CausalLM
-from llmbench.adapters.checkpoint_adapter import CheckpointAdapter
+from llmbench.adapters.checkpoints.causal import CausalLM
+from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
 from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
 from llmbench.adapters.masked import MaskedAdapter
 from llmbench.config.model_card import Stage
