@@ -10,7 +10,7 @@ from __future__ import annotations
 from llmbench.data.overlap import OVERLAP_BYTES
 from llmbench.data.text import Text
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.text import Mean, Share, TextMetric
+from llmbench.metrics.text import Share, TextMetric
 
 
 def longest_copy(raw: bytes, known: bytes, least: int = 1) -> int:
@@ -38,7 +38,7 @@ def longest_copy(raw: bytes, known: bytes, least: int = 1) -> int:
 
 
 class _Copying(TextMetric):
-    compares = False
+    needs_reference = False
 
     def __init__(self, train: Text):
         self._known = b"\xff".join(
@@ -50,14 +50,14 @@ class _Copying(TextMetric):
         return longest_copy(output.encode(errors="surrogatepass"), self._known, least)
 
 
-class LongestCopy(_Copying, Mean):
+class LongestCopy(_Copying):
     """The mean over samples, in bytes. Nothing said is nothing copied: an empty sample counts with
     0.
     """
 
     metric = FACTS["longest_copy_bytes"]
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._longest(output)), 1.0]
 
 
@@ -73,5 +73,5 @@ class LongCopyShare(_Copying, Share):
         super().__init__(train)
         self.signature += f"|bytes:{OVERLAP_BYTES}"
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._longest(output, OVERLAP_BYTES) > 0), 1.0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.text import Mean
+from llmbench.metrics.text import TextMetric
 
 # of a sample, for distinct n-grams: their share falls with length, so all samples are cut to the
 # same
@@ -18,18 +18,18 @@ def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
-class AnswerBytes(Mean):
+class AnswerBytes(TextMetric):
     """Of every sample, an empty one too: who stops before the budget of bytes is spent."""
 
     metric = FACTS["answer_bytes"]
     signature = "utf-8"
-    compares = False
+    needs_reference = False
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(len(output.encode(errors="surrogatepass"))), 1.0]
 
 
-class Distinct2(Mean):
+class Distinct2(TextMetric):
     """Within each sample, not over all together as in Li et al. 2016: that share falls with the
     number of samples, and has no interval over them.
 
@@ -39,9 +39,9 @@ class Distinct2(Mean):
 
     metric = FACTS["distinct_2"]
     signature = f"words:{WORDS}"
-    compares = False
+    needs_reference = False
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         words = output.split()[:WORDS]
         if len(words) < WORDS:
             return []
@@ -49,7 +49,7 @@ class Distinct2(Mean):
         return [len(set(pairs)) / len(pairs), 1.0]
 
 
-class Repetition4(Mean):
+class Repetition4(TextMetric):
     """1 - different runs / runs in each sample, and the mean of that: seq-rep-4 of Welleck et al.
     2020, of words where theirs are tokens, so that models with different tokenisers compare. A
     sample with fewer than four words, an empty one too, is left out.
@@ -57,8 +57,8 @@ class Repetition4(Mean):
 
     metric = FACTS["repetition_4"]
     signature = "words:4"
-    compares = False
+    needs_reference = False
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         grams = _grams(output.split(), 4)
         return [1 - len(set(grams)) / len(grams), 1.0] if grams else []

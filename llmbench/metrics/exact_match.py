@@ -9,7 +9,7 @@ import string
 from collections import Counter
 
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.text import Mean, Share
+from llmbench.metrics.text import Share, TextMetric
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -28,7 +28,7 @@ class Accuracy(Share):
     metric = FACTS["accuracy"]
     signature = "normalised:strip"
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(output.strip() == reference.strip()), 1.0]
 
 
@@ -40,11 +40,11 @@ class ExactMatch(Share):
     metric = FACTS["exact_match"]
     signature = "normalised:squad"
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(normalised(output) == normalised(reference)), 1.0]
 
 
-class F1(Mean):
+class F1(TextMetric):
     """2 * words shared / (words said + words wanted), each word as often as it stands there; 0 to
     1, and where either has none as exact match.
     """
@@ -52,7 +52,7 @@ class F1(Mean):
     metric = FACTS["f1"]
     signature = "normalised:squad"
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         said, wanted = normalised(output), normalised(reference)
         if not said or not wanted:
             return [float(said == wanted), 1.0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from llmbench.stats import Interval
 PREFIX = "evaluate:"
 
 
-class Plugged(TextMetric):
+class EvaluateMetric(TextMetric):
     """The number that the metric calls by its own name, or its only one, or the one called `key`;
     in its own unit, which it does not tell, and with neither direction said to be better.
 
@@ -39,6 +40,7 @@ class Plugged(TextMetric):
 
     def __init__(self, name: str, key: str | None = None):
         self._name, self._key = name, key
+        self._values: list[float] | None = None  # of each sample, of the last call of `value`
         self._module = _load(name)
         names = set(self._module._feature_names())
         if "predictions" not in names or names - {"predictions", "references"}:
@@ -46,7 +48,7 @@ class Plugged(TextMetric):
                 f"a metric of text takes predictions and references, and this one {_listed(names)}",
                 where=PREFIX + name,
             )
-        self.compares = "references" in names
+        self.needs_reference = "references" in names
         label = (
             PREFIX + (Path(name).name if Path(name).is_dir() else name) + (f":{key}" if key else "")
         )
@@ -63,19 +65,32 @@ class Plugged(TextMetric):
             f"{label}|script:{str(self._module._hash)[:16]}|evaluate:{version('evaluate')}"
         )
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         """The sample itself, since such a metric sees all samples at once: the length of the
         output, the output, the reference.
         """
         said, wanted = (as_numbers(_whole(text)) for text in (output, reference))
         return [float(len(said)), *said, *wanted]
 
+    def combine(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        raise UsageError(
+            f"{self.metric.name} cannot combine several answers to one prompt", hint="seeds: 1"
+        )
+
+    def comparable_rows(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Return the metric's own number of each sample; [] of all if it gives one for all."""
+        if self._values is None:
+            return [[] for _ in rows]
+        values = iter(self._values)
+        return [[next(values), 1.0] if row else [] for row in rows]
+
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
         kept = [row for row in rows if row]
+        self._values = None
         if not kept:
             return None
         texts = {"predictions": [as_text(row[1 : 1 + int(row[0])]) for row in kept]}
-        if self.compares:
+        if self.needs_reference:
             texts["references"] = [as_text(row[1 + int(row[0]) :]) for row in kept]
         try:
             result = self._module.compute(**texts)
@@ -87,7 +102,10 @@ class Plugged(TextMetric):
         if isinstance(found, float):
             return Interval(found, None, None, len(kept))
         values = np.asarray(found)
-        if len(values) != len(kept):
+        if len(values) == len(kept):
+            self._values = list(found)
+            self.metric = replace(self.metric, test="mean")
+        else:
             raise UsageError(
                 f"the metric gave {len(values)} numbers for {len(kept)} samples",
                 where=PREFIX + self._name,

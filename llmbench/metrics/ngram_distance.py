@@ -60,7 +60,7 @@ class NgramDistance(TextMetric):
     """
 
     metric = FACTS["ngram_distance"]
-    compares = False
+    needs_reference = False
 
     def __init__(self, held_out: Text):
         self.signature = f"held-out:{held_out.sha256[:16]}|n:{N}|distance:tv|seed:{SEED}"
@@ -70,10 +70,10 @@ class NgramDistance(TextMetric):
         )
         self._shares: Shares = counts / max(1, counts.sum())
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return as_numbers(output) if len(output) >= N else []
 
-    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
+    def combine(self, rows: Sequence[Sequence[float]]) -> list[float]:
         return [number for row in rows for number in row]
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:

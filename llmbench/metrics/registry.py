@@ -1,27 +1,32 @@
-"""The metrics of text by name: the one place that knows them all. A metric's library is imported
-when the metric is asked for.
+"""The metrics of text by name: built in, from the entry-point group `llmbench.metrics`, or by
+file.py:Class and module:Class. A metric's library is imported when the metric is asked for.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 
-from llmbench.config.plugins import load_object
+from llmbench.config.plugins import load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
 from llmbench.metrics.diversity import AnswerBytes, Distinct2, Repetition4
 from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.hf_evaluate import PREFIX, Plugged
+from llmbench.metrics.hf_evaluate import PREFIX, EvaluateMetric
 from llmbench.metrics.metric import Metric
 from llmbench.metrics.ngram_distance import NgramDistance
 from llmbench.metrics.rouge import Rouge
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.metrics.text import TextMetric
 
+ENTRY_POINTS = "llmbench.metrics"
 OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "bleu": Bleu,
     "chrf": Chrf,
@@ -47,79 +52,131 @@ ENTRY_POINTS = "llmbench.metrics"
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
 
 
-def outside() -> dict[str, str]:
-    """Metrics that other packages register, and where they live."""
+def find_outside() -> dict[str, str]:
+    """Return the metrics of other packages: name -> module:Class."""
     points = metadata.entry_points(group=ENTRY_POINTS)
     return {point.name: point.value for point in points if point.name not in NAMES}
 
 
-def _locate(name: str) -> str:
-    """The file.py:Class or module:Class of a metric from outside; "" of any other name."""
-    if name.startswith(PREFIX):
-        return ""
-    return name if ":" in name else outside().get(name, "")
-
-
-def make_outside(name: str) -> TextMetric:
-    """The metric of a registered name, file.py:Class or module:Class.
-
-    Raises UsageError if it cannot be imported or made, or is not a complete TextMetric.
+def anchor_metric(name: str, folder: Path) -> str:
+    """Return the name with its path, if it has one, made absolute: paths are relative to the suite
+    in `folder`.
     """
-    where = _locate(name)
-    place, _, cls = where.rpartition(":")
-    found = load_object(where)
-    if not (isinstance(found, type) and issubclass(found, TextMetric)):
-        raise UsageError(
-            f"{cls!r} is not a TextMetric", where=place, hint="subclass llmbench.TextMetric"
-        )
-    try:
-        made = found()
-        metric, signature = made.metric, made.signature
-    except Exception as error:
-        raise UsageError(f"{cls}() raised {type(error).__name__}: {error}", where=place) from error
-    if not isinstance(metric, Metric) or not isinstance(signature, str):
-        raise UsageError(f"{cls} needs a Metric `metric` and a string `signature`", where=place)
-    if metric.name in FACTS:
-        raise UsageError(
-            f"{cls} calls itself {metric.name!r}, which is a metric of llmbench", where=place
-        )
-    made.metric = replace(metric, is_custom=True)
-    return made
+    if name.startswith(PREFIX):
+        place, colon, key = name.removeprefix(PREFIX).partition(":")
+        beside = folder / Path(place).expanduser()
+        if not place or not (beside.is_dir() or place.startswith((".", "/", "~"))):
+            return name
+        return f"{PREFIX}{beside.resolve()}{colon}{key}"
+    file, _, cls = name.rpartition(":")
+    return f"{(folder / Path(file).expanduser()).resolve()}:{cls}" if file.endswith(".py") else name
 
 
-def check(name: str, has_train: bool) -> None:
-    """UsageError where `named` would not know a name, or would lack the training text; evaluate's
-    own are looked for when they are asked for.
+def check_metric(name: str, has_train: bool) -> str:
+    """Return the name that a metric has in a record.
+
+    Raises UsageError if `create_metric` would not know it, if its class or folder is wrong, or if
+    it needs a training text and there is none. A metric of `evaluate` by its name on the hub is
+    only looked for when it is created.
     """
     if name in BESIDE_TRAINING and not has_train:
         raise UsageError(f"the metric {name} compares with a text `train`, and there is none")
-    if _locate(name):
-        make_outside(name)
+    if name.startswith(PREFIX):
+        _check_script(name.removeprefix(PREFIX).partition(":")[0])
+        return name
+    return name if name in NAMES else _create_custom(name).metric.name
+
+
+def _check_script(place: str) -> None:
+    """UsageError if a folder has no metric of `evaluate`."""
+    folder = Path(place)
+    if not folder.is_absolute():
         return
-    if name not in NAMES and not name.startswith(PREFIX):
+    script = folder / f"{folder.name}.py"
+    if not script.is_file():
         raise UsageError(
-            f"no metric of text is called {name!r}",
-            hint=did_you_mean(name, (*NAMES, *outside(), f"{PREFIX}NAME")),
+            f"there is no metric of `evaluate` in {folder}", hint=f"it needs the script {script}"
         )
+    try:
+        ast.parse(script.read_bytes())
+    except SyntaxError as error:
+        raise UsageError(
+            f"syntax error: {error.msg}", where=f"{script}:{error.lineno}:{error.offset}"
+        ) from None
 
 
-def named(
+def _load_class(name: str) -> type[TextMetric]:
+    """The class of a metric from outside. UsageError if there is none, or if it is not a complete
+    metric.
+    """
+    outside = find_outside()
+    spec = outside.get(name, name)
+    if ":" not in spec:
+        raise UsageError(
+            f"there is no metric {name!r}",
+            hint=did_you_mean(name, (*NAMES, *outside, f"{PREFIX}NAME")),
+        )
+    cls = load_object(spec)
+    if not (isinstance(cls, type) and issubclass(cls, TextMetric)):
+        raise UsageError(
+            f"{spec.rpartition(':')[2]!r} is not a TextMetric",
+            where=spec.rpartition(":")[0],
+            hint="subclass llmbench.TextMetric",
+        )
+    where = f"{inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]}:1"
+    missing = sorted(cls.__abstractmethods__)
+    if missing:
+        raise UsageError(f"{cls.__name__} does not define {', '.join(missing)}", where=where)
+    metric = vars(cls).get("metric")
+    if not isinstance(metric, Metric):
+        raise UsageError(
+            f"{cls.__name__} has no `name` and no `metric`", where=where, hint='name = "my_metric"'
+        )
+    if metric.name in FACTS:
+        raise UsageError(
+            f"{cls.__name__} calls itself {metric.name!r}, which is a metric of llmbench",
+            where=where,
+            hint="rename it",
+        )
+    if not isinstance(cls.signature, str):
+        raise UsageError(f"the `signature` of {cls.__name__} is not a string", where=where)
+    return cls
+
+
+def _create_custom(name: str) -> TextMetric:
+    cls = _load_class(name)
+    try:
+        made = cls()
+    except Exception as error:  # whatever somebody's class does
+        raise UsageError(
+            f"{cls.__name__}() raised {type(error).__name__}: {error}", where=name
+        ) from error
+    made.metric = replace(cls.metric, is_custom=True)
+    spec = find_outside().get(name, name)
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in source_files(spec)))
+    mark = f"metric:{cls.metric.name}|code:{code.hexdigest()[:16]}"
+    made.signature = f"{mark}|{made.signature}" if made.signature else mark
+    return made
+
+
+def create_metric(
     name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None
 ) -> TextMetric:
-    """The metric `name`: one of NAMES, or evaluate:NAME or evaluate:DIRECTORY for one of the
-    library `evaluate`; evaluate:NAME:KEY is the number that it calls KEY.
+    """Return the metric `name`: one of NAMES, an entry point's, file.py:Class, module:Class, or
+    evaluate:NAME or evaluate:FOLDER for one of the library `evaluate` (evaluate:NAME:KEY is the
+    number that it calls KEY).
 
-    `train`: the text that the model learnt from, which the metrics of copying need. `held_out`:
-    human text that it did not, which ngram_distance needs. `key`: which of its numbers a metric of
-    `evaluate` is to give. What a metric does not need is ignored, so that all that is known may be
-    given for every name. Raises UsageError for an unknown name, and where the text that a metric
-    needs is not given.
+    Args:
+        train: The text that the model learnt from, which the metrics of copying need.
+        held_out: Human text that it did not learn from, which ngram_distance needs.
+        key: Which of its numbers a metric of `evaluate` gives.
+
+    A metric ignores what it does not need. Raises UsageError for an unknown name, and if the text
+    that a metric needs is not given.
     """
-    if _locate(name):
-        return make_outside(name)
     if name.startswith(PREFIX):
-        own, _, of_these = name.removeprefix(PREFIX).partition(":")
-        return Plugged(own, of_these or key)
+        own, _, number = name.removeprefix(PREFIX).partition(":")
+        return EvaluateMetric(own, number or key)
     for table, text, role in (
         (BESIDE_TRAINING, train, "train"),
         (BESIDE_HELD_OUT, held_out, "held_out"),
@@ -131,5 +188,6 @@ def named(
                     hint="it is for tasks that have one",
                 )
             return table[name](text)
-    check(name, train is not None)
+    if name not in NAMES:
+        return _create_custom(name)
     return (OF_PAIRS | OF_OUTPUTS)[name]()

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from llmbench.hardware.machine import version
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.text import Mean
+from llmbench.metrics.text import TextMetric
 
 RougeName = Literal["rouge1", "rouge2", "rougeL"]
 
 
-class Rouge(Mean):
+class Rouge(TextMetric):
     """`name`: rouge1, rouge2 or rougeL; without stemming, from 0 to 1."""
 
     def __init__(self, name: RougeName):
@@ -27,5 +27,5 @@ class Rouge(Mean):
         self.metric = FACTS[name]
         self.signature = f"rouge-score:{version('rouge-score')}|type:{name}|stemmer:no"
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._scorer.score(reference, output)[self._name].fmeasure), 1.0]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.text import Summed
+from llmbench.metrics.text import TextMetric
 
 
-class _Sacrebleu(Summed):
+class _Sacrebleu(TextMetric):
     """A metric of sacrebleu over pairs of an output and one reference."""
 
     def __init__(self, scorer: Any):
@@ -22,7 +22,7 @@ class _Sacrebleu(Summed):
         self._scorer.num_refs = 1  # what the signature says before anything is scored
         self.signature = str(scorer.get_signature())
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         return [
             float(number)
             for number in self._scorer._extract_corpus_statistics([output], [[reference]])[0]

@@ -1,22 +1,25 @@
-"""What all metrics of text have in common: statistics of each sample first, a total second, an
-interval over samples.
+"""What all metrics of text have in common: statistics of each sample first, a value over samples
+second, with an interval.
 
 Statistics are plain numbers that depend on their sample alone: they can be stored, read back, and
-put together in any choice of samples. Most totals are a function of the column sums of the
-statistics (`Summed`), so that a resample of the samples is one product of matrices.
+combined for any choice of samples. Most values are a function of the column sums of the statistics
+(`TextMetric.total`), so that a resample of the samples is one product of matrices.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.errors import UsageError
-from llmbench.metrics.metric import Metric
+from llmbench.errors import ModelError, UsageError
+from llmbench.metrics.facts import FACTS
+from llmbench.metrics.metric import ANY, UNIT_INTERVAL, Better, Metric, Test, Variant
 from llmbench.stats import LEVEL, Interval, wilson_interval
 
 RESAMPLES = 1000
@@ -28,79 +31,155 @@ LEAST_SAMPLES = 8
 
 
 class TextMetric(ABC):
-    """A metric of what models say.
+    """A metric of generated text: statistics of each sample first, one value over samples second.
 
-    `signature`: all that its number depends on besides the texts. `interval`: how its interval
-    comes about. `compares`: whether it needs references.
+    To write one, subclass this, set its facts, and define `statistics`:
+
+        class Vowels(TextMetric):
+            name, unit, better, bounds, label = "vowels", "share", None, (0, 1), "vowels"
+            needs_reference = False
+
+            def statistics(self, output: str, reference: str) -> list[float]:
+                return [sum(c in "aeiou" for c in output), len(output)]
+
+    The value is the sum of the first numbers over the sum of the second ones, and its interval a
+    bootstrap over samples; another formula of the column sums goes into `total`.
+
+    name: of the metric in records and on the command line; letters, digits and underscores.
+    unit, better, bounds, label: its unit, its direction, the values it can take, its column's title.
+    help: what it is, in a line; by default the first line of the docstring.
+    tie: the largest difference that makes no practical difference.
+    needs_reference: whether it compares an output with a reference text.
+    signature: whatever its value depends on besides the texts and its code.
     """
 
+    name: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    better: ClassVar[Better] = None
+    bounds: ClassVar[tuple[float, float]] = ANY
+    label: ClassVar[str] = ""
+    help: ClassVar[str] = ""
+    tie: ClassVar[float] = 0.0
     metric: Metric
-    signature: str
+    signature: str = ""
     interval: Literal["bootstrap", "wilson"] = "bootstrap"
-    compares = True
+    needs_reference = True
 
-    def statistics(self, output: str, reference: str | None = None) -> list[float]:
-        """Of one sample; [] where it has nothing that this metric counts: such a sample is left
-        out, and missing in the interval's `n`.
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.name:
+            cls.metric = _define(cls)
+
+    @abstractmethod
+    def statistics(self, output: str, reference: str) -> Sequence[float] | float:
+        """Return the numbers of one sample: [numerator, denominator], or one column for each sum
+        that `total` needs; a single number x stands for [x, 1]. [] leaves the sample out.
+        """
+
+    def total(self, sums: Sequence[float]) -> float:
+        """Return the value, from the column sums of the statistics."""
+        return sums[0] / sums[1] if sums[1] else 0.0
+
+    def measure(self, output: str, reference: str | None = None) -> list[float]:
+        """Return the statistics of one sample, checked; [] if the metric does not count it.
 
         Any str will do: empty, white space alone, half a surrogate pair. An empty reference is a
-        reference. Raises UsageError where a metric that compares is given None.
+        reference. Raises UsageError if the metric needs a reference and gets None, and ModelError
+        if `statistics` gives anything but finite numbers.
         """
-        if reference is None and self.compares:
+        if reference is None and self.needs_reference:
             raise UsageError(
                 f"{self.metric.name} compares with a reference, and a sample has none",
                 hint="give each sample its reference text",
             )
-        return self._statistics(output, reference or "")
+        found = self.statistics(output, reference or "")
+        try:
+            if isinstance(found, (int, float)):
+                found = [found, 1.0]
+            numbers = [float(number) for number in found]
+        except (TypeError, ValueError):
+            numbers = [math.nan]
+        if len(numbers) == 1 or not all(map(math.isfinite, numbers)):
+            raise ModelError(
+                f"{self.metric.name}: `statistics` gave {str(found)[:80]}, not a finite number or"
+                " [numerator, denominator]"
+            )
+        return numbers
 
-    @abstractmethod
-    def _statistics(self, output: str, reference: str) -> list[float]: ...
-
-    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        """The statistics of several answers to one prompt as those of one sample, so that the
-        prompt is what is drawn; [] where none has any. By default sums, if `value` is a ratio of
-        sums.
+    def combine(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        """Return the statistics of several answers to one prompt as those of one sample, so that
+        prompts are resampled; [] if none has any.
         """
-        if type(self).value is TextMetric.value:
-            return _sum_columns(rows)
-        raise UsageError(
-            f"{self.metric.name} cannot put several answers to one prompt together", hint="seeds: 1"
+        kept = [row for row in rows if row]
+        return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
+
+    def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
+        """Return the value over samples with its 95 % interval; None if no sample has statistics."""
+        table = [row for row in rows if row]
+        if not table:
+            return None
+        if len({len(row) for row in table}) > 1:
+            raise ModelError(f"{self.metric.name}: samples have different numbers of statistics")
+        kept = np.asarray(table, dtype=np.float64)
+        whole = self.total(kept.sum(axis=0).tolist())
+        return bootstrap(
+            whole, len(kept), lambda counts: [self.total(sums) for sums in (counts @ kept).tolist()]
         )
 
-    def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
-        """The total over samples in the metric's unit, and its 95 % interval, from their
-        statistics; None where no sample has any. By default statistics are [numerator,
-        denominator], and the total is the ratio of their sums.
+    def comparable_rows(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Return what is stored of each sample, for the paired test of two models: its statistics,
+        or its own value if only this metric's code can make a value of several.
         """
-        return _bootstrap_sums(rows, _ratio)
+        if self.metric.test != "items":
+            return [list(row) for row in rows]
+        return [[self.total(row), 1.0] if row else [] for row in rows]
 
 
-class Summed(TextMetric):
-    """A metric whose total is a function of the column sums of its statistics: as many numbers for
-    each sample.
-    """
+def _define(cls: type[TextMetric]) -> Metric:
+    """The facts of a metric class from outside. UsageError if they cannot be."""
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    facts: dict[str, tuple[bool, str]] = {
+        "name": (
+            isinstance(cls.name, str) and re.fullmatch(r"[A-Za-z]\w{0,63}", cls.name) is not None,
+            "letters, digits and underscores",
+        ),
+        "unit": (isinstance(cls.unit, str), "a string"),
+        "better": (cls.better in ("lower", "higher", None), '"lower", "higher" or None'),
+        "bounds": (_is_range(cls.bounds), "two numbers, the lower first"),
+        "label": (isinstance(cls.label, str), "a string"),
+        "tie": (isinstance(cls.tie, int | float) and cls.tie >= 0, "a number from 0"),
+    }
+    for key, (is_right, wanted) in facts.items():
+        if not is_right:
+            raise UsageError(
+                f"the metric's `{key}` is {vars(cls).get(key)!r}", where=where, hint=f"use {wanted}"
+            )
+    if cls.name in FACTS:
+        raise UsageError(f"{cls.name!r} is a metric of llmbench", where=where, hint="rename yours")
+    is_percent = cls.unit == "share" or tuple(cls.bounds) == UNIT_INTERVAL
+    lines = (cls.help or cls.__doc__ or cls.name).strip().splitlines()
+    test: Test = "ratio" if cls.total is TextMetric.total else "items"
+    return Metric(
+        cls.name,
+        cls.unit,
+        cls.better,
+        lines[0],
+        bounds=(float(cls.bounds[0]), float(cls.bounds[1])),
+        variants=(Variant("", cls.label or cls.name),),
+        format="percent" if is_percent else "number",
+        test="share" if issubclass(cls, Share) else test,
+        tie=float(cls.tie),
+        is_custom=True,
+    )
 
-    @abstractmethod
-    def total(self, sums: Sequence[float]) -> float:
-        """The metric, from the column sums. Counts are whole numbers in float64 and their sums
-        exact up to 2^53.
-        """
 
-    def combined(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        return _sum_columns(rows)
-
-    def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
-        return _bootstrap_sums(rows, self.total)
+def _is_range(bounds: object) -> bool:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        return False
+    return all(isinstance(end, int | float) for end in bounds) and bounds[0] < bounds[1]
 
 
-class Mean(Summed):
-    """A mean over samples, or a ratio of sums: statistics are [numerator, denominator]."""
-
-    def total(self, sums: Sequence[float]) -> float:
-        return _ratio(sums)
-
-
-class Share(Mean):
+class Share(TextMetric):
     """The share of samples that are so: statistics are [1, 1] or [0, 1], and the interval is
     Wilson's. Of several answers to each prompt statistics are [how many are so, of how many], and
     it is a bootstrap.
@@ -120,28 +199,6 @@ class Share(Mean):
                 " 1] or [0, 1]"
             )
         return wilson_interval(sum(hit == 1.0 for hit, _ in kept), len(kept)) if kept else None
-
-
-def _ratio(sums: Sequence[float]) -> float:
-    return sums[0] / sums[1] if sums[1] else 0.0
-
-
-def _sum_columns(rows: Sequence[Sequence[float]]) -> list[float]:
-    kept = [row for row in rows if row]
-    return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
-
-
-def _bootstrap_sums(
-    rows: Sequence[Sequence[float]], total: Callable[[Sequence[float]], float]
-) -> Interval | None:
-    """`total` of the column sums, with its bootstrap interval; None if no sample has statistics."""
-    kept = np.asarray([row for row in rows if row], dtype=np.float64)
-    if not len(kept):
-        return None
-    whole = total(kept.sum(axis=0).tolist())
-    return bootstrap(
-        whole, len(kept), lambda counts: [total(sums) for sums in (counts @ kept).tolist()]
-    )
 
 
 def bootstrap(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -55,7 +55,8 @@ class Suite:
         entry["task"] = _beside(str(entry["task"]), folder)
         metrics = entry.get("metrics")
         if isinstance(metrics, list):
-            entry["metrics"] = [_beside(m, folder) if isinstance(m, str) else m for m in metrics]
+            anchor = metrics_registry.anchor_metric
+            entry["metrics"] = [anchor(m, folder) if isinstance(m, str) else m for m in metrics]
         try:
             kind = task_registry.task_class(str(entry["task"])).Settings
         except UsageError as error:
@@ -200,8 +201,7 @@ def read(spec: str) -> Suite:
         raise UsageError("the file is empty", where=str(path))
     file = strict_yaml.check(SuiteFile, raw, places, path)
     suite = Suite(path, file, places)
-    for name, loss in file.gate.items():
-        _check_gate(name, loss, suite.where("gate", name))
+    custom: list[str] = []
     names = [task.name for task in suite.tasks]
     for i, task in enumerate(suite.tasks):
         if names.count(task.name) > 1:
@@ -210,13 +210,8 @@ def read(spec: str) -> Suite:
                 where=suite.where("tasks", i),
                 hint="give one another `name`",
             )
-        for name in task.metric_names():
-            try:
-                metrics_registry.check(name, "train" in file.texts)
-            except UsageError as error:
-                raise UsageError(
-                    error.what, where=suite.where("tasks", i, "metrics"), hint=error.hint
-                ) from None
+        where = suite.where("tasks", i, "metrics")
+        custom += _check_metrics(task.metric_names(), "train" in file.texts, where)
         for key, role in task.text_roles().items():
             if role not in file.texts:
                 raise UsageError(
@@ -224,13 +219,30 @@ def read(spec: str) -> Suite:
                     where=suite.where("tasks", i, key),
                     hint=did_you_mean(role, file.texts),
                 )
+    for name, loss in file.gate.items():
+        _check_gate(name, loss, custom, suite.where("gate", name))
     return suite
 
 
-def _check_gate(name: str, loss: float | str, where: str) -> None:
-    """UsageError where a gate names no metric, or no loss."""
+def _check_metrics(metrics: Sequence[str], has_train: bool, where: str) -> list[str]:
+    """The names that the metrics of a task have in a record. UsageError, with the place in the
+    suite or in a metric's own file, if one cannot be used, or if two have the same name.
+    """
+    names: list[str] = []
+    for metric in metrics:
+        try:
+            names.append(metrics_registry.check_metric(metric, has_train))
+        except UsageError as error:
+            raise UsageError(error.what, where=error.where or where, hint=error.hint) from None
+        if names.count(names[-1]) > 1:
+            raise UsageError(f"two metrics are called {names[-1]!r}", where=where)
+    return names
+
+
+def _check_gate(name: str, loss: float | str, custom: Sequence[str], where: str) -> None:
+    """UsageError if a gate names no metric, or no loss. `custom`: metrics of the suite's tasks."""
     tolerance.parse(loss, where)
-    known = list(FACTS)
+    known = [*FACTS, *custom]
     if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
         raise UsageError(
             f"no metric is called {name!r}", where=where, hint=did_you_mean(name, known)

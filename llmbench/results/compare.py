@@ -153,7 +153,7 @@ def compare(
         return (
             bool({score.metric, key_of(score)} & set(metrics))
             if metrics
-            else score.better is not None
+            else score.better is not None or score.definition is not None
         )
 
     met = [one for pair in pairs for one in meet(pair, wanted, in_turns=True)]
@@ -276,11 +276,12 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
 
 def _moved(met: Met) -> list[Moved]:
     """Items of bits and of means, the furthest apart first."""
-    if met.kind not in ("bits", "mean"):
+    if met.kind not in ("bits", "mean", "ratio", "items"):
         return []
     rates = [
         (item.key, x[0] / x[1], y[0] / y[1])
         for (item, _), x, y in zip(met.items, *met.rows, strict=True)
+        if x[1] and y[1]
     ]
     found = [Moved(*_names(met), key, a, b, a - b) for key, a, b in rates if a != b]
     return sorted(found, key=lambda one: -abs(one.difference))

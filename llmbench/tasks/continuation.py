@@ -22,7 +22,7 @@ from llmbench.metrics.registry import (
     BESIDE_TRAINING,
     OF_OUTPUTS,
     OF_PAIRS,
-    named,
+    create_metric,
 )
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome
@@ -176,7 +176,7 @@ class Continuation(Task):
             else []
         )
         scorers = [
-            named(name, train=train, held_out=text)
+            create_metric(name, train=train, held_out=text)
             for name in (usual if settings.metrics is None else settings.metrics)
         ]
         prompts = [Prompt(prompt) for prompt in settings.prompts]
@@ -227,11 +227,12 @@ class Continuation(Task):
             mine = [sample for sample in samples if sample["decoding"] == kind]
             facts = {**counts(adapter, mine), "decoding": kind, "variant": self._variant(kind)}
             for scorer in self.scorers:
-                rows = [
-                    sample["statistics"].get(f"{scorer.metric.name}{self._variant(kind)}", [])
-                    for sample in mine
-                ]
+                name = f"{scorer.metric.name}{self._variant(kind)}"
+                rows = [sample["statistics"].get(name, []) for sample in mine]
                 found = scorer.value(rows)
+                for sample, kept in zip(mine, scorer.comparable_rows(rows), strict=True):
+                    if name in sample["statistics"]:
+                        sample["statistics"][name] = kept
                 if found is not None:
                     row = scorer.metric.row(
                         found.value,
@@ -266,9 +267,7 @@ class Continuation(Task):
             else str(number)
         )
         numbers = {
-            f"{scorer.metric.name}{self._variant(kind)}": scorer.statistics(
-                said, prompt.human or None
-            )
+            f"{scorer.metric.name}{self._variant(kind)}": scorer.measure(said, prompt.human or None)
             for scorer in self.scorers
         }
         facts = {
@@ -296,7 +295,7 @@ class Continuation(Task):
                 for name in first["statistics"]
             }
             first["statistics"] = {
-                name: scorers[name].combined(found) for name, found in rows.items()
+                name: scorers[name].combine(found) for name, found in rows.items()
             }
             for sample in others:
                 sample["statistics"] = {}
@@ -312,10 +311,8 @@ class Continuation(Task):
         or where human text is the measure itself.
         """
         humans = [prompt.human for prompt in self.prompts if prompt.human]
-        known = humans and not scorer.compares and scorer.metric.name not in BESIDE_HELD_OUT
-        found = (
-            scorer.value([scorer.statistics(human, human) for human in humans]) if known else None
-        )
+        known = humans and not scorer.needs_reference and scorer.metric.name not in BESIDE_HELD_OUT
+        found = scorer.value([scorer.measure(human, human) for human in humans]) if known else None
         return None if found is None else found.value
 
 

@@ -13,7 +13,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
-from llmbench.metrics.registry import named
+from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
@@ -74,7 +74,7 @@ class LastWord(Task):
                 "reference": word,
             }
             samples.append({**row, "statistics": numbers})
-        accuracy = named("accuracy")
+        accuracy = create_metric("accuracy")
         found = accuracy.value([sample["statistics"]["accuracy"] for sample in samples])
         assert found is not None
         bits = ratio_interval([ledger.total() for ledger in ledgers], [1] * len(ledgers))

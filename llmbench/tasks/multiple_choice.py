@@ -12,7 +12,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
-from llmbench.metrics.registry import named
+from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
@@ -69,7 +69,7 @@ class MultipleChoice(Task):
             _sample(document, ledgers[a:b])
             for document, (a, b) in zip(documents, pairwise(edges), strict=True)
         ]
-        accuracy, scores = named("accuracy"), []
+        accuracy, scores = create_metric("accuracy"), []
         for how in ("none", "byte"):
             found = accuracy.value(
                 [

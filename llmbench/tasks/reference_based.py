@@ -13,7 +13,7 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
-from llmbench.metrics.registry import named
+from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.prompts import Asking, PromptSettings, check_sources
@@ -54,7 +54,9 @@ class Writing(Task):
         train: Text | None = None,
     ):
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
-        self.scorers = [named(name, train=train, held_out=text) for name in metrics or self.metrics]
+        self.scorers = [
+            create_metric(name, train=train, held_out=text) for name in metrics or self.metrics
+        ]
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
@@ -81,8 +83,7 @@ class Writing(Task):
         samples: list[dict[str, Any]] = []
         for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
             numbers = {
-                scorer.metric.name: scorer.statistics(output, document.text)
-                for scorer in self.scorers
+                scorer.metric.name: scorer.measure(output, document.text) for scorer in self.scorers
             }
             row = {
                 "id": document.id,
@@ -103,7 +104,11 @@ class Writing(Task):
             [],
         )
         for scorer in self.scorers:
-            found = scorer.value([sample["statistics"][scorer.metric.name] for sample in samples])
+            name = scorer.metric.name
+            rows = [sample["statistics"][name] for sample in samples]
+            found = scorer.value(rows)
+            for sample, kept in zip(samples, scorer.comparable_rows(rows), strict=True):
+                sample["statistics"][name] = kept
             if found is not None:
                 row = scorer.metric.row(
                     found.value,

@@ -16,7 +16,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.copying import LongCopyShare, LongestCopy, longest_copy
 from llmbench.metrics.ngram_distance import NgramDistance, _codes, _cut, _halves
-from llmbench.metrics.registry import named
+from llmbench.metrics.registry import create_metric
 from llmbench.stats import wilson_interval
 
 
@@ -57,17 +57,21 @@ def test_the_longest_copy_by_hand():
     )
     assert longest_copy(b"abc", b"abc") == 3
     metric = LongestCopy(text("a fox saw it", "Grüße"))
-    assert [
-        metric.statistics(said)[0] for said in ("the fox saw a cat", "Grüße", "", "\ud800")
-    ] == [9, len("Grüße".encode()), 0, 0]
+    assert [metric.measure(said)[0] for said in ("the fox saw a cat", "Grüße", "", "\ud800")] == [
+        9,
+        len("Grüße".encode()),
+        0,
+        0,
+    ]
     assert metric.value([[9.0, 1.0], [0.0, 1.0]]).value == 4.5
 
 
 def test_no_span_is_copied_across_two_documents():
     for between in ("", "\0", "\n", "\n\n", "\ufffd"):
-        assert LongestCopy(text("0123456789", "abcdefghij")).statistics(
-            f"56789{between}abcdef"
-        ) == [6.0, 1.0]
+        assert LongestCopy(text("0123456789", "abcdefghij")).measure(f"56789{between}abcdef") == [
+            6.0,
+            1.0,
+        ]
 
 
 def test_a_sample_counts_as_copied_from_fifty_bytes_on():
@@ -75,7 +79,7 @@ def test_a_sample_counts_as_copied_from_fifty_bytes_on():
     train = "".join(draw.choices("abcdefghijklmnop", k=5000))
     metric = LongCopyShare(text(train))
     said = ["#" * 20 + train[700 : 700 + size] + "#" * 20 for size in (49, 50, 51, 300)]
-    assert [metric.statistics(sample)[0] for sample in [*said, "", train[:49], train[:50]]] == [
+    assert [metric.measure(sample)[0] for sample in [*said, "", train[:49], train[:50]]] == [
         0,
         1,
         1,
@@ -84,7 +88,7 @@ def test_a_sample_counts_as_copied_from_fifty_bytes_on():
         0,
         1,
     ]
-    assert metric.value([metric.statistics(sample) for sample in said]) == wilson_interval(3, 4)
+    assert metric.value([metric.measure(sample) for sample in said]) == wilson_interval(3, 4)
 
 
 def test_300_bytes_are_looked_up_in_a_megabyte_without_a_blow_up():
@@ -129,7 +133,7 @@ def pieces(documents, count, size, seed):
 
 
 def distance(metric, samples):
-    return metric.value([metric.statistics(sample) for sample in samples])
+    return metric.value([metric.measure(sample) for sample in samples])
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +260,7 @@ def plug(monkeypatch):
         module = types.ModuleType("evaluate")
         module.load = lambda name: fake
         monkeypatch.setitem(sys.modules, "evaluate", module)
-        return named("evaluate:fake", **how)
+        return create_metric("evaluate:fake", **how)
 
     return plug
 
@@ -265,7 +269,7 @@ PAIRS = [("ab", "abc"), ("", "x"), ("ü\ud800", "\ufffd")]
 
 
 def plugged_value(metric, pairs=PAIRS):
-    return metric.value([metric.statistics(*pair) for pair in pairs])
+    return metric.value([metric.measure(*pair) for pair in pairs])
 
 
 def test_a_plugged_metric_sees_the_samples_as_they_are_but_for_half_characters(plug):
@@ -312,8 +316,8 @@ def test_a_metric_of_other_things_than_text_is_refused_and_its_failure_told(plug
     ):
         plug(Fake({}, ("predictions", "model")))
     alone = plug(Fake({"fake": 1.0}, ("predictions",)))
-    assert not alone.compares
-    assert alone.value([alone.statistics("a")]).value == 1
+    assert not alone.needs_reference
+    assert alone.value([alone.measure("a")]).value == 1
 
     def fails(**texts):
         raise ValueError("no numbers in texts")
@@ -331,7 +335,7 @@ def test_a_metric_that_cannot_be_loaded_is_an_error_with_a_hint(monkeypatch):
         UsageError,
         match=r"evaluate:nothing: the metric cannot be loaded: .*name on the hub.*a directory DIR",
     ):
-        named("evaluate:nothing")
+        create_metric("evaluate:nothing")
 
 
 SCRIPT = """
@@ -349,13 +353,13 @@ class LengthShare(evaluate.Metric):
 """
 ASKING = """
 import sys
-from llmbench.metrics.registry import named
-metric = named("evaluate:" + sys.argv[1])
-found = metric.value([metric.statistics(a, b) for a, b in [("ab", "abcd"), ("", "x"), ("half \\ud800", "half")] * 4])
+from llmbench.metrics.registry import create_metric
+metric = create_metric("evaluate:" + sys.argv[1])
+found = metric.value([metric.measure(a, b) for a, b in [("ab", "abcd"), ("", "x"), ("half \\ud800", "half")] * 4])
 print(metric.metric.name, found.value, found.low < found.value < found.high, found.n)
-print(named("evaluate:" + sys.argv[1], key="total").value([metric.statistics("a", "b")]))
+print(create_metric("evaluate:" + sys.argv[1], key="total").value([metric.measure("a", "b")]))
 try:
-    named("evaluate:no_such_metric_anywhere")
+    create_metric("evaluate:no_such_metric_anywhere")
 except Exception as error:
     print(type(error).__name__, error)
 """

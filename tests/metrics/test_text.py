@@ -16,8 +16,8 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.diversity import Distinct2, Repetition4
 from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch, normalised
-from llmbench.metrics.registry import NAMES, named
-from llmbench.metrics.text import Mean, as_numbers, as_text
+from llmbench.metrics.registry import NAMES, create_metric
+from llmbench.metrics.text import TextMetric, as_numbers, as_text
 from llmbench.stats import Interval, wilson_interval
 
 OUTPUTS, REFERENCES = ([pair[i] for pair in SENTENCES] for i in (0, 1))
@@ -42,7 +42,7 @@ STRANGE = [
 
 
 def rows(metric, pairs=SENTENCES):
-    return [metric.statistics(output, reference) for output, reference in pairs]
+    return [metric.measure(output, reference) for output, reference in pairs]
 
 
 def asked(*arguments):
@@ -93,7 +93,7 @@ def printed_by_sacrebleu(tmp_path_factory):
 def test_what_sacrebleus_command_prints_is_our_number_to_the_last_digit_with_its_signature(
     printed_by_sacrebleu, name, theirs
 ):
-    metric, printed = named(name), printed_by_sacrebleu[theirs]
+    metric, printed = create_metric(name), printed_by_sacrebleu[theirs]
     found = metric.value(rows(metric))
     assert (found.value, metric.signature) == (printed["score"], printed["signature"])
     assert found.n == len(SENTENCES) >= 60
@@ -105,9 +105,9 @@ def test_totals_of_any_choice_of_samples_are_sacrebleus_corpus_scores(name):
     from sacrebleu.metrics import BLEU, CHRF, TER
 
     metric, theirs, statistics = (
-        named(name),
+        create_metric(name),
         {"bleu": BLEU, "chrf": CHRF, "ter": TER}[name](),
-        rows(named(name)),
+        rows(create_metric(name)),
     )
     assert all(number.is_integer() for row in statistics for number in row)
     draw = np.random.default_rng(0)
@@ -122,7 +122,7 @@ def test_totals_of_any_choice_of_samples_are_sacrebleus_corpus_scores(name):
 def test_the_interval_of_bleu_is_about_sacrebleus_own():
     from sacrebleu.metrics import BLEU
 
-    metric = named("bleu")
+    metric = create_metric("bleu")
     found, theirs = (
         metric.value(rows(metric)),
         BLEU().corpus_score(OUTPUTS, [REFERENCES], n_bootstrap=1000),
@@ -145,16 +145,16 @@ def test_what_the_command_of_rouge_score_prints_of_each_sample_is_our_number_to_
         printed = list(csv.DictReader(file))
     assert len(printed) == len(SENTENCES)
     for name in ("rouge1", "rouge2", "rougeL"):
-        ours = [f"{value:f}" for value, _ in rows(named(name))]
+        ours = [f"{value:f}" for value, _ in rows(create_metric(name))]
         assert ours == [row[f"{name}-F"] for row in printed]
         assert len(set(ours)) > 15
-        assert named(name).value(rows(named(name))).value == pytest.approx(
+        assert create_metric(name).value(rows(create_metric(name))).value == pytest.approx(
             np.mean([float(row[f"{name}-F"]) for row in printed]), abs=1e-6
         )
 
 
 def test_bleu_chrf_and_ter_by_hand():
-    bleu, chrf, ter = (named(name) for name in ("bleu", "chrf", "ter"))
+    bleu, chrf, ter = (create_metric(name) for name in ("bleu", "chrf", "ter"))
     pair = [("a b c d e", "a b c d f")]
     assert bleu.value(rows(bleu, pair)).value == pytest.approx(
         100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
@@ -181,7 +181,7 @@ def test_an_empty_output_counts_in_every_metric_that_compares():
         ("rouge1", 0),
         ("rougeL", 0),
     ):
-        metric = named(name)
+        metric = create_metric(name)
         for nothing in ("", "  \n "):
             found = metric.value(
                 rows(
@@ -244,12 +244,12 @@ def test_wilsons_interval_by_hand_and_its_limits():
 
 
 def test_a_metric_says_which_interval_it_has_and_shares_have_wilsons():
-    for metric in (Accuracy(), ExactMatch(), named("long_copy_share", train=KNOWN)):
+    for metric in (Accuracy(), ExactMatch(), create_metric("long_copy_share", train=KNOWN)):
         assert metric.interval == "wilson"
         assert metric.value([[1.0, 1.0]] * 7 + [[0.0, 1.0]] * 13) == wilson_interval(7, 20)
         with pytest.raises(ValueError, match="either is so or is not"):
             metric.value([[0.5, 1.0]])
-    assert {named(name).interval for name in ("bleu", "f1", "rougeL", "distinct_2")} == {
+    assert {create_metric(name).interval for name in ("bleu", "f1", "rougeL", "distinct_2")} == {
         "bootstrap"
     }
 
@@ -281,8 +281,8 @@ def test_fewer_than_eight_samples_have_no_bootstrap_interval_and_none_has_no_val
 
 
 def test_a_ratio_of_sums_is_not_the_mean_of_ratios():
-    class Ratio(Mean):
-        def _statistics(self, output, reference):
+    class Ratio(TextMetric):
+        def statistics(self, output, reference):
             return [1.0, float(len(output))]
 
     assert Ratio().value([[1.0, 1.0], [1.0, 3.0]]).value == 0.5
@@ -290,21 +290,21 @@ def test_a_ratio_of_sums_is_not_the_mean_of_ratios():
 
 def test_distinct_pairs_of_the_first_thirty_words_by_hand():
     metric, words = Distinct2(), [str(i) for i in range(40)]
-    assert metric.statistics(" ".join(words)) == [1.0, 1.0]
-    assert metric.statistics(" ".join(["a", "b"] * 20)) == [2 / 29, 1.0]
-    assert metric.statistics(" ".join(words[:30] + ["0", "1"] * 50)) == [
+    assert metric.measure(" ".join(words)) == [1.0, 1.0]
+    assert metric.measure(" ".join(["a", "b"] * 20)) == [2 / 29, 1.0]
+    assert metric.measure(" ".join(words[:30] + ["0", "1"] * 50)) == [
         1.0,
         1.0,
     ]  # what comes later does not count
-    assert metric.statistics(" ".join(words[:29])) == []
+    assert metric.measure(" ".join(words[:29])) == []
     assert metric.value([[1.0, 1.0], [], [0.5, 1.0]]) == Interval(0.75, None, None, 2)
 
 
 def test_repeated_runs_of_four_words_by_hand():
     metric = Repetition4()
-    assert metric.statistics("a b c d a b c d") == [pytest.approx(1 / 5), 1.0]
-    assert metric.statistics("no no no no no no no") == [pytest.approx(3 / 4), 1.0]
-    assert metric.statistics("one two three") == []
+    assert metric.measure("a b c d a b c d") == [pytest.approx(1 / 5), 1.0]
+    assert metric.measure("no no no no no no no") == [pytest.approx(3 / 4), 1.0]
+    assert metric.measure("one two three") == []
     assert metric.value(
         rows(metric, [("a b c d", None), ("no " * 103, None)])
     ).value == pytest.approx(0.495)  # each sample weighs the same
@@ -312,9 +312,9 @@ def test_repeated_runs_of_four_words_by_hand():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_text_is_too_strange(name):
-    metric = named(name, train=KNOWN, held_out=KNOWN)
+    metric = create_metric(name, train=KNOWN, held_out=KNOWN)
     statistics = [
-        metric.statistics(output, reference)
+        metric.measure(output, reference)
         for output in STRANGE
         for reference in ("", " ", "a word", "\udfff", "\ufffd")
     ]
@@ -325,18 +325,18 @@ def test_no_text_is_too_strange(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_reference_is_an_error_where_the_metric_compares_and_nowhere_else(name):
-    metric = named(name, train=KNOWN, held_out=KNOWN)
-    if metric.compares:
+    metric = create_metric(name, train=KNOWN, held_out=KNOWN)
+    if metric.needs_reference:
         with pytest.raises(UsageError, match=f"{name} compares with a reference"):
-            metric.statistics("something")
-        metric.statistics("something", "")
+            metric.measure("something")
+        metric.measure("something", "")
     else:
-        assert metric.statistics("something") == metric.statistics("something", "else")
+        assert metric.measure("something") == metric.measure("something", "else")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_its_metrics_and_its_signature_is_text(name):
-    metric = named(name, train=KNOWN, held_out=KNOWN)
+    metric = create_metric(name, train=KNOWN, held_out=KNOWN)
     assert metric.metric.name == name
     assert metric.metric.help
     assert metric.signature
@@ -345,22 +345,22 @@ def test_every_name_is_its_metrics_and_its_signature_is_text(name):
 
 def test_unknown_names_and_missing_texts_are_told():
     with pytest.raises(UsageError, match=r"'blue'.*did you mean 'bleu'"):
-        named("blue")
+        create_metric("blue")
     with pytest.raises(UsageError, match="did you mean 'rougeL'"):
-        named("rouge-L")
+        create_metric("rouge-L")
     for name, role in (
         ("longest_copy_bytes", "train"),
         ("long_copy_share", "train"),
         ("ngram_distance", "held_out"),
     ):
         with pytest.raises(UsageError, match=f"{name}.*`{role}`"):
-            named(name)
+            create_metric(name)
 
 
 def test_a_degenerate_output_does_not_hold_ter_up():
-    metric = named("ter")
+    metric = create_metric("ter")
     assert (
-        metric.total(metric.statistics("a b " * 250, "b a " * 250)) == 0.4
+        metric.total(metric.measure("a b " * 250, "b a " * 250)) == 0.4
     )  # two edits; the scorer gives the search for shifts up
 
 

@@ -150,8 +150,8 @@ def test_corpus_metrics_and_means_have_their_own_tests(tmp_path):
     scorer = Bleu()
     wanted = [wanted for _, wanted in SENTENCES if wanted]
     rows = {
-        "a": [scorer.statistics(text, text) for text in wanted],
-        "b": [scorer.statistics(text[:10], text) for text in wanted],
+        "a": [scorer.measure(text, text) for text in wanted],
+        "b": [scorer.measure(text[:10], text) for text in wanted],
     }
     hand = Hand(tmp_path)
     for name, overlap in (("a", 0.9), ("b", 0.3)):

@@ -99,7 +99,7 @@ def theirs(metric, said, other, wanted, trials):
 
 
 def statistics(scorer, said):
-    return [scorer.statistics(text, wanted) for text, (_, wanted) in zip(said, PAIRS, strict=True)]
+    return [scorer.measure(text, wanted) for text, (_, wanted) in zip(said, PAIRS, strict=True)]
 
 
 SAID, WANTED = [said for said, _ in PAIRS], [wanted for _, wanted in PAIRS]
@@ -220,7 +220,7 @@ def test_totals_are_those_of_the_metrics():
     assert value_of(FACTS["word_perplexity"], [[3.0, 1.0], [5.0, 1.0]]) == 16.0
     assert value_of(FACTS["word_perplexity"], [[5000.0, 1.0]]) == math.inf
     assert value_of(FACTS["time_to_first_token"], [[0.2, 1], [0.9, 1], [0.3, 1]]) == 0.3
-    rows = [Bleu().statistics(*pair) for pair in PAIRS]
+    rows = [Bleu().measure(*pair) for pair in PAIRS]
     assert value_of(FACTS["bleu"], rows) == Bleu().value(rows).value
 
 

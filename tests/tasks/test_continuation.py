@@ -15,7 +15,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers.registry import draw
-from llmbench.metrics.registry import named
+from llmbench.metrics.registry import create_metric
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
@@ -63,7 +63,7 @@ def test_every_prompt_is_asked_once_greedily_and_once_for_each_seed():
     task = Continuation(
         [Prompt("The tap"), Prompt("The jug")],
         Decoding(50, (0.0, 1.0), seeds=2),
-        [named("answer_bytes")],
+        [create_metric("answer_bytes")],
         seed=7,
     )
     outcome = task.run(model, quiet)
@@ -93,7 +93,7 @@ def test_every_prompt_is_asked_once_greedily_and_once_for_each_seed():
 def test_one_way_of_answering_alone_has_the_metrics_plain_names():
     for temperature in (0.0, 0.8):
         outcome = Continuation(
-            [Prompt("a")], Decoding(50, (temperature,)), [named("answer_bytes")]
+            [Prompt("a")], Decoding(50, (temperature,)), [create_metric("answer_bytes")]
         ).run(Known({"a": "bc"}), quiet)
         assert outcome.samples[0]["id"] == "0"
         assert outcome.samples[0]["statistics"] == {"answer_bytes": [2.0, 1.0]}
@@ -106,7 +106,9 @@ def test_what_the_human_wrote_stands_beside_each_metric():
         Prompt("A jug", " a b c d e f g"),
     ]
     outcome = Continuation(
-        prompts, Decoding(60, (1.0,)), [named("repetition_4"), named("answer_bytes")]
+        prompts,
+        Decoding(60, (1.0,)),
+        [create_metric("repetition_4"), create_metric("answer_bytes")],
     ).run(Known(), quiet)
     (row,) = [row for row in outcome.scores if row["metric"] == "answer_bytes"]
     assert row["human"] == sum(len(prompt.human) for prompt in prompts) / 2
@@ -132,7 +134,7 @@ def test_empty_blank_and_broken_answers_and_prompts_beyond_the_context_are_count
 
     prompts = [Prompt("one"), Prompt("two"), Prompt("a long prompt")]
     (row,) = (
-        Continuation(prompts, Decoding(10, (0.0,)), [named("answer_bytes")])
+        Continuation(prompts, Decoding(10, (0.0,)), [create_metric("answer_bytes")])
         .run(Short(4), quiet)
         .scores
     )
@@ -147,7 +149,9 @@ def test_bytes_of_a_byte_model_that_are_no_utf8_are_shown_as_such_and_counted():
             return logits
 
     outcome = Continuation(
-        [Prompt("a")], Decoding(3, (0.0,)), [named("answer_bytes"), named("repetition_4")]
+        [Prompt("a")],
+        Decoding(3, (0.0,)),
+        [create_metric("answer_bytes"), create_metric("repetition_4")],
     ).run(Bad(), quiet)
     assert "\N{REPLACEMENT CHARACTER}" in outcome.samples[0]["output"]
     assert outcome.scores[0]["broken"] == 1
@@ -240,7 +244,7 @@ def test_of_several_answers_to_a_prompt_the_prompt_is_the_item():
         prompt.text: " one two three four five one two three four" if i % 3 else ""
         for i, prompt in enumerate(prompts)
     }
-    scorers = [named("repetition_4"), named("answer_bytes")]
+    scorers = [create_metric("repetition_4"), create_metric("answer_bytes")]
     one = Continuation(prompts, Decoding(60, (1.0,)), scorers).run(Known(said), quiet)
     five = Continuation(prompts, Decoding(60, (0.0, 1.0), seeds=5), scorers).run(Known(said), quiet)
     sampled = {row["metric"]: row for row in five.scores if not row["variant"]}
@@ -260,16 +264,19 @@ def test_shares_and_distances_of_several_answers_are_put_together():
     train, held = (
         load(name, "fables", select={"part": "tales", "split": name}) for name in ("train", "test")
     )
-    copies, distance = named("long_copy_share", train=train), named("ngram_distance", held_out=held)
-    copied = copies.statistics(train.documents[0].text[:100])
-    assert copies.combined([copied, copies.statistics("new"), copied]) == [2.0, 3.0]
+    copies, distance = (
+        create_metric("long_copy_share", train=train),
+        create_metric("ngram_distance", held_out=held),
+    )
+    copied = copies.measure(train.documents[0].text[:100])
+    assert copies.combine([copied, copies.measure("new"), copied]) == [2.0, 3.0]
     found = copies.value([[2.0, 3.0]] * 5 + [[0.0, 3.0]] * 5)
     assert found.value == pytest.approx(1 / 3)
     assert found.low < 1 / 3 < found.high
-    assert distance.combined([distance.statistics("abc"), [], distance.statistics("de fg")]) == [
+    assert distance.combine([distance.measure("abc"), [], distance.measure("de fg")]) == [
         float(ord(c)) for c in "abcde fg"
     ]
-    assert distance.combined([[]]) == []
+    assert distance.combine([[]]) == []
 
 
 def test_other_prompts_have_another_signature():

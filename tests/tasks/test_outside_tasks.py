@@ -127,7 +127,7 @@ def test_an_entry_point_names_a_task_and_a_metric(tmp_path, monkeypatch):
     assert task_registry.task_class("lengths").__name__ == "Lengths"
     assert "lengths" in str(suite.schema())
     with pytest.raises(UsageError, match="'Lengths' is not a TextMetric"):
-        metrics_registry.check("vowels", has_train=False)
+        metrics_registry.check_metric("vowels", has_train=False)
 
 
 def test_a_run_keeps_its_scores_and_samples(tmp_path):

@@ -17,9 +17,9 @@ class LivelyEnds(TextMetric):
         test="ratio",
     )
     signature = "v:1"
-    compares = False
+    needs_reference = False
 
-    def _statistics(self, output: str, reference: str) -> list[float]:
+    def statistics(self, output: str, reference: str) -> list[float]:
         lively = sum(output.count(mark) for mark in "?!")
         ends = lively + output.count(".")
         return [float(lively), float(ends)] if ends else []
