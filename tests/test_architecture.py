@@ -160,7 +160,6 @@ def test_boundaries_are_typed():
     assert len(found) <= 35, found
 
 
-@OPEN
 def test_no_adapter_is_told_by_its_name():
     names = set(registry.ADAPTERS)
 
@@ -189,6 +188,8 @@ NO_PARTICIPLES = {
         "listen",
         "when",
         "ring",
+        "shorten",
+        "flatten",
         "speed",
         "feed",
         "seed",
