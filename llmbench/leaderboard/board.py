@@ -125,7 +125,8 @@ def compose(
     the picture.
     """
     failures = [
-        failure.model_copy(update=_shorten(failure)) for failure in _join_failures(record.failures)
+        failure.model_copy(update=_cut_texts(failure))
+        for failure in _join_failures(record.failures)
     ]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
     said, proofs = _find_samples(record, folder), _list_certificates(record)
@@ -209,7 +210,7 @@ def _join_failures(failures: Sequence[Failure]) -> list[Failure]:
     ]
 
 
-def _shorten(failure: Failure) -> dict[str, str]:
+def _cut_texts(failure: Failure) -> dict[str, str]:
     return {
         "model": cut(failure.model, NAME_CHARACTERS),
         "task": cut(failure.task, NAME_CHARACTERS),

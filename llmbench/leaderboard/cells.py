@@ -14,7 +14,7 @@ from llmbench.leaderboard.numbers import (
     mebibytes,
     milliseconds,
     percent,
-    shorten,
+    scale_number,
 )
 from llmbench.leaderboard.reference_scores import describe
 from llmbench.metrics.facts import METRICS, SPEED
@@ -114,17 +114,19 @@ def _number(score: Score) -> Cell:
 
 
 def _with_prefix(score: Score) -> Cell:
-    return Cell(shorten(float(score.value)), float(score.value))
+    return Cell(scale_number(float(score.value)), float(score.value))
 
 
 def _rate(score: Score) -> Cell:
     """Three digits, with the half width of the interval in percent; the best batch in brackets."""
     value, ends, batch = float(score.value), _ends(score), (score.model_extra or {}).get("batch", 1)
     if batch != 1:
-        return Cell(f"{shorten(value)} ({batch})", value)
+        return Cell(f"{scale_number(value)} ({batch})", value)
     if ends is None or value == 0:
-        return Cell(shorten(value), value)
-    return Cell(f"{shorten(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends)
+        return Cell(scale_number(value), value)
+    return Cell(
+        f"{scale_number(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends
+    )
 
 
 def _milliseconds(score: Score) -> Cell:

@@ -15,7 +15,7 @@ def format_fixed(value: float, digits: int) -> str:
     return "inf" if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def shorten(value: float) -> str:
+def scale_number(value: float) -> str:
     """Three significant digits with k, M, G or T, trailing zeros kept: 2.40 k, 15.1 k, 999."""
     if math.isinf(value):
         return "inf"
@@ -34,7 +34,7 @@ def shorten(value: float) -> str:
 
 def count(value: int) -> str:
     """A whole number: as it is below 1000, else shortened."""
-    return str(value) if abs(value) < 1000 else shorten(value)
+    return str(value) if abs(value) < 1000 else scale_number(value)
 
 
 def milliseconds(seconds: float) -> str:

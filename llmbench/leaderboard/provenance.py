@@ -106,18 +106,18 @@ def _protocols(record: Record) -> list[Protocol]:
 def _facts(found: Mapping[str, Any]) -> Facts:
     return [
         (cut(key, LONGEST_VALUE), cut(value, LONGEST_VALUE))
-        for key, value in _flatten(found, "", DEEPEST)
+        for key, value in _list_leaves(found, "", DEEPEST)
     ][:MOST_FACTS]
 
 
-def _flatten(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
+def _list_leaves(found: Mapping[str, Any], above: str, deeper: int) -> Iterator[tuple[str, str]]:
     """The leaves; what is unknown or empty is left out."""
     for key, value in found.items():
         name = f"{above} {key}".strip().replace("_", " ")
         if value is None or value in ({}, [], ""):
             continue
         if isinstance(value, Mapping) and deeper:
-            yield from _flatten(value, name, deeper - 1)
+            yield from _list_leaves(value, name, deeper - 1)
         else:
             yield name, value if isinstance(value, str) else _short(value)
 

@@ -73,12 +73,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     rows, elsewhere = failures(runs, models, cells)
     known = facts(runs)
     if elsewhere:
-        known.append(
-            (
-                "filled",
-                f"{elsewhere} cells that could not be measured in one run are here from another",
-            )
-        )
+        known.append(("filled", f"{elsewhere} cells failed in one run and are here from another"))
     scores, picture = _choose_picture(groups, machine_costs)
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))

@@ -79,7 +79,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
         found = results_record.load(file)
         words = describe_machine(found.machine, gpus=found.options.get("device") != "cpu")
         runs.append(Run(name, found, file, words))
-    return sorted(runs, key=lambda run: _when(run.record), reverse=True)
+    return sorted(runs, key=lambda run: _finish_time(run.record), reverse=True)
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -94,7 +94,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return [str(Path(*parts)) for parts in whole]
 
 
-def _when(record: Record) -> datetime:
+def _finish_time(record: Record) -> datetime:
     try:
         found = datetime.fromisoformat(record.finished)
     except ValueError:

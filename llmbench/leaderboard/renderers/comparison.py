@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
-from llmbench.leaderboard.numbers import format_fixed, mebibytes, milliseconds, percent, shorten
+from llmbench.leaderboard.numbers import (
+    format_fixed,
+    mebibytes,
+    milliseconds,
+    percent,
+    scale_number,
+)
 from llmbench.leaderboard.renderers.sections import Section
 
 if TYPE_CHECKING:
@@ -88,7 +94,7 @@ def value(row: Row, number: float | None) -> str:
     if row.unit == "bytes":
         return f"{mebibytes(number)} MiB" if row.is_memory else f"{format_fixed(number, 1)} bytes"
     if row.unit in ("bytes/s", "tokens/s"):
-        return f"{shorten(number)} /s"
+        return f"{scale_number(number)} /s"
     if row.unit == "seconds":
         return f"{milliseconds(number)} ms"
     return f"{number:.4f}" if row.unit == "bits/byte" else f"{number:.4g}"

@@ -122,7 +122,7 @@ def test_failures_of_all_runs_are_there_once_but_for_cells_that_another_run_fill
     ]
     assert (
         "filled",
-        "1 cells that could not be measured in one run are here from another",
+        "1 cells failed in one run and are here from another",
     ) in board.facts
 
 
