@@ -126,7 +126,7 @@ def _gated(row: Row, allowed: Allowance) -> Gated:
     if loss <= allowed.of(row.b) + ROUNDING:
         return Gated(row, loss, limit, "passed")
     if row.p is not None and not row.proven:
-        return Gated(row, loss, limit, "passed", f"worse, but not beyond chance: p is {row.p:.2g}")
+        return Gated(row, loss, limit, "passed", f"worse, but not significantly: p is {row.p:.2g}")
     if row.p is not None and row.left_out and not _is_loss(row):
         return Gated(
             row, loss, limit, "passed", "worse, but not on the items that count on both sides"

@@ -149,7 +149,7 @@ def _with_items(
                 met,
                 (
                     "unclear",
-                    f"the statistics of {side.model}'s items are not there: no test can be run",
+                    f"the samples of {side.model} are missing, so no test is possible",
                 ),
             )
     asked = [{item.key for item in found} for found in items]

@@ -288,7 +288,7 @@ def test_without_samples_values_are_shown_and_nothing_is_proven(tmp_path):
     (tmp_path / "samples" / "b" / "likelihood.jsonl").unlink()
     one = row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte")
     assert one.verdict == "unclear"
-    assert one.reason == "the statistics of b's items are not there: no test can be run"
+    assert one.reason == "the samples of b are missing, so no test is possible"
     assert one.difference == pytest.approx(-0.145)
 
 
@@ -327,7 +327,7 @@ def test_a_record_does_not_choose_which_files_are_read(tmp_path):
         .add("b", BITS, bits(*RATES))
     )
     found = of_one_run(hand, "../../outside", "b")
-    assert "items are not there" in row(found, "bits_per_byte").reason
+    assert "items are missing" in row(found, "bits_per_byte").reason
 
 
 def test_an_id_that_comes_twice_is_two_items(tmp_path):
@@ -517,13 +517,13 @@ def test_markdown_has_a_table_for_scores_and_for_what_moved(tmp_path):
     [
         (["RUN", "a", "c"], "this run has no model 'c'"),
         (["RUN", "a", "b", "c"], "compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2"),
-        (["RUN", "nowhere"], "nowhere: there is no such run"),
+        (["RUN", "nowhere"], "nowhere: no such run"),
         (["nowhere", "a", "b"], "cannot read the record"),
         (
             ["RUN", "a", "b", "--metric", "bits_per_bite"],
             "no score is called 'bits_per_bite' here .did you mean 'bits_per_byte'",
         ),
-        (["RUN", "a", "b", "--only", "a"], "--only is for two runs"),
+        (["RUN", "a", "b", "--only", "a"], "--only is for comparing two runs"),
         (["RUN", "RUN", "--only", "c"], "do not both have a model 'c'"),
     ],
 )

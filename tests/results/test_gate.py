@@ -53,7 +53,7 @@ def states(found):
         (0.0, 0.0, "passed", ""),
         (0.009, 0.0, "passed", ""),  # proven, and allowed
         (0.011, 0.0, "failed", ""),  # proven, and not allowed
-        (0.02, 0.3, "passed", "worse, but not beyond chance"),  # not allowed, and not proven
+        (0.02, 0.3, "passed", "worse, but not significantly"),  # not allowed, and not proven
         (0.2, 0.1, "failed", ""),
     ],
 )
@@ -197,7 +197,7 @@ def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):
     (tmp_path / "run" / "samples" / "lstm" / "likelihood.jsonl").unlink()
     found = gate.gate(opened(tmp_path / "run"), opened(tmp_path / "record"), {})
     assert found.rows[0].state == "failed"
-    assert found.rows[0].why == "the statistics of lstm's items are not there: no test can be run"
+    assert found.rows[0].why == "the samples of lstm are missing, so no test is possible"
 
 
 def test_two_documents_can_prove_no_loss(tmp_path):
@@ -206,7 +206,7 @@ def test_two_documents_can_prove_no_loss(tmp_path):
         tmp_path, run.add("lstm", BITS, bits(5.0, 5.0)), record.add("lstm", BITS, bits(2.0, 2.0))
     )
     assert found.passed
-    assert found.rows[0].why == "worse, but not beyond chance: p is 0.5"
+    assert found.rows[0].why == "worse, but not significantly: p is 0.5"
 
 
 def test_p_is_corrected_over_all_rows_that_are_looked_at(tmp_path):

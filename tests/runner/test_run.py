@@ -258,7 +258,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, sent):
         child.send_signal(sent)
         rest = child.stderr.read()
     assert child.returncode == 130
-    assert "go on with --out out" in rest
+    assert "Resume with the same command and --out out" in rest
     assert {row["model"] for row in rows(place)} == {"uniform-bytes", "byte-ngram", "zlib"}
 
 
