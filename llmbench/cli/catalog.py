@@ -68,7 +68,7 @@ def metrics() -> int:
     from llmbench.metrics.facts import METRICS
 
     rows = [(m.name, m.unit, m.better or "-", m.help) for m in METRICS]
-    outside = [(name, "", "", where) for name, where in sorted(registry.outside().items())]
+    outside = [(name, "", "", where) for name, where in sorted(registry.find_outside().items())]
     print_rows(("metric", "unit", "better", "about"), [*rows, *outside])
     return 0
 
