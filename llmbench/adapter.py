@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmbench.data.text import Text
-    from llmbench.inference.generation import TokenModel
+    from llmbench.inference.token_model import TokenModel
 
 # what is being done, share done in [0, 1], a short remark
 Progress = Callable[[str, float, str], None]

@@ -4,7 +4,6 @@ source.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
 from llmbench.errors import ModelError, Unsupported
 from llmbench.inference import generation
 from llmbench.inference.batching import halving, padded
+from llmbench.inference.token_bits import token_bits
+from llmbench.inference.token_model import TokenModel
 from llmbench.ledger import END, TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -100,7 +101,7 @@ class EncoderDecoderAdapter(Adapter):
         return generation.generate(self.token_model, requests)
 
     @property
-    def token_model(self) -> generation.TokenModel:
+    def token_model(self) -> TokenModel:
         """This model, with the source as its prompt."""
         return _Writer(self)
 
@@ -160,26 +161,17 @@ class EncoderDecoderAdapter(Adapter):
         before = len(self.bos_ids) - 1
         for row, pair in enumerate(pairs):
             own = logits[row, before : before + len(pair.asked)]
-            own = own if own.dtype == torch.float64 else own.float()
-            wanted = torch.tensor(pair.asked, dtype=torch.long, device=own.device)
-            nats = torch.logsumexp(own, dim=1) - own.gather(1, wanted[:, None])[:, 0]
-            pair.bits = np.maximum(nats.double().cpu().numpy() / math.log(2), 0.0)
-            if np.isnan(pair.bits).any():
-                raise ModelError(
-                    "logits hold NaN or +inf", hint="look at the weights, or score in float32"
-                )
+            pair.bits = token_bits(own, np.asarray(pair.asked, dtype=np.int64))
 
 
-class _Writer:
+class _Writer(TokenModel):
     """An encoder-decoder as generation.py sees a model: the prompt is the source, what is generated
     is the target.
     """
 
-    bos_ids: tuple[int, ...] = ()
-    context: int | None = None
-    unknown: int | None = None
-    max_new_tokens: int | None
-    caches, supports_padding = True, False
+    device: str = "cpu"
+    caches: bool = True
+    answer_continues_prompt = False
 
     def __init__(self, model: EncoderDecoderAdapter):
         self.model, self.eos_ids, self.device, self.opens = (
@@ -210,9 +202,6 @@ class _Writer:
 
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
         return self.model.begin(ids)
-
-    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
-        raise NotImplementedError
 
     def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
         return self.model.step(state, ids)

@@ -9,7 +9,6 @@ window in whose middle it stands most nearly.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch import Tensor
 from llmbench.adapter import Adapter, Passage
 from llmbench.errors import ModelError
 from llmbench.inference.batching import halving
+from llmbench.inference.token_bits import token_bits
 from llmbench.ledger import PSEUDO, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -163,16 +163,7 @@ class MaskedAdapter(Adapter):
             [number * longest + row for number, row in enumerate(rows)], device=self.device
         )
         logits = self.predict(ids, attention, places)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        wanted = torch.tensor(targets, device=logits.device)
-        bits = (
-            torch.logsumexp(logits, dim=1) - logits.gather(1, wanted[:, None])[:, 0]
-        ).double().cpu().numpy() / math.log(2)
-        if np.isnan(bits).any():
-            raise ModelError(
-                "logits hold NaN or +inf", hint="look at the weights, or score in float32"
-            )
-        return np.asarray(np.maximum(bits, 0.0), dtype=np.float64)
+        return token_bits(logits, np.asarray(targets, dtype=np.int64))
 
 
 def window_begins(count: int, room: int) -> list[int]:

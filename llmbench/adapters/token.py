@@ -22,6 +22,7 @@ from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
 from llmbench.errors import ModelError
 from llmbench.inference import generation, scoring
 from llmbench.inference.token_bits import check_logits
+from llmbench.inference.token_model import TokenModel
 from llmbench.ledger import Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -49,6 +50,7 @@ class TokenAdapter(Adapter):
     escape: float = 0.0
     opens: bytes = b""
     max_new_tokens: int | None = None  # symbols; a model that goes on for ever sets none
+    answer_continues_prompt: bool = True  # False: forced answers are encoded by encode_answer
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -74,6 +76,10 @@ class TokenAdapter(Adapter):
         once.
         """
         return [self.encode(text) for text in texts]
+
+    def encode_answer(self, text: str) -> Tokens:
+        """Return the ids of an answer that has a tokenizer of its own."""
+        return self.encode(text)
 
     def hidden(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids))
@@ -186,7 +192,7 @@ class TokenAdapter(Adapter):
         return bool(torch.allclose(whole.float(), parts.float(), rtol=1e-4, atol=1e-4))
 
     @property
-    def token_model(self) -> generation.TokenModel:
+    def token_model(self) -> TokenModel:
         """The model itself: `prefill` and `step`."""
         return self
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from llmbench.errors import OutOfMemory, is_out_of_memory
 from llmbench.inference.blocked_attention import CausalBlocks
-
-pass
+from llmbench.inference.token_model import TokenModel
 
 TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
 ROWS_BUDGET = (
@@ -30,18 +29,9 @@ GPU_BUDGET = 16384
 NARROW = 256
 
 
-class Model(Protocol):
-    """What is needed of a model; TokenAdapter says what each part means."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def thread_safe(self) -> bool: ...
-
-
 Job = TypeVar("Job")
 Found = TypeVar("Found")
-AnyModel = TypeVar("AnyModel", bound=Model)
+AnyModel = TypeVar("AnyModel", bound=TokenModel)
 Forward = Callable[[AnyModel, Sequence[Job]], int]  # gives the width of the rows
 
 
@@ -82,7 +72,7 @@ def in_batches(
             run(batch)
 
 
-def _budget(model: Model, width: int) -> int:
+def _budget(model: TokenModel, width: int) -> int:
     """Ids in one pass, for rows of `width` numbers; 0 where that is not known yet."""
     if not model.device.startswith("cpu"):
         return GPU_BUDGET

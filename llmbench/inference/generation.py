@@ -9,7 +9,7 @@ import codecs
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,31 +19,7 @@ from torch import Tensor
 from llmbench.adapter import Chunk, Request
 from llmbench.errors import ModelError
 from llmbench.inference.sampling import sample
-from llmbench.models.tokenizers.tokens import Tokens
-
-
-class TokenModel(Protocol):
-    """What generation needs of a model; TokenAdapter says what each part means."""
-
-    context: int | None
-    bos_ids: tuple[int, ...]
-    eos_ids: tuple[int, ...]
-    unknown: int | None
-    opens: bytes
-    max_new_tokens: int | None
-    generation_batch_size: int
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def caches(self) -> bool: ...
-    @property
-    def supports_padding(self) -> bool: ...
-    def encode(self, text: str) -> Tokens: ...
-    def decode(self, ids: Sequence[int]) -> bytes: ...
-    def prefill(self, ids: Tensor) -> tuple[Any, Tensor]: ...
-    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]: ...
-    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]: ...
+from llmbench.inference.token_model import TokenModel
 
 
 def generate(model: TokenModel, requests: Sequence[Request]) -> Iterator[Chunk]:
@@ -163,16 +139,17 @@ class _Answer:
         unknown words included. Encoded with the prompt where the prompt's ids stay what they are,
         and apart where it is another's text.
         """
-        apart = getattr(self.model, "encode_answer", None)
-        raw, tokens, first = text.encode(), None, 0
-        if apart is None:
-            whole, prompt = (
-                self.model.encode(self.request.prompt + text),
-                self.line[len(self.line) - self.prompt :],
-            )
+        raw = text.encode()
+        if not self.model.answer_continues_prompt:
+            tokens, first = self.model.encode_answer(text), 0
+        else:
+            whole = self.model.encode(self.request.prompt + text)
+            prompt = self.line[len(self.line) - self.prompt :]
             if whole.ids[: len(prompt)].tolist() == prompt:
-                raw, tokens, first = (self.request.prompt + text).encode(), whole, len(prompt)
-        tokens = tokens or (apart or self.model.encode)(text)
+                raw = (self.request.prompt + text).encode()
+                tokens, first = whole, len(prompt)
+            else:
+                tokens, first = self.model.encode(text), 0
         return [
             (int(tokens.ids[i]), raw[tokens.start[i] : tokens.end[i]])
             for i in range(first, len(tokens.ids))

@@ -15,22 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.inference import packing
-from llmbench.inference.token_bits import Headed, charge
+from llmbench.inference.token_bits import charge
+from llmbench.inference.token_model import TokenModel
 
 LEAST_PIECE = 64  # ids of a document in one pass
-
-
-class Carrier(Headed, Protocol):
-    """What is needed of a model; TokenAdapter says what each part means."""
-
-    bos_ids: tuple[int, ...]
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def can_fork_state(self) -> bool: ...
-    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
-    def select_state(self, state: Any, rows: Tensor) -> Any: ...
 
 
 class Line(packing.Line, Protocol):
@@ -42,7 +30,7 @@ class Line(packing.Line, Protocol):
 Pack = packing.Pack[Line]
 
 
-def score_carried(model: Carrier, lines: Sequence[Line], budget: int) -> None:
+def score_carried(model: TokenModel, lines: Sequence[Line], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
     size = max(1, budget // LEAST_PIECE)
     after = (
@@ -64,7 +52,7 @@ def score_carried(model: Carrier, lines: Sequence[Line], budget: int) -> None:
 
 
 def _prompts(
-    model: Carrier, packs: Sequence[Pack], budget: int
+    model: TokenModel, packs: Sequence[Pack], budget: int
 ) -> Iterator[tuple[Sequence[Pack], Any, Tensor]]:
     """Read the prompts side by side, the longest first, up to where one ends after the other: packs
     with prompts of one length, the state after them and its (B, D) rows.
@@ -88,7 +76,7 @@ def _prompts(
             state, at = model.select_state(state, _places(model, range(goes_on))), end
 
 
-def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budget: int) -> None:
+def _texts(model: TokenModel, packs: Sequence[Pack], state: Any, rows: Tensor, budget: int) -> None:
     """Charge the texts after their prompts: the first id by the prompt's last row, the others as
     they are read.
     """
@@ -112,7 +100,7 @@ def _texts(model: Carrier, packs: Sequence[Pack], state: Any, rows: Tensor, budg
 
 
 def _in_pieces(
-    model: Carrier, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int
+    model: TokenModel, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int
 ) -> None:
     """Read lines side by side, each from its place in `begins` on and after the state, in pieces
     one after the other; charge what is asked for.
@@ -135,7 +123,7 @@ def _in_pieces(
 
 
 def _fill(
-    model: Carrier, spans: Sequence[tuple[Line, int, int]], rows: Tensor, firsts: Sequence[int]
+    model: TokenModel, spans: Sequence[tuple[Line, int, int]], rows: Tensor, firsts: Sequence[int]
 ) -> None:
     """Charge, of line i, its bits `low` to `high`, which the (B, T, D) rows [i, firsts[i]:]
     predict.
@@ -171,5 +159,5 @@ def _padded(lines: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
     return ids
 
 
-def _places(model: Carrier, numbers: Sequence[int]) -> Tensor:
+def _places(model: TokenModel, numbers: Sequence[int]) -> Tensor:
     return torch.tensor(list(numbers), dtype=torch.long, device=model.device)

@@ -1,4 +1,4 @@
-"""What scoring and generation need of a model over tokens."""
+"""The one protocol of a model over tokens, for scoring, packing, states and generation."""
 
 from __future__ import annotations
 
@@ -10,34 +10,130 @@ from torch import Tensor
 from llmbench.models.tokenizers.tokens import Tokens
 
 
+def _not_implemented(name: str) -> NotImplementedError:
+    return NotImplementedError(f"this model has no {name}")
+
+
 class TokenModel(Protocol):
-    """What scoring needs of a model; TokenAdapter says what each part means."""
+    """What scoring and generation need of a model over tokens; TokenAdapter implements all of it.
 
-    context: int | None
-    bos_ids: tuple[int, ...]
-    eos_ids: tuple[int, ...]
-    escape: float
+    A class that only scores, or only generates, inherits the defaults for the other half. Sizes in
+    shapes: B rows of a batch, T ids, D channels, V entries of the vocabulary, N rows for the head.
+    """
+
+    # Tokens
+    # ------------------------------------------------------------------------------------------
+
+    context: int | None = None  # most ids in one forward pass; None: any number
+    bos_ids: tuple[int, ...] = ()  # put before a text, never scored
+    eos_ids: tuple[int, ...] = ()  # any of these ends a generated text; the first is scored
+    escape: float = 0.0  # probability of a piece outside the vocabulary
 
     @property
-    def lm_head_weight(self) -> Tensor | None: ...
+    def device(self) -> str:
+        """Return the device of ids and weights, as torch names it."""
+        raise _not_implemented("device")
+
+    def encode(self, text: str) -> Tokens:
+        """Return the ids of a text, without bos_ids, and the bytes that each stands for."""
+        raise _not_implemented("encode")
+
+    def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return what `encode` returns for each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        """Return the bytes that the ids stand for."""
+        raise _not_implemented("decode")
+
+    # Scoring
+    # ------------------------------------------------------------------------------------------
+
     @property
-    def device(self) -> str: ...
+    def has_split_head(self) -> bool:
+        """Return whether head(hidden(ids)) equals logits(ids)."""
+        return False
+
     @property
-    def has_split_head(self) -> bool: ...
+    def is_stateful(self) -> bool:
+        """Return whether `forward_with_state` is implemented."""
+        return False
+
     @property
-    def is_stateful(self) -> bool: ...
+    def can_fork_state(self) -> bool:
+        """Return whether several texts can go on from one state: `select_state`."""
+        return False
+
     @property
-    def supports_packing(self) -> bool: ...
+    def supports_packing(self) -> bool:
+        """Return whether `packed` is implemented and exact."""
+        return False
+
     @property
-    def can_fork_state(self) -> bool: ...
+    def thread_safe(self) -> bool:
+        """Return whether forward passes may run in several threads at once."""
+        return False
+
     @property
-    def thread_safe(self) -> bool: ...
-    def encode(self, text: str) -> Tokens: ...
-    def encode_all(self, texts: Sequence[str]) -> list[Tokens]: ...
-    def decode(self, ids: Sequence[int]) -> bytes: ...
-    def logits(self, ids: Tensor) -> Tensor: ...
-    def hidden(self, ids: Tensor) -> Tensor: ...
-    def head(self, rows: Tensor) -> Tensor: ...
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor: ...
-    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]: ...
-    def select_state(self, state: Any, rows: Tensor) -> Any: ...
+    def lm_head_weight(self) -> Tensor | None:
+        """Return the head as a (V, D) matrix if it is a plain matrix product, else None."""
+        return None
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> (B, T, V) logits; row t predicts what follows ids[:, :t+1]."""
+        raise _not_implemented("logits")
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> (B, T, D) rows for `head`."""
+        raise _not_implemented("hidden")
+
+    def head(self, rows: Tensor) -> Tensor:
+        """(N, D) rows -> (N, V) logits."""
+        raise _not_implemented("head")
+
+    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """(B, T) ids at (B, T) positions under a (B, 1, T, T) mask -> (B, T, D) rows for `head`."""
+        raise _not_implemented("packed")
+
+    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(B, T) ids after a state, None at first -> (B, T, D) rows for `head` and the new state."""
+        raise _not_implemented("forward_with_state")
+
+    def select_state(self, state: Any, rows: Tensor) -> Any:
+        """Return the state of these rows of the batch, in this order; a row may come twice."""
+        raise _not_implemented("select_state")
+
+    # Generation
+    # ------------------------------------------------------------------------------------------
+
+    unknown: int | None = None  # id of pieces outside the vocabulary, never generated
+    opens: bytes = b""  # put before a text by `encode`; removed from what is generated
+    max_new_tokens: int | None = None  # None: no limit
+    generation_batch_size: int = 64  # most answers in one batch
+    answer_continues_prompt: bool = True  # False: encode_answer encodes forced text by itself
+
+    @property
+    def caches(self) -> bool:
+        """Return whether a step costs less than reading everything again."""
+        return False
+
+    @property
+    def supports_padding(self) -> bool:
+        """Return whether prompts of different lengths may share a batch: `prefill_padded`."""
+        return False
+
+    def encode_answer(self, text: str) -> Tokens:
+        """Return the ids of an answer, if they are not those of the prompt's tokenizer."""
+        return self.encode(text)
+
+    def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
+        """(B, T) ids -> a state and the (B, V) logits of the next id."""
+        raise _not_implemented("prefill")
+
+    def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
+        """Like `prefill`, for rows padded on the left, of which the last `lengths` ids count."""
+        raise _not_implemented("prefill_padded")
+
+    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
+        """(B,) ids after a state -> the new state and the (B, V) logits of the next id."""
+        raise _not_implemented("step")

@@ -27,6 +27,7 @@ from llmbench.config.model_card import Lora, NewCheckpoint, Stage
 from llmbench.data.text import Text
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.inference import scoring
+from llmbench.inference.token_model import TokenModel
 from llmbench.models.networks.network import Network
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head
@@ -212,23 +213,15 @@ class _Learner(Network):
         return super().load_state_dict(state, strict=False, assign=assign)
 
 
-class _Scored:
-    """A learner for scoring.py."""
+class _Scored(TokenModel):
+    """A learner as scoring sees it."""
 
-    escape, is_stateful, has_split_head, supports_packing, can_fork_state, thread_safe = (
-        0.0,
-        False,
-        True,
-        False,
-        False,
-        False,
-    )
-    eos_ids: tuple[int, ...] = ()
-    lm_head_weight = None
+    device: str = "cpu"
+    has_split_head: bool = True
 
     def __init__(self, learner: _Learner):
         self.learner, self.context, self.device = learner, learner.context, learner.device
-        self.bos_ids: tuple[int, ...] = (learner.bos_id,)
+        self.bos_ids = (learner.bos_id,)
 
     def encode(self, text: str) -> Tokens:
         return self.learner._text.encode(text)
@@ -248,15 +241,6 @@ class _Scored:
 
     def head(self, rows: Tensor) -> Tensor:
         return self.learner.head(rows)
-
-    def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        raise NotImplementedError
-
-    def select_state(self, state: Any, rows: Tensor) -> Any:
-        raise NotImplementedError
-
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 def _train(

@@ -281,12 +281,14 @@ def test_a_plain_head_multiplied_the_other_way_round_charges_the_same(count):
     want = -torch.log_softmax(rows.double() @ matrix.double().T, 1)[
         torch.arange(count), torch.from_numpy(targets)
     ].numpy() / math.log(2)
-    assert np.allclose(token_bits._by_columns(matrix, rows, targets), want, rtol=1e-5, atol=1e-5)
+    assert np.allclose(
+        token_bits._charge_transposed(matrix, rows, targets), want, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_plain_head_says_what_is_wrong_as_any_other_does():
     rows, matrix = torch.randn(2, 8), torch.randn(token_bits.WIDE, 8)
     with pytest.raises(ModelError, match="has no logit"):
-        token_bits._by_columns(matrix, rows, np.array([0, token_bits.WIDE]))
+        token_bits._charge_transposed(matrix, rows, np.array([0, token_bits.WIDE]))
     with pytest.raises(ModelError, match="NaN"):
-        token_bits._by_columns(matrix, rows * float("inf"), np.array([0, 1]))
+        token_bits._charge_transposed(matrix, rows * float("inf"), np.array([0, 1]))
