@@ -44,7 +44,9 @@ def token_bits(
     logits = widen(logits)
     index = torch.as_tensor(targets, dtype=torch.long).to(logits.device)[:, None]
     if buffer is None:
-        nats = torch.logsumexp(logits, 1) - logits.gather(1, index)[:, 0]
+        total = torch.logsumexp(logits, 1)
+        total = torch.where(torch.isposinf(total), torch.nan, total)  # as log-softmax has it
+        nats = total - logits.gather(1, index)[:, 0]
     else:  # the public log_softmax takes no `out`
         logs = torch._log_softmax(logits, 1, False, out=buffer[: len(logits)])
         nats = -logs.gather(1, index)[:, 0]
