@@ -15,8 +15,8 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalised(text: str) -> list[str]:
-    """The words that count."""
+def normalise(text: str) -> list[str]:
+    """Return the words that are compared: lower case, no punctuation, no articles."""
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
@@ -41,7 +41,7 @@ class ExactMatch(Share):
     signature = "normalised:squad"
 
     def statistics(self, output: str, reference: str) -> list[float]:
-        return [float(normalised(output) == normalised(reference)), 1.0]
+        return [float(normalise(output) == normalise(reference)), 1.0]
 
 
 class F1(TextMetric):
@@ -53,7 +53,7 @@ class F1(TextMetric):
     signature = "normalised:squad"
 
     def statistics(self, output: str, reference: str) -> list[float]:
-        said, wanted = normalised(output), normalised(reference)
+        said, wanted = normalise(output), normalise(reference)
         if not said or not wanted:
             return [float(said == wanted), 1.0]
         shared = sum((Counter(said) & Counter(wanted)).values())

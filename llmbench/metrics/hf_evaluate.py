@@ -45,7 +45,7 @@ class EvaluateMetric(TextMetric):
         names = set(self._module._feature_names())
         if "predictions" not in names or names - {"predictions", "references"}:
             raise UsageError(
-                f"a metric of text takes predictions and references, and this one {_listed(names)}",
+                f"a metric of text takes predictions and references, and this one {_list_names(names)}",
                 where=PREFIX + name,
             )
         self.needs_reference = "references" in names
@@ -98,7 +98,7 @@ class EvaluateMetric(TextMetric):
             raise UsageError(
                 f"the metric failed: {type(error).__name__}: {error}", where=PREFIX + self._name
             ) from error
-        found = self._chosen(result)
+        found = self._choose_value(result)
         if isinstance(found, float):
             return Interval(found, None, None, len(kept))
         values = np.asarray(found)
@@ -116,7 +116,7 @@ class EvaluateMetric(TextMetric):
             lambda counts: (counts @ values / len(kept)).tolist(),
         )
 
-    def _chosen(self, result: Any) -> float | list[float]:
+    def _choose_value(self, result: Any) -> float | list[float]:
         numbers = (
             {
                 str(key): number
@@ -136,7 +136,7 @@ class EvaluateMetric(TextMetric):
         hint = (
             did_you_mean(own, numbers)
             if self._key
-            else f"say which, as in evaluate:NAME:KEY: {_listed(numbers)}"
+            else f"say which, as in evaluate:NAME:KEY: {_list_names(numbers)}"
             if numbers
             else ""
         )
@@ -172,5 +172,5 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _listed(names: Mapping[str, Any] | set[str]) -> str:
+def _list_names(names: Mapping[str, Any] | set[str]) -> str:
     return ", ".join(sorted(names))

@@ -89,8 +89,8 @@ class NgramDistance(TextMetric):
         ):
             return None
         models, humans = (
-            self._counted([_codes(text) for text in said]),
-            self._counted(_cut(self._human, sorted(sizes))),
+            self._count_grams([_codes(text) for text in said]),
+            self._count_grams(_cut(self._human, sorted(sizes))),
         )
         rng, documents = np.random.default_rng(SEED), humans[0].shape[0]
 
@@ -107,9 +107,9 @@ class NgramDistance(TextMetric):
         ]
         return bootstrap(float(whole[0] - whole[1]), len(said), totals, centred=True)
 
-    def _counted(self, items: Sequence[Codes]) -> tuple[csr_array, Shares]:
-        """(how often each item has each 3-gram that any of them has, the reference's shares of
-        these).
+    def _count_grams(self, items: Sequence[Codes]) -> tuple[csr_array, Shares]:
+        """Return (how often each item has each 3-gram found in any item, the reference's share of
+        each of these 3-grams).
         """
         from scipy.sparse import csr_array
 

@@ -28,7 +28,7 @@ from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
-from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, scored
+from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, score_passages
 
 
 def build_context(
@@ -218,7 +218,7 @@ def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window)
             hint="run a suite: `llmbench run SUITE --model SPEC`, or llmbench.run",
         )
     with model_errors(name):
-        ledgers = scored(adapter, passages, rule)
+        ledgers = score_passages(adapter, passages, rule)
         for passage, ledger in zip(passages, ledgers, strict=True):
             check_ledger(ledger, passage)
     totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))

@@ -27,7 +27,7 @@ from llmbench.metrics.registry import (
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
-from llmbench.tasks.reference_based import counts, written
+from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
 
 Temperature = Annotated[float, Field(ge=0)]
@@ -214,7 +214,7 @@ class Continuation(Task):
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         ways = self.decoding.ways()
         asked = [(i, prompt, way) for i, prompt in enumerate(self.prompts) for way in ways]
-        said = written(
+        said = generate_texts(
             adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress
         )
         samples = [

@@ -17,7 +17,7 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
-from llmbench.tasks.reference_based import written
+from llmbench.tasks.reference_based import generate_texts
 from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
@@ -36,7 +36,7 @@ class LastWord(Task):
 
         def check(self, text: Text) -> None:
             for document in text.documents:
-                if not parted(document)[0]:
+                if not split_last_word(document)[0]:
                     raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
 
     protocol = "last-word/1"
@@ -49,13 +49,13 @@ class LastWord(Task):
         return cls(texts[settings.text])
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        pairs = [parted(document) for document in self.text.documents]
+        pairs = [split_last_word(document) for document in self.text.documents]
         passages = [
             Passage(word, context=before, id=document.id)
             for document, (before, word) in zip(self.text.documents, pairs, strict=True)
         ]
         ledgers = charge(adapter, passages, Window("half"), progress)
-        said = written(
+        said = generate_texts(
             adapter,
             [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs],
             progress,
@@ -86,8 +86,8 @@ class LastWord(Task):
         return Outcome(rows, samples)
 
 
-def parted(document: Document) -> tuple[str, str]:
-    """(everything before the last word, the last word with the white space before it)."""
+def split_last_word(document: Document) -> tuple[str, str]:
+    """Return (the text before the last word, the last word with the white space before it)."""
     whole = document.text.rstrip()
     word = whole.split()[-1] if whole.split() else ""
     before = whole[: len(whole) - len(word)]

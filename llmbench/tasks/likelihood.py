@@ -151,7 +151,7 @@ def charge(
 ) -> list[Ledger]:
     """The ledgers of the passages, each checked."""
     ledgers: list[Ledger] = []
-    for passage, ledger in zip(passages, scored(adapter, passages, window), strict=True):
+    for passage, ledger in zip(passages, score_passages(adapter, passages, window), strict=True):
         check_ledger(ledger, passage)
         ledgers.append(ledger)
         progress(
@@ -177,7 +177,10 @@ def score_rows(
     return rows
 
 
-def scored(adapter: Adapter, passages: Sequence[Passage], window: Window) -> Sequence[Ledger]:
+def score_passages(
+    adapter: Adapter, passages: Sequence[Passage], window: Window
+) -> Sequence[Ledger]:
+    """Return one ledger for each passage. Raises ModelError if their numbers differ."""
     ledgers = list(adapter.score(passages, window))
     if len(ledgers) != len(passages):
         raise ModelError(f"score gave {len(ledgers)} ledgers for {len(passages)} passages")

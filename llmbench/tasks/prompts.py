@@ -95,18 +95,19 @@ class Asking:
     def prompt(self, document: Document) -> str:
         """What a model that goes on with a text is given."""
         parts = [
-            f"{self._asked(example)}{self.join}{example.text}" for example in self._drawn(document)
+            f"{self._fill_template(example)}{self.join}{example.text}"
+            for example in self._draw_examples(document)
         ]
-        return self.between.join([*parts, self._asked(document)])
+        return self.between.join([*parts, self._fill_template(document)])
 
     def for_model(self, adapter: Adapter, document: Document) -> str:
         """The prompt; for a model that reads a source and writes a target, the source alone."""
         return document.context if adapter.reads_source else self.prompt(document)
 
-    def _asked(self, document: Document) -> str:
+    def _fill_template(self, document: Document) -> str:
         return self.template.replace("{given}", document.context)
 
-    def _drawn(self, document: Document) -> Sequence[Document]:
+    def _draw_examples(self, document: Document) -> Sequence[Document]:
         """Examples for a document: never the document itself, nor one with the same question."""
         if self.examples is None:
             return ()

@@ -23,7 +23,7 @@ SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
 
 
 class Writing(Task):
-    """Each document is a pair: `given` is asked, `text` is the reference. Greedy, and up to a stop."""
+    """Each document is a pair: `given` is the question, `text` the reference. Greedy decoding."""
 
     class Settings(PromptSettings):
         """How far a model writes, and by which metrics that is judged."""
@@ -78,7 +78,7 @@ class Writing(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         requests = self._requests(adapter)
-        said = written(adapter, requests, progress)
+        said = generate_texts(adapter, requests, progress)
         outputs = [text.strip() for text in said]
         samples: list[dict[str, Any]] = []
         for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
@@ -144,8 +144,8 @@ def counts(adapter: Adapter, samples: Sequence[Mapping[str, Any]]) -> dict[str, 
     }
 
 
-def written(adapter: Adapter, requests: Sequence[Request], progress: Progress) -> list[str]:
-    """What a model says to each request, in order."""
+def generate_texts(adapter: Adapter, requests: Sequence[Request], progress: Progress) -> list[str]:
+    """Return the answer to each request, in order."""
     said = [""] * len(requests)
     for first in range(0, len(requests), SIDE_BY_SIDE):
         some = requests[first : first + SIDE_BY_SIDE]

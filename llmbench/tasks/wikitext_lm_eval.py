@@ -46,7 +46,7 @@ def detokenise(page: str) -> str:
     for sign in ":;.!?,":
         page = page.replace(f" {sign} ", f"{sign} ")
     for opening, closing in PAIRS:
-        page = _tightened(page, opening, closing)
+        page = _tighten(page, opening, closing)
     for count in (4, 3, 2):
         page = page.replace(" ".join("=" * count), "=" * count)
     for old, new in LAST:
@@ -54,8 +54,8 @@ def detokenise(page: str) -> str:
     return page
 
 
-def _tightened(page: str, opening: str, closing: str) -> str:
-    """No white space inside the brackets, or between one quotation mark and the next."""
+def _tighten(page: str, opening: str, closing: str) -> str:
+    """Remove white space just inside the brackets, or inside a pair of quotation marks."""
     inside = f"{re.escape(opening)}([^{re.escape(closing)}]*){re.escape(closing)}"
     return re.sub(inside, lambda found: opening + found[1].strip() + closing, page)
 

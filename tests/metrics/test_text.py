@@ -15,7 +15,7 @@ from support.sample_pairs import SENTENCES
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.metrics.diversity import Distinct2, Repetition4
-from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch, normalised
+from llmbench.metrics.exact_match import F1, Accuracy, ExactMatch, normalise
 from llmbench.metrics.registry import NAMES, create_metric
 from llmbench.metrics.text import TextMetric, as_numbers, as_text
 from llmbench.stats import Interval, wilson_interval
@@ -220,7 +220,7 @@ def test_f1_by_hand():
         ("", "cat"),
     ]
     assert [row[0] for row in rows(F1(), pairs)] == pytest.approx([2 / 3, 2 / 3, 0, 1, 0])
-    assert normalised("The U.S. can't!") == ["us", "cant"]
+    assert normalise("The U.S. can't!") == ["us", "cant"]
 
 
 @pytest.mark.parametrize(

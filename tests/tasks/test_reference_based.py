@@ -18,7 +18,7 @@ from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import NAMES
 from llmbench.plan.plan import Options, plan
 from llmbench.plan.suite import read
-from llmbench.tasks.last_word import LastWord, bare, parted
+from llmbench.tasks.last_word import LastWord, bare, split_last_word
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer, Translation
@@ -140,7 +140,7 @@ def test_questions_without_candidates_are_refused():
     ],
 )
 def test_a_text_is_parted_before_its_last_word(whole, before, word):
-    assert parted(Document("a", whole)) == (before, word)
+    assert split_last_word(Document("a", whole)) == (before, word)
 
 
 @pytest.mark.parametrize(

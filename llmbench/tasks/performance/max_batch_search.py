@@ -47,7 +47,7 @@ def search(attempt: Callable[[int], Attempt], budget: int, most: int) -> Fit:
     made: list[Attempt] = []
     low, high = 0, most + 1  # low fits, high does not
 
-    def tried(batch: int) -> None:
+    def try_batch(batch: int) -> None:
         nonlocal low, high
         made.append(attempt(batch))
         peak = made[-1].peak
@@ -58,16 +58,16 @@ def search(attempt: Callable[[int], Attempt], budget: int, most: int) -> Fit:
 
     for batch in FIRST:
         if low < batch < high:
-            tried(batch)
+            try_batch(batch)
     guessing = True
     while low and high - low > 1:
-        guess = guessed(made, budget) if guessing else None
+        guess = guess_batch(made, budget) if guessing else None
         if guess is None:
             batch = (low + high) // 2 if high <= most else 2 * low
         else:
             batch = guess if guess > low else low + 1
         before = high - low
-        tried(min(max(batch, low + 1), high - 1))
+        try_batch(min(max(batch, low + 1), high - 1))
         guessing = (
             not guessing or high - low < before / 4
         )  # a line that misses is left for halving, every other time
@@ -87,8 +87,8 @@ def line(made: Sequence[Attempt]) -> tuple[float, float] | None:
     return (mean_y - slope * mean_x, slope) if slope > 0 else None
 
 
-def guessed(made: Sequence[Attempt], budget: int) -> int | None:
-    """The largest batch by the line through the two attempts that are nearest to the budget."""
+def guess_batch(made: Sequence[Attempt], budget: int) -> int | None:
+    """Return the largest batch by the line through the two attempts closest to the budget."""
     known = sorted(
         (a for a in made if a.peak is not None), key=lambda a: abs(budget - (a.peak or 0))
     )

@@ -151,7 +151,7 @@ class Speed(Task):
             raise ModelError("the model gave no answer, not even an empty one")
         self._whole(cold)
         took: list[float] = []
-        while not _settled(took, (self.clock() - begun) / 1e9):
+        while not is_warm(took, (self.clock() - begun) / 1e9):
             progress("warming up", min(0.99, len(took) / (2 * WARM_RUNS)), "")
             took.append(listen(adapter, [self._request()], self.clock)[0].end_to_end_latency or 0.0)
         if known is not None:
@@ -230,7 +230,7 @@ class Speed(Task):
     def block(self, adapter: Adapter, facts: Facts) -> dict[str, Any]:
         """One block: its `values`, and the `events` that they were derived from."""
         lines = [listen(adapter, [self._request()], self.clock)[0] for _ in range(facts["repeats"])]
-        events = [_stored("single", i, line) for i, line in enumerate(lines)]
+        events = [pack_timeline("single", i, line) for i, line in enumerate(lines)]
         values = {name: _median([getattr(line, name) for line in lines]) for name in TIMED}
         if values["time_per_output_token"]:
             values["decode_tokens_per_second"] = 1 / values["time_per_output_token"]
@@ -243,13 +243,13 @@ class Speed(Task):
         if facts["batch"] > 1:
             batch = facts["batch"]
             found, lines = self._throughput(adapter, batch)
-            events += [_stored(f"batch {batch}", i, line) for i, line in enumerate(lines)]
+            events += [pack_timeline(f"batch {batch}", i, line) for i, line in enumerate(lines)]
             if found is not None:
                 values[f"{MAIN}@{batch}"] = found.bytes / found.seconds
                 values[f"decode_tokens_per_second@{batch}"] = found.tokens / found.seconds
         for depth in self.settings.depths:
             line = listen(adapter, [self._request(depth)], self.clock)[0]
-            events.append(_stored(f"depth {depth}", 0, line))
+            events.append(pack_timeline(f"depth {depth}", 0, line))
             values[f"time_per_output_token>{depth}"] = line.time_per_output_token
         return {
             "values": {name: value for name, value in values.items() if value is not None},
@@ -320,7 +320,7 @@ class Speed(Task):
         row["batch"] = int(batch or 1)
         if name in TIMED:
             single = [
-                _timeline(event)
+                unpack_timeline(event)
                 for block in blocks
                 for event in block["events"]
                 if event["what"] == "single"
@@ -394,7 +394,7 @@ class Speed(Task):
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
 
 
-def _settled(took: Sequence[float], seconds: float) -> bool:
+def is_warm(took: Sequence[float], seconds: float) -> bool:
     """Whether runs that took so long, over so many seconds in all, have stopped to become faster."""
     if seconds >= WARM_SECONDS and took:
         return True
@@ -415,7 +415,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     return statistics.median(present) if present and len(present) == len(values) else None
 
 
-def _stored(what: str, number: int, line: Timeline) -> dict[str, Any]:
+def pack_timeline(what: str, number: int, line: Timeline) -> dict[str, Any]:
     return {
         "what": what,
         "answer": number,
@@ -424,7 +424,7 @@ def _stored(what: str, number: int, line: Timeline) -> dict[str, Any]:
     }
 
 
-def _timeline(stored: Mapping[str, Any]) -> Timeline:
+def unpack_timeline(stored: Mapping[str, Any]) -> Timeline:
     asked = int(stored["asked"])
     return Timeline(
         asked, tuple(Event(asked + at, tokens, size) for at, tokens, size in stored["events"])

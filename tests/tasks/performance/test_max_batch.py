@@ -14,7 +14,7 @@ from llmbench.cli.options import parse_size
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.machine import oom_kills
 from llmbench.tasks.performance.max_batch import MaxBatch
-from llmbench.tasks.performance.max_batch_search import Attempt, guessed, line, search
+from llmbench.tasks.performance.max_batch_search import Attempt, guess_batch, line, search
 
 MIB = 1 << 20
 
@@ -100,7 +100,7 @@ def test_a_line_needs_two_batches_and_must_rise():
     assert line([Attempt(1, 10), Attempt(2, None)]) is None
     assert line([Attempt(1, 10), Attempt(2, 9)]) is None
     assert line([Attempt(1, 10), Attempt(3, 30)]) == (0.0, 10.0)
-    assert guessed([Attempt(1, 10), Attempt(3, 30)], 95) == 9
+    assert guess_batch([Attempt(1, 10), Attempt(3, 30)], 95) == 9
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.adapters.trivial import UniformBytes
 from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, _settled
+from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, is_warm
 from llmbench.tasks.performance.timeline import (
     Event,
     Timeline,
@@ -226,11 +226,11 @@ def test_the_cold_start_is_no_part_of_the_measurement():
 
 
 def test_warming_up_ends_when_medians_settle_or_time_is_up():
-    assert not _settled([], 99)
-    assert not _settled([5, 4, 3], 0.1)
-    assert not _settled([5, 4, 3, 2, 2, 2], 0.1)
-    assert _settled([5, 2, 2, 2, 2, 2, 2], 0.1)
-    assert _settled([5], 99)
+    assert not is_warm([], 99)
+    assert not is_warm([5, 4, 3], 0.1)
+    assert not is_warm([5, 4, 3, 2, 2, 2], 0.1)
+    assert is_warm([5, 2, 2, 2, 2, 2, 2], 0.1)
+    assert is_warm([5], 99)
 
 
 def test_a_model_that_cannot_speak_is_unsupported_and_one_that_says_nothing_at_all_is_wrong():
