@@ -17,7 +17,7 @@ from typing import Any
 
 TOLERANCE = 1e-9  # absolute and relative
 MEASURED = ("speed", "memory", "max-batch", "batch-fit")  # protocols whose numbers are of a machine
-RENAMED_PROTOCOLS = {"choice/1": "multiple-choice/1", "batch-fit/1": "max-batch/1"}
+RENAMED_PROTOCOLS = {"choice": "multiple-choice", "batch-fit": "max-batch"}
 SCORE = ("value", "low", "high", "unit", "better", "n", "rank", "signature")
 MODEL = ("stage", "family", "tokenizer", "parameters", "context", "weights_bytes", "dtype")
 TRAINING = ("steps", "best_step", "curve")
@@ -73,7 +73,7 @@ def _scores(record: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, dic
 
 def _renamed_protocol(signature: str) -> str:
     for before, after in RENAMED_PROTOCOLS.items():
-        signature = signature.replace(f"protocol={before};", f"protocol={after};")
+        signature = signature.replace(f"protocol={before}/", f"protocol={after}/")
     return signature
 
 

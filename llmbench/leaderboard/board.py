@@ -24,7 +24,7 @@ from llmbench.results.record import (
     Score,
     key_of,
 )
-from llmbench.results.run_dir import samples
+from llmbench.results.samples import samples
 
 MOST_SENTENCES = 4  # at the beginning of a board
 MOST_SAYINGS = 20  # prompts of a task
@@ -169,7 +169,7 @@ def _headlines(record: Record) -> list[tuple[str, str]]:
     others = {
         s.task: key_of(s)
         for s in reversed(record.scores)
-        if s.task not in tasks and (hasattr(s, "empty") or s.metric not in FACTS)
+        if s.task not in tasks and (s.is_of_generated_text or s.metric not in FACTS)
     }
     return [*found, *reversed(others.items())]
 

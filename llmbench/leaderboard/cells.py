@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import as_mapping, cut
+from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.numbers import (
     count,
     format_fixed,
@@ -119,7 +119,7 @@ def _with_prefix(score: Score) -> Cell:
 
 def _rate(score: Score) -> Cell:
     """Three digits, with the half width of the interval in percent; the best batch in brackets."""
-    value, ends, batch = float(score.value), _ends(score), (score.model_extra or {}).get("batch", 1)
+    value, ends, batch = float(score.value), _ends(score), score.batch
     if batch != 1:
         return Cell(f"{scale_number(value)} ({batch})", value)
     if ends is None or value == 0:
@@ -142,7 +142,7 @@ def _bytes(score: Score) -> Cell:
 
 
 def _count(score: Score) -> Cell:
-    bound = "at least " if (score.model_extra or {}).get("at_least", False) else ""
+    bound = "at least " if score.at_least else ""
     return Cell(f"{bound}{format_fixed(float(score.value), 0)}", float(score.value))
 
 
@@ -175,8 +175,7 @@ def _seconds(value: float | None) -> Cell:
 
 
 def _state(score: Score | None) -> str:
-    facts = (score.model_extra or {}).get("facts") if score is not None else None
-    state = str(as_mapping(facts).get("cache") or "-")
+    state = (score.facts.cache if score is not None and score.facts else None) or "-"
     return cut(STATES.get(state, state), NAME_CHARACTERS)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from llmbench.leaderboard.numbers import percent
 from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED, WRITING
@@ -30,11 +29,6 @@ COUNTED = {
 def cut(text: str, most: int) -> str:
     """Return the text, shortened to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """A part of a record that should be a mapping, and may be anything."""
-    return value if isinstance(value, dict) else {}
 
 
 def _refusals(record: Record, names: Collection[str]) -> list[str]:
@@ -69,14 +63,12 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """Return the sentences under the table of these scores."""
     if headline[0].metric == SPEED:
         return _speed_notes(record, task, headline)
-    if headline[0].metric in QUALITY or hasattr(headline[0], "empty"):
+    if headline[0].metric in QUALITY or headline[0].is_of_generated_text:
         return _quality_notes(record, task, headline)
     if headline[0].metric not in HEADLINES:
         return []  # what a machine was asked: each value says all there is
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
-    losses = {
-        score.model: str(getattr(score, "lossy", "") or "") for score in headline
-    }  # a key that only some rows have
+    losses = {score.model: score.lossy for score in headline}
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
     names = {score.model for score in headline}
     said += _refusals(record, names) + _objects(record, names)
@@ -127,8 +119,8 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     names = {score.model for score in headline}
     said = _refusals(record, names) + _objects(record, names)
-    chance = getattr(headline[0], "chance", None)
-    if isinstance(chance, float):
+    chance = headline[0].chance
+    if chance is not None:
         said.append(f"Chance level: {percent(chance)}.")
         near = [
             s.model
@@ -167,8 +159,9 @@ def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
     """Return model -> how many of its answers, greedy and sampled."""
     found: dict[tuple[str, str], int] = {}
     for score in record.scores:
-        if score.task == task and isinstance(many := getattr(score, key, None), int):
-            found[score.model, str(getattr(score, "decoding", ""))] = many
+        many = {"empty": score.empty, "broken": score.broken, "cut": score.cut, "tied": score.tied}
+        if score.task == task and (count := many[key]) is not None:
+            found[score.model, score.decoding] = count
     models = dict.fromkeys(model for model, _ in found)
     total = max if key == "cut" else sum  # both kinds of answers have the same prompts
     return {
@@ -181,10 +174,10 @@ def _human(record: Record, task: str) -> list[str]:
     """Return a sentence with the metrics of human text after the same prompts."""
     found: dict[str, str] = {}
     for score in record.scores:
-        human = getattr(score, "human", None)
+        human = score.human
         if (
             score.task == task
-            and isinstance(human, int | float)
+            and human is not None
             and math.isfinite(human)
             and score.metric != WRITING
         ):
@@ -222,7 +215,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     found = record.notes.tasks.get(task, TaskNotes())
     said = [
         f"Warning: {score.model} reached {percent(float(score.value), 0)} of this machine's"
-        f" roofline ({getattr(score, 'phase', '')}): the measured peaks or times are wrong."
+        f" roofline ({score.phase}): the measured peaks or times are wrong."
         for score in record.scores
         if score.task == task and score.metric == "limit_share" and float(score.value) > 1
     ]
@@ -246,18 +239,14 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
             "Not ranked, because they were measured in another session (a new --out measures all"
             f" models again): {_join(found.left_out)}."
         )
-    drifted = [
-        score.model
-        for score in headline
-        if isinstance(many := getattr(score, "drifted", 0), int) and many > score.n // 4
-    ]
+    drifted = [score.model for score in headline if score.drifted > score.n // 4]
     if drifted:
         said.append(
             "The machine was slower or faster than usual in more than a quarter of the blocks of:"
             f" {_join(drifted)}."
         )
     for score in headline:
-        parts = as_mapping(as_mapping(getattr(score, "facts", None)).get("parts"))
+        parts = score.facts.parts if score.facts else {}
         bare, own = parts.get("step"), parts.get("library generate, each token")
         if isinstance(bare, float) and isinstance(own, float):
             said.append(
@@ -266,7 +255,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
             )
     reasons: dict[tuple[str, str], list[str]] = {}
     for score in (score for score in record.scores if score.task == task):
-        for metric, why in as_mapping(getattr(score, "absent", None)).items():
+        for metric, why in score.absent.items():
             reasons.setdefault((metric, why), []).append(score.model)
     said += [
         cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
@@ -292,9 +281,8 @@ def _transfer(
     model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]
 ) -> str:
     """Return what fine-tuning changed, if the model that it began with is in the same table."""
-    before = str(getattr(model.training, "began_with", None) or "").rpartition("/")[
-        2
-    ]  # of a hub id the last part is the card's name
+    began_with = (model.training.began_with if model.training else None) or ""
+    before = began_with.rpartition("/")[2]  # of a hub id the last part is the card's name
     before = _find_name(before, values) if before else ""
     if model.name not in values or before not in values:
         return ""

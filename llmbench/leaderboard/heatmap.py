@@ -18,7 +18,7 @@ from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
 from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.results.record import Record
-from llmbench.results.run_dir import inside, samples
+from llmbench.results.samples import inside, samples
 
 MOST_PASSAGES = 3  # of a task
 LONGEST, SHORTEST = (

@@ -98,7 +98,7 @@ def find_curves(record: Record) -> list[Curve]:
     """
     found = []
     for model in record.models:
-        rows = getattr(model.training, "curve", None) if model.training else None
+        rows = model.training.curve if model.training else None
         pairs = (
             [tuple(row) for row in rows if isinstance(row, list | tuple) and len(row) == 2]
             if isinstance(rows, list)

@@ -85,7 +85,7 @@ def table(record: Record, task: str, metric: str) -> Table:
     columns = all_columns(
         score
         for score in record.scores
-        if score.task == task and (hasattr(score, "empty") or key_of(score) == metric)
+        if score.task == task and (score.is_of_generated_text or key_of(score) == metric)
     )
     for line, model in zip(lines, models, strict=True):
         line.cells.update(
@@ -125,8 +125,8 @@ def _scores_by_model(
 ) -> dict[str, dict[str, Score]]:
     """Return model -> its scores on the task and its costs, by record.key_of."""
     by_model: dict[str, dict[str, Score]] = {score.model: {} for score in headline}
-    if metric == SPEED or hasattr(
-        headline[0], "empty"
+    if (
+        metric == SPEED or headline[0].is_of_generated_text
     ):  # one without a rate has times, and a reason; one that says too little says something
         by_model |= {score.model: {} for score in record.scores if score.task == task}
     for score in record.scores:

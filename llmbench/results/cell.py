@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from llmbench import storage
 from llmbench.ledger import Ledger
-from llmbench.results import record
+from llmbench.results import schema
 from llmbench.results.outcome import Outcome
 from llmbench.results.record import ModelRow, Score
 
@@ -38,7 +38,7 @@ def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: fl
         write_events(out / "events" / model / f"{task}.parquet", outcome.events)
     storage.write_json(
         out / "cells" / model / f"{task}.json",
-        {"schema": record.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores},
+        {"schema": schema.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores},
     )
 
 

@@ -294,7 +294,7 @@ def _flips(met: Met, right: str) -> list[Flip]:
         for pair, x, y in zip(met.items, *met.rows, strict=True)
         if (x[0] > y[0] if right == "a" else x[0] < y[0])
     ]
-    norm = getattr(met.score, "norm", "none")
+    norm = met.score.norm
     output = "output" if norm == "none" else f"output:{norm}"
     said = [
         (

@@ -91,7 +91,7 @@ def is_ranked(score: Score, refused: Collection[str]) -> bool:
     """
     return (
         math.isfinite(score.value)
-        and getattr(score, "charged", "token") != "code"
+        and score.charged != "code"
         and (score.metric == SPEED or score.model not in refused)
     )
 

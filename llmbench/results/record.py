@@ -7,27 +7,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StrictFloat,
     StrictInt,
     ValidationError,
-    model_validator,
+    model_serializer,
 )
 
 from llmbench.errors import UsageError
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Format, Metric, Test, Variant
+from llmbench.results import schema
 from llmbench.storage import write_json
 
-SCHEMA = 1
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 
@@ -57,12 +58,25 @@ def notes_key(task: str, metric: str) -> str:
 
 
 class Row(BaseModel):
-    """A part of the record. Unknown keys are kept, so that a newer record can be shown."""
+    """A part of the record. Keys that only a newer llmbench knows are kept aside and written back;
+    no code reads them.
+    """
 
     model_config = ConfigDict(extra="allow")
 
 
-class Definition(Row):
+class SparseRow(Row):
+    """A part of the record that is written without the fields it was made without, but for ALWAYS."""
+
+    ALWAYS: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        absent = type(self).model_fields.keys() - self.model_fields_set - self.ALWAYS
+        return {key: value for key, value in write(self).items() if key not in absent}
+
+
+class Definition(SparseRow):
     """The facts of a metric that llmbench does not know, so that its board needs none of its code."""
 
     label: str
@@ -73,10 +87,24 @@ class Definition(Row):
     tie: Number = 0.0
 
 
-class Score(Row):
+class SpeedFacts(SparseRow):
+    """What is known about a speed measurement besides its rates."""
+
+    cold: dict[str, Number | None] = Field(default_factory=dict)  # seconds of the first answer
+    repeats: int | None = None  # of the work, in a block
+    scan: list[tuple[int, Number]] = Field(default_factory=list)  # batch, bytes/s
+    refused: dict[str, str] = Field(default_factory=dict)  # batch -> why it could not run
+    warm_up_seconds: Number | None = None
+    cache: str | None = None  # what the model keeps between two tokens
+    parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token
+
+
+class Score(SparseRow):
     """A metric's value for a model on a task. `low`, `high`: 95 % interval over `n` items, None
-    where none is honest.
+    if none is honest. The fields after `rank` are those of some tasks only.
     """
+
+    ALWAYS = frozenset({"low", "high", "rank"})
 
     model: str
     task: str
@@ -89,21 +117,44 @@ class Score(Row):
     n: int
     signature: str
     rank: tuple[int, int] | None = None
+    definition: Definition | None = None  # of a metric that llmbench does not know
+    # likelihood
+    charged: str = "token"  # or "code", of a compressor, which is not ranked
+    lossy: str = ""  # what the tokenizer loses of the text
+    # generated text
+    empty: int | None = None  # outputs without a word
+    broken: int | None = None  # outputs with invalid UTF-8
+    cut: int | None = None  # prompts that were read in part
+    decoding: str = ""  # greedy or sampled
+    variant: str = ""  # sets greedy outputs apart from sampled ones
+    human: Number | None = None  # the same metric of human text
+    # multiple choice
+    norm: str = "none"  # or "byte": candidates are compared by bits per byte
+    tied: int | None = None
+    chance: Number | None = None
+    # speed, energy and memory
+    batch: int = 1
+    phase: str = ""
+    percentiles: dict[str, Number | None] | None = None
+    facts: SpeedFacts | None = None
+    drifted: int = 0  # blocks during which the machine was not as before
+    depths: list[tuple[int, Number]] = Field(default_factory=list)  # prompt bytes, seconds a token
+    absent: dict[str, str] = Field(default_factory=dict)  # metric -> why it was not measured
+    source: str = ""  # what measured memory or energy
+    joules: Number | None = None
+    # max-batch
+    budget: int | None = None  # bytes
+    at_least: bool = False  # the search ended before the limit was found
+    spare: int | None = None  # batch that leaves a tenth of the budget free
+    useful: int | None = None  # smallest batch with 95 % of the best rate
+    curve: list[tuple[int, Number | None, Number | None]] = Field(  # batch, bytes, bytes/s
+        default_factory=list
+    )
 
     @property
-    def definition(self) -> Definition | None:
-        """The facts of its metric, if llmbench does not know it; no other row has the key."""
-        return Definition.model_validate(found) if (found := self._definition) else None
-
-    @property
-    def _definition(self) -> Any:
-        return (self.model_extra or {}).get("definition")
-
-    @model_validator(mode="after")
-    def _has_a_sound_definition(self) -> Score:
-        if self._definition is not None:
-            Definition.model_validate(self._definition)
-        return self
+    def is_of_generated_text(self) -> bool:
+        """Whether it is about what a model wrote."""
+        return self.empty is not None
 
 
 def is_memory(name: str) -> bool:
@@ -136,15 +187,11 @@ def key_of(score: Score) -> str:
     """What a score is of: its metric, at the best batch, in a phase, by another measure than the
     usual one.
     """
-    more = score.model_extra or {}  # asked for ten times as fast as attributes that are not there
-    batch, phase = more.get("batch", 1), more.get("phase", "")
-    best = "@best" if isinstance(batch, int) and batch > 1 else ""
-    norm, variant = more.get("norm", "none"), str(more.get("variant", ""))
     return (
-        f"{score.metric}{best}"
-        + (f":{str(phase).partition(',')[0]}" if phase else "")
-        + (f":{norm}" if norm != "none" else "")
-        + variant
+        f"{score.metric}{'@best' if score.batch > 1 else ''}"
+        + (f":{score.phase.partition(',')[0]}" if score.phase else "")
+        + (f":{score.norm}" if score.norm != "none" else "")
+        + score.variant
     )
 
 
@@ -158,10 +205,15 @@ class Failure(Row):
     hint: str = ""
 
 
-class Training(Row):
-    """How a network was trained: also steps, best_step and the curve of [step, bits per byte]."""
+class Training(SparseRow):
+    """How a network was trained."""
 
+    ALWAYS = frozenset({"seconds"})
     seconds: Number | None = None
+    steps: int | None = None
+    best_step: int | None = None
+    curve: Any = None  # rows of [step, bits per byte]; whoever draws it leaves out what is not one
+    began_with: str | None = None  # the model that fine-tuning started from
 
 
 class Proof(Row):
@@ -215,12 +267,19 @@ class SuiteRow(Row):
     )
 
 
-class Machine(Row):
-    """What machine.py found; a fact that could not be had is absent."""
+class Machine(SparseRow):
+    """What hardware/machine.py found; a fact that is unavailable is absent."""
 
+    ALWAYS = frozenset({"cpu", "cores", "gpus"})
     cpu: str = "?"
     cores: int | None = None
     gpus: list[dict[str, Any]] = Field(default_factory=list)
+    memory_bytes: int | None = None
+    os: str | None = None
+    python: str | None = None
+    packages: Any = None  # name -> version
+    threads: int | None = None  # in use
+    ceilings: Any = None  # what hardware/peaks.py measured
 
     def kind(self, gpus: bool = True) -> tuple[str, int | None, int | None, tuple[str, ...], str]:
         """What tells one kind of machine from another where times and memory are concerned:
@@ -231,9 +290,9 @@ class Machine(Row):
         return (
             self.cpu,
             self.cores,
-            getattr(self, "threads", None),
+            self.threads,
             names,
-            str(getattr(self, "os", None) or "").partition(" ")[0],
+            (self.os or "").partition(" ")[0],
         )
 
 
@@ -283,9 +342,9 @@ class Review(Row):
 
 
 class Record(Row):
-    """Everything the boards are made from. `items` and `review` are in reviewed records only."""
+    """Everything the boards are made from. Reviewed records alone have `items` and `review`."""
 
-    schema_: int = Field(SCHEMA, alias="schema")
+    schema_: int = Field(schema.SCHEMA, alias="schema")
     llmbench: str
     suite: SuiteRow
     started: str
@@ -307,30 +366,9 @@ class Record(Row):
         return path
 
 
-def _before_notes(data: dict[str, Any]) -> None:
-    """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be
-    empty.
-    """
-    data.setdefault("notes", {})
-
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {
-    0: _before_notes
-}  # schema -> what makes a record's data of it those of the next
-
-
-def upgrade(data: dict[str, Any]) -> None:
-    """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing:
-    that schema never was.
-    """
-    while data["schema"] < SCHEMA:
-        UPGRADES[data["schema"]](data)
-        data["schema"] += 1
-
-
 def load(path: Path) -> Record:
-    """The record at run.json, or in a run's folder, of this or an older schema. UsageError, with
-    path and reason, where it is missing, torn or edited into nonsense.
+    """The record at run.json, or in a run's folder, of this or an older schema. Raises UsageError,
+    with path and reason, if it is missing, torn or invalid.
     """
     file = path / "run.json" if path.is_dir() else path
     try:
@@ -343,15 +381,15 @@ def load(path: Path) -> Record:
         ) from None
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise UsageError("not a record: no schema number", where=str(file))
-    if data["schema"] > SCHEMA:
+    if data["schema"] > schema.SCHEMA:
         raise UsageError(
-            f"schema {data['schema']} is newer than this llmbench knows ({SCHEMA})",
+            f"schema {data['schema']} is newer than this llmbench knows ({schema.SCHEMA})",
             where=str(file),
             hint="update llmbench",
         )
     sealed = digest(data) if isinstance(data.get("review"), dict) else None
     try:
-        upgrade(data)
+        schema.upgrade(data)
     except KeyError:
         raise UsageError(f"there is no schema {data['schema']}", where=str(file)) from None
     try:

@@ -1,5 +1,5 @@
-"""What a model did on each item of a task: from a run's samples, or from what a reviewed record has
-of them.
+"""What a model did on each item of a task: from the samples in a run's folder, or from what a
+reviewed record has of them. A record from elsewhere does not choose which other files are read.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.results.record import Items, Record, Score, load
-from llmbench.results.run_dir import inside
+from llmbench.results.record import Items, ModelRow, Record, Score, load
+from llmbench.results.schema import file_names, new_task_name
 
 SAID = (
     "input",
@@ -71,16 +71,9 @@ def statistic_of(score: Score) -> str:
     """What the statistics of a score are called in the samples: the metric, with the batch or the
     measure where it is not the usual one.
     """
-    batch, norm, variant = (
-        getattr(score, "batch", 1),
-        getattr(score, "norm", "none"),
-        str(getattr(score, "variant", "")),
-    )
-    return (
-        f"{score.metric}@{batch}"
-        if isinstance(batch, int) and batch > 1
-        else score.metric + (f":{norm}" if norm != "none" else variant)
-    )
+    if score.batch > 1:
+        return f"{score.metric}@{score.batch}"
+    return score.metric + (f":{score.norm}" if score.norm != "none" else score.variant)
 
 
 def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
@@ -90,10 +83,10 @@ def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Ite
     place = inside(folder, "samples", model)
     if place is None or Path(task).name != task:
         return []
+    files = [place / f"{name}.jsonl" for name in file_names(task)]
     try:
-        with (place / f"{task}.jsonl").open(
-            encoding="utf-8", newline="\n"
-        ) as lines:  # which end there alone
+        file = next((file for file in files if file.exists()), files[0])
+        with file.open(encoding="utf-8", newline="\n") as lines:  # which end there alone
             return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
     except (
         OSError,
@@ -143,3 +136,39 @@ def _numbered(rows: Iterable[Item]) -> Iterator[Item]:
             if seen[row.key] == 1
             else Item(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)
         )
+
+
+def inside(folder: Path, kind: str, model: str) -> Path | None:
+    """The folder of a model's files of this kind (samples, charges); None where its name would lead
+    elsewhere.
+    """
+    return None if Path(model).name != model or model == ".." else folder / kind / model
+
+
+def sample_files(folder: Path, model: str) -> list[Path]:
+    """A model's files of samples, one a task."""
+    place = inside(folder, "samples", model)
+    try:
+        return [] if place is None else sorted(place.glob("*.jsonl"))
+    except (OSError, ValueError):  # no name that a folder can have
+        return []
+
+
+def samples(record: Record, folder: Path) -> Iterator[tuple[ModelRow, str, list[dict[str, Any]]]]:
+    """Model, task and rows of each file of samples that belongs to the record, in the order of its
+    models.
+    """
+    for model in record.models:
+        for file in sample_files(folder, model.name):
+            task = new_task_name(file.stem)
+            if record.notes.cells and task not in record.notes.cells.get(model.name, []):
+                continue  # left by another run in this folder
+            yield model, task, [row for row in _rows(file) if isinstance(row, dict)]
+
+
+def _rows(file: Path) -> list[Any]:
+    """Lines end at \\n alone: what a model says may hold other signs that part lines."""
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, RecursionError):
+        return []

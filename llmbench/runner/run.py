@@ -36,6 +36,7 @@ from llmbench.results.record import (
     SuiteRow,
     key_of,
 )
+from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.messages import job_of, log_of
@@ -301,7 +302,7 @@ def _assemble(
         else []
     )
     return Record(
-        schema=record.SCHEMA,
+        schema=SCHEMA,
         llmbench=llmbench.__version__,
         suite=SuiteRow(
             name=made.suite.name,
@@ -389,7 +390,7 @@ def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
         facts = {
             "model": model,
             "task": rate.task,
-            "batch": getattr(rate, "batch", 1),
+            "batch": rate.batch,
             "low": low,
             "high": high,
         }

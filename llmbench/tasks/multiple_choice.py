@@ -44,7 +44,7 @@ class MultipleChoice(Task):
         def check(self, text: Text) -> None:
             check_candidates(text)
 
-    protocol = "choice/2"
+    protocol = "multiple-choice/2"
 
     def __init__(self, text: Text, asking: Asking):
         self.text, self.asking = text, asking

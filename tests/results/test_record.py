@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.hand_record import data, record
+from support.hand_record import data, record, score
 
 from llmbench import storage
 from llmbench.errors import UsageError
@@ -16,6 +16,8 @@ from llmbench.leaderboard import board
 from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.results import ranking
 from llmbench.results import record as results_record
+from llmbench.results import samples as results_samples
+from llmbench.results import schema as results_schema
 
 
 def stored(tmp_path, content):
@@ -36,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_the_file_is_the_contracts(tmp_path):
     found = json.loads(record().write(tmp_path).read_text())
     assert {*data()} == found.keys()
-    assert found["schema"] == 1
+    assert found["schema"] == results_schema.SCHEMA
     assert found["scores"] == data()["scores"]
     assert found["machine"] == data()["machine"]
 
@@ -156,7 +158,7 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
         ('{"schema": true}', "not a record: no schema number"),
         (
             '{"schema": 99}',
-            r"schema 99 is newer than this llmbench knows \(1\) \(update llmbench\)",
+            r"schema 99 is newer than this llmbench knows \(2\) \(update llmbench\)",
         ),
         ('{"schema": 1}', "the record is wrong at llmbench: Field required"),
         ('{"schema": 0}', "the record is wrong at llmbench: Field required"),
@@ -219,13 +221,14 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_record_of_every_schema_loads_forever():
+    assert results_record.load(GOLDEN / "schema-2.json") == record()
     first = results_record.load(GOLDEN / "schema-1.json")
     assert first == record()
     assert all(draw(form, board.build(first)) for form in BUILT_IN)
     before = results_record.load(
         GOLDEN / "schema-0.json"
     )  # before there were notes: ranks, and nothing on what they rest on
-    assert before.schema_ == results_record.SCHEMA
+    assert before.schema_ == results_schema.SCHEMA
     assert before == record(notes={}, failures=[{**row, "hint": ""} for row in data()["failures"]])
 
 
@@ -236,18 +239,39 @@ def test_an_older_record_is_brought_up_a_step_a_number(tmp_path, monkeypatch):
     def third(found):
         found["seed"] += 1
 
-    monkeypatch.setattr(results_record, "SCHEMA", 3)
-    monkeypatch.setattr(results_record, "UPGRADES", {1: second, 2: third})
+    monkeypatch.setattr(results_schema, "SCHEMA", 4)
+    monkeypatch.setattr(results_schema, "UPGRADES", {2: second, 3: third})
     whole = data()
     whole["luck"] = whole.pop("seed")
     loaded = results_record.load(stored(tmp_path, json.dumps(whole)))
-    assert (loaded.schema_, loaded.seed) == (3, 8)
+    assert (loaded.schema_, loaded.seed) == (4, 8)
     with pytest.raises(UsageError, match="there is no schema 0"):
         results_record.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
 
 
+def test_an_old_record_has_the_names_of_today(tmp_path):
+    sign = "text=1f;protocol={};template='Q; {{given}}';limit=none".format
+    row = {**score("lstm", "accuracy", 0.5), "task": "choice", "signature": sign("choice/1")}
+    whole = {**data(), "schema": 1, "scores": [row]}
+    whole["failures"] = [{**data()["failures"][0], "model": "rnn", "task": "batch-fit"}]
+    whole["notes"] = {"tasks": {"choice:accuracy": {}}, "cells": {"lstm": ["choice", "mine"]}}
+    path = stored(tmp_path, json.dumps(whole))
+    loaded = results_record.load(path)
+    assert loaded.scores[0].signature == sign("multiple-choice/1")
+    assert (loaded.scores[0].task, loaded.failures[0].task) == ("multiple-choice", "max-batch")
+    assert [*loaded.notes.tasks] == ["multiple-choice:accuracy"]
+    assert loaded.notes.cells == {"lstm": ["multiple-choice", "mine"]}
+    samples = tmp_path / "samples" / "lstm" / "choice.jsonl"
+    samples.parent.mkdir(parents=True)
+    samples.write_text(json.dumps({"id": "a", "statistics": {"accuracy": [1, 1]}}) + "\n")
+    run = results_samples.opened(tmp_path)
+    assert [item.key for item in run.items("lstm", "multiple-choice")] == ["a"]
+    found = results_samples.samples(loaded, tmp_path)
+    assert [(model.name, task) for model, task, _ in found] == [("lstm", "multiple-choice")]
+
+
 def test_there_is_a_step_from_every_older_schema():
-    assert results_record.UPGRADES.keys() == set(range(results_record.SCHEMA))
+    assert results_schema.UPGRADES.keys() == set(range(results_schema.SCHEMA))
 
 
 def test_what_is_wrong_is_said_in_one_line_whatever_the_record_calls_it(tmp_path):

@@ -54,7 +54,7 @@ def test_values_without_special_marks_stand_as_they_are() -> None:
     assert str(asked.extend("nrefs:1|tok:13a", norm="byte")) == f"{asked};norm=byte;nrefs:1|tok:13a"
 
 
-@pytest.mark.parametrize("name", ["schema-0.json", "schema-1.json"])
+@pytest.mark.parametrize("name", ["schema-0.json", "schema-1.json", "schema-2.json"])
 def test_the_signatures_of_old_records_print_as_they_were(name: str) -> None:
     scores = json.loads((GOLDEN / name).read_text())["scores"]
     texts = {row["signature"] for row in scores}

@@ -218,7 +218,7 @@ def find_tables(cell: CellScores) -> Iterator[TableKey]:
         quality = [
             key
             for key, score in cell.scores.items()
-            if hasattr(score, "empty") or score.metric not in FACTS
+            if score.is_of_generated_text or score.metric not in FACTS
         ][:1]
     yield from (TableKey(key, cell.scores[key].signature) for key in quality)
     if costs and not quality:
