@@ -18,8 +18,9 @@ from typing import Any
 from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
 from llmbench.results.paired_tests import is_consistent
-from llmbench.results.record import Machine, Score, digest, metric_of
+from llmbench.results.record import Machine, Score, metric_of
 from llmbench.results.samples import Item, Opened, statistic_of
+from llmbench.results.schema import digest
 from llmbench.storage import as_json, write_text
 
 RECORDS = Path("baselines/records")

@@ -4,10 +4,8 @@ back.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
@@ -387,7 +385,7 @@ def load(path: Path) -> Record:
             where=str(file),
             hint="update llmbench",
         )
-    sealed = digest(data) if isinstance(data.get("review"), dict) else None
+    sealed = schema.digest(data) if isinstance(data.get("review"), dict) else None
     try:
         schema.upgrade(data)
     except KeyError:
@@ -428,16 +426,6 @@ def _check_names(record: Record, file: Path) -> None:
                 f"the record is wrong at scores.{number}.model: there is no such model",
                 where=str(file),
             )
-
-
-def digest(data: Mapping[str, Any]) -> str:
-    """sha256 of a reviewed record's content, as JSON has it, without the digest that it holds
-    itself.
-    """
-    review = {key: value for key, value in data["review"].items() if key != "sha256"}
-    return hashlib.sha256(
-        json.dumps({**data, "review": review}, sort_keys=True).encode()
-    ).hexdigest()
 
 
 def _no_number(word: str) -> NoReturn:

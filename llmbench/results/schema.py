@@ -1,7 +1,11 @@
-"""Records of older schemas: what makes their data those of the schema of today, a step a number."""
+"""Records as plain data: older schemas are brought up to that of today, a step a number, and a
+reviewed record has a digest.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -85,3 +89,13 @@ def upgrade(data: dict[str, Any]) -> None:
     while data["schema"] < SCHEMA:
         UPGRADES[data["schema"]](data)
         data["schema"] += 1
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """sha256 of a reviewed record's content, as JSON has it, without the digest that it holds
+    itself.
+    """
+    review = {key: value for key, value in data["review"].items() if key != "sha256"}
+    return hashlib.sha256(
+        json.dumps({**data, "review": review}, sort_keys=True).encode()
+    ).hexdigest()

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 SHOWN = 12  # characters of a part's value: enough of a hash, and all of most others
 ABSENT = "none"
-KEY = re.compile(r"[^\s;=|:'\"`]+")
+KEY = re.compile(r"[^\s;='\"`]+")
 BARE = re.compile(
     r"(?: [^;'\"`\x00-\x1f\x7f] | '(?:[^'\\\x00-\x1f]|\\.)*' | \"(?:[^\"\\\x00-\x1f]|\\.)*\" )+",
     re.VERBOSE,
@@ -89,35 +89,31 @@ class Signature:
         """The values by key, in order, with those of a metric's own signature; what has no key at
         all is called `metric`. Values of a key that comes again are joined by `;`.
         """
-        found: dict[str, str] = {}
+        found: dict[str, list[str]] = {}
         for part in self.parts:
             pairs = [(part.key, part.value)] if part.key else _of_metric(part.value)
             for key, value in pairs:
-                found[key] = f"{found[key]};{value}" if key in found else value
-        return found
+                found.setdefault(key, []).append(value)
+        return {key: ";".join(values) for key, values in found.items()}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _parse(text: str) -> Signature:
     return Signature(tuple(Part.parse(piece) for piece in _split(text) if piece))
 
 
-def _split(text: str) -> Iterator[str]:
+def _split(text: str) -> list[str]:
     """The pieces between `;` outside of quotes; between all `;` if a quote is left open."""
     if not any(mark in text for mark in "'\"`"):
-        yield from text.split(";")
-        return
-    pieces = [""]
+        return text.split(";")
+    pieces, begin = [], 0
     for match in TOKEN.finditer(text):
-        found = match[0]
-        if found in ("'", '"', "`"):
-            yield from text.split(";")
-            return
-        if found == ";":
-            pieces.append("")
-        else:
-            pieces[-1] += found
-    yield from pieces
+        if match[0] in ("'", '"', "`"):
+            return text.split(";")
+        if match[0] == ";":
+            pieces.append(text[begin : match.start()])
+            begin = match.end()
+    return [*pieces, text[begin:]]
 
 
 def _of_metric(signature: str) -> list[tuple[str, str]]:

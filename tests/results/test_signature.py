@@ -93,7 +93,7 @@ def test_the_parts_that_differ_are_named_with_their_values() -> None:
     assert short_value("text=a", "window") == "none"
 
 
-@pytest.mark.parametrize("key", ["a;b", "a=b", "a b", "a|b"])
+@pytest.mark.parametrize("key", ["a;b", "a=b", "a b", "it's"])
 def test_a_key_that_would_not_come_back_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="key of a part"):
         Part(key, "x")
