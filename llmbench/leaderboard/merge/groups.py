@@ -145,7 +145,8 @@ def _title(task: str, place: TableKey, alike: Sequence[str]) -> str:
         for part in parts
     }
     marks = f" ({', '.join(f'{part}={value}' for part, value in values.items())})" if parts else ""
-    return f"{cut(task + marks, NAME_CHARACTERS // 2) or '?'}{f' on {place.machine}' if place.machine else ''}"
+    machine = f" on {place.machine}" if place.machine else ""
+    return f"{cut(task + marks, NAME_CHARACTERS // 2) or '?'}{machine}"
 
 
 def _disagreement(name: str, metric: str, cells: Sequence[CellScores]) -> str:

@@ -38,31 +38,28 @@ NO_TASK = ""  # the task of what stands beside every table's own scores: no tabl
 
 
 def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]]:
-    """The board of these runs (folders, run.json files or reviewed records), and warnings about
-    values that should be the same and are not.
+    """Return the board of these runs, and warnings about values that should agree and do not.
 
-    UsageError where a record cannot be read, or, if `strict`, where scores of one task differ in
-    their signatures.
+    Args:
+        paths: run folders, run.json files or reviewed records.
+        strict: raise UsageError if scores of one task differ in their signatures.
+
+    Raises UsageError if a record cannot be read.
     """
     runs = open_runs(paths)
     models = Models(runs)
     cells = [cell for run in runs for cell in read_scores(run, models)]
-    found: dict[TableKey, dict[str, list[CellScores]]] = {}
-    for cell in cells:
-        for place in find_tables(cell):
-            found.setdefault(place, {}).setdefault(cell.model, []).append(cell)
+    found = _collect_cells(cells)
     if strict:
         refuse_differences(found)
     machines = {run.machine for run in runs}
     machine_costs = {machine: _collect_costs(found, machine) for machine in machines}
-    groups, warnings = find_groups(
-        found,
-        {
-            machine
-            for machine in machines
-            if len(machines) > 1 or _has_separate_costs(found, machine_costs, machine)
-        },
-    )
+    separate = {
+        machine
+        for machine in machines
+        if len(machines) > 1 or _has_separate_costs(found, machine_costs, machine)
+    }
+    groups, warnings = find_groups(found, separate)
     one = runs[0].machine if len(machines) == 1 else None
     tables = [
         _table(
@@ -86,14 +83,17 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         }
     )
     board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
-    return (
-        replace(
-            board,
-            provenance=None,
-            published=leaderboard_board.list_published(whole.models, _by_model(cells)),
-        ),
-        warnings,
-    )
+    published = leaderboard_board.list_published(whole.models, _by_model(cells))
+    return replace(board, provenance=None, published=published), warnings
+
+
+def _collect_cells(cells: Sequence[CellScores]) -> dict[TableKey, dict[str, list[CellScores]]]:
+    """Return table -> model -> the cells that have a score in it."""
+    found: dict[TableKey, dict[str, list[CellScores]]] = {}
+    for cell in cells:
+        for place in find_tables(cell):
+            found.setdefault(place, {}).setdefault(cell.model, []).append(cell)
+    return found
 
 
 def _by_model(cells: Sequence[CellScores]) -> dict[str, list[Score]]:
@@ -206,8 +206,8 @@ def _keep_usual_signature(cells: Sequence[CellScores]) -> tuple[list[list[Score]
             ]
             parts = " and ".join(results_signature.differing(found))
             said.append(
-                f"{key} of {list_names(names)} is left out: its signature differs from the others' in"
-                f" {parts}."
+                f"{key} of {list_names(names)} is left out: its signature differs from the others'"
+                f" in {parts}."
             )
     return [
         [score for key, score in cell.scores.items() if score.signature == usual[key]]
