@@ -30,12 +30,15 @@ OF_A_MODEL = (
     "dtype",
     "device",
     "fingerprint",
+    "training",
+    "origin",
+    "published",
 )
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """One signature: the task that has it, its metrics, and its parts. Scores with different
+class TaskProtocol:
+    """A signature: the task that has it, its metrics, and its parts. Scores with different
     signatures are not comparable.
     """
 
@@ -48,7 +51,7 @@ class Protocol:
 class Provenance:
     run: Facts
     machine: Facts
-    protocols: Sequence[Protocol]
+    protocols: Sequence[TaskProtocol]
     models: Sequence[tuple[str, Facts]]
 
 
@@ -72,14 +75,12 @@ def provenance(record: Record) -> Provenance:
     return Provenance(_facts(run), _facts(record.machine.model_dump()), _protocols(record), models)
 
 
-def _describe_model(model: ModelRow) -> dict[str, Any]:
-    found = {key: getattr(model, key) for key in OF_A_MODEL}
-    training = model.training.model_dump() if model.training else {}
-    training.pop("curve", None)  # which is drawn
-    return {**found, "training": training, "origin": model.origin, "published": model.published}
+def _describe_model(model: ModelRow) -> Mapping[str, Any]:
+    """Return the facts of a model that a page lists; its training curve is drawn instead."""
+    return model.model_dump(include=set(OF_A_MODEL), exclude={"training": {"curve"}})
 
 
-def _protocols(record: Record) -> list[Protocol]:
+def _protocols(record: Record) -> list[TaskProtocol]:
     metrics: dict[tuple[str, str], list[str]] = {}
     for score in record.scores:
         names = metrics.setdefault((score.task, score.signature), [])
@@ -94,7 +95,7 @@ def _protocols(record: Record) -> list[Protocol]:
             for part in Signature.parse(signature).parts[:MOST_FACTS]
         ]
         made.append(
-            Protocol(
+            TaskProtocol(
                 cut(task, NAME_CHARACTERS),
                 [cut(name, NAME_CHARACTERS) for name in names],
                 [(key, value) for key, value in parts],

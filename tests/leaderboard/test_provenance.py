@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.hand_record import data, model, record, score
 
-from llmbench.leaderboard.provenance import LONGEST_VALUE, MOST_FACTS, Protocol, provenance
+from llmbench.leaderboard.provenance import LONGEST_VALUE, MOST_FACTS, TaskProtocol, provenance
 from llmbench.results.record import Record
 
 
@@ -23,7 +23,9 @@ def test_a_signature_comes_apart_into_its_parts_with_the_metrics_that_have_it():
         ("window", "half"),
         ("limit", "none"),
     ]
-    assert made.protocols == [Protocol("likelihood", ["bits_per_byte", "byte_perplexity"], parts)]
+    assert made.protocols == [
+        TaskProtocol("likelihood", ["bits_per_byte", "byte_perplexity"], parts)
+    ]
 
 
 def test_two_windows_of_one_task_are_two_protocols():

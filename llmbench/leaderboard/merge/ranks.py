@@ -8,7 +8,7 @@ from llmbench.leaderboard.merge.groups import TableGroup
 from llmbench.leaderboard.merge.runs import (
     CellScores,
     Models,
-    Run,
+    SourceRun,
     list_names,
 )
 from llmbench.metrics.facts import FACTS, RANKED, SPEED
@@ -73,7 +73,7 @@ def rank_table(
     return TaskNotes.model_validate(next(iter(found.values()))), []
 
 
-def _rename(notes: TaskNotes, run: Run, models: Models) -> TaskNotes:
+def _rename(notes: TaskNotes, run: SourceRun, models: Models) -> TaskNotes:
     """The notes of a run, with the names that its models have among all."""
 
     def rename_all(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
@@ -34,8 +33,8 @@ Identity = tuple[str, str, str]  # name, fingerprint, dtype
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run by its short name. `path` is its record's."""
+class SourceRun:
+    """A run that is merged, by its short name. `path` is its record's."""
 
     name: str
     record: Record
@@ -49,7 +48,7 @@ class CellScores:
     name among all runs.
     """
 
-    run: Run
+    run: SourceRun
     model: str
     task: str
     scores: Mapping[str, Score]
@@ -66,7 +65,7 @@ class TableKey:
     machine: str = ""
 
 
-def open_runs(paths: Sequence[Path]) -> list[Run]:
+def open_runs(paths: Sequence[Path]) -> list[SourceRun]:
     """The runs, the newest first; one that is given twice is there once. UsageError where a record
     is missing or wrong.
     """
@@ -78,7 +77,7 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
     for file, name in zip(files, names, strict=True):
         found = results_record.load(file)
         words = describe_machine(found.machine, gpus=found.options.get("device") != "cpu")
-        runs.append(Run(name, found, file, words))
+        runs.append(SourceRun(name, found, file, words))
     return sorted(runs, key=lambda run: _finish_time(run.record), reverse=True)
 
 
@@ -108,8 +107,8 @@ class Models:
     fingerprint and no score, keeps its name.
     """
 
-    def __init__(self, runs: Sequence[Run]):
-        seen: dict[Identity, list[tuple[Run, ModelRow]]] = {}
+    def __init__(self, runs: Sequence[SourceRun]):
+        seen: dict[Identity, list[tuple[SourceRun, ModelRow]]] = {}
         for run in runs:
             scored = {score.model for score in run.record.scores}
             for row in run.record.models:
@@ -120,7 +119,7 @@ class Models:
             (run.name, row.name): name for name, found in self._seen.items() for run, row in found
         }
 
-    def name(self, run: Run, own: str) -> str:
+    def name(self, run: SourceRun, own: str) -> str:
         """What a run's model is called among all."""
         return self._names.get((run.name, own), own)
 
@@ -148,7 +147,7 @@ class Models:
             for figure in row.published
         }
         overlaps = [row.overlap for row in everywhere if row.overlap is not None]
-        changes: dict[str, Any] = {
+        changes: dict[str, object] = {
             "name": name,
             "certificate": _certificate(everywhere),
             "overlap": max(overlaps, default=None),
@@ -197,7 +196,7 @@ def _certificate(rows: Sequence[ModelRow]) -> Certificate | None:
     return next((one for one in found if is_refused(one)), found[0] if found else None)
 
 
-def read_scores(run: Run, models: Models) -> list[CellScores]:
+def read_scores(run: SourceRun, models: Models) -> list[CellScores]:
     """All that a run measured."""
     scores: dict[tuple[str, str], dict[str, Score]] = {}
     for score in run.record.scores:
@@ -229,7 +228,7 @@ def find_tables(cell: CellScores) -> Iterator[TableKey]:
 
 
 def failures(
-    runs: Sequence[Run], models: Models, cells: Sequence[CellScores]
+    runs: Sequence[SourceRun], models: Models, cells: Sequence[CellScores]
 ) -> tuple[list[Failure], int]:
     """What no run could do, each once; and how many cells failed in one run and are filled by
     another.
@@ -250,7 +249,7 @@ def failures(
     return list(missing.values()), len(elsewhere)
 
 
-def facts(runs: Sequence[Run], most: int = 12) -> list[tuple[str, str]]:
+def facts(runs: Sequence[SourceRun], most: int = 12) -> list[tuple[str, str]]:
     """What is to be known of the runs and their machines, newest first."""
     found = [("runs", str(len(runs)))]
     for run in runs[:most]:
