@@ -6,10 +6,10 @@ They read records and samples; no model is loaded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -160,7 +160,7 @@ def promote(run: Path, out: Path | None) -> int:
     return 0
 
 
-def _print(form: str, data: dict[str, Any], sections: Sequence[Section]) -> None:
+def _print(form: str, data: Mapping[str, object], sections: Sequence[Section]) -> None:
     """Print to stdout as table, Markdown or JSON."""
     from rich.console import Console
 

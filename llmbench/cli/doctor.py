@@ -16,7 +16,7 @@ BUSY = 0.3  # load of other programs, in cores, above which measurements suffer
 
 def examine(
     device: str, threads: int, again: bool, progress: Callable[[str, float, str], None]
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Return what `llmbench doctor --json` prints. Peaks are measured once and stored.
 
     Args:

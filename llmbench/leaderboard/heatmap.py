@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.findings import cut
@@ -21,10 +20,7 @@ from llmbench.results.record import Record
 from llmbench.results.samples import inside, samples
 
 MOST_PASSAGES = 3  # of a task
-LONGEST, SHORTEST = (
-    600,
-    200,
-)  # bytes of a passage: where many models stand under one another, passages are shorter, and then fewer
+LONGEST, SHORTEST = 600, 200  # bytes of a passage: with many models they are shorter, then fewer
 MOST_BYTES = 50_000  # of all rows of a page together
 LINE_CHARACTERS = 100
 MARKS = {
@@ -110,7 +106,7 @@ def build_heatmaps(record: Record, folder: Path | None) -> list[Heatmap]:
     return [passage for passage in made if passage.rows]
 
 
-def _is_opening(row: dict[str, Any]) -> bool:
+def _is_opening(row: Mapping[str, object]) -> bool:
     statistics, text = row.get("statistics"), row.get("input")
     return (
         isinstance(text, str)

@@ -77,7 +77,7 @@ def _figure(model: str, row: Mapping[str, Any]) -> ReferenceScore | None:
 
 
 def is_of(protocol: str, signature: str) -> bool:
-    """Whether a score with this signature was measured by a figure's protocol, on all of its text."""
+    """Return whether a score with this signature was measured by this protocol on the whole text."""
     name, _, rest = protocol.partition(";")
     wanted = {"protocol": name.removeprefix("protocol="), **Signature.parse(rest).values()}
     found = {"limit": ABSENT, **Signature.parse(signature).values()}
@@ -126,10 +126,8 @@ def describe(model: ModelRow, scores: Mapping[str, Score], metric: str) -> str:
     if not found:
         return "-"
     first = found[0]
-    return (
-        f"{'' if first.figure.metric == metric else f'{first.figure.metric} '}{first.figure.digits}:"
-        f" {first.verdict}"
-    )
+    other = "" if first.figure.metric == metric else f"{first.figure.metric} "
+    return f"{other}{first.figure.digits}: {first.verdict}"
 
 
 def describe_all(

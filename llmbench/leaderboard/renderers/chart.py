@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,7 +83,7 @@ NARROW = Look(
 )
 
 
-def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> dict[str, Any]:
+def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> dict[str, object]:
     """The Vega-Lite specification. Up is better, right is faster or smaller: the best corner is the
     upper right.
     """
@@ -202,7 +202,7 @@ def _size(alt: Any, axis: Axis, points: Sequence[Point], look: Look) -> list[Any
     ]
 
 
-def _config(look: Look) -> dict[str, Any]:
+def _config(look: Look) -> Mapping[str, object]:
     font = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
     axis = {
         **{
@@ -258,7 +258,8 @@ def draw_intervals(
     if not scores:
         known = {score.metric for score in record.scores if task in (None, score.task)}
         raise UsageError(f"no {metric} in this run", hint=did_you_mean(metric, known))
-    data = alt.Data(values=[_interval_row(score) for score in scores])  # type: ignore[no-untyped-call]  # altair's own, without types
+    rows = [_interval_row(score) for score in scores]
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
     down = scores[0].better == "higher"
     order = alt.EncodingSortField(field="value", order="descending" if down else "ascending")
     title = f"{metric.replace('_', ' ')} on {wanted} ({scores[0].unit})"
@@ -271,7 +272,7 @@ def draw_intervals(
     return alt.layer(bars, points).properties(width=480)
 
 
-def _interval_row(score: Score) -> dict[str, Any]:
+def _interval_row(score: Score) -> dict[str, str | float]:
     value = float(score.value)
     return {
         "model": score.model,
