@@ -31,6 +31,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def is_byte_ngram(model: ModelRow) -> bool:
+    """Return whether a model only counts bytes: the baseline that trained models should beat."""
+    return (model.family, model.tokenizer) == ("n-gram", "bytes")
+
+
 def _refusals(record: Record, names: Collection[str]) -> list[str]:
     """Return a sentence for each model of a table that failed a certificate: which, and why."""
     found = []
@@ -81,7 +86,9 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {_join(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
-    counter = _find_name("byte-ngram", names)
+    counter = next(
+        (model.name for model in record.models if model.name in names and is_byte_ngram(model)), ""
+    )
     losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(
@@ -115,7 +122,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
 
 
 def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """Return the sentences under a table of answers: chance level, empty and invalid answers, ranks."""
+    """Return the sentences under a table of answers: chance level, invalid answers and ranks."""
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     names = {score.model for score in headline}
     said = _refusals(record, names) + _objects(record, names)
@@ -209,9 +216,7 @@ def _too_few(found: TaskNotes, items: int) -> list[str]:
 
 
 def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
-    """Return the sentences under a table of speed: what is unusual, significant, missing, and how
-    long measuring took.
-    """
+    """Return the sentences under a table of speed, with what was unusual and what is missing."""
     found = record.notes.tasks.get(task, TaskNotes())
     said = [
         f"Warning: {score.model} reached {percent(float(score.value), 0)} of this machine's"
@@ -219,16 +224,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
         for score in record.scores
         if score.task == task and score.metric == "limit_share" and float(score.value) > 1
     ]
-    again = (found.again or {}).get(SPEED)
-    if found.again and isinstance(again, dict):
-        name, ratio = str(found.again.get("model")), again.get("log_ratio")
-        share = math.expm1(min(10.0, abs(ratio))) if isinstance(ratio, float) else 0.0
-        odd = again.get("verdict") in ("better", "worse")
-        warning = ", so differences of that size are not reliable" if odd else ""
-        said.append(
-            f"{name} was measured twice: it differs from itself by {percent(share)} (verdict:"
-            f" {again.get('verdict')}){warning}."
-        )
+    said += _repeated_measurement(found)
     if found.smallest_visible is not None:
         said.append(
             f"Differences below about {percent(found.smallest_visible, 0)} are too small to be"
@@ -253,28 +249,53 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
                 f"{score.model}: a token takes {bare * 1e3:.2f} ms in the bare loop,"
                 f" {own * 1e3:.2f} ms in transformers' own generate."
             )
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for score in (score for score in record.scores if score.task == task):
-        for metric, why in score.absent.items():
-            reasons.setdefault((metric, why), []).append(score.model)
-    said += [
-        cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
-        for (metric, why), models in reasons.items()
-    ]
-    if found.cost:
-        cost = {key: float(value) for key, value in found.cost.items()}
-        said.append(
-            f"Measuring took {cost.get('seconds', 0):.0f} s: {cost.get('timed', 0):.0f} s in"
-            f" {cost.get('blocks', 0):.0f} timed blocks, {cost.get('loading', 0):.0f} s for loading"
-            f" and warm-up, {cost.get('again', 0):.0f} s in repeated blocks. CPU time of the parent"
-            f" process: {cost.get('parent_cpu', 0):.1f} s, of waiting workers:"
-            f" {cost.get('parked_cpu', 0):.1f} s."
-        )
+    said += _missing_metrics(record, task) + _measuring_time(found)
     said.append(
         f"Intervals: 95 % over {headline[0].n} blocks, measured in turn with the other models;"
         " valid for this machine and session only."
     )
     return said
+
+
+def _repeated_measurement(found: TaskNotes) -> list[str]:
+    """Return a sentence on the model that was measured twice: how far it differs from itself."""
+    again = (found.again or {}).get(SPEED)
+    if not found.again or not isinstance(again, dict):
+        return []
+    name, ratio = str(found.again.get("model")), again.get("log_ratio")
+    share = math.expm1(min(10.0, abs(ratio))) if isinstance(ratio, float) else 0.0
+    odd = again.get("verdict") in ("better", "worse")
+    warning = ", so differences of that size are not reliable" if odd else ""
+    return [
+        f"{name} was measured twice: it differs from itself by {percent(share)} (verdict:"
+        f" {again.get('verdict')}){warning}."
+    ]
+
+
+def _missing_metrics(record: Record, task: str) -> list[str]:
+    """Return a sentence for each metric that some models have no value of: which, and why."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for score in (score for score in record.scores if score.task == task):
+        for metric, why in score.absent.items():
+            reasons.setdefault((metric, why), []).append(score.model)
+    return [
+        cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
+        for (metric, why), models in reasons.items()
+    ]
+
+
+def _measuring_time(found: TaskNotes) -> list[str]:
+    """Return a sentence on how long measuring took, and what the time was spent on."""
+    if not found.cost:
+        return []
+    cost = {key: float(value) for key, value in found.cost.items()}
+    return [
+        f"Measuring took {cost.get('seconds', 0):.0f} s: {cost.get('timed', 0):.0f} s in"
+        f" {cost.get('blocks', 0):.0f} timed blocks, {cost.get('loading', 0):.0f} s for loading"
+        f" and warm-up, {cost.get('again', 0):.0f} s in repeated blocks. CPU time of the parent"
+        f" process: {cost.get('parent_cpu', 0):.1f} s, of waiting workers:"
+        f" {cost.get('parked_cpu', 0):.1f} s."
+    ]
 
 
 def _transfer(
@@ -302,7 +323,7 @@ def _transfer(
 
 
 def _find_name(model: str, names: Collection[str]) -> str:
-    """Return the model's name in a table. On boards of many runs it may have a suffix in brackets."""
+    """Return the model's name in a table. A board of many runs may add a suffix in brackets."""
     alike = [name for name in names if name.startswith(f"{model} [")]
     return alike[0] if model not in names and len(alike) == 1 else model
 

@@ -52,7 +52,7 @@ def hostile(text):
     trained = {"seconds": 1.0, "device": text, "curve": [[1, 2.0], [2, 1.0]]}
     whole["models"] = [
         model(text, 0, tokenizer=text, training=trained, origin={text: text}, published=figures),
-        model("byte-ngram", 0),
+        model("byte-ngram", 0, family="n-gram"),
     ]
     whole["scores"] = [
         *likelihood(text, 2.0, 0.1, [1, 1], task=text, signature=text),

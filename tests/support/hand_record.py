@@ -122,7 +122,7 @@ def data() -> dict[str, Any]:
         },
         "models": [
             model("uniform-bytes", 0, parameters=0, context=0, overlap=0.0),
-            model("byte-ngram", 0, parameters=70_649, context=4, overlap=0.125),
+            model("byte-ngram", 0, family="n-gram", parameters=70_649, context=4, overlap=0.125),
             model("zlib", 0, overlap=0.0, fingerprint=""),
             model(
                 "transformer-decoder",

@@ -50,7 +50,7 @@ def test_the_note_on_the_counter_holds_where_its_name_had_to_be_told_apart(tmp_p
     trained = {"seconds": 1.0}
     for name, print_, levels in (("one", "1", (1.0, 2.0)), ("two", "2", (3.0, 4.0))):
         rows = [
-            model("byte-ngram", 0, fingerprint=print_ * 64),
+            model("byte-ngram", 0, family="n-gram", fingerprint=print_ * 64),
             model("net", 3, training=trained, fingerprint=print_ * 64),
         ]
         found = dict(zip(("byte-ngram", "net"), levels, strict=True))
