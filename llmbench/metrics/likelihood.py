@@ -31,8 +31,12 @@ def intervals(items: Sequence[Item], totals: Totals) -> dict[str, Interval]:
     found = {BITS_PER_BYTE: per_byte, "byte_perplexity": _power(per_byte)}
     if totals.words:
         found["word_perplexity"] = _power(ratio_interval(bits, [item.words for item in items]))
-    for name in ("token_perplexity", "spelling_share", "unknown_share"):
-        value = getattr(totals, name)
+    counted = {
+        "token_perplexity": totals.token_perplexity,
+        "spelling_share": totals.spelling_share,
+        "unknown_share": totals.unknown_share,
+    }
+    for name, value in counted.items():
         if value is not None:
             found[name] = Interval(value, None, None, len(items))
     return found

@@ -49,7 +49,7 @@ def dissect(
     found = Dissection()
     model: Any = adapter.token_model
     if model is None:
-        found.absent = "the adapter shows no passes of its own: it is no token model"
+        found.absent = "the adapter shows no passes of its own: it is not a token model"
         return found
     ids = [*model.bos_ids, *model.encode(prompt).ids.tolist()]
     context = model.context or len(ids) + len(answer)

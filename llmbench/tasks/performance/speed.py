@@ -27,9 +27,17 @@ from llmbench.metrics.facts import FACTS, SPEED
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, block_interval
+from llmbench.tasks.performance.speed_blocks import (
+    TIMED,
+    WARM_RUNS,
+    is_warm,
+    median_of_all,
+    pack_timeline,
+    sample_of_block,
+    unpack_timeline,
+)
 from llmbench.tasks.performance.timeline import (
     Clock,
-    Event,
     Throughput,
     Timeline,
     listen,
@@ -39,19 +47,8 @@ from llmbench.tasks.performance.timeline import (
 )
 from llmbench.tasks.task import Process, Task
 
-WARM_SECONDS, WARM_RUNS, SETTLED = (
-    2.0,
-    3,
-    0.05,
-)  # warm up until two medians of three differ by less, or for so long
 MOST_REPEATS = 64  # in one block
 DEPTH_BYTES = 32  # of an answer at a depth
-TIMED = (
-    "time_to_first_token",
-    "time_per_output_token",
-    "end_to_end_latency",
-    "decode_bytes_per_second",
-)
 MAIN = SPEED
 Facts = dict[str, Any]
 
@@ -74,7 +71,7 @@ class Speed(Task):
             16,
             ge=8,
             le=1000,
-            description="short ones, and many: what a machine does to one model it then does to all",
+            description="many short ones, so that a disturbance of the machine hits all models",
         )
         block_seconds: float = Field(
             0.1, gt=0, le=600, description="a block repeats its work until it takes about so long"
@@ -84,7 +81,7 @@ class Speed(Task):
         )
         depths: list[Positive] = Field(
             [],
-            description="bytes of prompts: how the time of a token grows with what stands before it",
+            description="bytes of prompts: how the time of a token grows with its context",
         )
         energy_seconds: float | None = Field(
             None,
@@ -139,7 +136,7 @@ class Speed(Task):
         return self.finish(adapter, facts, blocks)
 
     # Once, before the blocks
-    # -------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------------
 
     def prepare(self, adapter: Adapter, progress: Progress, known: Facts | None = None) -> Facts:
         """Warm up, and decide how often a block repeats its work and which batch is best. `known`:
@@ -165,7 +162,8 @@ class Speed(Task):
         return {
             "read": adapter.measure_prompt(self.prompt),
             "cold": {
-                name: getattr(cold, name) for name in ("time_to_first_token", "end_to_end_latency")
+                "time_to_first_token": cold.time_to_first_token,
+                "end_to_end_latency": cold.end_to_end_latency,
             },
             "repeats": min(
                 MOST_REPEATS, max(1, math.ceil(self.settings.block_seconds / max(usual, 1e-9)))
@@ -183,7 +181,7 @@ class Speed(Task):
         said, wanted = line.events[-1].bytes, len(self.answer.encode())
         if said != wanted:
             hint = (
-                "an adapter heeds Request.forced_text; a model whose answers end by themselves needs"
+                "the adapter must heed Request.forced_text; a model that ends answers itself needs"
                 " shorter ones"
             )
             raise ModelError(
@@ -225,13 +223,13 @@ class Speed(Task):
         return throughput(lines), lines
 
     # A block
-    # -----------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------------
 
     def block(self, adapter: Adapter, facts: Facts) -> dict[str, Any]:
         """One block: its `values`, and the `events` that they were derived from."""
         lines = [listen(adapter, [self._request()], self.clock)[0] for _ in range(facts["repeats"])]
         events = [pack_timeline("single", i, line) for i, line in enumerate(lines)]
-        values = {name: _median([getattr(line, name) for line in lines]) for name in TIMED}
+        values = {name: median_of_all([line.times[name] for line in lines]) for name in TIMED}
         if values["time_per_output_token"]:
             values["decode_tokens_per_second"] = 1 / values["time_per_output_token"]
         if values["time_to_first_token"]:
@@ -257,7 +255,7 @@ class Speed(Task):
         }
 
     # Once, after the blocks
-    # --------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------------
 
     def finish(
         self, adapter: Adapter, facts: Facts, blocks: Sequence[Mapping[str, Any]]
@@ -304,7 +302,7 @@ class Speed(Task):
         events = [
             {"block": block["block"], **event} for block in blocks for event in block["events"]
         ]
-        return Outcome(rows, [_sample(block) for block in blocks], events=events)
+        return Outcome(rows, [sample_of_block(block) for block in blocks], events=events)
 
     def _row(
         self, name: str, found: Interval, blocks: Sequence[Mapping[str, Any]]
@@ -328,7 +326,7 @@ class Speed(Task):
             every = (
                 [gap for line in single for gap in line.gaps]
                 if name == "time_per_output_token"
-                else [getattr(line, name) for line in single]
+                else [line.times[name] for line in single]
             )
             row["percentiles"] = percentiles([value for value in every if value is not None])
         return row
@@ -392,55 +390,3 @@ class Speed(Task):
         )
         row = FACTS["joules_per_megabyte"].row(joules / (size / 1e6), rounds, signature)
         return [{**row, "batch": facts["batch"], "source": counter.name, "joules": joules}]
-
-
-def is_warm(took: Sequence[float], seconds: float) -> bool:
-    """Whether runs that took so long, over so many seconds in all, have stopped to become faster."""
-    if seconds >= WARM_SECONDS and took:
-        return True
-    if len(took) < 2 * WARM_RUNS:
-        return False
-    new, old = (
-        statistics.median(took[-WARM_RUNS:]),
-        statistics.median(took[-2 * WARM_RUNS : -WARM_RUNS]),
-    )
-    return abs(new - old) <= SETTLED * old
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    """None where one of them is missing: a number over some of the repeats is a number of something
-    else.
-    """
-    present = [value for value in values if value is not None]
-    return statistics.median(present) if present and len(present) == len(values) else None
-
-
-def pack_timeline(what: str, number: int, line: Timeline) -> dict[str, Any]:
-    return {
-        "what": what,
-        "answer": number,
-        "asked": line.asked,
-        "events": [[event.at - line.asked, event.tokens, event.bytes] for event in line.events],
-    }
-
-
-def unpack_timeline(stored: Mapping[str, Any]) -> Timeline:
-    asked = int(stored["asked"])
-    return Timeline(
-        asked, tuple(Event(asked + at, tokens, size) for at, tokens, size in stored["events"])
-    )
-
-
-def _sample(block: Mapping[str, Any]) -> dict[str, Any]:
-    """The samples' line of a block."""
-    noted = {key: block[key] for key in ("sentinel", "drifted", "session") if key in block}
-    numbers = {name: [value, 1] for name, value in block["values"].items()}
-    return {
-        "id": f"block {block['block']}",
-        "bytes": 0,
-        "input": None,
-        "output": None,
-        "reference": None,
-        "statistics": numbers,
-        **noted,
-    }

@@ -88,6 +88,16 @@ class Timeline:
         return (self.events[-1].at - self.asked) / 1e9 if self.events else None
 
     @property
+    def times(self) -> dict[str, float | None]:
+        """The numbers above, by the names of their metrics."""
+        return {
+            "time_to_first_token": self.time_to_first_token,
+            "time_per_output_token": self.time_per_output_token,
+            "end_to_end_latency": self.end_to_end_latency,
+            "decode_bytes_per_second": self.decode_bytes_per_second,
+        }
+
+    @property
     def gaps(self) -> list[float]:
         """Seconds between one event and the next, for each token of it."""
         return [

@@ -15,7 +15,8 @@ from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.adapters.trivial import UniformBytes
 from llmbench.data.text import Document, Text, passage
 from llmbench.errors import ModelError, Unsupported, UsageError
-from llmbench.tasks.performance.speed import MOST_REPEATS, Speed, is_warm
+from llmbench.tasks.performance.speed import MOST_REPEATS, Speed
+from llmbench.tasks.performance.speed_blocks import is_warm
 from llmbench.tasks.performance.timeline import (
     Event,
     Timeline,
