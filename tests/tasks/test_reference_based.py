@@ -164,7 +164,7 @@ def test_last_words_are_said_or_not_and_their_bits_are_paid():
     }
     assert [request.max_bytes for request in model.asked] == [10, 7]
     with pytest.raises(UsageError, match="no two words"):
-        LastWord(text(("single",)))
+        LastWord.Settings(task="last-word").check(text(("single",)))
 
 
 SUITE = """
