@@ -45,7 +45,8 @@ class EvaluateMetric(TextMetric):
         names = set(self._module._feature_names())
         if "predictions" not in names or names - {"predictions", "references"}:
             raise UsageError(
-                f"a metric of text takes predictions and references, and this one {_list_names(names)}",
+                "a metric of text takes predictions and references, and this one"
+                f" {_list_names(names)}",
                 where=PREFIX + name,
             )
         self.needs_reference = "references" in names
@@ -148,7 +149,9 @@ def _load(name: str) -> Any:
         import evaluate
 
         return evaluate.load(name)
-    except Exception as error:  # the library's many errors of the net, of files, of packages that a script wants, and the script's own
+    except (
+        Exception
+    ) as error:  # network, files, missing packages, and what the script itself raises
         what = f"the metric cannot be loaded: {type(error).__name__}: {error}"
         hint = (
             "give its name on the hub, where that can be reached or it was loaded before, or a"

@@ -46,7 +46,7 @@ class TextMetric(ABC):
     bootstrap over samples; another formula of the column sums goes into `total`.
 
     name: of the metric in records and on the command line; letters, digits and underscores.
-    unit, better, bounds, label: its unit, its direction, the values it can take, its column's title.
+    unit, better, bounds, label: its unit, direction, possible values, and its column's title.
     help: what it is, in a line; by default the first line of the docstring.
     tie: the largest difference that makes no practical difference.
     needs_reference: whether it compares an output with a reference text.
@@ -114,7 +114,7 @@ class TextMetric(ABC):
         return np.asarray(kept, dtype=np.float64).sum(axis=0).tolist() if kept else []
 
     def value(self, rows: Sequence[Sequence[float]]) -> Interval | None:
-        """Return the value over samples with its 95 % interval; None if no sample has statistics."""
+        """Return the value over samples with its 95 % interval; None without any statistics."""
         table = [row for row in rows if row]
         if not table:
             return None
@@ -234,7 +234,7 @@ def bootstrap(
 
 
 def as_numbers(text: str) -> list[float]:
-    """A text as statistics, where a total needs the texts themselves: its characters' code points."""
+    """Return a text as statistics, the code points of its characters, for totals over texts."""
     return [float(ord(character)) for character in text]
 
 

@@ -1,5 +1,5 @@
-"""How much worse a score may become: a number in the metric's unit, or a share of what it was, as
-in 10%.
+"""How much worse a score may become: a number in the metric's unit, or a share of the old value,
+such as 10%.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from llmbench.errors import UsageError
 
 @dataclass(frozen=True)
 class Allowance:
-    """`size` in the metric's unit; where `relative`, as a share of the value that is compared with."""
+    """`size` in the metric's unit; if `relative`, a share of the old value."""
 
     size: float
     relative: bool = False
@@ -26,7 +26,7 @@ class Allowance:
 
 
 def parse(text: float | str, where: str = "") -> Allowance:
-    """From 0.01, "0.01" or "10%". UsageError for anything else."""
+    """Return the allowance that 0.01, "0.01" or "10%" says. Raises UsageError for anything else."""
     word = str(text).strip()
     try:
         size = float(word.removesuffix("%"))
@@ -34,8 +34,8 @@ def parse(text: float | str, where: str = "") -> Allowance:
         size = math.nan
     if not 0 <= size < math.inf:
         raise UsageError(
-            f"{word!r} is no loss that could be allowed",
+            f"{word!r} is not a tolerance",
             where=where,
-            hint="as in 0.01, in the metric's unit, or 10%",
+            hint="give a number >= 0 in the metric's unit, such as 0.01, or a share, such as 10%",
         )
     return Allowance(size / 100, True) if word.endswith("%") else Allowance(size)

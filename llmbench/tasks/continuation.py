@@ -39,7 +39,7 @@ SEEDS_APART = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, and what the text that it was cut from goes on with; "" of a prompt that was given."""
+    """A prompt, and the human continuation in its source text; "" if the prompt was given."""
 
     text: str
     human: str = ""

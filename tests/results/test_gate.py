@@ -325,7 +325,7 @@ def test_losses_are_read(text, found, shown):
 
 @pytest.mark.parametrize("text", ["", "%", "ten", "-1", "nan", "inf", "1e400", "10%%"])
 def test_what_is_no_loss_is_refused_with_its_place(text):
-    with pytest.raises(UsageError, match=r"here: .* is no loss that could be allowed"):
+    with pytest.raises(UsageError, match=r"here: .* is not a tolerance"):
         tolerance.parse(text, "here")
 
 
@@ -362,7 +362,7 @@ def test_the_command_exits_with_1_and_prints_what_failed_first(tmp_path):
     ("allow", "said"),
     [
         ("bits_per_byte", "is not NAME=LOSS"),
-        ("bits_per_byte=much", "--allow bits_per_byte: 'much' is no loss"),
+        ("bits_per_byte=much", "--allow bits_per_byte: 'much' is not a tolerance"),
         ("bits_per_bite=1", "the record has no such score .did you mean 'bits_per_byte'"),
         ("distinct_2=1", "neither less nor more of it is better"),
     ],
@@ -413,9 +413,9 @@ def test_a_suite_may_say_what_its_gate_allows(tmp_path):
         ),
         (
             "gate: {bits_per_byte: lots}",
-            r"tiny.yaml:\d+:\d+: 'lots' is no loss that could be allowed",
+            r"tiny.yaml:\d+:\d+: 'lots' is not a tolerance",
         ),
-        ("gate: {bits_per_byte: -1}", r"tiny.yaml:\d+:\d+: '-1.0' is no loss"),
+        ("gate: {bits_per_byte: -1}", r"tiny.yaml:\d+:\d+: '-1.0' is not a tolerance"),
         ("gate: [1]", r"tiny.yaml:\d+:\d+"),
     ],
 )

@@ -1,5 +1,5 @@
-"""arc_easy, all 2,376 questions, through `multiple-choice`: the accuracies are those that lm-eval 0.4.13
-reports for the same checkpoint and the same prompts.
+"""arc_easy, all 2,376 questions, through `multiple-choice`: the accuracies are those that
+lm-eval 0.4.13 reports for the same checkpoint and the same prompts.
 
 They were had by `python tests/benchmarks/choice_against_lm_eval.py`: acc 0.250842 and acc_norm
 0.256734, of float32 at batch 8.

@@ -27,8 +27,9 @@ class MaxBatch(Task):
     """
 
     class Settings(Task.Settings):
-        """How many answers a model can make side by side within a budget of memory; every attempt in a
-        process of its own.
+        """How many answers a model can make side by side within a budget of memory.
+
+        Every attempt runs in a process of its own.
         """
 
         process: ClassVar[Process] = "attempts"

@@ -26,11 +26,12 @@ GPU = {
 
 
 class Memory(Task):
-    """The same bytes for every model, fed as they are, so that no end symbol makes an answer short."""
+    """Feeds the same bytes to every model, so that no end symbol shortens an answer."""
 
     class Settings(Task.Settings):
-        """Most memory that a model holds while it is loaded, reads, speaks and scores; in a process of
-        its own.
+        """Peak memory of a model while it loads, prefills, decodes and scores.
+
+        It runs in a process of its own.
         """
 
         process: ClassVar[Process] = "own"

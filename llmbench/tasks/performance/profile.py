@@ -71,7 +71,7 @@ def dissect(
             found.absent = _shares(
                 found.shares, model, ids, depth, batch, parameters, measured, ceilings
             )
-    except Exception as error:  # whatever a model does when it is called in another way than before: its times stand
+    except Exception as error:  # whatever the model raises: its times stay valid
         found.absent = (
             f"it could not be counted: {' '.join(str(error).split())[:200] or type(error).__name__}"
         )

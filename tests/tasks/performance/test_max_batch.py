@@ -161,7 +161,8 @@ class Hoarder(Adapter):
             held.append(np.ones(HELD, dtype=np.uint8))
         for at in range(len(requests[0].forced_text)):
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced_text[at], at + 1, "length" if at + 1 == len(request.forced_text) else None)
+                end = "length" if at + 1 == len(request.forced_text) else None
+                yield Chunk(row, request.forced_text[at], at + 1, end)
 
 
 class Breaks(Hoarder):
