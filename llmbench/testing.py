@@ -18,7 +18,7 @@ import numpy as np
 
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
 from llmbench.conformance.check import Check, Subject
-from llmbench.conformance.kit import CHECKS, TIMEOUT, WORDS, Result, named, run, words
+from llmbench.conformance.kit import CHECKS, TIMEOUT, WORDS, Result, find_checks, run, words
 from llmbench.errors import UsageError
 from llmbench.ledger import END, TOKEN, Ledger
 from llmbench.runner import session
@@ -82,7 +82,7 @@ def check_conformance(
     came, and the likely cause. Raises UsageError for an unknown check.
     """
     expected = _check_expected(expected_failures)
-    checks = named(only) if only else CHECKS
+    checks = find_checks(only) if only else CHECKS
     results = list(run(_subject(model), checks, timeout))
     problems = [problem for result in results if (problem := _find_problem(result, expected))]
     if problems:
@@ -92,7 +92,7 @@ def check_conformance(
 
 def _check_expected(failures: Mapping[str, str] | None) -> dict[str, str]:
     expected = dict(failures or {})
-    named(list(expected))
+    find_checks(list(expected))
     if not all(reason.strip() for reason in expected.values()):
         raise UsageError("an expected failure needs a reason", where="conformance")
     return expected

@@ -98,7 +98,7 @@ def taught(
     return log.facts()
 
 
-def obtained(
+def obtain_model(
     folder: Path,
     load: Callable[[Mapping[str, Any], dict[str, Tensor]], Model],
     train: Callable[[Path], Model],
@@ -218,7 +218,7 @@ class BpeNetwork(ABC):
             )
             return adapter
 
-        found: Self = obtained(
+        found: Self = obtain_model(
             checkpoint_folder(spec, vocabulary, recipe, build_context, Path(inspect.getfile(cls))),
             load,
             train,

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from llmbench.adapter import BuildContext, ModelInfo, Window
-from llmbench.adapters.bpe_network import made, obtained, taught, texts_of
+from llmbench.adapters.bpe_network import made, obtain_model, taught, texts_of
 from llmbench.adapters.token import TokenAdapter, Tokens
 from llmbench.config.model_card import NetworkSpec, VocabularySpec
 from llmbench.config.plugins import source_files
@@ -100,7 +100,7 @@ class NetworkAdapter(TokenAdapter):
             )
             return adapter
 
-        return obtained(
+        return obtain_model(
             checkpoint_folder(spec, chosen, recipe, build_context, Path(inspect.getfile(cls))),
             load,
             train,

@@ -103,7 +103,7 @@ class TokenAdapter(Adapter):
         """
         raise NotImplementedError
 
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions, each seeing what the (B, 1, T, T) mask is true for -> (B,
         T, D) rows for `head`: several texts after one prompt, as packing.py lays them out. Asked
         only where `supports_packing` is true.
@@ -156,7 +156,7 @@ class TokenAdapter(Adapter):
 
     @property
     def supports_packing(self) -> bool:
-        """Whether `packed` is there and gives what each text alone would."""
+        """Whether `forward_packed` is there and gives what each text alone would."""
         return False
 
     @property
@@ -166,8 +166,9 @@ class TokenAdapter(Adapter):
 
     @property
     def thread_safe(self) -> bool:
-        """Whether `hidden`, `logits` and `packed` may run in several threads at once: they write
-        nothing that another call reads.
+        """Whether several threads may call `hidden`, `logits` and `forward_packed` at once.
+
+        Then they write nothing that another call reads.
         """
         return False
 

@@ -168,18 +168,18 @@ def read(path: Path) -> Card:
     """
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
-    changes: dict[str, Any] = {"adapter": anchored(card.adapter, path.parent)}
+    changes: dict[str, Any] = {"adapter": anchor_path(card.adapter, path.parent)}
     if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
         folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})
     if card.network:
         changes["network"] = card.network.model_copy(
-            update={"cls": anchored(card.network.cls, path.parent)}
+            update={"cls": anchor_path(card.network.cls, path.parent)}
         )
     return card.model_copy(update=changes)
 
 
-def anchored(spec: str, folder: Path) -> str:
+def anchor_path(spec: str, folder: Path) -> str:
     """`file.py:Class` with the file's path made absolute from `folder`; anything else as it is."""
     file, colon, name = spec.rpartition(":")
     return f"{(folder / file).resolve()}:{name}" if colon and file.endswith(".py") else spec

@@ -39,7 +39,7 @@ def load_object(spec: str) -> Any:
         BaseException
     ) as error:  # whatever somebody's module does when imported, leaving included
         raise UsageError(
-            f"importing raised {type(error).__name__}: {error}", where=_raised_at(error, where)
+            f"importing raised {type(error).__name__}: {error}", where=_find_raise(error, where)
         ) from None
     if not hasattr(module, name):
         classes = [
@@ -69,7 +69,7 @@ def _load_file(path: Path) -> Any:
     return module
 
 
-def _raised_at(error: BaseException, fallback: str) -> str:
+def _find_raise(error: BaseException, fallback: str) -> str:
     """file:line of the innermost frame of the user's file."""
     at, trace = fallback, error.__traceback__
     while trace is not None:

@@ -32,7 +32,7 @@ def find_imports(first: Iterable[Path], without: Sequence[str] = ()) -> list[Pat
         if file in found or any(_is_inside(file, name) for name in without):
             continue
         found.add(file)
-        waiting += _imported(file, _stamp(file))
+        waiting += _find_imports(file, _stamp(file))
     return sorted(found)
 
 
@@ -60,7 +60,7 @@ def _compile(file: Path, stamp: tuple[int, int]) -> CodeType | None:
 
 
 @lru_cache(maxsize=1024)
-def _imported(file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
+def _find_imports(file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
     """The files that one file imports, at its top or inside a function."""
     code, found = _compile(file, stamp), set()
     inside = PACKAGE in file.parents

@@ -40,12 +40,12 @@ def version() -> str:
 
     With other code or other libraries a certificate has to be earned again.
     """
-    code = digest_code(checked_files())
+    code = digest_code(find_code_files())
     libraries = " ".join(metadata.version(library) for library in LIBRARIES)
     return hashlib.sha256(f"{code} {libraries}".encode()).hexdigest()[:16]
 
 
-def checked_files() -> list[Path]:
+def find_code_files() -> list[Path]:
     """Return the files of the checks, of the adapters, and of all that these import."""
     first = [PACKAGE / "conformance" / "kit.py", *(PACKAGE / "adapters").rglob("*.py")]
     return find_imports(first, NOT_CHECKED)
@@ -83,7 +83,7 @@ def read(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
     )
 
 
-def earned(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
+def load_certificate(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
     """The certificate in a file, where it proves on this device all that a run proves. Without a
     fingerprint nobody knows whose it is.
     """

@@ -122,7 +122,7 @@ class Subject:
         return self.adapter.can_score
 
     @cached_property
-    def given(self) -> str:
+    def context(self) -> str:
         """What every text is scored after: nothing, but for models that need a source."""
         return (
             SOURCE if self.scores and not self._takes("a", "") and self._takes("a", SOURCE) else ""
@@ -143,10 +143,10 @@ class Subject:
         if not self.scores:
             return list(PROSE)
         plain = [" ".join(re.findall("[a-z]+", text.lower())) for text in PROSE]
-        found = [text for text in (*PROSE, *plain) if self._takes(text, self.given)]
+        found = [text for text in (*PROSE, *plain) if self._takes(text, self.context)]
         if len(found) < len(PROSE):
             found += [
-                f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.given)
+                f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.context)
             ]
         if len(found) < len(PROSE):
             raise Skip("its tokenizer loses part of every text that was tried")
@@ -203,7 +203,7 @@ class Subject:
         context = self.adapter.info.context
         return self.tokens is None and context is not None and len(text.encode()) + 1 > context
 
-    def accepted(self, texts: Sequence[str]) -> tuple[list[str], list[Ledger]]:
+    def score_accepted(self, texts: Sequence[str]) -> tuple[list[str], list[Ledger]]:
         """The texts that the adapter does not refuse, and their ledgers; all at once where none is
         refused.
         """
@@ -226,7 +226,7 @@ class Subject:
     def score(self, *texts: str, window: Window = Window("rolling")) -> list[Ledger]:
         """Ledgers of the texts, scored side by side. Skip where the adapter scores no text."""
         return self.charge(
-            [Passage(text, context=self.given, id=str(i)) for i, text in enumerate(texts)], window
+            [Passage(text, context=self.context, id=str(i)) for i, text in enumerate(texts)], window
         )
 
     def charge(

@@ -37,7 +37,7 @@ def borders(subject: Subject) -> str:
     """
     model = subject.tokens
     long = (" ".join(subject.texts) + "\n") * 40
-    if model is None or subject.given:
+    if model is None or subject.context:
         return _shown(subject, long)
     tokens, compared, tried = model.encode(long), 0, 0
     for count in _lengths(subject, model):
@@ -135,7 +135,7 @@ def _shown(subject: Subject, long: str) -> str:
     its context allows one pass.
     """
     adapter = subject.adapter
-    if type(adapter).next_distribution is Adapter.next_distribution or subject.given:
+    if type(adapter).next_distribution is Adapter.next_distribution or subject.context:
         raise Skip("neither its symbols nor its distributions can be seen")
     text, compared = long[:LONG], 0
     for rule in RULES:
@@ -170,12 +170,12 @@ def _shown(subject: Subject, long: str) -> str:
     return f"{compared} charges of a text of {len(text)} bytes, each as it is predicted"
 
 
-def given(subject: Subject) -> str:
+def check_conditioning(subject: Subject) -> str:
     """What is given is read from its end and is free; that a text ends is charged where that is
     asked; the start symbol can be left out.
     """
     model = subject.tokens
-    if model is None or subject.given:
+    if model is None or subject.context:
         raise Skip("its symbols cannot be seen")
     if model.context is not None and model.context * subject.symbols > LOGITS:
         raise Skip("too large to be tried here", refused=True)
@@ -267,14 +267,15 @@ def _pair(
 CHECKS = (
     Check(
         "window-boundaries",
-        "each symbol of a long text is charged by its own window, at borders as elsewhere",
+        "each token of a long text is scored in its own window, also at window borders",
         borders,
         bars="A1",
     ),
     Check(
         "conditioning",
-        "what is given is read from its end and is free; an end that is asked for is charged",
-        given,
+        "a context that is too long loses its beginning, and is not scored; the end of a"
+        " text is scored if asked for",
+        check_conditioning,
         bars="A1",
     ),
 )

@@ -41,7 +41,7 @@ def decodable(subject: Subject) -> str:
     """
     if not subject.scores:
         raise Skip(f"{type(subject.adapter).__name__} does not score text")
-    if subject.given:
+    if subject.context:
         raise Skip("it needs a source")
     model = subject.tokens
     if model is None and type(subject.adapter).next_distribution is Adapter.next_distribution:
@@ -70,7 +70,7 @@ def _there_and_back(subject: Subject, other: Adapter, texts: Sequence[str]) -> s
             continue
         bits, costs, row, cut = part
         _as_charged(subject, cut, len(bits), costs)
-        got = _decoded(other, bits, len(row))
+        got = _decode_bits(other, bits, len(row))
         if got != cut.encode():
             cause = (
                 "the symbols do not hold the text, or what is predicted depends on more than what"
@@ -140,7 +140,7 @@ def _code(adapter: Adapter, text: str) -> Coded | None:
     cut, symbols = _symbols(model, text)
     while symbols:
         bits, costs = encode(_Tokens(model), symbols)
-        rows = _grouped(model, symbols, costs)
+        rows = _group_costs(model, symbols, costs)
         far = next((i for i, cost in enumerate(rows) if cost > DEAR), None)
         if far is None:
             return bits, rows, symbols, cut
@@ -152,7 +152,7 @@ def _code(adapter: Adapter, text: str) -> Coded | None:
     return None
 
 
-def _grouped(model: TokenAdapter, symbols: list[int], costs: list[float]) -> list[float]:
+def _group_costs(model: TokenAdapter, symbols: list[int], costs: list[float]) -> list[float]:
     """Costs of symbols of the model: those of a spelled piece belong to the one that announces it."""
     rows: list[float] = []
     spelling = False
@@ -166,7 +166,7 @@ def _grouped(model: TokenAdapter, symbols: list[int], costs: list[float]) -> lis
     return rows
 
 
-def _decoded(other: Adapter, bits: list[int], count: int) -> bytes:
+def _decode_bits(other: Adapter, bits: list[int], count: int) -> bytes:
     """What the bits say to a model that has seen nothing else."""
     model = tokens_of(other)
     if model is None:
@@ -331,8 +331,8 @@ def _code_shown(adapter: Adapter, text: str) -> Coded | None:
 CHECKS = (
     Check(
         "decodable",
-        "a text coded with the model's probabilities is decoded by the model alone, at the length"
-        " charged",
+        "a text encoded with the model's probabilities is decoded by the model alone, at"
+        " the length scored",
         decodable,
         earns="A3",
     ),

@@ -190,7 +190,7 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
     return len(line) - begin + ended
 
 
-def together(subject: Subject) -> str:
+def check_batched_generation(subject: Subject) -> str:
     """An answer is the same alone and beside others, greedy or drawn, and the same seed draws it
     again.
     """
@@ -259,11 +259,15 @@ def limits(subject: Subject) -> str:
 CHECKS = (
     Check(
         "step-by-step",
-        "reading step by step predicts what one pass predicts",
+        "reading token by token predicts the same as one pass",
         step_by_step,
         bars="A3",
     ),
     Check("greedy", "greedy text is the likeliest by the model's own scores", greedy),
-    Check("batched-generation", "an answer is the same alone and beside others", together),
-    Check("limits", "lengths and stop strings are kept", limits),
+    Check(
+        "batched-generation",
+        "an answer is the same alone and in a batch",
+        check_batched_generation,
+    ),
+    Check("limits", "length limits and stop strings are respected", limits),
 )

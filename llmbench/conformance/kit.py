@@ -90,7 +90,7 @@ class Late(BaseException):
     """A check took too long. No Exception, so that no `except Exception` in a model swallows it."""
 
 
-def named(names: Sequence[str]) -> list[Check]:
+def find_checks(names: Sequence[str]) -> list[Check]:
     """Checks by name; UsageError for a name that there is not."""
     known = {check.name: check for check in CHECKS}
     for name in names:

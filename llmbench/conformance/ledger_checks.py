@@ -21,7 +21,7 @@ CROWD = 100  # texts sent at once
 TOTAL = 2e-5  # how far, relatively, the bits of a text may move with its company
 
 
-def tiling(subject: Subject) -> str:
+def check_byte_coverage(subject: Subject) -> str:
     """Charges of each text tile its bytes, in the order asked; a text may be refused, never
     changed.
     """
@@ -97,7 +97,7 @@ def first_symbol(subject: Subject) -> str:
             )
     if tried:
         return f"first symbols of {tried} texts"
-    letters, ledgers = subject.accepted([chr(c) for c in range(33, 127)])
+    letters, ledgers = subject.score_accepted([chr(c) for c in range(33, 127)])
     if all(not ledger.bits[:1].any() for ledger in ledgers):
         raise Failed(
             f"{len(letters)} texts of one character",
@@ -113,7 +113,7 @@ def first_symbol(subject: Subject) -> str:
 def _after_start(subject: Subject, text: str, end: int) -> float | None:
     """-log2 p of the symbol that `text` begins with; None where that cannot be known."""
     model = subject.tokens
-    if model is not None and not subject.given:
+    if model is not None and not subject.context:
         import torch  # here and below: a model without torch does not wait for it
 
         tokens = model.encode(text)
@@ -128,7 +128,7 @@ def _after_start(subject: Subject, text: str, end: int) -> float | None:
             - math.log2(1 - model.escape)
             + float(tokens.spelling[0])
         )
-    if type(subject.adapter).next_distribution is Adapter.next_distribution or subject.given:
+    if type(subject.adapter).next_distribution is Adapter.next_distribution or subject.context:
         return None
     try:
         symbols, p = subject.adapter.next_distribution("")
@@ -239,7 +239,7 @@ def batch(subject: Subject) -> str:
             _as_alone(subject, texts[i], alone[i], ledger, how)
     return (
         f"{len(texts)} texts alone, together and in the opposite order, {_crowd(subject)} at"
-        f" once{_padding(subject)}"
+        f" once{_check_padding(subject)}"
     )
 
 
@@ -264,7 +264,7 @@ def _crowd(subject: Subject) -> int:
     back in order.
     """
     long = " ".join(subject.texts)
-    texts, ledgers = subject.accepted(
+    texts, ledgers = subject.score_accepted(
         [long[3 * i : 3 * i + 1 + (7 * i) % 45] for i in range(CROWD)]
     )
     for i, (text, ledger) in enumerate(zip(texts, ledgers, strict=True)):
@@ -276,7 +276,7 @@ def _crowd(subject: Subject) -> int:
     return len(texts)
 
 
-def _padding(subject: Subject) -> str:
+def _check_padding(subject: Subject) -> str:
     """The same for rows of ids, padded on the right and, where the model takes that, on the left."""
     model = subject.tokens
     if model is None:
@@ -358,7 +358,7 @@ def chain_rule(subject: Subject) -> str:
     """bits(a + b) = bits(a) + bits(b given a), where the tokens of a are those that a + b begins
     with, and all fits the context.
     """
-    if subject.given:
+    if subject.context:
         raise Skip("what is given is a source, and no beginning of the text")
     tried = skipped = 0
     model = subject.tokens
@@ -422,24 +422,24 @@ def _splits_at(subject: Subject, a: str, b: str, together: Ledger) -> bool:
 CHECKS = (
     Check(
         "byte-coverage",
-        "charges tile the bytes of every text, in the order asked",
-        tiling,
+        "charges tile the bytes of every text, in the order of the texts",
+        check_byte_coverage,
         earns="A1",
     ),
     Check(
         "batch-invariance",
-        "bits do not depend on what else is scored, on its order or on padding",
+        "bits do not depend on the other texts of a batch, their order, or padding",
         batch,
         earns="A1",
     ),
     Check(
         "first-symbol",
-        "the first symbol is charged, after the start symbol alone",
+        "the first token is scored, given BOS only",
         first_symbol,
         bars="A1",
     ),
-    Check("single-bos", "the start symbol is given once and never charged", start_once, bars="A1"),
-    Check("round-trip", "symbols hold all of the text", round_trip, bars="A1"),
+    Check("single-bos", "BOS is given once and never scored", start_once, bars="A1"),
+    Check("round-trip", "decoding the tokens of a text gives the text", round_trip, bars="A1"),
     Check("state-isolation", "nothing is left over from the text before", leftover, bars="A1"),
-    Check("chain-rule", "bits(a + b) = bits(a) + bits(b given a)", chain_rule, bars="A1"),
+    Check("chain-rule", "bits(a + b) = bits(a) + bits(b after a)", chain_rule, bars="A1"),
 )

@@ -26,7 +26,7 @@ SUM = 1e-4  # how far the probabilities of all symbols may be from 1
 PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")
 
 
-def normalised(subject: Subject) -> str:
+def check_normalised(subject: Subject) -> str:
     """The next symbol's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text
     is charged by.
     """
@@ -53,17 +53,19 @@ def normalised(subject: Subject) -> str:
                 came,
                 "logits that were not normalised, or symbols left out of the sum",
             )
-        compared += _charged_so(subject, prefix, list(symbols), p)
+        compared += _compare_charges(subject, prefix, list(symbols), p)
     if not compared:
         raise Skip("no symbol could be compared with what is charged")
     return f"{len(PREFIXES)} distributions, {compared} of their symbols as charged"
 
 
-def _charged_so(subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[np.float64]) -> int:
+def _compare_charges(
+    subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[np.float64]
+) -> int:
     """Compare -log2 p of likely and of drawn symbols with the charge of a text that goes on with
     them; gives how many could be.
     """
-    if subject.given:
+    if subject.context:
         return 0
     likely, drawn = (
         np.argsort(-p)[:6].tolist(),
@@ -137,7 +139,7 @@ def disjoint_sum(subject: Subject) -> str:
     sums = []
     for name, texts in families.items():
         try:
-            kept, ledgers = subject.accepted(list(dict.fromkeys(texts)))
+            kept, ledgers = subject.score_accepted(list(dict.fromkeys(texts)))
         except Skip as skip:
             if (
                 name.endswith("rare characters") and skip.refused
@@ -309,16 +311,16 @@ def pseudo(subject: Subject) -> str:
 CHECKS = (
     Check(
         "normalised",
-        "the next symbol's probabilities sum to 1, and are what is charged",
-        normalised,
+        "the probabilities of the next token sum to 1, and scores are made of them",
+        check_normalised,
         earns="A2",
     ),
-    Check("causality", "later symbols change no earlier charge", no_look_ahead, earns="A2"),
+    Check("causality", "later tokens do not change earlier charges", no_look_ahead, earns="A2"),
     Check(
         "disjoint-sum",
-        "texts that exclude one another have probabilities that sum to at most 1",
+        "the probabilities of texts that exclude one another sum to at most 1",
         disjoint_sum,
         bars="A1",
     ),
-    Check("pseudo", "pseudo-bits do not depend on what else is asked", pseudo),
+    Check("pseudo", "pseudo-bits do not depend on what else is scored", pseudo),
 )

@@ -188,14 +188,14 @@ def _reach(subject: Subject, model: TokenAdapter, context: int) -> str:
 CHECKS = (
     Check(
         "determinism",
-        "asked twice it says the same, in evaluation mode, its weights unchanged",
+        "the same question gets the same answer, in evaluation mode, with unchanged weights",
         determinism,
         bars="A1",
     ),
     Check(
         "elsewhere",
-        "in another number format or on another device the bits are the same",
+        "bits are the same in another number format or on another device",
         elsewhere,
     ),
-    Check("info", "parameters, context and number format are as `info` says", info, bars="A1"),
+    Check("info", "parameters, context and number format are what `info` says", info, bars="A1"),
 )

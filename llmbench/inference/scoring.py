@@ -212,7 +212,7 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
 def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> int:
     ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.bos_ids[0]))
     with CausalBlocks(mask):
-        rows = model.packed(ids, positions, mask)
+        rows = model.forward_packed(ids, positions, mask)
     spots = [
         (row, line, at)
         for row, pack in enumerate(packs)

@@ -66,7 +66,7 @@ class TokenModel(Protocol):
 
     @property
     def supports_packing(self) -> bool:
-        """Return whether `packed` is implemented and exact."""
+        """Return whether `forward_packed` is implemented and exact."""
         return False
 
     @property
@@ -91,9 +91,9 @@ class TokenModel(Protocol):
         """(N, D) rows -> (N, V) logits."""
         raise _not_implemented("head")
 
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions under a (B, 1, T, T) mask -> (B, T, D) rows for `head`."""
-        raise _not_implemented("packed")
+        raise _not_implemented("forward_packed")
 
     def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """(B, T) ids after a state, None at first -> (B, T, D) rows for `head` and the new state."""

@@ -58,7 +58,7 @@ ENTRY_POINTS = "llmbench.adapters"
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
-def shipped(folder: str) -> Path:
+def find_shipped(folder: str) -> Path:
     """The folder `suites` or `baselines`: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / folder
     return inside if inside.is_dir() else Path(__file__).parents[2] / folder
@@ -66,7 +66,7 @@ def shipped(folder: str) -> Path:
 
 def names(folder: str) -> list[str]:
     """Names of the shipped suites or baselines."""
-    return sorted(file.stem for file in shipped(folder).glob("*.yaml"))
+    return sorted(file.stem for file in find_shipped(folder).glob("*.yaml"))
 
 
 def suite_path(spec: str) -> Path:
@@ -75,13 +75,13 @@ def suite_path(spec: str) -> Path:
     if path.is_file():
         return path
     if spec in names("suites"):
-        return shipped("suites") / f"{spec}.yaml"
+        return find_shipped("suites") / f"{spec}.yaml"
     if path.is_dir():
         raise UsageError("a folder, not a suite", where=spec, hint="name one of its YAML files")
     if path.parent.name == "suites" and path.stem in names(
         "suites"
     ):  # as in the README, from any folder
-        return shipped("suites") / f"{path.stem}.yaml"
+        return find_shipped("suites") / f"{path.stem}.yaml"
     raise UsageError(
         "there is no such suite", where=spec, hint=did_you_mean(path.stem, names("suites"))
     )
@@ -100,14 +100,14 @@ def resolve(spec: str) -> Card:
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
     if spec in names("baselines"):
-        return model_card.read(shipped("baselines") / f"{spec}.yaml")
+        return model_card.read(find_shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
         return model_card.read(Path(spec))
     if spec.endswith(".py"):
         raise UsageError("a model file needs its class", where=spec, hint=f"{spec}:ClassName")
     where, colon, name = spec.rpartition(":")
     if colon and where.endswith(".py"):
-        return _own(name, model_card.anchored(spec, Path.cwd()))
+        return _own(name, model_card.anchor_path(spec, Path.cwd()))
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier():
         return _own(name, spec)
     if spec in adapters():

@@ -33,7 +33,7 @@ def prove(
     """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in
     the cache, by fingerprint and device.
     """
-    checks = kit.named(only) if only else kit.CHECKS
+    checks = kit.find_checks(only) if only else kit.CHECKS
     model, adapter, stuff = session.load_with_context(spec, given, progress=progress, **options)
 
     def another() -> Adapter:

@@ -99,7 +99,7 @@ def _refuse(card: Card, task: Task.Settings) -> Failure:
 
 def _certify(made: Plan, adapter: Adapter, info: ModelInfo, watcher: Watcher) -> None:
     """Earn A1 and A2 by sampling, for this run alone: another run may hold another object."""
-    checks = kit.named(kit.SAMPLED)
+    checks = kit.find_checks(kit.SAMPLED)
     results: list[kit.Result] = []
     for result in kit.run(Subject(adapter, thorough=False), checks, worker.PROOF_SECONDS):
         results.append(result)

@@ -206,20 +206,20 @@ def certify(
         certificates.of_run(out, info.name),
         certificates.of_weights(cache, info.fingerprint, info.device),
     )
-    found = certificates.earned(place, info.fingerprint, info.device) or certificates.earned(
-        weights, info.fingerprint, info.device
-    )
+    found = certificates.load_certificate(
+        place, info.fingerprint, info.device
+    ) or certificates.load_certificate(weights, info.fingerprint, info.device)
     if found is None:  # what was not earned before may have been the machine's fault
         results: list[kit.Result] = []
         for result in kit.run(
-            Subject(adapter, thorough=False), kit.named(kit.SAMPLED), PROOF_SECONDS
+            Subject(adapter, thorough=False), kit.find_checks(kit.SAMPLED), PROOF_SECONDS
         ):
             results.append(result)
             report("proving", len(results) / len(kit.SAMPLED), result.name)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
         storage.write_json(place, found)
-        if certificates.earned(place, info.fingerprint, info.device):
+        if certificates.load_certificate(place, info.fingerprint, info.device):
             storage.write_json(
                 weights,
                 certificates.merge(

@@ -30,7 +30,7 @@ from llmbench.conformance.certificates import (
     version,
 )
 from llmbench.conformance.check import Check, Failed, Skip, Subject
-from llmbench.conformance.kit import CHECKS, Result, certificate, named, run
+from llmbench.conformance.kit import CHECKS, Result, certificate, find_checks, run
 from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.plan.registry import make, resolve
@@ -81,7 +81,7 @@ def test_checkpoints_fail_nothing(folders, name, earned):
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
     cls = zoo.ZOO[name]
-    results = list(run(Subject(cls(), cls), named(cls.caught_by)))
+    results = list(run(Subject(cls(), cls), find_checks(cls.caught_by)))
     assert {result.name for result in results if result.bad} == set(cls.caught_by)
     for result in results:
         assert result.came
@@ -95,7 +95,7 @@ def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
 def test_a_module_in_training_mode_is_found():
     model = zoo.Windowed()
     model.net.train()
-    (result,) = run(Subject(model), named(["determinism"]))
+    (result,) = run(Subject(model), find_checks(["determinism"]))
     assert result.came == "net is in training mode"
 
 
@@ -352,7 +352,7 @@ def test_a_misspelt_check_and_a_failure_without_a_reason_are_errors():
     with pytest.raises(UsageError, match="needs a reason"):
         testing.conformance(zoo.Windowed, expected_failures={"limits": " "})
     with pytest.raises(UsageError, match="no check 'til'"):
-        named(["til"])
+        find_checks(["til"])
 
 
 @testing.conformance("uniform-bytes")

@@ -240,13 +240,13 @@ def test_long_prompts_and_texts_are_read_in_pieces_and_plain_documents_are_not_p
 
 
 def test_a_row_is_no_longer_than_one_pass(model, monkeypatch):
-    longest, packed = [0], model.packed
+    longest, packed = [0], model.forward_packed
 
     def watched(ids, positions, mask):
         longest[0] = max(longest[0], ids.shape[1])
         return packed(ids, positions, mask)
 
-    monkeypatch.setattr(model, "packed", watched)
+    monkeypatch.setattr(model, "forward_packed", watched)
     list(
         scoring.score(
             model, [Passage(" k", context="The tap", id=str(i)) for i in range(40)], budget=20

@@ -78,7 +78,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         assert self.parts is not None
         return self.parts.head(rows)
 
-    def packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         assert self.parts is not None
         return self.parts.body(ids, attention_mask=mask, position_ids=positions, use_cache=False)
 
@@ -92,7 +92,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
             self.parts is not None
             and full
             and not getattr(config, "sliding_window", None)
-            and self._proves(self._packed_rows)
+            and self._proves(self._compare_packing)
         )
 
     @property
@@ -108,7 +108,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
             and not self.loaded.trusted
         )
 
-    def _packed_rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def _compare_packing(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of two texts after a common prompt in one row, beside a shorter row; and those of
         each text alone.
         """
@@ -117,7 +117,9 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
             for part in (ids[0], torch.cat([ids[0, : PROBE - 6], ids[1, PROBE - 6 :]]), ids[1])
         ]
         packs = [packing.Pack(lines[:2]), packing.Pack(lines[2:])]
-        rows = self.packed(*(part.to(ids.device) for part in packing.rows(packs, int(ids[0, 0]))))
+        rows = self.forward_packed(
+            *(part.to(ids.device) for part in packing.rows(packs, int(ids[0, 0])))
+        )
         got = [rows[row, at] for row, pack in enumerate(packs) for at in packing.places(pack)]
         want = [
             self.logits(torch.from_numpy(line.ids)[None].to(ids.device))[0, line.first - 1 : -1]
@@ -127,11 +129,11 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
 
     @cached_property
     def caches(self) -> bool:  # tried once: recurrent types have caches of other kinds
-        return self._proves(lambda ids: self._cached_logits(ids, None))
+        return self._proves(lambda ids: self._compare_cache(ids, None))
 
     @cached_property
     def supports_padding(self) -> bool:  # tried once, with a row that is shorter by three
-        return self.caches and self._proves(lambda ids: self._cached_logits(ids, PROBE - 3))
+        return self.caches and self._proves(lambda ids: self._compare_cache(ids, PROBE - 3))
 
     def _proves(self, way: Any) -> bool:
         ids = self._probe_ids(2)
@@ -145,7 +147,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
             (got.double() - want.double()).abs().max() <= room * max(1.0, float(want.abs().max()))
         )
 
-    def _cached_logits(self, ids: Tensor, short: int | None) -> tuple[Tensor, Tensor]:
+    def _compare_cache(self, ids: Tensor, short: int | None) -> tuple[Tensor, Tensor]:
         """Logits after prefill and two steps, and those of one pass without a cache; the second row
         cut to its last `short` ids.
         """
