@@ -33,7 +33,7 @@ from llmbench.conformance.check import Check, Failed, Skip, Subject
 from llmbench.conformance.kit import CHECKS, Result, certificate, find_checks, run
 from llmbench.data.loading import load
 from llmbench.errors import UsageError
-from llmbench.plan.registry import make, resolve
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.results import record
 from llmbench.runner import run as runner_run
 
@@ -42,8 +42,8 @@ NAMES = [check.name for check in CHECKS]
 
 
 def byte_ngram():
-    return make(
-        resolve("byte-ngram"),
+    return make_adapter(
+        resolve_model("byte-ngram"),
         BuildContext(train=load("train", "fables", select={"part": "letters", "split": "valid"})),
     )
 

@@ -14,7 +14,7 @@ from support.run_helpers import llmbench, run_json
 
 from llmbench.adapter import BuildContext, Passage
 from llmbench.ledger import END
-from llmbench.plan.registry import make, resolve
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 
 SUITE = """\
 name: kinds
@@ -118,7 +118,7 @@ def test_conditional_bits_are_those_of_targets_and_their_ends_over_the_targets_b
         if s["metric"] == "conditional_bits_per_byte"
     }
     for name in ("my-gpt2", "my-t5"):
-        model = make(resolve(f"hf:{place / name}"), BuildContext())
+        model = make_adapter(resolve_model(f"hf:{place / name}"), BuildContext())
         ledgers = list(
             model.score(
                 [
