@@ -300,6 +300,6 @@ def test_a_new_adapter_works_passes_its_own_test_and_overwrites_nothing(call, tm
         (tmp_path / gone).write_text("mine")
         again = call("new", "adapter", "my_net")
         assert again.code == 2
-        assert "there is such a file already" in again.err
+        assert "the file already exists" in again.err
         assert (tmp_path / gone).read_text() == "mine"
         (tmp_path / gone).unlink()
