@@ -123,7 +123,7 @@ WRONG = [
     ("generate zlib Hello --top-p 0", "'--top-p'"),
     ("train zlib", "zlib is not a model that llmbench trains"),
     ("report nowhere", "nowhere: cannot read the record: No such file"),
-    ("report . --format pdf", "'pdf' is not one of"),
+    ("report . --format pdf", "unknown format 'pdf' (known: csv, html, md, table)"),
     ("new adapter class", "'class' cannot be the name"),
     ("new adapter é", "cannot be the name"),
     ("new adapter 3d", "cannot be the name"),
@@ -254,7 +254,7 @@ def test_a_dry_run_prints_the_cells_and_runs_nothing(call, tmp_path):
         ("md", "# llmbench: by-hand\n"),
         ("csv", "task,model,"),
         ("html", "<!doctype html>"),
-        ("table", "likelihood: text="),
+        ("table", "byte-ngram has the best bits/byte on likelihood"),
     ],
 )
 def test_a_board_is_drawn_from_the_record_alone(call, tmp_path, form, start):
