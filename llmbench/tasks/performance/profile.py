@@ -54,10 +54,9 @@ def dissect(
     ids = [*model.bos_ids, *model.encode(prompt).ids.tolist()]
     context = model.context or len(ids) + len(answer)
     ids = ids[-context:]
-    apart = getattr(
-        model, "encode_answer", None
-    )  # of a model that writes into another line than the prompt's
-    half = len((apart or model.encode)(answer).ids) // 2
+    apart = not model.answer_continues_prompt  # the answer is written into a line of its own
+    encode = model.encode_answer if apart else model.encode
+    half = len(encode(answer).ids) // 2
     depth = max(1, min(context - 1, half if apart else len(ids) + half))
     try:
         found.cache = flops.kind_of_cache(model, ids)
