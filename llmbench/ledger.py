@@ -165,7 +165,7 @@ class Ledger:
         return math.fsum(self.bits[chosen])
 
     @property
-    def charged_bytes(self) -> int:
+    def bytes_charged(self) -> int:
         """Bytes of the charged spans: all of the text's, but for a sample of gaps."""
         return int((self.end - self.start).sum())
 

@@ -61,7 +61,7 @@ def ratio_interval(
     return Interval(value, value - half, value + half, m)
 
 
-def paired_interval(
+def difference_interval(
     a: ArrayLike, b: ArrayLike, denominators: ArrayLike, level: float = LEVEL
 ) -> Interval:
     """Interval of sum(A - B)/sum(n): the difference of two models on the same items."""
@@ -157,11 +157,11 @@ def sign_flip_ps(
         )  # a pattern and its mirror image have the same |sum|: the first sign stays
         bits = (np.arange(half)[:, None] >> np.arange(m - 1)) & 1
         patterns = np.hstack([np.ones((half, 1), dtype=np.int8), (1 - 2 * bits).astype(np.int8)])
-        p = _reached(patterns, d, least) / half
+        p = _count_reached(patterns, d, least) / half
     else:
         rng, reached = np.random.default_rng(seed), np.zeros(len(d), dtype=np.int64)
         for size in _portions(flips, max(1, 4_000_000 // m)):
-            reached += _reached(
+            reached += _count_reached(
                 rng.integers(0, 2, size=(size, m), dtype=np.int8) * np.int8(2) - np.int8(1),
                 d,
                 least,
@@ -172,7 +172,7 @@ def sign_flip_ps(
     return found
 
 
-def _reached(
+def _count_reached(
     signs: NDArray[np.int8], d: NDArray[np.float64], least: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """For each row of `d`, how many patterns have a sum at least so far from 0; a portion of the
@@ -291,7 +291,7 @@ def ranks(better: Mapping[str, set[str]]) -> dict[str, tuple[int, int]]:
 def _pair_width(
     a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], level: float
 ) -> float | None:
-    interval = paired_interval(a, b, n, level)
+    interval = difference_interval(a, b, n, level)
     return (
         None
         if interval.high is None or interval.low is None

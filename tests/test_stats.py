@@ -9,8 +9,8 @@ import scipy.stats
 
 from llmbench.stats import (
     Interval,
+    difference_interval,
     holm,
-    paired_interval,
     rank_sets,
     ratio_interval,
     sign_flip_p,
@@ -43,7 +43,7 @@ def test_paired_interval_is_far_tighter_than_two_apart():
     rng = np.random.default_rng(0)
     hard = rng.normal(2.0, 0.3, 40) * 1000
     a, b, size = hard + rng.normal(0, 5, 40), hard + 20 + rng.normal(0, 5, 40), np.full(40, 1000.0)
-    paired, alone = paired_interval(a, b, size), ratio_interval(a, size)
+    paired, alone = difference_interval(a, b, size), ratio_interval(a, size)
     assert paired.high - paired.low < 0.1 * (alone.high - alone.low)
     assert paired.high < 0
 

@@ -27,7 +27,7 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import checkpoint_folder, placed
+from llmbench.training.cache import checkpoint_folder, place_folder
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, Lessons, teach
 
@@ -121,7 +121,7 @@ def obtain_model(
 
 
 def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
-    with placed(folder) as beside:
+    with place_folder(folder) as beside:
         weights = {
             name: tensor.detach().cpu().contiguous().clone()
             for name, tensor in network.state_dict().items()

@@ -17,7 +17,7 @@ from torch import Tensor
 from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
 from llmbench.errors import ModelError, Unsupported
 from llmbench.inference import generation
-from llmbench.inference.batching import halving, padded
+from llmbench.inference.batching import pad_rows, run_halving
 from llmbench.inference.token_bits import token_bits
 from llmbench.inference.token_model import TokenModel
 from llmbench.ledger import END, TOKEN, Ledger
@@ -87,7 +87,7 @@ class EncoderDecoderAdapter(Adapter):
                     TOKEN_BUDGET
                     // (len(order[at].source) + len(order[at].asked) + len(self.bos_ids)),
                 )
-                halving(
+                run_halving(
                     order[at : at + size],
                     self._forward,
                     lambda pair: f"pair of {len(pair.source)} and {len(pair.asked)} ids",
@@ -151,8 +151,8 @@ class EncoderDecoderAdapter(Adapter):
 
     def _forward(self, pairs: Sequence[_Pair]) -> None:
         inputs = [[*self.bos_ids, *pair.asked[:-1]] for pair in pairs]
-        source, attention = padded([pair.source for pair in pairs], self.pad, self.device)
-        target, _ = padded(inputs, self.pad, self.device)
+        source, attention = pad_rows([pair.source for pair in pairs], self.pad, self.device)
+        target, _ = pad_rows(inputs, self.pad, self.device)
         logits = self.pair_logits(source, attention, target)
         if logits.ndim != 3 or logits.shape[:2] != target.shape:
             raise ModelError(

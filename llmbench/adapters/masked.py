@@ -20,7 +20,7 @@ from torch import Tensor
 
 from llmbench.adapter import Adapter, Passage
 from llmbench.errors import ModelError
-from llmbench.inference.batching import halving
+from llmbench.inference.batching import run_halving
 from llmbench.inference.token_bits import token_bits
 from llmbench.ledger import PSEUDO, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
@@ -134,7 +134,7 @@ class MaskedAdapter(Adapter):
                 )
                 batch = order[at : at + max(1, TOKEN_BUDGET // longest)]
                 asked = [gaps[i] for i in batch]
-                found = halving(
+                found = run_halving(
                     asked,
                     lambda some: self._forward(tokens, some),
                     lambda gap: f"window of {gap.end - gap.begin} ids",

@@ -58,7 +58,7 @@ class EncoderNetwork(BpeNetwork, MaskedAdapter):
                 ledger for ledger in self.pseudo_score(passages, ASKED, seed=0) if len(ledger.bits)
             ]
             return math.fsum(ledger.bits.sum() for ledger in ledgers) / max(
-                1, sum(ledger.charged_bytes for ledger in ledgers)
+                1, sum(ledger.bytes_charged for ledger in ledgers)
             )
 
         return evaluate

@@ -26,7 +26,7 @@ from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
 from llmbench.models.tokenizers.vocabulary import Vocabulary
 from llmbench.training.cache import checkpoint_folder
-from llmbench.training.causal_lm import NextSymbols, line
+from llmbench.training.causal_lm import NextSymbols, as_training_line
 from llmbench.training.trainer import valid_passages
 
 
@@ -93,7 +93,10 @@ class NetworkAdapter(TokenAdapter):
 
             lessons = NextSymbols(
                 adapter.network,
-                [line(vocabulary.encode(document.whole), document) for document in text.documents],
+                [
+                    as_training_line(vocabulary.encode(document.whole), document)
+                    for document in text.documents
+                ],
             )
             adapter.training = taught(
                 adapter.network, lessons, evaluate, recipe, build_context, partial

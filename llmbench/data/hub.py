@@ -140,7 +140,7 @@ def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path
             str(place) for place in _snapshots(rows.id)
         ]
         if not sources:
-            raise _missing(rows)
+            raise _unavailable(rows)
         _read_in_child(rows, sources, file, online=False)
     return file
 
@@ -187,7 +187,7 @@ def _snapshots(id: str) -> list[Path]:
     return []
 
 
-def _missing(rows: Rows, why: str = "is not on this machine", hint: str = "") -> Unavailable:
+def _unavailable(rows: Rows, why: str = "is not on this machine", hint: str = "") -> Unavailable:
     arguments = ", ".join(json.dumps(part) for part in (rows.id, rows.config) if part is not None)
     command = (
         f"python -c {shlex.quote(f'from datasets import load_dataset; load_dataset({arguments})')}"
@@ -228,9 +228,9 @@ def _read_in_child(rows: Rows, sources: Sequence[str], file: Path, online: bool)
         raise UsageError(said["what"], where=rows.id, hint=said["hint"])
     if said["kind"] == "trouble":
         raise (
-            _missing(rows, f"is unavailable: {said['what']}", said["hint"])
+            _unavailable(rows, f"is unavailable: {said['what']}", said["hint"])
             if online
-            else _missing(rows)
+            else _unavailable(rows)
         )
 
 

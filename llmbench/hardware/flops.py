@@ -67,7 +67,7 @@ def count(work: Callable[[], object], parameters: Sequence[Tensor], state_bytes:
     """
     above, below = _Calls(), _Dispatched(parameters)
     with (
-        _taken_apart(),
+        _take_apart(),
         torch.no_grad(),
         below,
         above,
@@ -79,7 +79,7 @@ def count(work: Callable[[], object], parameters: Sequence[Tensor], state_bytes:
 
 
 @contextmanager
-def _taken_apart() -> Iterator[None]:
+def _take_apart() -> Iterator[None]:
     """Attention, recurrent layers and encoder layers run as the products that they are made of."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack, warnings.catch_warnings():
@@ -301,7 +301,7 @@ def passes(
     with torch.no_grad():
         state, _ = model.prefill(rows(prompt))
         prefill = count(lambda: model.prefill(rows(prompt)), parameters, state_bytes(state))
-        if hasattr(model, "encode_answer"):
+        if not model.answer_continues_prompt:
             state, logits = model.prefill(rows(prompt))
             for _ in range(depth):
                 state, logits = model.step(state, logits.argmax(-1))

@@ -127,7 +127,7 @@ class Gpu:
 
     def __init__(self, device: str):
         self.device, self.absent = device, dict[str, str]()
-        self.idle = self._used()
+        self.idle = self._read_used()
 
     def begin(self) -> None:
         import torch
@@ -150,7 +150,7 @@ class Gpu:
             found["idle"] = self.idle
         return found
 
-    def _used(self) -> int | None:
+    def _read_used(self) -> int | None:
         try:
             pynvml, handle = machine.nvml_device(self.device)
             return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)

@@ -52,7 +52,7 @@ def in_batches(
 
     def run(batch: Sequence[Job]) -> int:
         return max(
-            halving(
+            run_halving(
                 batch, lambda some: forward(model, some), lambda job: f"window of {size(job)} ids"
             )
         )
@@ -66,7 +66,7 @@ def in_batches(
         and torch.get_num_threads() > 1
         and model.thread_safe
     ):
-        _side_by_side(batches, run)
+        _run_in_threads(batches, run)
     else:
         for batch in batches:
             run(batch)
@@ -89,7 +89,7 @@ def _cut(
         at += count
 
 
-def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], object]) -> None:
+def _run_in_threads(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], object]) -> None:
     """Each of torch's threads takes the next batch until none is left. What one raises ends all,
     and so does Ctrl-C.
     """
@@ -120,7 +120,7 @@ def _side_by_side(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]], 
         torch.set_num_threads(threads)
 
 
-def halving(
+def run_halving(
     jobs: Sequence[Job], run: Callable[[Sequence[Job]], Found], said: Callable[[Job], str]
 ) -> list[Found]:
     """What one pass over `jobs` gives; where memory does not suffice, what two over half of them
@@ -136,10 +136,10 @@ def halving(
                 f"no memory for one {said(jobs[0])}", hint="a smaller context, or more memory"
             ) from None
     half = len(jobs) // 2
-    return [*halving(jobs[:half], run, said), *halving(jobs[half:], run, said)]
+    return [*run_halving(jobs[:half], run, said), *run_halving(jobs[half:], run, said)]
 
 
-def padded(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
+def pad_rows(lines: Sequence[Sequence[int]], pad: int, device: str) -> tuple[Tensor, Tensor]:
     """(B, T) ids, padded on the right, and their (B, T) attention mask."""
     longest = max(len(line) for line in lines)
     ids = torch.tensor(

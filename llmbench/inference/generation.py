@@ -220,13 +220,13 @@ class _Answer:
             )
         if full and not self.finish:
             self.finish = "length"
-        wait = 0 if self.finish else self._beginning_of_stop()
+        wait = 0 if self.finish else self._count_begun_stop()
         text, self.held = self.held[: len(self.held) - wait], self.held[len(self.held) - wait :]
         self.written += len(text.encode())
         if text or self.finish:
             yield Chunk(self.row, text, self.made, self.finish)
 
-    def _beginning_of_stop(self) -> int:
+    def _count_begun_stop(self) -> int:
         """Length of the longest end of the held text that begins some stop string."""
         most = max((len(stop) for stop in self.request.stop), default=1) - 1
         for size in range(min(most, len(self.held)), 0, -1):

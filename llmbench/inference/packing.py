@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Line(Protocol):
+class PackableLine(Protocol):
     """A passage as ids, of which those from `first` on are charged."""
 
     @property
@@ -27,7 +27,7 @@ class Line(Protocol):
     def first(self) -> int: ...
 
 
-AnyLine = TypeVar("AnyLine", bound=Line)
+AnyLine = TypeVar("AnyLine", bound=PackableLine)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pack(Generic[AnyLine]):
         return self.first + sum(len(line.ids) - 1 - line.first for line in self.lines)
 
 
-def shared(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLine]], list[AnyLine]]:
+def pack(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLine]], list[AnyLine]]:
     """Packs of neighbours with the same prompt, none longer than `most` ids; and the lines that
     share nothing.
     """

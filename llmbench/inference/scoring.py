@@ -29,7 +29,7 @@ from llmbench.models.tokenizers.tokens import Tokens
 
 
 @dataclass
-class _Line:
+class _PassageLine:
     """A passage as ids: start symbols, what is given, the text, and its end where that is asked
     for; `bits` of each target from `first` on.
     """
@@ -60,12 +60,12 @@ def score(
         yield _ledger(line, model.escape)
 
 
-def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_Line]:
+def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_PassageLine]:
     whole = model.encode_all([passage.context + passage.text for passage in passages])
     return [_line(model, passage, tokens) for passage, tokens in zip(passages, whole, strict=True)]
 
 
-def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
+def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
     """`tokens`: of `given` and `text` encoded as one string; where no token border falls between
     them they are encoded apart.
     """
@@ -102,7 +102,7 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _Line:
         [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
     )
     charged = len(text.ids) + len(end)
-    return _Line(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
+    return _PassageLine(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
 
 
 def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
@@ -143,9 +143,9 @@ def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
 
 
 def _score_windows(
-    model: TokenModel, lines: Sequence[_Line], window: Window, budget: int | None
+    model: TokenModel, lines: Sequence[_PassageLine], window: Window, budget: int | None
 ) -> None:
-    jobs: list[tuple[_Line, Piece]] = []
+    jobs: list[tuple[_PassageLine, Piece]] = []
     for line in _score_packed(model, lines, budget):
         context = len(line.ids) if model.context is None else model.context
         if (
@@ -162,20 +162,22 @@ def _score_windows(
     in_batches(model, jobs, lambda job: job[1].b - job[1].a, _forward, budget)
 
 
-def _score_packed(model: TokenModel, lines: Sequence[_Line], budget: int | None) -> Sequence[_Line]:
+def _score_packed(
+    model: TokenModel, lines: Sequence[_PassageLine], budget: int | None
+) -> Sequence[_PassageLine]:
     """Score what shares a prompt with its neighbours, where the model can; give the lines that are
     left.
     """
     if not any(line.passage.context for line in lines) or not model.supports_packing:
         return lines
-    packs, alone = packing.shared(
+    packs, alone = packing.pack(
         lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET)
     )  # the mask grows with the square of a row
     in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
     return alone
 
 
-def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
+def _forward(model: TokenModel, jobs: Sequence[tuple[_PassageLine, Piece]]) -> int:
     longest = max(piece.b - piece.a for _, piece in jobs)
     ids = torch.full((len(jobs), longest), model.bos_ids[0], dtype=torch.long)
     places, targets = [], []
@@ -209,7 +211,7 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[_Line, Piece]]) -> int:
     return width
 
 
-def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> int:
+def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_PassageLine]]) -> int:
     ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.bos_ids[0]))
     with CausalBlocks(mask):
         rows = model.forward_packed(ids, positions, mask)
@@ -229,7 +231,7 @@ def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_Line]]) -> 
     return int(rows.shape[-1])
 
 
-def _ledger(line: _Line, escape: float) -> Ledger:
+def _ledger(line: _PassageLine, escape: float) -> Ledger:
     """Token charges over their spans; an unknown piece is an empty token charge, then a spelling
     charge over its bytes.
     """

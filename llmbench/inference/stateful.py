@@ -21,22 +21,22 @@ from llmbench.inference.token_model import TokenModel
 LEAST_PIECE = 64  # ids of a document in one pass
 
 
-class Line(packing.Line, Protocol):
+class TargetLine(packing.PackableLine, Protocol):
     """A line whose bits are to be filled in, one for each id from `first` on."""
 
     bits: NDArray[np.float64]
 
 
-Pack = packing.Pack[Line]
+Pack = packing.Pack[TargetLine]
 
 
-def score_carried(model: TokenModel, lines: Sequence[Line], budget: int) -> None:
+def score_carried(model: TokenModel, lines: Sequence[TargetLine], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
     size = max(1, budget // LEAST_PIECE)
     after = (
         [line for line in lines if line.first > len(model.bos_ids)] if model.can_fork_state else []
     )  # something is given
-    packs, _ = packing.shared(after, None)
+    packs, _ = packing.pack(after, None)
     packs.sort(key=lambda pack: -pack.first)
     for at in range(0, len(packs), size):
         for some, state, rows in _prompts(model, packs[at : at + size], budget):
@@ -57,7 +57,7 @@ def _prompts(
     """Read the prompts side by side, the longest first, up to where one ends after the other: packs
     with prompts of one length, the state after them and its (B, D) rows.
     """
-    ids = _padded([pack.lines[0].ids[: pack.first] for pack in packs], model.bos_ids[0])
+    ids = _pad([pack.lines[0].ids[: pack.first] for pack in packs], model.bos_ids[0])
     state, at = None, 0
     for end in sorted({pack.first for pack in packs}):
         left = [pack for pack in packs if pack.first >= end]
@@ -100,13 +100,13 @@ def _texts(model: TokenModel, packs: Sequence[Pack], state: Any, rows: Tensor, b
 
 
 def _in_pieces(
-    model: TokenModel, lines: Sequence[Line], begins: Sequence[int], state: Any, budget: int
+    model: TokenModel, lines: Sequence[TargetLine], begins: Sequence[int], state: Any, budget: int
 ) -> None:
     """Read lines side by side, each from its place in `begins` on and after the state, in pieces
     one after the other; charge what is asked for.
     """
     step = max(LEAST_PIECE, budget // len(lines))
-    ids = _padded(
+    ids = _pad(
         [line.ids[begin:-1] for line, begin in zip(lines, begins, strict=True)], model.bos_ids[0]
     )
     for at in range(0, ids.shape[1], step):
@@ -123,7 +123,10 @@ def _in_pieces(
 
 
 def _fill(
-    model: TokenModel, spans: Sequence[tuple[Line, int, int]], rows: Tensor, firsts: Sequence[int]
+    model: TokenModel,
+    spans: Sequence[tuple[TargetLine, int, int]],
+    rows: Tensor,
+    firsts: Sequence[int],
 ) -> None:
     """Charge, of line i, its bits `low` to `high`, which the (B, T, D) rows [i, firsts[i]:]
     predict.
@@ -152,7 +155,7 @@ def _fill(
         done += high - low
 
 
-def _padded(lines: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
+def _pad(lines: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
     ids = torch.full((len(lines), max(len(line) for line in lines)), fill, dtype=torch.long)
     for row, line in enumerate(lines):
         ids[row, : len(line)] = torch.from_numpy(line)

@@ -82,7 +82,7 @@ class ResolvedModel:
         card = self.card
         assert card.recipe is not None
         if card.network is None:
-            return cache.trained_folder(self.stages, build_context)
+            return cache.folder_of_training(self.stages, build_context)
         vocabulary = card.vocabulary or VocabularySpec(splitter=self.facts.default_splitter)
         return cache.checkpoint_folder(
             card.network, vocabulary, card.recipe, build_context, source_file(self.adapter)
@@ -95,7 +95,10 @@ class ResolvedModel:
         steps = 0
         for count in range(len(self.stages), 0, -1):  # a stage that is there needs none before it
             recipe = self.stages[count - 1].recipe
-            if recipe is None or cache.trained_folder(self.stages[:count], build_context).is_dir():
+            if (
+                recipe is None
+                or cache.folder_of_training(self.stages[:count], build_context).is_dir()
+            ):
                 break
             steps += recipe.steps
         return steps

@@ -28,8 +28,8 @@ from llmbench.stats import (
     Ranking,
     Verdict,
     block_difference,
+    difference_interval,
     holm,
-    paired_interval,
     ranks,
     sign_flip_p,
     verdict,
@@ -89,7 +89,7 @@ def ratio_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return Difference(
-        paired_interval(x[:, 0], y[:, 0], x[:, 1], level),
+        difference_interval(x[:, 0], y[:, 0], x[:, 1], level),
         sign_flip_p(x[:, 0], y[:, 0], flips),
         "sign flips",
     )

@@ -46,7 +46,7 @@ from llmbench.storage import default_cache
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.task import Task
-from llmbench.training.cache import learnt
+from llmbench.training.cache import find_training_texts
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
@@ -466,7 +466,9 @@ def _overlap_of_stages(made: Plan, stages: Sequence[Stage], asked: Sequence[Text
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
     )
-    learnt_texts = [text for stage in stages if (text := learnt(stage, stuff)[0]) is not None]
+    learnt_texts = [
+        text for stage in stages if (text := find_training_texts(stage, stuff)[0]) is not None
+    ]
     return max(
         (
             value

@@ -131,7 +131,7 @@ def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[It
     """
     if len(ledgers) > 1:
         rows = [
-            Item(p.id, ledger.total(PSEUDO), ledger.charged_bytes, 0)
+            Item(p.id, ledger.total(PSEUDO), ledger.bytes_charged, 0)
             for ledger, p in zip(ledgers, passages, strict=True)
         ]
     else:

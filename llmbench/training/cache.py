@@ -77,7 +77,7 @@ def checkpoint_folder(
     return build_context.cache / "networks" / _hash(facts)
 
 
-def trained_folder(stages: Sequence[Stage], build_context: BuildContext) -> Path:
+def folder_of_training(stages: Sequence[Stage], build_context: BuildContext) -> Path:
     """Return the folder of the checkpoint that the last of these stages trains.
 
     Its name depends on all that decides the weights on one machine.
@@ -90,7 +90,10 @@ def trained_folder(stages: Sequence[Stage], build_context: BuildContext) -> Path
     for stage in stages:
         assert stage.recipe is not None
         facts += [stage.checkpoint.model_dump(), stage.recipe.model_dump()]
-        facts += [None if text is None else text.sha256 for text in learnt(stage, build_context)]
+        facts += [
+            None if text is None else text.sha256
+            for text in find_training_texts(stage, build_context)
+        ]
     first = stages[0].checkpoint
     if first.id is not None:
         begin = pretrained_files.locate(first.id, first.revision)
@@ -103,7 +106,9 @@ def _hash(facts: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def learnt(stage: Stage, build_context: BuildContext) -> tuple[Text | None, Text | None]:
+def find_training_texts(
+    stage: Stage, build_context: BuildContext
+) -> tuple[Text | None, Text | None]:
     """Return (training text, validation text) of a stage.
 
     Without a validation text the end of the training text is held out.
@@ -120,7 +125,7 @@ def learnt(stage: Stage, build_context: BuildContext) -> tuple[Text | None, Text
 
 
 @contextmanager
-def placed(folder: Path) -> Iterator[Path]:
+def place_folder(folder: Path) -> Iterator[Path]:
     """A folder to write in, which becomes `folder` once all is on the disk; of two processes that
     make the same one, the second's is dropped.
     """

@@ -27,7 +27,7 @@ Batch = tuple[
 
 
 @dataclass(frozen=True)
-class Line:
+class TrainingLine:
     """A document as ids, of which those from `first` on are to be learnt: of a pair the target,
     after its source.
     """
@@ -36,9 +36,9 @@ class Line:
     first: int = 0
 
 
-def line(tokens: Tokens, document: Document) -> Line:
+def as_training_line(tokens: Tokens, document: Document) -> TrainingLine:
     """The line of a document whose `whole` is these tokens."""
-    return Line(
+    return TrainingLine(
         tokens.ids,
         (
             int(np.searchsorted(tokens.end, len(document.context.encode()), side="right"))
@@ -51,7 +51,7 @@ def line(tokens: Tokens, document: Document) -> Line:
 class NextSymbols:
     """Lessons of a causal network: the next id after each."""
 
-    def __init__(self, network: Network, documents: Sequence[Line]):
+    def __init__(self, network: Network, documents: Sequence[TrainingLine]):
         self.network, self.documents = network, documents
 
     def batches(self, recipe: Recipe, seed: int) -> Iterator[Batch]:
@@ -88,7 +88,7 @@ def _reset(state: State, fresh: Tensor | None) -> State:
 
 
 def _batches(
-    network: Network, documents: Sequence[Line], recipe: Recipe, seed: int
+    network: Network, documents: Sequence[TrainingLine], recipe: Recipe, seed: int
 ) -> Iterator[Batch]:
     rng = np.random.default_rng(seed)
     some = [document for document in documents if len(document.ids) > document.first]
@@ -101,7 +101,7 @@ def _batches(
 
 
 def random_windows(
-    documents: Sequence[Line],
+    documents: Sequence[TrainingLine],
     start: int,
     batch: int,
     length: int,
@@ -147,7 +147,7 @@ def random_windows(
 
 
 def lanes(
-    documents: Sequence[Line], start: int, batch: int, length: int, rng: np.random.Generator
+    documents: Sequence[TrainingLine], start: int, batch: int, length: int, rng: np.random.Generator
 ) -> Iterator[Batch]:
     """`batch` lanes of text side by side for networks that carry a state: a lane goes through a
     document in order, then takes another, drawn without repeat until all were seen. The third part

@@ -35,8 +35,8 @@ from llmbench.models.pretrained.files import Checkpoint
 from llmbench.models.pretrained.loading import Loaded, load, quiet
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import learnt, placed, trained_folder
-from llmbench.training.causal_lm import line
+from llmbench.training.cache import find_training_texts, folder_of_training, place_folder
+from llmbench.training.causal_lm import as_training_line
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, train, valid_passages
 
@@ -64,10 +64,10 @@ def obtain(
         pretrained_files.locate(
             stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not build_context.offline
         )
-    folder = trained_folder(stages, build_context)
+    folder = folder_of_training(stages, build_context)
     facts = _kept(folder)
     if facts is None:
-        if learnt(last, build_context)[0] is None:
+        if find_training_texts(last, build_context)[0] is None:
             raise UsageError(
                 "this model is trained by llmbench and needs a text",
                 where=last.name,
@@ -99,7 +99,7 @@ def _begin(stages: Sequence[Stage], build_context: BuildContext) -> Loaded:
     """The model that the last stage starts with."""
     last = stages[-1]
     if last.checkpoint.new is not None:
-        text = learnt(last, build_context)[0]
+        text = find_training_texts(last, build_context)[0]
         assert text is not None
         return _new(last, last.checkpoint.new, text, build_context)
     if len(stages) > 1:
@@ -247,7 +247,7 @@ def _train(
     begin: Loaded, stage: Stage, build_context: BuildContext, folder: Path
 ) -> dict[str, Any]:
     """Train, keep the checkpoint in `folder`, and say how it went."""
-    recipe, (text, valid) = stage.recipe, learnt(stage, build_context)
+    recipe, (text, valid) = stage.recipe, find_training_texts(stage, build_context)
     assert recipe is not None
     assert text is not None
     if valid is None:
@@ -272,7 +272,10 @@ def _train(
         )
 
     ends = np.asarray(begin.eos_ids[:1], dtype=np.int64)
-    lines = [line(learner._text.encode(document.whole), document) for document in text.documents]
+    lines = [
+        as_training_line(learner._text.encode(document.whole), document)
+        for document in text.documents
+    ]
     documents = [replace(one, ids=np.concatenate([one.ids, ends])) for one in lines]
     snapshots = Snapshots(folder.with_suffix(".partial"))
     goes_on = stage.checkpoint.id is not None
@@ -319,7 +322,7 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
 
 def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> None:
     """Write the checkpoint. LoRA's matrices are merged; they are kept in `lora/` as well."""
-    with placed(folder) as beside:
+    with place_folder(folder) as beside:
         if hasattr(model, "merge_and_unload"):
             model.save_pretrained(beside / "lora")
             model = model.merge_and_unload()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmbench.config.model_card import Recipe
-from llmbench.inference.batching import padded
+from llmbench.inference.batching import pad_rows
 from llmbench.models.networks.network import State
 from llmbench.models.networks.transformer_seq2seq import TransformerSeq2Seq
 
@@ -46,13 +46,13 @@ class Pairs:
     def loss(self, batch: Sequence[int], state: State) -> tuple[Tensor, State]:
         network = self.network
         device = str(next(network.parameters()).device)
-        source, attention = padded(
+        source, attention = pad_rows(
             [[*self.pairs[i][0], network.eos_id] for i in batch], network.eos_id, device
         )
-        inputs, mask = padded(
+        inputs, mask = pad_rows(
             [[network.bos_id, *self.pairs[i][1]] for i in batch], network.eos_id, device
         )
-        targets, _ = padded(
+        targets, _ = pad_rows(
             [[*self.pairs[i][1], network.eos_id] for i in batch], network.eos_id, device
         )
         rows = network.decode(inputs, *network.encode(source, attention))[0]

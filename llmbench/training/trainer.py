@@ -19,7 +19,7 @@ from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
 from llmbench.errors import ModelError
 from llmbench.models.networks.network import Network, State
-from llmbench.training.causal_lm import Line, NextSymbols
+from llmbench.training.causal_lm import NextSymbols, TrainingLine
 from llmbench.training.muon import Muon
 from llmbench.training.resume import Snapshots, TrainingLog, Work
 
@@ -52,7 +52,7 @@ class Lessons(Protocol):
     def loss(self, batch: Any, state: State) -> tuple[Tensor, State]: ...
 
 
-def train(network: Network, documents: Sequence[Line], course: Course) -> TrainingLog:
+def train(network: Network, documents: Sequence[TrainingLine], course: Course) -> TrainingLog:
     """Train a causal network in place on documents of ids: `teach` with what follows each id."""
     return teach(network, NextSymbols(network, documents), course)
 

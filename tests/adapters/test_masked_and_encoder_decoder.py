@@ -38,7 +38,7 @@ def test_pseudo_bits_are_those_of_masking_each_token_and_the_rest_of_its_word(mo
     assert np.allclose(ledger.bits, want, rtol=1e-4)
     assert set(ledger.kind.tolist()) == {PSEUDO}
     assert ledger.total() == 0.0
-    assert ledger.charged_bytes == len(text)
+    assert ledger.bytes_charged == len(text)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta"])

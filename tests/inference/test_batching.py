@@ -127,7 +127,7 @@ def test_ctrl_c_ends_all_after_the_passes_that_have_begun(two_threads):
     )  # processes of pytest-xdist ignore it
     try:
         with pytest.raises(KeyboardInterrupt):
-            batching._side_by_side(Told([[1]] * 50), run)
+            batching._run_in_threads(Told([[1]] * 50), run)
     finally:
         signal.signal(signal.SIGINT, before)
     assert 1 <= len(seen) <= 2
@@ -155,7 +155,7 @@ def test_one_job_for_which_there_is_no_memory_is_said_so(two_threads):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_ledgers_are_the_same_side_by_side(family, two_threads, tmp_path, monkeypatch):
+def test_ledgers_are_the_same_run_in_threads(family, two_threads, tmp_path, monkeypatch):
     model = small_checkpoints.load(small_checkpoints.MAKERS[family](tmp_path))
     prompts = [f"The {'tap ' * (number % 4)}is" for number in range(30)]
     asked = [
@@ -183,7 +183,7 @@ def test_ledgers_are_the_same_side_by_side(family, two_threads, tmp_path, monkey
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
-def test_rotations_that_are_computed_anew_and_code_of_the_checkpoints_own_are_not_run_side_by_side(
+def test_rotations_that_are_computed_anew_and_code_of_the_checkpoints_own_are_not_run_run_in_threads(
     tmp_path,
 ):
     model = small_checkpoints.load(small_checkpoints.llama(tmp_path))

@@ -29,7 +29,7 @@ def test_neighbours_with_the_same_prompt_share_a_row_and_others_do_not():
         line(9, 1, 6, first=2),
         line(9, 7, 8, first=1),
     ]
-    packs, alone = packing.shared(lines, None)
+    packs, alone = packing.pack(lines, None)
     assert [list(pack.lines) for pack in packs] == [lines[:2]]
     assert alone == lines[2:]
     assert (
@@ -41,7 +41,7 @@ def test_no_row_is_longer_than_the_context():
     lines = [
         line(9, 1, 2, 3, 4, first=2) for _ in range(7)
     ]  # two ids of the prompt, two that each text adds
-    packs, alone = packing.shared(lines, 6)
+    packs, alone = packing.pack(lines, 6)
     assert [len(pack.lines) for pack in packs] == [2, 2, 2]
     assert len(alone) == 1
     assert max(pack.length for pack in packs) <= 6
@@ -86,7 +86,7 @@ def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
     passages = [
         Passage(text, context=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
     ]
-    packs, _ = packing.shared(scoring._lines(model, passages), model.context)
+    packs, _ = packing.pack(scoring._lines(model, passages), model.context)
     assert sum(len(pack.lines) for pack in packs) >= 12
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.id == passage.id

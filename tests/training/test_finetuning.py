@@ -19,7 +19,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.training import finetuning, trainer
-from llmbench.training.cache import learnt, trained_folder
+from llmbench.training.cache import find_training_texts, folder_of_training
 from llmbench.training.muon import Muon, orthogonal
 from llmbench.training.resume import Snapshots
 
@@ -85,12 +85,12 @@ def test_it_comes_from_the_cache_the_second_time_and_a_damaged_one_is_made_again
 
 
 def test_another_seed_text_or_recipe_is_another_checkpoint(tmp_path):
-    usual = trained_folder([NEW], build_context(tmp_path))
-    assert trained_folder([NEW], build_context(tmp_path, seed=1)) != usual
-    assert trained_folder([NEW], build_context(tmp_path, train=DOMAIN)) != usual
-    assert trained_folder([NEW], build_context(tmp_path, device="cuda")) != usual
+    usual = folder_of_training([NEW], build_context(tmp_path))
+    assert folder_of_training([NEW], build_context(tmp_path, seed=1)) != usual
+    assert folder_of_training([NEW], build_context(tmp_path, train=DOMAIN)) != usual
+    assert folder_of_training([NEW], build_context(tmp_path, device="cuda")) != usual
     assert (
-        trained_folder(
+        folder_of_training(
             [Stage("small", NEW.checkpoint, RECIPE.model_copy(update={"steps": 13}))],
             build_context(tmp_path),
         )
@@ -115,8 +115,8 @@ def test_fine_tuning_goes_on_from_what_it_was_given(tmp_path, before):
 def test_a_lineage_is_trained_from_its_first_stage_on(tmp_path):
     further = Stage("further", CheckpointSpec(id="small", learns="domain"), RECIPE)
     checkpoint, facts = obtain(tmp_path, NEW, further, domain=DOMAIN)
-    assert trained_folder([NEW], build_context(tmp_path)).is_dir()
-    assert checkpoint.folder == trained_folder(
+    assert folder_of_training([NEW], build_context(tmp_path)).is_dir()
+    assert checkpoint.folder == folder_of_training(
         [NEW, further], build_context(tmp_path, domain=DOMAIN)
     )
     assert facts["curve"][0][0] == 0
@@ -129,10 +129,10 @@ def test_which_text_a_stage_learns(tmp_path):
         for kind in ("general", "domain", None)
     }
     stuff = build_context(tmp_path, domain=DOMAIN)
-    assert learnt(stages[None], stuff)[0] is TRAIN
-    assert learnt(stages["domain"], stuff)[0] is DOMAIN
-    assert learnt(stages["domain"], build_context(tmp_path))[0] is TRAIN
-    assert learnt(stages["general"], stuff)[0].bytes == 201_630
+    assert find_training_texts(stages[None], stuff)[0] is TRAIN
+    assert find_training_texts(stages["domain"], stuff)[0] is DOMAIN
+    assert find_training_texts(stages["domain"], build_context(tmp_path))[0] is TRAIN
+    assert find_training_texts(stages["general"], stuff)[0].bytes == 201_630
 
 
 class Interrupted(Exception):
@@ -174,7 +174,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_it_would_have(tmp_path, mon
 
 
 def test_a_torn_snapshot_is_as_if_there_were_none(tmp_path):
-    place = trained_folder([NEW], build_context(tmp_path)).with_suffix(".partial")
+    place = folder_of_training([NEW], build_context(tmp_path)).with_suffix(".partial")
     place.parent.mkdir(parents=True)
     place.write_bytes(b"torn")
     assert (

@@ -20,7 +20,13 @@ from llmbench.errors import ModelError, UsageError
 from llmbench.models.networks.recurrent import RNN
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training import cache, trainer
-from llmbench.training.causal_lm import IGNORE, Line, lanes, line, random_windows
+from llmbench.training.causal_lm import (
+    IGNORE,
+    TrainingLine,
+    as_training_line,
+    lanes,
+    random_windows,
+)
 from llmbench.training.trainer import Course
 
 
@@ -168,7 +174,7 @@ def test_a_loss_that_is_no_number_is_an_error():
     with pytest.raises(ModelError, match="training loss became nan at step 2"):
         trainer.train(
             Broken(70, **SMALL["rnn"]),
-            [Line(*documents(60))],
+            [TrainingLine(*documents(60))],
             Course(Recipe(steps=4, evaluations=2), 0, lambda: 1.0),
         )
 
@@ -196,7 +202,7 @@ def test_windows_charge_all_symbols_about_equally_and_the_right_ones():
     some, start, reach = documents(3, 40, 9), 99_999, 4
     seen = np.zeros(52)
     batches = random_windows(
-        [Line(ids) for ids in some],
+        [TrainingLine(ids) for ids in some],
         start,
         batch=16,
         length=8,
@@ -226,7 +232,7 @@ def test_windows_charge_all_symbols_about_equally_and_the_right_ones():
 def test_lanes_read_every_document_in_order_once_before_any_twice():
     some, start = documents(5, 30, 12, 7), 99_999
     batches = lanes(
-        [Line(ids) for ids in some], start, batch=2, length=6, rng=np.random.default_rng(0)
+        [TrainingLine(ids) for ids in some], start, batch=2, length=6, rng=np.random.default_rng(0)
     )
     seen: list[int] = []
     previous: list[int | None] = [None, None]
@@ -252,7 +258,9 @@ def test_lanes_read_every_document_in_order_once_before_any_twice():
 
 @pytest.mark.parametrize("reach", [None, 4])
 def test_of_a_pair_only_what_stands_after_its_source_is_learnt(reach):
-    some = [Line(ids, first) for ids, first in zip(documents(12, 30, 7), (9, 0, 6), strict=True)]
+    some = [
+        TrainingLine(ids, first) for ids, first in zip(documents(12, 30, 7), (9, 0, 6), strict=True)
+    ]
     learnt = {int(i) for one in some for i in one.ids[one.first :]}
     seen = np.zeros(49)
     batches = random_windows(
@@ -272,17 +280,17 @@ def test_of_a_pair_only_what_stands_after_its_source_is_learnt(reach):
 
 def test_a_source_ends_with_the_last_token_that_lies_in_it():
     tokens = Tokens.of([5, 6, 7], [b"ab", b"cd", b"e"])
-    assert line(tokens, Document("x", "cde", given="ab")).first == 1
+    assert as_training_line(tokens, Document("x", "cde", given="ab")).first == 1
     assert (
-        line(tokens, Document("x", "bcde", given="a")).first == 0
+        as_training_line(tokens, Document("x", "bcde", given="a")).first == 0
     )  # the token that goes over the border is learnt
-    assert line(tokens, Document("x", "abcde")).first == 0
+    assert as_training_line(tokens, Document("x", "abcde")).first == 0
 
 
 def test_a_batch_of_sources_alone_teaches_nothing_and_breaks_nothing():
     network = RNN(70, **SMALL["rnn"])
     course = Course(Recipe(steps=2, batch=1, length=2, evaluations=1), 0, lambda: 1.0)
-    trainer.train(network, [Line(*documents(60), first=58)], course)
+    trainer.train(network, [TrainingLine(*documents(60), first=58)], course)
     assert all(torch.isfinite(p).all() for p in network.parameters())
 
 

@@ -109,7 +109,7 @@ def offer(state: State) -> tuple[str, Options]:
 def take(state: State, site: str, option: str) -> State:
     """The state after a choice. A sentence that has nothing left to draw is told."""
     if site == "kind":
-        return state._replace(kinds=(*state.kinds, option), facts=_begun(option, state.facts))
+        return state._replace(kinds=(*state.kinds, option), facts=_begin(option, state.facts))
     if site == "wording":
         wording, drawn, facts = _BY_NAME[option], 0, state.facts
     else:
@@ -117,7 +117,7 @@ def take(state: State, site: str, option: str) -> State:
         wording, drawn, facts = state.wording, state.drawn + 1, {**state.facts, site: option}
     if drawn < len(wording.draws):
         return State(facts, state.kinds, state.told, wording, drawn)
-    facts = _ended(wording.kind, facts)
+    facts = _end(wording.kind, facts)
     return State(facts, state.kinds, (*state.told, (wording, facts)))
 
 
@@ -151,7 +151,7 @@ def _kinds(state: State) -> Options:
         return LAST[kinds[-1]]
     if left := {kind: weight for kind, weight in THEN.items() if kind not in kinds}:
         return left
-    ending, used = ("settle" if "bet" in kinds else "whereabouts"), _used(kinds)
+    ending, used = ("settle" if "bet" in kinds else "whereabouts"), _count_episodes(kinds)
     if used >= MOST_EPISODES:
         return {ending: 1}
     count = NUMBERS.index(facts["count"]) + 1
@@ -163,7 +163,7 @@ def _kinds(state: State) -> Options:
     return {**possible, ending: ENDING} if used else possible
 
 
-def _used(kinds: Sequence[str]) -> int:
+def _count_episodes(kinds: Sequence[str]) -> int:
     """How many of the most episodes are used up, before the ending."""
     return max(0, len(kinds) - len(FIRST) - len(THEN)) + ("bet" in kinds)
 
@@ -189,18 +189,18 @@ def _entries(slot: str, facts: Facts) -> Options:
             slot, "nobody"
         )
         return {facts[person]: 1 for person in PERSONS if facts[person] != facts.get(other)}
-    return _unused(slot, tuple(facts.get(other) for other in _SHARED.get(slot, (slot,))))
+    return _drop_used(slot, tuple(facts.get(other) for other in _SHARED.get(slot, (slot,))))
 
 
 _SHARED = {**dict.fromkeys(PERSONS, PERSONS), **dict.fromkeys(TRADES, TRADES)}
 
 
 @cache
-def _unused(slot: str, used: tuple[str | None, ...]) -> Options:
+def _drop_used(slot: str, used: tuple[str | None, ...]) -> Options:
     return {entry: 1 for entry in table(slot) if entry not in used}
 
 
-def _begun(kind: str, facts: Facts) -> Facts:
+def _begin(kind: str, facts: Facts) -> Facts:
     """What is true once a sentence of a kind begins: who gives, and what is about to change."""
     if kind in ("give", "barter"):
         facts = {**facts, "giver": facts["holder"]}
@@ -213,7 +213,7 @@ def _begun(kind: str, facts: Facts) -> Facts:
     return facts
 
 
-def _ended(kind: str, facts: Facts) -> Facts:
+def _end(kind: str, facts: Facts) -> Facts:
     """What is true once a sentence of a kind is told; its rendering sees these facts."""
     if kind == "treasure":
         return {**facts, "holder": facts["hero"]}
@@ -247,7 +247,7 @@ def signature(state: State) -> tuple[object, ...]:
     place = (last, len(kinds) == len(state.told), state.wording and state.wording.name, state.drawn)
     if last in LAST:
         return place
-    plot = (frozenset(kinds) & (ONCE | THEN.keys()), _used(kinds), facts.get("count"))
+    plot = (frozenset(kinds) & (ONCE | THEN.keys()), _count_episodes(kinds), facts.get("count"))
     holder, keeper, taker = (facts.get(person) for person in ("holder", "keeper", "taker"))
     return (
         *place,

@@ -217,7 +217,7 @@ def _parts(template: str) -> Parts:
     return tuple(part for part in (*found, template[at:]) if part)
 
 
-def _wording(kind: str, number: int, line: str) -> Wording:
+def _parse_wording(kind: str, number: int, line: str) -> Wording:
     weight, english, gloss = (part.strip() for part in line.split("|"))
     parts = _parts(english)
     draws = tuple(part.name for part in parts if isinstance(part, Slot) and part.drawn)
@@ -225,6 +225,6 @@ def _wording(kind: str, number: int, line: str) -> Wording:
 
 
 WORDINGS = {
-    kind: tuple(_wording(kind, n, line) for n, line in enumerate(lines.strip().splitlines()))
+    kind: tuple(_parse_wording(kind, n, line) for n, line in enumerate(lines.strip().splitlines()))
     for kind, lines in _SENTENCES.items()
 }

@@ -214,13 +214,13 @@ def _by_reading(sentences: list[str], language: Language) -> Chooser:
             if at >= len(sentences):
                 raise ValueError("the story breaks off")
             found.clear()
-            found.update(_reading(sentences[at], tuple(options), language))
+            found.update(_read_choices(sentences[at], tuple(options), language))
         return found[site]
 
     return choose
 
 
-def _reading(sentence: str, kinds: tuple[str, ...], language: Language) -> dict[str, str]:
+def _read_choices(sentence: str, kinds: tuple[str, ...], language: Language) -> dict[str, str]:
     """The choices that a sentence of one of the kinds makes, by site."""
     for kind in kinds:
         for wording in WORDINGS[kind]:

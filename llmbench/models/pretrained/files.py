@@ -89,7 +89,7 @@ def locate(id: str, revision: str | None = None, fetch: bool = False) -> Checkpo
         )
     if fetch and hub.reachable():
         return _fetch(id, revision)
-    found = _cached(id, revision)
+    found = _find_cached(id, revision)
     if found is None:
         raise Unavailable(
             "the weights are not on this machine",
@@ -107,7 +107,7 @@ def fetch_command(id: str, revision: str | None = None) -> str:
     return f"hf download {id}{chosen} " + " ".join(f'--include "{pattern}"' for pattern in FETCHED)
 
 
-def _cached(id: str, revision: str | None) -> Checkpoint | None:
+def _find_cached(id: str, revision: str | None) -> Checkpoint | None:
     owner, _, name = id.rpartition("/")
     for known in (id, name) if owner in OLD_OWNERS else (id,):
         place = hub.hub_cache() / f"models--{known.replace('/', '--')}"
@@ -140,7 +140,7 @@ def _fetch(id: str, revision: str | None) -> Checkpoint:
             hint="look at the spelling; a private one needs `hf auth login`",
         ) from None
     except OSError as error:
-        found = _cached(id, revision)
+        found = _find_cached(id, revision)
         if found is None:
             raise Unavailable(
                 f"the hub did not answer: {error}",

@@ -87,14 +87,14 @@ def _replay(model: nn.Module, body: nn.Module, kind: type, given: dict[str, Any]
 
     def head(rows: Tensor) -> Tensor:
         ids = torch.zeros(1, len(rows), dtype=torch.long, device=rows.device)
-        with _stubbed(body, kind(last_hidden_state=rows[None])):
+        with _stub(body, kind(last_hidden_state=rows[None])):
             return _logits(model(input_ids=ids, **given))[0]
 
     return head
 
 
 @contextmanager
-def _stubbed(body: nn.Module, output: Any) -> Iterator[None]:
+def _stub(body: nn.Module, output: Any) -> Iterator[None]:
     body.forward = lambda *args, **kwargs: (
         output
     )  # an attribute of this one module, taken back below

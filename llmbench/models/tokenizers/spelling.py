@@ -63,7 +63,7 @@ class Speller:
         ).reshape(-1)
         return p
 
-    def ruled_out(self, beginning: bytes) -> float:
+    def exclude(self, beginning: bytes) -> float:
         """Sum of q over the known pieces that begin so."""
         first = bisect_left(self._sorted, beginning)
         last = bisect_left(self._sorted, beginning + b"\xff" * 8)  # no UTF-8 text holds that byte
@@ -90,7 +90,7 @@ class SpellReader:
         speller, taken = self.speller, self.taken
         q = self._inside * speller.next_byte(taken)
         for byte in range(END):
-            q[byte] -= speller.ruled_out(taken + bytes([byte])) if speller.ruled_out(taken) else 0.0
+            q[byte] -= speller.exclude(taken + bytes([byte])) if speller.exclude(taken) else 0.0
         q[END] = 0.0 if taken in speller.known else q[END]
         q = np.maximum(q, 0.0)
         total = float(q.sum())
