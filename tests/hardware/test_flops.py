@@ -4,6 +4,8 @@ shares of a limit.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from support import toys
@@ -222,8 +224,14 @@ def test_a_share_is_the_least_time_over_the_measured_one_with_its_interval():
 def test_no_share_without_ceilings_parameters_or_passes_and_the_reason_is_said():
     lstm = toys.network("lstm")
     assert "llmbench doctor" in profile.dissect(lstm, "a b", "c d", 1, MEASURED, None).absent
-    assert "no parameters" in profile.dissect(toys.Uniform(), "a b", "c d", 1, MEASURED, ALL).absent
-    assert "no passes" in profile.dissect(object(), "a b", "c d", 1, MEASURED, ALL).absent
+    assert (
+        "no floating-point parameters"
+        in profile.dissect(toys.Uniform(), "a b", "c d", 1, MEASURED, ALL).absent
+    )
+    assert (
+        "no passes"
+        in profile.dissect(SimpleNamespace(token_model=None), "a b", "c d", 1, MEASURED, ALL).absent
+    )
     half = Ceilings("cpu", 2, ALL.bandwidth, {"float64": 1e9}, 1e-6, 0.01)
     found = profile.dissect(lstm, "a b", "c d", 1, MEASURED, half)
     assert "float32 is not known" in found.absent
