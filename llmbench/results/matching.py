@@ -184,21 +184,28 @@ def _with_items(
         and any(one.session != other.session for one, other in pairs)
     ):
         stop = "not comparable", "measured in different sessions"
-    for side, score, name, found in zip(
-        met.sides, scores, names, (a, b), strict=True
-    ):  # from all its items, paired or not
-        if stop is None and not is_consistent(
-            metric_of(score), [item.statistics[name] for item in found.values()], score.value
-        ):
-            stop = (
-                "unclear",
-                f"the items of {side.model} do not give its score: they are of another run",
-            )
+    stop = stop or _items_contradict(met, scores, (a.values(), b.values()))
     if stop is not None:
         return _stopped(met, stop)
     return Met(
         met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys())
     )
+
+
+def _items_contradict(
+    met: Met, scores: tuple[Score, Score], items: tuple[Collection[Item], Collection[Item]]
+) -> Stop | None:
+    """Why a score is not that of all its items, paired or not; None if both are."""
+    for side, score, found in zip(met.sides, scores, items, strict=True):
+        name = statistic_of(score)
+        if not is_consistent(
+            metric_of(score), [item.statistics[name] for item in found], score.value
+        ):
+            return (
+                "unclear",
+                f"the items of {side.model} do not give its score: they are of another run",
+            )
+    return None
 
 
 def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:

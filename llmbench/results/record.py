@@ -7,45 +7,22 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StrictFloat,
-    StrictInt,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import Field, ValidationError
 
 from llmbench.errors import UsageError
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Format, Metric, Test, Variant
 from llmbench.results import schema
+from llmbench.results.rows import Number, Row, SparseRow
 from llmbench.storage import write_json
 
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 
-def _number(value: Any) -> Any:
-    """Infinite bits are the string "inf" in JSON. Less than nothing is never infinite, and what no
-    float can hold is no measurement.
-    """
-    if value == "inf":
-        return math.inf
-    if isinstance(value, int | float) and (
-        value == -math.inf or (isinstance(value, int) and value.bit_length() > 1000)
-    ):
-        raise ValueError("beyond all that can be measured")
-    return value
-
-
 # whose tables have the metric in their name: the others are a task's only table
 NAMED_TABLES = tuple(name for name in HEADLINES if name not in (BITS_PER_BYTE, SPEED))
-Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
 
 
 def notes_key(task: str, metric: str) -> str:
@@ -53,25 +30,6 @@ def notes_key(task: str, metric: str) -> str:
     usual one.
     """
     return f"{task}:{metric}" if metric in NAMED_TABLES else task
-
-
-class Row(BaseModel):
-    """A part of the record. Keys that only a newer llmbench knows are kept aside and written back;
-    no code reads them.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-
-class SparseRow(Row):
-    """A part of the record that is written without the fields it was made without, but for ALWAYS."""
-
-    ALWAYS: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        absent = type(self).model_fields.keys() - self.model_fields_set - self.ALWAYS
-        return {key: value for key, value in write(self).items() if key not in absent}
 
 
 class Definition(SparseRow):
