@@ -181,7 +181,7 @@ def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
 
 def test_the_parent_never_loads_datasets():
     code = (
-        "import sys, llmbench.data.hub, llmbench.suite; assert not {'datasets', 'pandas', 'torch'}"
+        "import sys, llmbench.data.hub, llmbench.plan.suite; assert not {'datasets', 'pandas', 'torch'}"
         " & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
