@@ -68,11 +68,11 @@ def compare(
     from llmbench.leaderboard.renderers import comparison
     from llmbench.results import compare as results_compare
     from llmbench.results import matching
-    from llmbench.results.samples import opened
+    from llmbench.results.samples import open_results
 
     if len(others) not in (1, 2):
         raise UsageError("compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2")
-    one = opened(run)
+    one = open_results(run)
     if len(others) == 2:
         if only:
             raise UsageError(
@@ -86,7 +86,10 @@ def compare(
             hint="compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2",
         )
     else:
-        names, pairs = (str(run), others[0]), matching.between(one, opened(Path(others[0])), only)
+        names, pairs = (
+            (str(run), others[0]),
+            matching.pair_runs(one, open_results(Path(others[0])), only),
+        )
     found = results_compare.compare(names, pairs, metrics, top)
     _print(form, asdict(found), comparison.sections(found))
     return 0
@@ -119,7 +122,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
     from llmbench.results import tolerance
-    from llmbench.results.samples import opened
+    from llmbench.results.samples import open_results
 
     chosen = {}
     for word in allow:
@@ -130,9 +133,9 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
                 hint="for example bits_per_byte=0.01 or decode_bytes_per_second=10%",
             )
         chosen[name] = tolerance.parse(loss, f"--allow {name}")
-    found = results_gate.gate(opened(run), opened(record), chosen)
-    _print(form, {"passed": found.passed, **asdict(found)}, renderers_gate.sections(found))
-    return 0 if found.passed else 1
+    found = results_gate.gate(open_results(run), open_results(record), chosen)
+    _print(form, {"passed": found.ok, **asdict(found)}, renderers_gate.sections(found))
+    return 0 if found.ok else 1
 
 
 @click.group()
@@ -154,9 +157,9 @@ def promote(run: Path, out: Path | None) -> int:
     Every cell must be finished, and the checkout must have no uncommitted changes.
     """
     from llmbench.results import promote as results_promote
-    from llmbench.results.samples import opened
+    from llmbench.results.samples import open_results
 
-    click.echo(results_promote.promote(opened(run), out))
+    click.echo(results_promote.promote(open_results(run), out))
     return 0
 
 

@@ -149,14 +149,14 @@ def compare(
         if name not in known:
             raise UsageError(f"no score is called {name!r} here", hint=did_you_mean(name, known))
 
-    def wanted(score: Score) -> bool:
+    def is_wanted(score: Score) -> bool:
         return (
             bool({score.metric, key_of(score)} & set(metrics))
             if metrics
             else score.better is not None or score.definition is not None
         )
 
-    met = [one for pair in pairs for one in meet(pair, wanted, in_turns=True)]
+    met = [one for pair in pairs for one in meet(pair, is_wanted, in_turns=True)]
     met = [one for one in met if metrics or one.items or not metric_of(one.score).is_derived]
     rows, tests = _rows(met)
     flips = [
@@ -169,10 +169,10 @@ def compare(
         facts=_facts(pairs),
         rows=rows,
         tests=tests,
-        moved=[found for one in met for found in _moved(one)[:top]],
+        moved=[found for one in met for found in _rank_moved(one)[:top]],
         flips=[found for _, *both in flips for some in both for found in some[:top]],
         flipped=[Flipped(*_names(one), len(a), len(b)) for one, a, b in flips],
-        missing=[found for one in met for found in _missing(one)],
+        missing=[found for one in met for found in _list_missing(one)],
     )
 
 
@@ -189,7 +189,9 @@ def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
     found = {i: _difference(one, tests) for i, one in enumerate(met) if one.items}
     corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
     return [
-        _tested(one, found[i], corrected[i], tests) if i in found else _untested(one)
+        _build_tested_row(one, found[i], corrected[i], tests)
+        if i in found
+        else _build_untested_row(one)
         for i, one in enumerate(met)
     ], tests
 
@@ -216,7 +218,7 @@ def _is_relative(score: Score) -> bool:
     return score.unit in RELATIVE or (score.unit == "bytes" and is_memory(score.metric))
 
 
-def _untested(met: Met) -> Row:
+def _build_untested_row(met: Met) -> Row:
     score, (a, b) = met.score, _values(met)
     relative, bare = _is_relative(score), None
     if (
@@ -240,7 +242,7 @@ def _untested(met: Met) -> Row:
     )
 
 
-def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
+def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
     score, seen = met.score, found.interval
     relative = _is_relative(score)
     said = judge(metric_of(score), score.better, found, p)
@@ -274,7 +276,7 @@ def _tested(met: Met, found: Difference, p: float, tests: int) -> Row:
     return replace(row, test=found.test, left_out=met.left_out)
 
 
-def _moved(met: Met) -> list[Moved]:
+def _rank_moved(met: Met) -> list[Moved]:
     """Items of bits and of means, the furthest apart first."""
     if met.kind not in ("bits", "mean", "ratio", "items"):
         return []
@@ -311,7 +313,7 @@ def _flips(met: Met, right: str) -> list[Flip]:
     ]
 
 
-def _missing(met: Met) -> list[Missing]:
+def _list_missing(met: Met) -> list[Missing]:
     sides = zip(met.sides, "ab", met.missing, strict=True)
     return [
         Missing(side.model, name, met.task, met.key, list(ids)) for side, name, ids in sides if ids

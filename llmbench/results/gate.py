@@ -1,4 +1,4 @@
-"""Whether a run is worse than a reviewed record: by more than is allowed, and by more than chance."""
+"""Whether a run is worse than a reviewed record: by more than allowed, and by more than chance."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class Gate:
     facts: list[tuple[str, str]]
 
     @property
-    def passed(self) -> bool:
+    def ok(self) -> bool:
+        """Whether no score failed."""
         return not any(row.state == "failed" for row in self.rows)
 
 
@@ -74,24 +75,28 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
     same = same_machine(run, record)
     pairs = [(Side(run, row.name), Side(record, row.name)) for row in record.record.models]
 
-    def allowed(score: Score) -> Allowance | None:
+    def find_allowance(score: Score) -> Allowance | None:
         return (
             rules.get(key_of(score)) or rules.get(score.metric)
             if score.better is not None
             else None
         )
 
-    def wanted(score: Score) -> bool:
-        return allowed(score) is not None and (same or not metric_of(score).depends_on_machine)
+    def is_wanted(score: Score) -> bool:
+        return find_allowance(score) is not None and (
+            same or not metric_of(score).depends_on_machine
+        )
 
     asked = {
         (score.model, score.task, key_of(score)): (score, loss)
         for score in record.record.scores
-        if (loss := allowed(score)) is not None
+        if (loss := find_allowance(score)) is not None
     }
-    rows = [row for row in rows_of(pairs, wanted) if (row.model_b, row.task, row.metric) in asked]
-    found = [_gated(row, asked[row.model_b, row.task, row.metric][1]) for row in rows]
-    found += [_skipped(score, loss) for score, loss in asked.values() if not wanted(score)]
+    rows = [
+        row for row in rows_of(pairs, is_wanted) if (row.model_b, row.task, row.metric) in asked
+    ]
+    found = [_apply_allowance(row, asked[row.model_b, row.task, row.metric][1]) for row in rows]
+    found += [_skip(score, loss) for score, loss in asked.values() if not is_wanted(score)]
     order = ("failed", "passed", "skipped")
     return Gate(sorted(found, key=lambda one: order.index(one.state)), _facts(run, record, same))
 
@@ -113,7 +118,7 @@ def _check_names(allow: Mapping[str, Allowance], record: Opened) -> None:
             )
 
 
-def _gated(row: Row, allowed: Allowance) -> Gated:
+def _apply_allowance(row: Row, allowed: Allowance) -> Gated:
     """What becomes of a score, `row` being the run's against the record's."""
     limit = f"{allowed}"
     if row.a is None or row.b is None or row.verdict == "not comparable":
@@ -139,7 +144,7 @@ def _is_loss(row: Row) -> bool:
     return row.difference is not None and (row.difference > 0) == (row.better == "lower")
 
 
-def _skipped(score: Score, allowed: Allowance) -> Gated:
+def _skip(score: Score, allowed: Allowance) -> Gated:
     row = Row(
         score.model,
         score.model,

@@ -93,7 +93,7 @@ def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
         met = Met(pair, task, key, (one, other))
         if one is None or other is None:
             lacking = pair[0] if one is None else pair[1]
-            yield _stopped(
+            yield _stop(
                 met,
                 (
                     "not comparable",
@@ -101,12 +101,12 @@ def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
                 ),
             )
         elif stop := _scores_differ(one, other):
-            yield _stopped(met, stop)
+            yield _stop(met, stop)
         else:
             yield _with_items(met, (one, other), (items(0, task), items(1, task)), in_turns)
 
 
-def _stopped(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] = ((), ())) -> Met:
+def _stop(met: Met, stop: Stop, missing: tuple[Sequence[str], Sequence[str]] = ((), ())) -> Met:
     return Met(met.sides, met.task, met.key, met.scores, stop=stop, missing=missing)
 
 
@@ -145,7 +145,7 @@ def _with_items(
     )
     for side, found in zip(met.sides, (a, b), strict=True):
         if not found:
-            return _stopped(
+            return _stop(
                 met,
                 (
                     "unclear",
@@ -156,16 +156,14 @@ def _with_items(
     missing = [key for key in b if key not in asked[0]], [key for key in a if key not in asked[1]]
     if any(missing):
         said = [
-            f"{len(ids)} of {side.model} ({_listed(ids)})"
+            f"{len(ids)} of {side.model} ({_name_some(ids)})"
             for side, ids in zip(met.sides, missing, strict=True)
             if ids
         ]
-        return _stopped(
-            met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing
-        )
+        return _stop(met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing)
     pairs = [(item, b[key]) for key, item in a.items() if key in b]
     if not pairs:
-        return _stopped(
+        return _stop(
             met,
             (
                 "unclear",
@@ -186,7 +184,7 @@ def _with_items(
         stop = "not comparable", "measured in different sessions"
     stop = stop or _items_contradict(met, scores, (a.values(), b.values()))
     if stop is not None:
-        return _stopped(met, stop)
+        return _stop(met, stop)
     return Met(
         met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys())
     )
@@ -226,7 +224,7 @@ def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
     return None
 
 
-def _listed(ids: Sequence[str]) -> str:
+def _name_some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
 
 
@@ -252,7 +250,7 @@ def within(run: Opened, model_a: str, model_b: str) -> list[Pair]:
     return [(Side(run, model_a), Side(run, model_b))]
 
 
-def between(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pair]:
+def pair_runs(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pair]:
     """The models that two runs have in common. UsageError where there are none."""
     names = [
         row.name

@@ -13,7 +13,7 @@ from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import Rows, quality_rank_sets
 from llmbench.results.record import Score, key_of, notes_key
 from llmbench.results.samples import Item as Asked
-from llmbench.results.samples import sampled
+from llmbench.results.samples import read_samples
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
@@ -43,7 +43,7 @@ def rank_scores(
             if score.task == task and key_of(score) == metric and is_ranked(score, refused)
         ]
         items = {
-            score.model: _sampled(out, score) if isinstance(out, Path) else out(score)
+            score.model: _read_items(out, score) if isinstance(out, Path) else out(score)
             for score in rows
         }
         shapes = [_shape(metric, found) for found in items.values() if found]
@@ -55,7 +55,7 @@ def rank_scores(
         }
         if len(ranked) < 2:
             continue
-        result = _ranking(metric, {name: [values for _, values in items[name]] for name in ranked})
+        result = _rank(metric, {name: [values for _, values in items[name]] for name in ranked})
         for name, score in ranked.items():
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
@@ -74,7 +74,7 @@ def _shape(metric: str, items: Sequence[Item]) -> tuple[tuple[str, float], ...]:
     return tuple((key, 0.0 if metric in QUALITY else values[1]) for key, values in items)
 
 
-def _ranking(metric: str, items: dict[str, Rows]) -> Ranking:
+def _rank(metric: str, items: dict[str, Rows]) -> Ranking:
     if metric in QUALITY:
         return quality_rank_sets(FACTS[metric], items)
     values = {name: [row[0] for row in found] for name, found in items.items()}
@@ -104,5 +104,5 @@ def with_statistics(items: Iterable[Asked], metric: str) -> list[Item]:
     return [(key, values) for key, values in found if len(values) > 1]
 
 
-def _sampled(out: Path, score: Score) -> list[Item]:
-    return with_statistics(sampled(out, score.model, score.task, texts=False), score.metric)
+def _read_items(out: Path, score: Score) -> list[Item]:
+    return with_statistics(read_samples(out, score.model, score.task, texts=False), score.metric)

@@ -1,6 +1,4 @@
-"""What the parts of a record are built on: numbers as JSON has them, and rows that keep what they do
-not know.
-"""
+"""The base of a record's parts: numbers as JSON has them, and rows that keep unknown keys."""
 
 from __future__ import annotations
 
@@ -43,7 +41,7 @@ class Row(BaseModel):
 
 
 class SparseRow(Row):
-    """A part of the record that is written without the fields it was made without, but for ALWAYS."""
+    """A part of the record that is written without the fields it was not given, except ALWAYS."""
 
     ALWAYS: ClassVar[frozenset[str]] = frozenset()
 

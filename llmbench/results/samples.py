@@ -56,13 +56,13 @@ class Opened:
             group = next(
                 (group for group in self.record.items.get(task, []) if model in group.models), None
             )
-            return [] if group is None else _embedded(group, group.models[model])
+            return [] if group is None else _unpack(group, group.models[model])
         if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
             return []  # left by another run in this folder
-        return sampled(self.folder, model, task, texts)
+        return read_samples(self.folder, model, task, texts)
 
 
-def opened(path: Path) -> Opened:
+def open_results(path: Path) -> Opened:
     """The run in a folder, or the record in a file. UsageError where it cannot be read."""
     return Opened(load(path), path)
 
@@ -76,7 +76,7 @@ def statistic_of(score: Score) -> str:
     return score.metric + (f":{score.norm}" if score.norm != "none" else score.variant)
 
 
-def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
+def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
     """The items in a run's folder, read a line at a time. A record from elsewhere does not choose
     which other files are read.
     """
@@ -87,7 +87,9 @@ def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Ite
     try:
         file = next((file for file in files if file.exists()), files[0])
         with file.open(encoding="utf-8", newline="\n") as lines:  # which end there alone
-            return list(_numbered(_item(json.loads(line), texts) for line in lines if line.strip()))
+            return list(
+                _number_repeats(_item(json.loads(line), texts) for line in lines if line.strip())
+            )
     except (
         OSError,
         ValueError,
@@ -100,7 +102,7 @@ def sampled(folder: Path, model: str, task: str, texts: bool = True) -> list[Ite
         return []
 
 
-def _embedded(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Item]:
+def _unpack(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Item]:
     sessions = group.sessions or [""] * len(group.ids)
     rows = enumerate(zip(group.ids, sessions, strict=False))
     return [
@@ -127,7 +129,7 @@ def _floats(values: Iterable[Any]) -> list[float]:
     return [float(value) for value in values]
 
 
-def _numbered(rows: Iterable[Item]) -> Iterator[Item]:
+def _number_repeats(rows: Iterable[Item]) -> Iterator[Item]:
     seen: dict[str, int] = {}
     for row in rows:
         seen[row.key] = seen.get(row.key, 0) + 1

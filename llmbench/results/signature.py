@@ -139,7 +139,7 @@ def _unquote(value: str) -> str:
         return value
 
 
-def differing(signatures: Iterable[str]) -> list[str]:
+def find_differences(signatures: Iterable[str]) -> list[str]:
     """The keys of the parts that are not the same in all, in the order in which they appear."""
     known = [Signature.parse(signature).values() for signature in dict.fromkeys(signatures)]
     keys = dict.fromkeys(key for found in known for key in found)
@@ -151,7 +151,7 @@ def difference(one: str, other: str) -> str:
     a, b = Signature.parse(one).values(), Signature.parse(other).values()
     said = [
         f"{key} ({a.get(key, ABSENT)} against {b.get(key, ABSENT)})"
-        for key in differing([one, other])
+        for key in find_differences([one, other])
     ]
     return ", ".join(said) or "the order of their parts"
 

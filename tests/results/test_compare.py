@@ -20,9 +20,9 @@ from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.metrics.sacrebleu import Bleu
 from llmbench.results.compare import compare
-from llmbench.results.matching import between, within
+from llmbench.results.matching import pair_runs, within
 from llmbench.results.paired_tests import mcnemar_p
-from llmbench.results.samples import opened
+from llmbench.results.samples import open_results
 from llmbench.results.signature import difference as signature_difference
 from llmbench.stats import holm, sign_flip_p
 
@@ -31,7 +31,7 @@ BETTER = tuple(rate - 0.1 - 0.01 * i for i, rate in enumerate(RATES))
 
 
 def of_one_run(hand, a="a", b="b", **how):
-    return compare((a, b), within(opened(hand.write()), a, b), **how)
+    return compare((a, b), within(open_results(hand.write()), a, b), **how)
 
 
 def row(found, metric):
@@ -174,7 +174,7 @@ def test_rates_are_paired_within_a_session_and_not_compared_between_two(tmp_path
     assert (one.verdict, one.test, one.relative) == ("better", "paired t", True)
     assert one.difference == pytest.approx(0.5)
     other = Hand(tmp_path / "2").add("a", RATE, blocks, session="s2").write()
-    found = compare(("1", "2"), between(opened(tmp_path / "1"), opened(other)))
+    found = compare(("1", "2"), pair_runs(open_results(tmp_path / "1"), open_results(other)))
     one = row(found, "decode_bytes_per_second")
     assert (one.verdict, one.reason, one.difference, one.p) == (
         "not comparable",
@@ -286,7 +286,7 @@ def test_without_samples_values_are_shown_and_nothing_is_proven(tmp_path):
     hand = Hand(tmp_path).add("a", BITS, bits(*BETTER)).add("b", BITS, bits(*RATES))
     hand.write()
     (tmp_path / "samples" / "b" / "likelihood.jsonl").unlink()
-    one = row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte")
+    one = row(compare(("a", "b"), within(open_results(tmp_path), "a", "b")), "bits_per_byte")
     assert one.verdict == "unclear"
     assert one.reason == "the samples of b are missing, so no test is possible"
     assert one.difference == pytest.approx(-0.145)
@@ -315,7 +315,7 @@ def test_torn_samples_are_none(tmp_path, line):
     hand.write()
     (tmp_path / "samples" / "b" / "likelihood.jsonl").write_text(line + "\n")
     assert (
-        row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte").verdict
+        row(compare(("a", "b"), within(open_results(tmp_path), "a", "b")), "bits_per_byte").verdict
         == "unclear"
     )
 
@@ -339,7 +339,7 @@ def test_an_id_that_comes_twice_is_two_items(tmp_path):
             for value in (200.0, 300.0)
         ]
         storage.write_lines(tmp_path / "samples" / name / "likelihood.jsonl", rows)
-    one = row(compare(("a", "b"), within(opened(tmp_path), "a", "b")), "bits_per_byte")
+    one = row(compare(("a", "b"), within(open_results(tmp_path), "a", "b")), "bits_per_byte")
     assert (one.n, one.difference, one.test) == (2, 0.0, "sign flips")
 
 
@@ -455,7 +455,9 @@ def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_
     data = json.loads((old.write() / "run.json").read_text())
     data["models"][0]["fingerprint"] = "e" * 64
     (tmp_path / "old" / "run.json").write_text(json.dumps(data))
-    found = compare(("new", "old"), between(opened(new.write()), opened(tmp_path / "old")))
+    found = compare(
+        ("new", "old"), pair_runs(open_results(new.write()), open_results(tmp_path / "old"))
+    )
     assert [(one.model_a, one.verdict) for one in found.rows] == [
         ("lstm", "better"),
         ("rnn", "tie"),

@@ -14,7 +14,7 @@ from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.plan import suite
 from llmbench.results import gate, tolerance
-from llmbench.results.samples import opened
+from llmbench.results.samples import open_results
 from llmbench.results.tolerance import Allowance
 
 RATES = tuple(2.0 + 0.01 * (i % 5) for i in range(20))
@@ -30,8 +30,8 @@ def shifted(by, spread=0.0):
 def held(tmp_path, run, record, **allow):
     """The gate's rows of two hands."""
     return gate.gate(
-        opened(run.write()),
-        opened(record.write()),
+        open_results(run.write()),
+        open_results(record.write()),
         {name: tolerance.parse(loss) for name, loss in allow.items()},
     )
 
@@ -65,7 +65,7 @@ def test_a_score_fails_when_its_loss_is_beyond_what_is_allowed_and_beyond_chance
         tmp_path, run.add("lstm", BITS, shifted(by, spread)), record.add("lstm", BITS, shifted(0))
     )
     (one,) = found.rows
-    assert (one.state, found.passed) == (state, state == "passed")
+    assert (one.state, found.ok) == (state, state == "passed")
     assert one.loss == pytest.approx(by)
     assert one.why.startswith(why)
     assert bool(one.why) == bool(why)
@@ -195,7 +195,7 @@ def test_a_loss_whose_noise_cannot_be_known_fails(tmp_path):
     record.add("lstm", BITS, shifted(0)).write()
     run.write()
     (tmp_path / "run" / "samples" / "lstm" / "likelihood.jsonl").unlink()
-    found = gate.gate(opened(tmp_path / "run"), opened(tmp_path / "record"), {})
+    found = gate.gate(open_results(tmp_path / "run"), open_results(tmp_path / "record"), {})
     assert found.rows[0].state == "failed"
     assert found.rows[0].why == "the samples of lstm are missing, so no test is possible"
 
@@ -205,7 +205,7 @@ def test_two_documents_can_prove_no_loss(tmp_path):
     found = held(
         tmp_path, run.add("lstm", BITS, bits(5.0, 5.0)), record.add("lstm", BITS, bits(2.0, 2.0))
     )
-    assert found.passed
+    assert found.ok
     assert found.rows[0].why == "worse, but not significantly: p is 0.5"
 
 
@@ -252,7 +252,7 @@ def test_speed_of_another_machine_is_not_looked_at(tmp_path):
         ("lstm", "decode_bytes_per_second", "skipped"),
     ]
     assert found.rows[1].why == "the record is of another machine"
-    assert found.passed
+    assert found.ok
 
 
 def test_memory_is_measured_once_so_what_is_allowed_alone_decides(tmp_path):

@@ -16,9 +16,9 @@ from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.results import gate, promote, record
 from llmbench.results.compare import compare
-from llmbench.results.matching import between
+from llmbench.results.matching import pair_runs
 from llmbench.results.record import Machine
-from llmbench.results.samples import opened
+from llmbench.results.samples import open_results
 
 RATES = tuple(1.9 + 0.017 * i for i in range(12))
 CELLS = {"lstm": ["likelihood", "choice", "speed"], "rnn": ["likelihood"]}
@@ -94,7 +94,7 @@ def test_a_run_becomes_a_record_named_after_its_suite_and_machine(outside):
 def test_a_record_does_not_choose_which_file_is_written(outside, name):
     made = hand(outside / "run")
     made.changes["suite"] = {"name": name, "version": 1, "sha256": "0" * 64}
-    run = opened(made.write())
+    run = open_results(made.write())
     before = sorted(outside.rglob("*"))
     with pytest.raises(UsageError, match="no file can be called after the suite"):
         promote.promote(run)
@@ -103,8 +103,8 @@ def test_a_record_does_not_choose_which_file_is_written(outside, name):
 
 
 def test_the_items_of_a_record_are_those_of_the_run(outside):
-    run = opened(hand(outside / "run").write())
-    kept = opened(promote.promote(run, outside / "record.json"))
+    run = open_results(hand(outside / "run").write())
+    kept = open_results(promote.promote(run, outside / "record.json"))
     for model, task in (
         ("lstm", "likelihood"),
         ("rnn", "likelihood"),
@@ -126,20 +126,22 @@ def test_the_items_of_a_record_are_those_of_the_run(outside):
 
 def test_a_comparison_with_a_record_is_the_comparison_with_its_run(outside):
     run, other = (
-        opened(hand(outside / "run").write()),
+        open_results(hand(outside / "run").write()),
         Hand(outside / "other").add("lstm", BITS, bits(*(rate + 0.1 for rate in RATES))).write(),
     )
-    kept = opened(promote.promote(run, outside / "record.json"))
-    rows = [compare(("a", "b"), between(opened(other), one)).rows for one in (run, kept)]
+    kept = open_results(promote.promote(run, outside / "record.json"))
+    rows = [compare(("a", "b"), pair_runs(open_results(other), one)).rows for one in (run, kept)]
     assert rows[0] == rows[1]
     assert next(row for row in rows[0] if row.metric == "bits_per_byte").verdict == "worse"
-    assert not gate.gate(opened(other), kept, {}).passed
-    assert gate.gate(run, kept, {}).passed
+    assert not gate.gate(open_results(other), kept, {}).ok
+    assert gate.gate(run, kept, {}).ok
 
 
 def test_models_that_were_asked_the_same_items_share_their_ids(outside):
     made = hand(outside / "run", cells={}).add("ngram", BITS, bits(1.0, 2.0), ids=["x", "y"])
-    data = json.loads(promote.promote(opened(made.write()), outside / "record.json").read_text())
+    data = json.loads(
+        promote.promote(open_results(made.write()), outside / "record.json").read_text()
+    )
     assert [
         (len(group["ids"]), list(group["models"])) for group in data["items"]["likelihood"]
     ] == [(12, ["lstm", "rnn"]), (2, ["ngram"])]
@@ -161,7 +163,7 @@ def test_a_run_with_a_failed_cell_is_refused_and_names_it(outside, reason):
     ]
     with pytest.raises(UsageError, match=f"1 failed cells, mine on likelihood the first .{reason}"):
         promote.promote(
-            opened(hand(outside / "run", failures=failures).write()), outside / "record.json"
+            open_results(hand(outside / "run", failures=failures).write()), outside / "record.json"
         )
     assert not (outside / "record.json").exists()
 
@@ -169,7 +171,8 @@ def test_a_run_with_a_failed_cell_is_refused_and_names_it(outside, reason):
 def test_an_interrupted_run_is_refused(outside):
     with pytest.raises(UsageError, match="rnn on choice is not done: the run was interrupted"):
         promote.promote(
-            opened(hand(outside / "run", failures=UNSUPPORTED[1:]).write()), outside / "record.json"
+            open_results(hand(outside / "run", failures=UNSUPPORTED[1:]).write()),
+            outside / "record.json",
         )
 
 
@@ -177,7 +180,7 @@ def test_a_run_without_its_samples_is_refused(outside):
     place = hand(outside / "run").write()
     (place / "samples" / "rnn" / "likelihood.jsonl").unlink()
     with pytest.raises(UsageError, match="the samples of rnn on likelihood are not there"):
-        promote.promote(opened(place), outside / "record.json")
+        promote.promote(open_results(place), outside / "record.json")
 
 
 def test_samples_that_do_not_give_the_score_are_refused(outside):
@@ -187,17 +190,17 @@ def test_samples_that_do_not_give_the_score_are_refused(outside):
         [{"id": "d0", "statistics": {"bits_per_byte": [300.0, 100]}}],
     )
     with pytest.raises(UsageError, match="do not give its bits_per_byte"):
-        promote.promote(opened(place), outside / "record.json")
+        promote.promote(open_results(place), outside / "record.json")
 
 
 def test_a_record_is_not_promoted_again(outside):
-    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(open_results(hand(outside / "run").write()), outside / "record.json")
     with pytest.raises(UsageError, match="a reviewed record already"):
-        promote.promote(opened(place), outside / "other.json")
+        promote.promote(open_results(place), outside / "other.json")
 
 
 def test_uncommitted_changes_are_refused_and_other_records_are_not(checkout):
-    run = opened(hand(checkout.parent / "run").write())
+    run = open_results(hand(checkout.parent / "run").write())
     place = checkout / "baselines" / "records" / "one.json"
     assert record.load(promote.promote(run, place)).review.commit == git(
         checkout, "rev-parse", "HEAD"
@@ -221,7 +224,7 @@ def test_uncommitted_changes_are_refused_and_other_records_are_not(checkout):
 
 def test_the_run_itself_may_lie_in_the_checkout(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
-    run = opened(hand(checkout / "run").write())
+    run = open_results(hand(checkout / "run").write())
     assert record.load(promote.promote(run)).review.commit
     (checkout / "runs").mkdir()
     (checkout / "runs" / "notes.txt").write_text("x")
@@ -254,7 +257,7 @@ def edited(data, key):
 
 @pytest.mark.parametrize("key", ["value", "item", "gate", "commit", "review", "items"])
 def test_an_edited_record_is_refused_with_its_path(outside, key):
-    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(open_results(hand(outside / "run").write()), outside / "record.json")
     record.load(place)
     place.write_text(json.dumps(edited(json.loads(place.read_text()), key)))
     with pytest.raises(UsageError, match=r"record\.json: the reviewed record was edited"):
@@ -262,13 +265,13 @@ def test_an_edited_record_is_refused_with_its_path(outside, key):
 
 
 def test_a_record_that_was_only_laid_out_anew_is_the_same(outside):
-    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(open_results(hand(outside / "run").write()), outside / "record.json")
     place.write_text(json.dumps(json.loads(place.read_text()), indent=4, sort_keys=True))
     assert record.load(place).items
 
 
 def test_a_torn_record_is_refused_with_its_path(outside):
-    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(open_results(hand(outside / "run").write()), outside / "record.json")
     place.write_text(place.read_text()[:-40])
     with pytest.raises(UsageError, match=r"record\.json: the record is torn"):
         record.load(place)
@@ -276,7 +279,7 @@ def test_a_torn_record_is_refused_with_its_path(outside):
 
 @pytest.mark.parametrize("review", [3, {}, {"promoted": "x"}, {"promoted": "x", "sha256": 4}])
 def test_a_review_that_is_none_is_refused(outside, review):
-    place = promote.promote(opened(hand(outside / "run").write()), outside / "record.json")
+    place = promote.promote(open_results(hand(outside / "run").write()), outside / "record.json")
     place.write_text(json.dumps({**json.loads(place.read_text()), "review": review}))
     with pytest.raises(UsageError, match=r"record\.json: the record is wrong at review"):
         record.load(place)
@@ -291,7 +294,7 @@ def test_a_runs_own_record_has_no_place_for_a_review(outside):
 
 def test_the_file_has_a_line_for_each_score_so_that_a_review_can_be_read(outside):
     text = promote.promote(
-        opened(hand(outside / "run").write()), outside / "record.json"
+        open_results(hand(outside / "run").write()), outside / "record.json"
     ).read_text()
     lines = [line for line in text.split("\n") if '"metric":"' in line]
     assert len(lines) == 4

@@ -264,7 +264,7 @@ def test_an_old_record_has_the_names_of_today(tmp_path):
     samples = tmp_path / "samples" / "lstm" / "choice.jsonl"
     samples.parent.mkdir(parents=True)
     samples.write_text(json.dumps({"id": "a", "statistics": {"accuracy": [1, 1]}}) + "\n")
-    run = results_samples.opened(tmp_path)
+    run = results_samples.open_results(tmp_path)
     assert [item.key for item in run.items("lstm", "multiple-choice")] == ["a"]
     found = results_samples.samples(loaded, tmp_path)
     assert [(model.name, task) for model, task, _ in found] == [("lstm", "multiple-choice")]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmbench.adapter import Window
 from llmbench.data.text import Document, Text
-from llmbench.results.signature import Part, Signature, difference, differing, short_value
+from llmbench.results.signature import Part, Signature, difference, find_differences, short_value
 from llmbench.tasks.likelihood import Likelihood
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
@@ -87,7 +87,7 @@ def test_parsing_takes_time_in_proportion_to_the_text() -> None:
 
 def test_the_parts_that_differ_are_named_with_their_values() -> None:
     one, other = "a=1;template='x;y'", "a=1;template='x;z';b=2"
-    assert differing([one, other]) == ["template", "b"]
+    assert find_differences([one, other]) == ["template", "b"]
     assert difference(one, other) == "template ('x;y' against 'x;z'), b (none against 2)"
     assert short_value("text=aaaaaaaaaaaaaaaa", "text") == "aaaaaaaa…"
     assert short_value("text=a", "window") == "none"

@@ -9,7 +9,7 @@ from llmbench.errors import ModelError, UsageError
 from llmbench.metrics import registry as metrics_registry
 from llmbench.plan import suite, task_registry
 from llmbench.results.outcome import Outcome
-from llmbench.results.samples import sampled
+from llmbench.results.samples import read_samples
 from llmbench.tasks.task import Task, check_outcome
 
 SUITE = """\
@@ -137,7 +137,7 @@ def test_a_run_keeps_its_scores_and_samples(tmp_path):
     done = llmbench("run", "mine.yaml", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr
     (score,) = run_json(place / "out")["scores"]
-    items = sampled(place / "out", "uniform-bytes", "Lengths")
+    items = read_samples(place / "out", "uniform-bytes", "Lengths")
     mean = sum(item.statistics["mean_length"][0] for item in items) / len(items)
     assert (score["metric"], score["n"], score["value"]) == ("mean_length", len(items), 3 * mean)
     assert "protocol=lengths/1" in score["signature"]

@@ -54,7 +54,7 @@ def _of_one_task(
 def _differences(by_signature: Mapping[str, Sequence[CellScores]]) -> list[str]:
     """For each part in which signatures differ: its values, and in which runs each is."""
     said = []
-    for part in results_signature.differing(by_signature):
+    for part in results_signature.find_differences(by_signature):
         runs: dict[str, list[str]] = {}
         for signature, cells in by_signature.items():
             runs.setdefault(results_signature.short_value(signature, part), []).extend(
@@ -131,7 +131,7 @@ def find_groups(
 def _title(task: str, place: TableKey, alike: Sequence[str]) -> str:
     """The task's name, what tells its signature from the others', and the machine."""
     own = results_signature.Signature.parse(place.signature).values()
-    parts = results_signature.differing(alike)
+    parts = results_signature.find_differences(alike)
     short = [
         tuple(results_signature.short_value(signature, part) for part in parts)
         for signature in alike

@@ -204,7 +204,7 @@ def _keep_usual_signature(cells: Sequence[CellScores]) -> tuple[list[list[Score]
                 for cell in cells
                 if key in cell.scores and cell.scores[key].signature != usual[key]
             ]
-            parts = " and ".join(results_signature.differing(found))
+            parts = " and ".join(results_signature.find_differences(found))
             said.append(
                 f"{key} of {list_names(names)} is left out: its signature differs from the others'"
                 f" in {parts}."

@@ -29,7 +29,7 @@ HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Skipped"}
 def sections(gate: Gate) -> list[Section]:
     """Return the sections in order."""
     counts = [f"{sum(row.state == state for row in gate.rows)} {state}" for state in HEADINGS]
-    word = "passed" if gate.passed else "FAILED"
+    word = "passed" if gate.ok else "FAILED"
     found = [
         Section(
             f"Gate {word}: {', '.join(counts)}",

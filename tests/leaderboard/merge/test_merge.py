@@ -198,10 +198,10 @@ def test_what_a_signature_is_made_of():
         "metric": "x",
         "limit": "none",
     }
-    assert results_signature.differing(
+    assert results_signature.find_differences(
         ["text=a;window=half", "text=a;window=half;words=w", "text=a"]
     ) == ["window", "words"]
-    assert results_signature.differing(["text=a", "text=a"]) == []
+    assert results_signature.find_differences(["text=a", "text=a"]) == []
 
 
 def test_strict_refuses_different_signatures_and_says_which_part_differs(tmp_path):

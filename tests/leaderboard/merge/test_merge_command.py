@@ -36,7 +36,9 @@ def test_reviewed_records_are_runs_and_are_ranked_by_the_items_in_them(tmp_path)
         likelihood_run(tmp_path / "two", {"c": 2.0}),
     ]
     wanted = ranks(merge(runs)[0].tables[0])
-    records = [promote(items.opened(path), tmp_path / f"{path.name}@machine.json") for path in runs]
+    records = [
+        promote(items.open_results(path), tmp_path / f"{path.name}@machine.json") for path in runs
+    ]
     for path in runs:
         shutil.rmtree(path)
     (table,) = merge(records)[0].tables
@@ -54,9 +56,9 @@ def test_a_record_with_parts_that_nobody_knows_is_a_run(tmp_path):
 def test_a_record_does_not_choose_which_files_its_items_are_read_from(tmp_path):
     sample(tmp_path / "secret", "a", bits(1.0))
     (tmp_path / "run/samples").mkdir(parents=True)
-    assert items.sampled(tmp_path / "run", "../../secret/samples/a", "likelihood") == []
-    assert items.sampled(tmp_path / "secret", "a", "likelihood")
-    assert items.sampled(tmp_path / "secret", "a\0", "likelihood") == []
+    assert items.read_samples(tmp_path / "run", "../../secret/samples/a", "likelihood") == []
+    assert items.read_samples(tmp_path / "secret", "a", "likelihood")
+    assert items.read_samples(tmp_path / "secret", "a\0", "likelihood") == []
 
 
 @pytest.mark.parametrize(
