@@ -91,7 +91,8 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
         np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS)
     )
     columns = {
-        name: np.concatenate([getattr(ledger, name) for ledger in ledgers])
-        for name in ("start", "end", "bits")
+        "start": np.concatenate([ledger.start for ledger in ledgers]),
+        "end": np.concatenate([ledger.end for ledger in ledgers]),
+        "bits": np.concatenate([ledger.bits for ledger in ledgers]),
     }
     _write_table(path, pa.table({"document": ids, **columns, "kind": kinds}))
