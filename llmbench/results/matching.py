@@ -13,7 +13,7 @@ from llmbench.errors import UsageError, did_you_mean
 from llmbench.results import signature
 from llmbench.results.paired_tests import Rows, is_consistent
 from llmbench.results.record import Score, is_memory, key_of, metric_of
-from llmbench.results.samples import Item, Opened, statistic_of
+from llmbench.results.samples import Opened, Sample, statistic_of
 from llmbench.stats import Verdict
 
 NAMED = 5  # items that a reason names
@@ -61,7 +61,7 @@ class Met:
     task: str
     key: str
     scores: tuple[Score | None, Score | None]
-    items: Sequence[tuple[Item, Item]] = ()
+    items: Sequence[tuple[Sample, Sample]] = ()
     rows: tuple[Rows, Rows] = ((), ())
     stop: Stop = ("unclear", "")
     missing: tuple[Sequence[str], Sequence[str]] = ((), ())
@@ -134,7 +134,7 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
 def _with_items(
     met: Met,
     scores: tuple[Score, Score],
-    items: tuple[Sequence[Item], Sequence[Item]],
+    items: tuple[Sequence[Sample], Sequence[Sample]],
     in_turns: bool,
 ) -> Met:
     """The items of both sides, in pairs, or why that cannot be."""
@@ -191,7 +191,7 @@ def _with_items(
 
 
 def _items_contradict(
-    met: Met, scores: tuple[Score, Score], items: tuple[Collection[Item], Collection[Item]]
+    met: Met, scores: tuple[Score, Score], items: tuple[Collection[Sample], Collection[Sample]]
 ) -> Stop | None:
     """Why a score is not that of all its items, paired or not; None if both are."""
     for side, score, found in zip(met.sides, scores, items, strict=True):

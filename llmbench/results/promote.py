@@ -19,7 +19,7 @@ from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
 from llmbench.results.paired_tests import is_consistent
 from llmbench.results.record import Machine, Score, metric_of
-from llmbench.results.samples import Item, Opened, statistic_of
+from llmbench.results.samples import Opened, Sample, statistic_of
 from llmbench.results.schema import digest
 from llmbench.storage import as_json, write_text
 
@@ -130,7 +130,7 @@ def _items(run: Opened) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _statistics(run: Opened, score: Score, items: Sequence[Item]) -> list[list[float]] | None:
+def _statistics(run: Opened, score: Score, items: Sequence[Sample]) -> list[list[float]] | None:
     """A score's, item by item; None of a re-expression, which has none of its own, and of infinite
     bits. UsageError where they are missing or of another run.
     """

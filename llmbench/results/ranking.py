@@ -12,8 +12,7 @@ from typing import Any
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import Rows, quality_rank_sets
 from llmbench.results.record import Score, key_of, notes_key
-from llmbench.results.samples import Item as Asked
-from llmbench.results.samples import read_samples
+from llmbench.results.samples import Sample, read_samples
 from llmbench.stats import Ranking, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
@@ -96,7 +95,7 @@ def is_ranked(score: Score, refused: Collection[str]) -> bool:
     )
 
 
-def with_statistics(items: Iterable[Asked], metric: str) -> list[Item]:
+def with_statistics(items: Iterable[Sample], metric: str) -> list[Item]:
     """The items that have statistics of a metric. Blocks are the same item only in the same
     session.
     """

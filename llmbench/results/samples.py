@@ -22,7 +22,7 @@ SAID = (
 
 
 @dataclass(frozen=True)
-class Item:
+class Sample:
     """An item and its statistics, [] where the metric has none for it. `session`: in which session
     of measuring a block was taken.
     """
@@ -31,9 +31,6 @@ class Item:
     statistics: dict[str, list[float]]
     session: str = ""
     said: dict[str, str] = field(default_factory=dict)  # of SAID, what there is
-
-
-Sample = Item  # the public name
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Opened:
     def folder(self) -> Path:
         return self.path if self.path.is_dir() else self.path.parent
 
-    def items(self, model: str, task: str, texts: bool = True) -> list[Item]:
+    def items(self, model: str, task: str, texts: bool = True) -> list[Sample]:
         """In the order in which they were asked; [] where there are none, or where they cannot be
         read. An id that comes again has a number.
         `texts`: with what was said, which is most of what samples hold.
@@ -76,7 +73,7 @@ def statistic_of(score: Score) -> str:
     return score.metric + (f":{score.norm}" if score.norm != "none" else score.variant)
 
 
-def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> list[Item]:
+def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> list[Sample]:
     """The items in a run's folder, read a line at a time. A record from elsewhere does not choose
     which other files are read.
     """
@@ -88,7 +85,9 @@ def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> lis
         file = next((file for file in files if file.exists()), files[0])
         with file.open(encoding="utf-8", newline="\n") as lines:  # which end there alone
             return list(
-                _number_repeats(_item(json.loads(line), texts) for line in lines if line.strip())
+                _number_repeats(
+                    _read_row(json.loads(line), texts) for line in lines if line.strip()
+                )
             )
     except (
         OSError,
@@ -102,11 +101,11 @@ def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> lis
         return []
 
 
-def _unpack(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Item]:
+def _unpack(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Sample]:
     sessions = group.sessions or [""] * len(group.ids)
     rows = enumerate(zip(group.ids, sessions, strict=False))
     return [
-        Item(
+        Sample(
             id,
             {name: _floats(lists[i]) for name, lists in metrics.items() if i < len(lists)},
             session,
@@ -115,9 +114,9 @@ def _unpack(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> l
     ]
 
 
-def _item(row: dict[str, Any], texts: bool) -> Item:
+def _read_row(row: Mapping[str, Any], texts: bool) -> Sample:
     said = {name: row[name] for name in SAID if texts and isinstance(row.get(name), str)}
-    return Item(
+    return Sample(
         str(row["id"]),
         {name: _floats(values) for name, values in row["statistics"].items()},
         str(row.get("session", "")),
@@ -129,14 +128,14 @@ def _floats(values: Iterable[Any]) -> list[float]:
     return [float(value) for value in values]
 
 
-def _number_repeats(rows: Iterable[Item]) -> Iterator[Item]:
+def _number_repeats(rows: Iterable[Sample]) -> Iterator[Sample]:
     seen: dict[str, int] = {}
     for row in rows:
         seen[row.key] = seen.get(row.key, 0) + 1
         yield (
             row
             if seen[row.key] == 1
-            else Item(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)
+            else Sample(f"{row.key} ({seen[row.key]})", row.statistics, row.session, row.said)
         )
 
 
