@@ -24,6 +24,7 @@ from llmbench.results.schema import digest
 from llmbench.storage import as_json, write_text
 
 RECORDS = Path("baselines/records")
+Statistics = dict[str, dict[str, list[list[float]]]]  # model -> metric -> a row for each item
 LINE = 400  # characters of a part of the file that stands on one line
 
 
@@ -105,11 +106,11 @@ def _check_whole(run: Opened) -> None:
         raise UsageError("the run has no scores", where=str(run.path))
 
 
-def _items(run: Opened) -> dict[str, list[dict[str, Any]]]:
+def _items(run: Opened) -> dict[str, list[dict[str, object]]]:
     """Statistics of all items that a test can be made of, by task; models that were asked the same
     items stand together.
     """
-    found: dict[str, dict[tuple[tuple[str, str], ...], dict[str, Any]]] = {}
+    found: dict[str, dict[tuple[tuple[str, str], ...], Statistics]] = {}
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in run.record.scores:
         if metric_of(score).test:
@@ -153,7 +154,7 @@ def _statistics(run: Opened, score: Score, items: Sequence[Sample]) -> list[list
     return [[int(value) if value.is_integer() else value for value in row] for row in rows]
 
 
-def _group(asked: Sequence[tuple[str, str]], models: dict[str, Any]) -> dict[str, Any]:
+def _group(asked: Sequence[tuple[str, str]], models: Statistics) -> dict[str, object]:
     sessions = (
         {"sessions": [session for _, session in asked]}
         if any(session for _, session in asked)

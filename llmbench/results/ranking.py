@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import Rows, quality_rank_sets
@@ -19,12 +19,21 @@ Item = tuple[str, list[float]]  # id, statistics
 Source = Callable[[Score], list[Item]]
 
 
+class Proven(TypedDict):
+    """What the items of a table prove; see record.TaskNotes."""
+
+    smallest_visible: float | None
+    items_needed: int | None
+    left_out: list[str]
+    better_than: dict[str, list[str]]
+
+
 def rank_scores(
     scores: Sequence[Score],
     out: Path | Source,
     refused: Collection[str] = (),
     report: Callable[[float, str], None] = lambda share, what: None,
-) -> dict[str, Any]:
+) -> dict[str, Proven]:
     """Set `rank` on the scores of the metrics that tables go by, and give for each the smallest
     visible difference and who beats whom.
 
@@ -32,7 +41,7 @@ def rank_scores(
     function: documents, answers, or blocks of one session of measuring. See `is_ranked` for who
     takes part. `report` is told the share that is done, and what comes next.
     """
-    notes: dict[str, Any] = {}
+    notes: dict[str, Proven] = {}
     asked = sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED})
     for number, (task, metric) in enumerate(asked):
         report(number / len(asked), f"{task}, {metric}")

@@ -46,6 +46,6 @@ class SparseRow(Row):
     ALWAYS: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         absent = type(self).model_fields.keys() - self.model_fields_set - self.ALWAYS
         return {key: value for key, value in write(self).items() if key not in absent}
