@@ -5,48 +5,28 @@ while a worker runs.
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import llmbench
 from llmbench import storage
-from llmbench.adapter import BuildContext
-from llmbench.config.model_card import Card, Stage
-from llmbench.conformance import certificates
-from llmbench.data.overlap import overlap_share
-from llmbench.data.text import Text
+from llmbench.config.model_card import Card
 from llmbench.errors import UsageError
-from llmbench.hardware import machine, peaks
-from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results import record
-from llmbench.results.cell import read_cell
-from llmbench.results.ranking import rank_scores
 from llmbench.results.record import (
     Failure,
-    Machine,
-    ModelRow,
-    Notes,
     Record,
-    Score,
-    SuiteRow,
-    key_of,
 )
-from llmbench.results.schema import SCHEMA
-from llmbench.results.signature import Signature
 from llmbench.runner import in_process, interleaving, max_batch, process
+from llmbench.runner.assemble import assemble, now
 from llmbench.runner.messages import job_of, log_of
 from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
-from llmbench.storage import default_cache
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.task import Task
-from llmbench.training.cache import find_training_texts
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
@@ -54,7 +34,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     interrupted.
     """
     watcher = watcher or Silent()
-    started = _now()
+    started = now()
     made.out.mkdir(parents=True, exist_ok=True)
     failures: list[Failure] = []
     interrupted = False
@@ -72,12 +52,12 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         except KeyboardInterrupt:
             interrupted = True
         try:
-            result = _assemble(made, failures, started, before, watcher)
+            result = assemble(made, failures, started, before, watcher)
         except (
             KeyboardInterrupt
         ):  # comparing answers can take minutes; what was measured is written without it
             interrupted = True
-            result = _assemble(made, failures, started, before, None)
+            result = assemble(made, failures, started, before, None)
         result.write(made.out)
     return result, interrupted
 
@@ -247,238 +227,3 @@ def _follow(
     if not child.late:
         child.wait()
     return failures, open_tasks
-
-
-def _assemble(
-    made: Plan,
-    failures: Sequence[Failure],
-    started: str,
-    before: Record | None,
-    watcher: Watcher | None,
-) -> Record:
-    """The record: this run's cells, and those of models that an earlier run of the same question
-    left in this folder. Without a watcher, nothing is ranked.
-    """
-    models: dict[str, ModelRow] = {}
-    scores: list[Score] = []
-    done: dict[str, list[str]] = {}
-    names = [card.name for card in made.cards]
-    others = [row.name for row in before.models if row.name not in names] if before else []
-    for name in [*others, *names]:
-        for task in made.suite.tasks:
-            cell = (
-                made.cell(name, task.name)
-                if name in names
-                else read_cell(made.cell_path(name, task.name))
-            )
-            if cell is None or (
-                name not in names and not _same_question(made, cell, task)
-            ):  # of this run's models the key has told
-                continue
-            models.setdefault(name, ModelRow.model_validate(cell["model"]))
-            scores += [
-                Score.model_validate({"model": name, "task": task.name, **row})
-                for row in cell["scores"]
-            ]
-            done.setdefault(name, []).append(task.name)
-    for card in made.cards:
-        models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
-    for row in models.values():
-        _add_certificate(made, row)
-    refused = [
-        row.name
-        for row in models.values()
-        if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())
-    ]
-    _add_overlap(made, models, before)
-    scores = _with_prices(scores, made.options.price_per_hour)
-    kept = (
-        [
-            failure
-            for failure in before.failures
-            if failure.model in models and failure.model not in names
-        ]
-        if before
-        else []
-    )
-    return Record(
-        schema=SCHEMA,
-        llmbench=llmbench.__version__,
-        suite=SuiteRow(
-            name=made.suite.name,
-            version=made.suite.version,
-            sha256=made.suite.sha256,
-            gate=made.suite.file.gate,
-        ),
-        started=started,
-        finished=_now(),
-        seed=made.options.seed,
-        options={
-            **made.options.for_cells(),
-            "data": sorted(made.options.data),
-            "timeout": made.options.timeout,
-            "memory_budget": made.options.memory_budget,
-            "price_per_hour": made.options.price_per_hour,
-        },
-        machine=_machine(made),
-        models=list(models.values()),
-        scores=scores,
-        failures=[*kept, *failures],
-        notes=Notes.model_validate(
-            {"tasks": _task_notes(made, scores, refused, watcher), "cells": done}
-        ),
-    )
-
-
-def _same_question(made: Plan, cell: Mapping[str, Any], task: Task.Settings) -> bool:
-    """Whether an earlier run's cell belongs on this board; times and memory of another machine, or
-    of fewer threads, do not.
-    """
-    return cell["question"] == made.question and (
-        task.process == "shared" or cell.get("machine") == made.options.machine
-    )
-
-
-def _task_notes(
-    made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None
-) -> dict[str, Any]:
-    """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
-    turns, what is known about the measuring itself.
-    """
-    found: dict[str, Any] = {}
-    if watcher is not None:
-        name = made.suite.name
-        found = rank_scores(
-            scores,
-            made.out,
-            refused,
-            lambda share, what: watcher.progress(name, "comparing", share, what),
-        )
-    for task in made.suite.tasks:
-        place = made.out / "rounds" / f"{task.name}.json"
-        if task.process == "interleaved" and place.is_file():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                seen = json.loads(place.read_text(encoding="utf-8"))
-                found[task.name] = {
-                    **found.get(task.name, {}),
-                    **{key: seen[key] for key in ("again", "cost", "state", "session")},
-                }
-    return found
-
-
-def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
-    """The price of a million tokens, from what an hour of this machine costs: at the best batch
-    where one was measured.
-    """
-    if price is None:
-        return scores
-    rates = {
-        (score.model, score.task): score
-        for score in scores
-        if key_of(score) == "decode_tokens_per_second"
-    }
-    rates |= {
-        (score.model, score.task): score
-        for score in scores
-        if key_of(score) == "decode_tokens_per_second@best"
-    }
-    for (model, _), rate in rates.items():
-        value, low, high = (
-            None if end is None else price / 3600 / float(end) * 1e6
-            for end in (rate.value, rate.high, rate.low)
-        )
-        facts = {
-            "model": model,
-            "task": rate.task,
-            "batch": rate.batch,
-            "low": low,
-            "high": high,
-        }
-        row = FACTS["price_per_million_tokens"].row(
-            value or 0.0,
-            rate.n,
-            str(Signature.parse(rate.signature).extend(price_per_hour=f"{price:g}")),
-        )
-        scores.append(Score.model_validate({**row, **facts}))
-    return scores
-
-
-def _machine(made: Plan) -> Machine:
-    """The machine, with what it can do at most where that was measured."""
-    threads = made.options.threads or machine.cores()
-    known = peaks.read(
-        peaks.kept_in(made.options.cache or default_cache(), made.options.device_kind, threads)
-    )
-    return Machine.model_validate(
-        {**machine.facts(threads), **({"ceilings": peaks.as_record(known)} if known else {})}
-    )
-
-
-def _add_certificate(made: Plan, row: ModelRow) -> None:
-    """What the model was proven to be, by this run or by `llmbench check`, with the weights of its
-    cells and on their device.
-    """
-    if not row.fingerprint:
-        return
-    place = certificates.of_run(made.out, row.name)
-    found = certificates.read(place, row.fingerprint, row.device)
-    if row.process == "worker":  # an object may compute other things from the same weights
-        cache = made.options.cache or default_cache()
-        place = certificates.of_weights(cache, row.fingerprint, row.device)
-        found = certificates.merge(found, certificates.read(place, row.fingerprint, row.device))
-    row.certificate = record.Certificate.model_validate(found) if found else None
-
-
-def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:
-    """How much of the test stands word for word in what a model learnt from; unknown for models
-    that bring their own training.
-    """
-    for row in before.models if before else []:
-        if row.name in models:
-            models[row.name].overlap = row.overlap
-    texts = made.suite.texts
-    asked = [texts[role] for role in {task.text for task in made.suite.tasks} if role in texts]
-    if "train" not in texts or not asked:
-        return
-    share = max(
-        (value for text in asked if (value := overlap_share(text, texts["train"])) is not None),
-        default=None,
-    )
-    for name, model in made.models.items():
-        if model.card.network is not None or model.facts.learns_from_text:
-            models[name].overlap = share
-        elif model.card.recipe is not None:
-            models[name].overlap = _overlap_of_stages(made, model.stages, asked)
-        elif model.facts.learns_from_text is False:
-            models[name].overlap = 0.0
-
-
-def _overlap_of_stages(made: Plan, stages: Sequence[Stage], asked: Sequence[Text]) -> float | None:
-    """Of a checkpoint that was trained here from nothing; unknown where its first weights came from
-    elsewhere.
-    """
-    if stages[0].checkpoint.new is None:
-        return None
-    texts = made.suite.texts
-    stuff = BuildContext(
-        train=texts.get("train"),
-        valid=texts.get("valid"),
-        domain=texts.get("domain"),
-        domain_valid=texts.get("domain_valid"),
-    )
-    learnt_texts = [
-        text for stage in stages if (text := find_training_texts(stage, stuff)[0]) is not None
-    ]
-    return max(
-        (
-            value
-            for test in asked
-            for text in learnt_texts
-            if (value := overlap_share(test, text)) is not None
-        ),
-        default=None,
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -35,7 +35,7 @@ from llmbench.data.loading import load
 from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.results import record
-from llmbench.runner import run as runner_run
+from llmbench.runner import assemble
 
 ROOT = Path(__file__).parents[2]
 NAMES = [check.name for check in CHECKS]
@@ -227,7 +227,7 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
     storage.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
     for device, states in found.items():
         row = record.ModelRow(name="m", fingerprint="f", device=device)
-        runner_run._add_certificate(made, row)
+        assemble.add_certificate(made, row)
         assert tuple(proof.state for proof in row.certificate.levels.values()) == states
 
 
