@@ -189,6 +189,8 @@ NO_PARTICIPLES = {
         "when",
         "ring",
         "shorten",
+        "widen",
+        "tighten",
         "flatten",
         "speed",
         "feed",

@@ -27,7 +27,7 @@ from support.zoo import Carried, Padded, Windowed, caught_by
 
 @caught_by("causality", "step-by-step", "greedy")
 class SeesTheNext(Windowed):
-    """Off by one in the shift: the row that predicts a symbol has read it."""
+    """off by one: the row that predicts a token has read it"""
 
     def logits(self, ids):
         return self.net(torch.cat([ids[:, 1:], ids[:, -1:]], dim=1))[0]
@@ -35,7 +35,7 @@ class SeesTheNext(Windowed):
 
 @caught_by("causality", "step-by-step")
 class LooksBothWays(Windowed):
-    """No causal mask: every row is mixed with the mean of all rows."""
+    """no causal mask: every row is mixed with the mean of all rows"""
 
     def logits(self, ids):
         rows = self.net(ids)[0]
@@ -44,7 +44,7 @@ class LooksBothWays(Windowed):
 
 @caught_by("step-by-step", "greedy")
 class LagsBehind(Windowed):
-    """Off by one the other way: a row has not read the symbol before the one that it predicts."""
+    """off by one the other way: a row has not read the token before the one it predicts"""
 
     def logits(self, ids):
         return self.net(torch.cat([ids[:, :1], ids[:, :-1]], dim=1))[0]
@@ -56,7 +56,7 @@ class LagsBehind(Windowed):
 
 @caught_by("batch-invariance")
 class SeesPadding(Windowed):
-    """Logits depend on how long the row is, padding included."""
+    """logits depend on the padded length"""
 
     def logits(self, ids):
         return self.net(ids)[0] * (1 + 0.02 * ids.shape[1])
@@ -64,7 +64,7 @@ class SeesPadding(Windowed):
 
 @caught_by("batch-invariance")
 class NormalisesOverTheBatch(Windowed):
-    """Rows of a batch are centred together."""
+    """rows of a batch are centred together"""
 
     def logits(self, ids):
         rows = self.net(ids)[0]
@@ -73,7 +73,7 @@ class NormalisesOverTheBatch(Windowed):
 
 @caught_by("batch-invariance", "batched-generation")
 class ReadsTheLeftPadding(Padded):
-    """Says that it takes padding before a prompt, and reads it."""
+    """claims to support left padding, and reads it"""
 
     def prefill_padded(self, ids, lengths):
         return self.prefill(ids)
@@ -81,7 +81,7 @@ class ReadsTheLeftPadding(Padded):
 
 @caught_by("byte-coverage", "batch-invariance")
 class SortsItsAnswers(Windowed):
-    """Ledgers come longest first, whatever the order asked."""
+    """ledgers come longest first, not in order"""
 
     def score(self, passages, window=Window()):
         yield from sorted(super().score(passages, window), key=lambda ledger: -ledger.bytes)
@@ -89,7 +89,7 @@ class SortsItsAnswers(Windowed):
 
 @caught_by("batch-invariance")
 class SortsLargeBatches(Windowed):
-    """More than eight texts come back by length."""
+    """more than eight texts come back sorted by length"""
 
     def score(self, passages, window=Window()):
         done = list(super().score(passages, window))
@@ -98,7 +98,7 @@ class SortsLargeBatches(Windowed):
 
 @caught_by("batched-generation")
 class SharesItsRandomNumbers(Windowed):
-    """One generator of random numbers for the whole batch."""
+    """one random generator for the whole batch"""
 
     def generate(self, requests):
         shared = np.random.default_rng(0)
@@ -114,7 +114,7 @@ class SharesItsRandomNumbers(Windowed):
 
 @caught_by("state-isolation", "batch-invariance")
 class KeepsItsState(Carried):
-    """The state of one text is the beginning of the next."""
+    """the state of one text is the start of the next"""
 
     def forward_with_state(self, ids, state):
         if state is None:
@@ -127,7 +127,7 @@ class KeepsItsState(Carried):
 
 @caught_by("state-isolation", "determinism")
 class RemembersTheTest(Windowed):
-    """A text that was scored before is nearly free."""
+    """a text that was scored before is nearly free"""
 
     def score(self, passages, window=Window()):
         self.seen = getattr(self, "seen", set())
@@ -142,7 +142,7 @@ class RemembersTheTest(Windowed):
 
 @caught_by("determinism", "state-isolation")
 class LearnsFromTheTest(Windowed):
-    """Weights move while it scores."""
+    """weights change while it scores"""
 
     def score(self, passages, window=Window()):
         yield from super().score(passages, window)
@@ -152,7 +152,7 @@ class LearnsFromTheTest(Windowed):
 
 @caught_by("determinism")
 class LeavesDropoutOn(Windowed):
-    """Dropout is called by hand, where .eval() does not reach it."""
+    """dropout is called by hand, so `.eval()` does not switch it off"""
 
     def logits(self, ids):
         return nn.functional.dropout(self.net(ids)[0], 0.5, training=True)
@@ -175,7 +175,7 @@ class Charges(Windowed):
 
 @caught_by("normalised", "disjoint-sum", "decodable")
 class NatsForBits(Charges):
-    """Nats are charged as if they were bits."""
+    """nats are reported as bits"""
 
     def change(self, bits):
         return bits * math.log(2)
@@ -183,7 +183,7 @@ class NatsForBits(Charges):
 
 @caught_by("first-symbol", "normalised", "disjoint-sum", "decodable")
 class SkipsTheFirst(Charges):
-    """The first symbol is free."""
+    """the first token is free"""
 
     def change(self, bits):
         return np.concatenate([bits[:1] * 0, bits[1:]])
@@ -191,7 +191,7 @@ class SkipsTheFirst(Charges):
 
 @caught_by("normalised", "disjoint-sum", "decodable")
 class NotNormalised(Windowed):
-    """Each symbol's own sigmoid is taken for its probability."""
+    """each token's own sigmoid is taken for its probability"""
 
     def score(self, passages, window=Window()):
         for ledger, passage in zip(super().score(passages, window), passages, strict=True):
@@ -208,7 +208,7 @@ class NotNormalised(Windowed):
 
 @caught_by("normalised")
 class ShowsAnotherModel(Windowed):
-    """The distribution that it shows is not the one that it charges by."""
+    """the distribution it shows is not the one it scores with"""
 
     def next_distribution(self, context):
         symbols, p = super().next_distribution(context)
@@ -218,7 +218,7 @@ class ShowsAnotherModel(Windowed):
 
 @caught_by("normalised")
 class LeavesSymbolsOut(Windowed):
-    """The probabilities that it shows sum to less than one."""
+    """the probabilities it shows sum to less than one"""
 
     def next_distribution(self, context):
         symbols, p = super().next_distribution(context)
@@ -227,7 +227,7 @@ class LeavesSymbolsOut(Windowed):
 
 @caught_by("byte-coverage")
 class DoublesTheDenominator(Windowed):
-    """Bytes are counted twice, so that bits per byte are halved."""
+    """bytes are counted twice, which halves bits per byte"""
 
     def score(self, passages, window=Window()):
         for ledger in super().score(passages, window):
@@ -236,7 +236,7 @@ class DoublesTheDenominator(Windowed):
 
 @caught_by("byte-coverage")
 class TrimsTheText(Windowed):
-    """White space at the ends of a text is not scored."""
+    """white space at the ends of a text is not scored"""
 
     def score(self, passages, window=Window()):
         yield from super().score(
@@ -247,7 +247,7 @@ class TrimsTheText(Windowed):
 
 @caught_by("window-boundaries")
 class StopsAtItsContext(Windowed):
-    """What is longer than the context is cut off, and the rest charged as nothing."""
+    """text beyond the context is dropped, and costs nothing"""
 
     def score(self, passages, window=Window()):
         for ledger in super().score(passages, window):
@@ -258,7 +258,7 @@ class StopsAtItsContext(Windowed):
 
 @caught_by("window-boundaries")
 class ForgetsAtBorders(Windowed):
-    """Each window begins with nothing before it, as if it were a text."""
+    """each window starts without context, as if it were a text"""
 
     def score(self, passages, window=Window()):
         for ledger, passage in zip(super().score(passages, window), passages, strict=True):
@@ -276,7 +276,7 @@ class ForgetsAtBorders(Windowed):
 
 @caught_by("window-boundaries")
 class FreeAfterAWhile(Charges):
-    """Only the first symbols of a long text are charged."""
+    """only the first tokens of a long text are scored"""
 
     def change(self, bits):
         return np.where(np.arange(len(bits)) < 300, bits, 0.0)
@@ -284,7 +284,7 @@ class FreeAfterAWhile(Charges):
 
 @caught_by("window-boundaries")
 class FreeUnderHalf(Windowed):
-    """One of the two window rules gives symbols away."""
+    """one of the two window rules leaves tokens out"""
 
     def score(self, passages, window=Window()):
         for ledger in super().score(passages, window):
@@ -294,7 +294,7 @@ class FreeUnderHalf(Windowed):
 
 @caught_by("decodable")
 class RobsPeterToPayPaul(Charges):
-    """Each charge is wrong, and their sum is right."""
+    """each charge is wrong, and their sum is right"""
 
     def change(self, bits):
         return bits if len(bits) < 20 else np.concatenate([bits[:1], np.roll(bits[1:], 1)])
@@ -306,7 +306,7 @@ class RobsPeterToPayPaul(Charges):
 
 @caught_by("disjoint-sum", "decodable")
 class FreeUnknownWords(NetworkAdapter):
-    """An unknown word costs the unknown symbol, and its letters nothing."""
+    """an unknown word costs the unknown token, and its letters nothing"""
 
     def __init__(self):
         made = network("word-ffn")
@@ -321,7 +321,7 @@ class FreeUnknownWords(NetworkAdapter):
 
 @caught_by("round-trip", "decodable")
 class FreeCapitals(Windowed):
-    """Reads lower case, and remembers what the text was like when it is asked to decode."""
+    """reads lower case, and restores the text from memory when it decodes"""
 
     def encode(self, text):
         self.text = text.encode()
@@ -334,7 +334,7 @@ class FreeCapitals(Windowed):
 
 @caught_by("single-bos")
 class AddsTheStart(Windowed):
-    """`encode` puts the start symbol before the text, where llmbench puts it as well."""
+    """`encode` adds BOS, which llmbench adds as well"""
 
     def encode(self, text):
         raw = text.encode()

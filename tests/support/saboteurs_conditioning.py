@@ -16,7 +16,7 @@ from support.zoo import Windowed, caught_by
 
 @caught_by("chain-rule")
 class IgnoresWhatIsGiven(Windowed):
-    """A text after another is scored as if it stood alone."""
+    """a text with a context is scored as if it had none"""
 
     def score(self, passages, window=Window()):
         yield from super().score(
@@ -26,7 +26,7 @@ class IgnoresWhatIsGiven(Windowed):
 
 @caught_by("chain-rule")
 class ChargesWhatIsGiven(Windowed):
-    """What is given is charged with the text."""
+    """the context is scored with the text"""
 
     def score(self, passages, window=Window()):
         yield from super().score(
@@ -42,7 +42,7 @@ class Ending(Windowed):
 
 @caught_by("conditioning")
 class EndsForFree(Ending):
-    """Where a text ends is not charged, though it was asked for."""
+    """the end of a text is not scored, though it was asked for"""
 
     def score(self, passages, window=Window()):
         for ledger in super().score(passages, window):
@@ -51,7 +51,7 @@ class EndsForFree(Ending):
 
 @caught_by("conditioning")
 class AlwaysStarts(Windowed):
-    """The start symbol is there even where it is to be left out."""
+    """BOS is given even if it was switched off"""
 
     def score(self, passages, window=Window()):
         yield from super().score(
@@ -61,7 +61,7 @@ class AlwaysStarts(Windowed):
 
 @caught_by("conditioning")
 class ReadsTheWrongEnd(Windowed):
-    """Of what is given before a text it keeps the beginning, where that is too long."""
+    """of a context that is too long it keeps the beginning"""
 
     def score(self, passages, window=Window()):
         yield from super().score(
@@ -75,7 +75,7 @@ class ReadsTheWrongEnd(Windowed):
 
 @caught_by("conditioning")
 class SeesItsNeighbours(Windowed):
-    """Texts after the same text are packed together, and each sees the ones before it."""
+    """texts after the same context are packed together, and see one another"""
 
     def score(self, passages, window=Window()):
         seen: dict[str, str] = {}
@@ -94,7 +94,7 @@ class SeesItsNeighbours(Windowed):
 
 @caught_by("decodable")
 class RemembersWhatItRead(Windowed):
-    """Predicts what it has encoded before, and so decodes only what it knows."""
+    """predicts what it has encoded before, and so decodes only what it knows"""
 
     def encode(self, text):
         tokens = super().encode(text)

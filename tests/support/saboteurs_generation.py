@@ -17,7 +17,7 @@ from support.zoo import Windowed, caught_by
 
 @caught_by("step-by-step", "greedy")
 class StaleCache(Windowed):
-    """The state after a step has not read the symbol of that step."""
+    """the state after a step has not read the token of that step"""
 
     def step(self, state, ids):
         return state, self.net(ids[:, None], state)[0][:, -1]
@@ -25,7 +25,7 @@ class StaleCache(Windowed):
 
 @caught_by("step-by-step")
 class MixesUpRows(Windowed):
-    """The cache's rows are in another order after a step."""
+    """the rows of the KV cache change order after a step"""
 
     def step(self, state, ids):
         state, logits = super().step(state, ids)
@@ -34,7 +34,7 @@ class MixesUpRows(Windowed):
 
 @caught_by("limits")
 class DeafToStops(Windowed):
-    """Stop strings are passed over, and a limit in bytes is taken for one in symbols and one more."""
+    """stop strings are ignored, and a limit in bytes is taken for tokens, plus one"""
 
     def generate(self, requests):
         deaf = [
@@ -48,7 +48,7 @@ class DeafToStops(Windowed):
 
 @caught_by("greedy")
 class AlwaysSamples(Windowed):
-    """Temperature 0 is taken for 1."""
+    """temperature 0 is taken for 1"""
 
     def generate(self, requests):
         yield from generation.generate(
@@ -62,7 +62,7 @@ class AlwaysSamples(Windowed):
 
 @caught_by("greedy")
 class HeedsNoTopK(Windowed):
-    """Draws from all symbols where it is to draw among the likeliest."""
+    """samples from all tokens instead of the top k"""
 
     def generate(self, requests):
         yield from generation.generate(
@@ -76,7 +76,7 @@ class HeedsNoTopK(Windowed):
 
 @caught_by("info")
 class SaysItIsSmall(Windowed):
-    """Half of its parameters are not mentioned."""
+    """leaves out half of its parameters"""
 
     @property
     def info(self):
@@ -85,7 +85,7 @@ class SaysItIsSmall(Windowed):
 
 @caught_by("info")
 class SaysItHasHalfTheBits(Windowed):
-    """Claims weights of 16 bits, of which less would be asked."""
+    """claims 16-bit weights, which would loosen the tolerances"""
 
     @property
     def info(self):
@@ -94,7 +94,7 @@ class SaysItHasHalfTheBits(Windowed):
 
 @caught_by("pseudo")
 class MasksNothing(Windowed):
-    """Gaps are filled by a model that is shown what stands in them."""
+    """a masked model is shown what stands in the gap"""
 
     def pseudo_score(self, passages, positions=None, seed=0):
         for passage in passages:
@@ -105,7 +105,7 @@ class MasksNothing(Windowed):
 
 @caught_by("info")
 class SaysItLooksBackLess(Windowed):
-    """Its context is four times what it says."""
+    """its context is four times what it says"""
 
     @property
     def info(self):
@@ -114,7 +114,7 @@ class SaysItLooksBackLess(Windowed):
 
 @caught_by("elsewhere")
 class HasALooseTensor(Windowed):
-    """A tensor that no module holds stays behind when the model is moved."""
+    """a tensor that no module holds stays behind when the model is moved"""
 
     def __init__(self):
         super().__init__()
@@ -135,7 +135,7 @@ class HasALooseTensor(Windowed):
 
 @caught_by("byte-coverage")
 class ChokesOnEmoji(Windowed):
-    """Raises for what is not ASCII: an error is no pass."""
+    """raises an error on text that is not ASCII"""
 
     def encode(self, text):
         text.encode("ascii")
