@@ -121,7 +121,6 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     """
     from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
-    from llmbench.results import tolerance
     from llmbench.results.samples import open_results
 
     chosen = {}
@@ -132,7 +131,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
                 f"--allow {word!r} is not NAME=LOSS",
                 hint="for example bits_per_byte=0.01 or decode_bytes_per_second=10%",
             )
-        chosen[name] = tolerance.parse(loss, f"--allow {name}")
+        chosen[name] = results_gate.parse_allowance(loss, f"--allow {name}")
     found = results_gate.gate(open_results(run), open_results(record), chosen)
     _print(form, {"passed": found.ok, **asdict(found)}, renderers_gate.sections(found))
     return 0 if found.ok else 1

@@ -22,7 +22,7 @@ from llmbench.metrics.hf_evaluate import PREFIX
 from llmbench.plan import registry, task_registry
 from llmbench.plan.suite_file import ModelEntry, SuiteFile
 from llmbench.plan.texts import TextLoader
-from llmbench.results import tolerance
+from llmbench.results import gate
 from llmbench.tasks.task import Task
 
 LEARNT = (
@@ -241,7 +241,7 @@ def _check_metrics(metrics: Sequence[str], has_train: bool, where: str) -> list[
 
 def _check_gate(name: str, loss: float | str, custom: Sequence[str], where: str) -> None:
     """UsageError if a gate names no metric, or no loss. `custom`: metrics of the suite's tasks."""
-    tolerance.parse(loss, where)
+    gate.parse_allowance(loss, where)
     known = [*FACTS, *custom]
     if name.partition(":")[0].partition("@")[0] not in (*known, PREFIX.rstrip(":")):
         raise UsageError(

@@ -13,15 +13,47 @@ from llmbench.results.compare import Row, rows_of
 from llmbench.results.matching import Side, same_machine
 from llmbench.results.record import Score, key_of, metric_of
 from llmbench.results.samples import Opened
-from llmbench.results.tolerance import Allowance, parse
+
+ROUNDING = 1e-12
+State = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """`size` in the metric's unit; if `relative`, a share of the old value."""
+
+    size: float
+    relative: bool = False
+
+    def of(self, value: float) -> float:
+        """In the metric's unit."""
+        return self.size * abs(value) if self.relative else self.size
+
+    def __str__(self) -> str:
+        return f"{100 * self.size:g} %" if self.relative else f"{self.size:g}"
+
+
+def parse_allowance(text: float | str, where: str = "") -> Allowance:
+    """Return the allowance that 0.01, "0.01" or "10%" says. Raises UsageError for anything else."""
+    word = str(text).strip()
+    try:
+        size = float(word.removesuffix("%"))
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise UsageError(
+            f"{word!r} is not a tolerance",
+            where=where,
+            hint="give a number >= 0 in the metric's unit, such as 0.01, or a share, such as 10%",
+        )
+    return Allowance(size / 100, True) if word.endswith("%") else Allowance(size)
+
 
 DEFAULTS = {  # as much as makes a tie
     metric.name: Allowance(metric.tie)
     for metric in METRICS
     if metric.tie and not metric.depends_on_machine
 }
-ROUNDING = 1e-12
-State = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +100,7 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
         )
     _check_names(allow, record)
     of_suite = {
-        name: parse(loss, f"gate of the suite in {record.path}")
+        name: parse_allowance(loss, f"gate of the suite in {record.path}")
         for name, loss in record.record.suite.gate.items()
     }
     rules = {**DEFAULTS, **of_suite, **allow}

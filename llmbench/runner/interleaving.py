@@ -110,7 +110,7 @@ class Rounds:
             return
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
-        with opened(log, self.made.options, "llmbench.runner.peaks_worker") as child:
+        with opened(log, self.made.options, "llmbench.runner.workers.peaks") as child:
             child.send(
                 {
                     "device": self.made.options.device_kind,
@@ -141,7 +141,7 @@ class Rounds:
         """Have workers load; a model that cannot be loaded is out, with its row."""
         begun = time.perf_counter()
         for one in group:
-            one.child = Child(one.log, self.made.options, "llmbench.runner.speed_worker")
+            one.child = Child(one.log, self.made.options, "llmbench.runner.workers.speed")
             one.child.send({**one.job, "facts": one.facts})
         for one in group:
             event = self._wait(one, "loaded")

@@ -87,7 +87,7 @@ def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, d
     """One child. A batch of more than one whose process is lost did not fit; of one, it is a
     failure like any other.
     """
-    with opened(log_of(made, card), made.options, "llmbench.runner.max_batch_worker") as child:
+    with opened(log_of(made, card), made.options, "llmbench.runner.workers.max_batch") as child:
         child.send(job)
         for event in child.events(made.options.timeout):
             if event["event"] == "probe":

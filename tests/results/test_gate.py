@@ -13,9 +13,9 @@ from support.run_helpers import SUITE, folder
 from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.plan import suite
-from llmbench.results import gate, tolerance
+from llmbench.results import gate
+from llmbench.results.gate import Allowance
 from llmbench.results.samples import open_results
-from llmbench.results.tolerance import Allowance
 
 RATES = tuple(2.0 + 0.01 * (i % 5) for i in range(20))
 
@@ -32,7 +32,7 @@ def held(tmp_path, run, record, **allow):
     return gate.gate(
         open_results(run.write()),
         open_results(record.write()),
-        {name: tolerance.parse(loss) for name, loss in allow.items()},
+        {name: gate.parse_allowance(loss) for name, loss in allow.items()},
     )
 
 
@@ -319,14 +319,14 @@ def test_the_runs_own_suite_cannot_loosen_the_gate(tmp_path):
     ],
 )
 def test_losses_are_read(text, found, shown):
-    assert tolerance.parse(text) == found
+    assert gate.parse_allowance(text) == found
     assert str(found) == shown
 
 
 @pytest.mark.parametrize("text", ["", "%", "ten", "-1", "nan", "inf", "1e400", "10%%"])
 def test_what_is_no_loss_is_refused_with_its_place(text):
     with pytest.raises(UsageError, match=r"here: .* is not a tolerance"):
-        tolerance.parse(text, "here")
+        gate.parse_allowance(text, "here")
 
 
 def called(*arguments):

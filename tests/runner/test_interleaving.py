@@ -16,7 +16,7 @@ from support.run_helpers import folder, llmbench, run_json
 from llmbench.plan.plan import Options, plan
 from llmbench.runner import interleaving as rounds
 from llmbench.runner import run
-from llmbench.runner.speed_worker import DRIFT, FIRST_SENTINELS, Sentinel
+from llmbench.runner.workers.speed import DRIFT, FIRST_SENTINELS, Sentinel
 from llmbench.stats import (
     RATE_ALPHA,
     TIE_RATE,

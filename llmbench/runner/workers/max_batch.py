@@ -1,4 +1,4 @@
-"""One attempt of a batch, in a process of its own: `python -m llmbench.runner.max_batch_worker`.
+"""One attempt of a batch, in a process of its own: `python -m llmbench.runner.workers.max_batch`.
 The job says the batch and the budget in bytes.
 
 On the processor RLIMIT_DATA keeps the process within the budget and a little more, so that an

@@ -1,7 +1,7 @@
 """A worker that waits for its turn: it loads its model, warms up, and runs a block whenever it is
 told to; in between it sleeps on a pipe.
 
-`python -m llmbench.runner.speed_worker`. After the job it reads lines: {"do": "prepare"}, {"do":
+`python -m llmbench.runner.workers.speed`. After the job it reads lines: {"do": "prepare"}, {"do":
 "block"}, ... and {"do": "finish"}. Before and after each block a sentinel, a fixed piece of work of
 some milliseconds, tells whether the machine was as it was before; where it was not, the block is
 run again, and where that does not help either, it is marked.

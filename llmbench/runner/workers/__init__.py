@@ -1,0 +1,1 @@
+"""Processes with one measurement each: turns of speed, peaks of the machine, one batch."""
