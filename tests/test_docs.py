@@ -104,7 +104,7 @@ def test_the_task_of_the_docs_counts_right_words(tmp_path):
 def test_the_metric_of_the_docs_counts_vowels(tmp_path):
     (tmp_path / "vowels.py").write_text(examples("docs/metrics.md")["vowels.py"])
     metric = metrics_registry.create_metric(f"{tmp_path}/vowels.py:Vowels")
-    found = metric.value([metric.statistics("Bad one"), metric.statistics("xyz")])
+    found = metric.value([metric.statistics("Bad one", ""), metric.statistics("xyz", "")])
     assert (found.value, found.n) == (3 / 9, 2)
 
 

@@ -334,7 +334,7 @@ def test_the_kit_runs_in_a_projects_own_tests_and_an_expected_failure_keeps_its_
 def test_a_failure_says_the_rule_what_was_sent_what_came_and_why(tmp_path):
     done = own_tests(tmp_path, "DeafToStops", {})
     assert done.returncode == 1
-    assert "limits: lengths and stop strings are kept" in done.stdout
+    assert "limits: length limits and stop strings are respected" in done.stdout
     assert "sent: max_bytes=7" in done.stdout
     assert "likely cause: characters or tokens are counted instead of bytes" in done.stdout
 

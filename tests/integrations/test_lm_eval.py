@@ -24,7 +24,7 @@ bridge = pytest.importorskip("llmbench.integrations.lm_eval")
 SCRIPT = """\
 import json, sys
 import lm_eval, lm_eval.models, lm_eval.tasks
-import llmbench.lm_eval_bridge
+import llmbench.integrations.lm_eval
 tasks = lm_eval.tasks.TaskManager(include_path=".", include_defaults=False)
 done = {}
 for name, model, arguments in json.loads(sys.argv[1]):

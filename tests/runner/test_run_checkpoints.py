@@ -190,7 +190,7 @@ def test_the_suite_of_pretrained_models_runs_on_what_is_here_and_says_how_to_fet
     assert measured == {
         (m, t)
         for m in ("uniform-bytes", "bz2", "my-gpt2", "my-roberta")
-        for t in ("tales", "letters")
+        for t in ("tales", "target-domain")
     }
 
 
@@ -274,7 +274,7 @@ def test_weights_in_16_bits_are_said_on_the_board(place, kinds):
     assert done.returncode == 0, done.stderr
     record = run_json(place / "half")
     assert {m["dtype"] for m in record["models"]} == {"bfloat16"}
-    assert "Weights in 16 bits, log-softmax in 32: my-gpt2." in (
+    assert "Weights in 16 bits, log-softmax in 32 bits: my-gpt2." in (
         place / "half" / "leaderboard.md"
     ).read_text().replace("\\", "")
     whole, half = (

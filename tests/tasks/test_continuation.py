@@ -233,7 +233,7 @@ def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
         for note in table.notes
     )
     said = (place / "out/leaderboard.md").read_text()
-    assert "answer, greedy" in said
+    assert "answer, bytes, greedy" in said
 
 
 def test_of_several_answers_to_a_prompt_the_prompt_is_the_item():
@@ -344,6 +344,6 @@ def test_metrics_that_no_column_is_for_have_one_of_their_own(tmp_path):
     assert (
         table.lines[0].cells["evaluate:mine"].text,
         table.lines[0].cells["rougeL:greedy"].text,
-    ) == ("0.2", "50.0 %")
+    ) == ("0.250", "50.0 %")
     for form in ("table", "md", "csv", "html"):
         assert "evaluate:mine" in draw(form, board).replace("\\", "")

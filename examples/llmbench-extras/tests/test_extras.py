@@ -20,9 +20,9 @@ def test_the_original_order_is_right() -> None:
 
 def test_lively_ends_are_counted() -> None:
     metric = LivelyEnds()
-    rows = [metric.statistics("No. Yes! What?"), metric.statistics("Well.")]
+    rows = [metric.statistics("No. Yes! What?", ""), metric.statistics("Well.", "")]
     assert rows == [[2.0, 3.0], [0.0, 1.0]]
     found = metric.value(rows)
     assert found is not None
     assert found.value == 0.5
-    assert metric.statistics("no end") == []
+    assert metric.statistics("no end", "") == []
