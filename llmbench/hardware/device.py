@@ -25,7 +25,7 @@ def pick_device(wanted: str = "auto", fallback: bool = False) -> str:
         fallback: return "cpu" instead of raising if there is no CUDA device.
 
     Raises:
-        UsageError: a CUDA device is wanted and torch finds none.
+        UsageError: a CUDA device was asked for and torch finds none.
     """
     if wanted != "auto" and not is_cuda(wanted):
         return wanted

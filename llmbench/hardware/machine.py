@@ -1,4 +1,4 @@
-"""What this machine is: facts for the record, read without torch. A fact that cannot be had is
+"""What this machine is: facts for the record, read without torch. A fact that is unavailable is
 absent.
 """
 

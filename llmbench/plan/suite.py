@@ -38,7 +38,7 @@ Part = TypeVar("Part", bound=Strict)
 
 class Suite:
     """A suite, read and checked: `texts` loaded, `cards` resolved, `tasks` in order. `missing`:
-    roles whose texts cannot be had here, and why.
+    roles whose texts are unavailable, and why.
     """
 
     def __init__(self, path: Path, file: SuiteFile, places: strict_yaml.Places):

@@ -168,7 +168,7 @@ class Training(SparseRow):
     seconds: Number | None = None
     steps: int | None = None
     best_step: int | None = None
-    curve: Any = None  # rows of [step, bits per byte]; whoever draws it leaves out what is not one
+    curve: Any = None  # rows of [step, bits per byte]; renderers skip other rows
     began_with: str | None = None  # the model that fine-tuning started from
 
 

@@ -58,7 +58,7 @@ class Child:
             )
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line of JSON. A child that is dead already is found so by whoever reads its events."""
+        """One line of JSON. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -66,7 +66,7 @@ class Child:
 
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
         """Its events, until it ends, or is `late`: none of those that settle something came within
-        `timeout` seconds. Can be gone on with.
+        `timeout` seconds. Iteration can continue later.
         """
         deadline = time.monotonic() + timeout
         while (event := self._next(deadline)) is not None:

@@ -185,7 +185,7 @@ def _run_batch(
 
 
 def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
-    """Rows of the model's cells whose texts cannot be had here."""
+    """Return a failure for each of the model's cells whose text is unavailable."""
     failures = []
     for task in made.suite.tasks:
         lack = made.lacks.get((card.name, task.name))

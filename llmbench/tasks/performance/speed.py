@@ -2,7 +2,7 @@
 end symbol makes an answer short.
 
 A block is a fixed piece of work, repeated as often as the first measurement says, so that blocks of
-one model can be compared; whoever runs the task decides when each block runs. Numbers of one block
+one model can be compared; the runner decides when each block runs. Numbers of one block
 are medians over its repeats, the task's are medians over blocks. A block's numbers have the names
 of metrics, with @N for N answers side by side and >N for a prompt of N bytes.
 """
@@ -123,7 +123,7 @@ class Speed(Task):
         )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        """All blocks of one model in a row, for whoever has no other to measure it against."""
+        """All blocks of one model in a row, for a model that is measured alone."""
         facts = self.prepare(adapter, progress)
         blocks = []
         for number in range(self.settings.blocks):
