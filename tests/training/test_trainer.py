@@ -280,9 +280,9 @@ def test_of_a_pair_only_what_stands_after_its_source_is_learnt(reach):
 
 def test_a_source_ends_with_the_last_token_that_lies_in_it():
     tokens = Tokens.of([5, 6, 7], [b"ab", b"cd", b"e"])
-    assert as_training_line(tokens, Document("x", "cde", given="ab")).first == 1
+    assert as_training_line(tokens, Document("x", "cde", context="ab")).first == 1
     assert (
-        as_training_line(tokens, Document("x", "bcde", given="a")).first == 0
+        as_training_line(tokens, Document("x", "bcde", context="a")).first == 0
     )  # the token that goes over the border is learnt
     assert as_training_line(tokens, Document("x", "abcde")).first == 0
 
