@@ -60,6 +60,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
+def cases() -> Path:
+    """The folder of small inputs that once went wrong."""
+    folder = SHARED.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"small inputs not here: {folder}")
+    return folder
+
+
+@pytest.fixture
 def shakespeare() -> Path:
     return real("tinyshakespeare/input.txt")
 

@@ -36,6 +36,14 @@ SCORE_LINES = (
     show_default=True,
     help="How a text longer than the context is cut: half, rolling, or a stride in tokens.",
 )
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="text=NAME",
+    callback=options.parse_pairs,
+    help="Field of the rows of TEXTFILE that holds the text. a.b: b in the object a.",
+)
 @options.json_output
 @options.data
 @options.seed
@@ -46,6 +54,7 @@ def score(
     spec: str,
     textfile: Path,
     window: str,
+    fields: Mapping[str, str],
     as_json: bool,
     data: Mapping[str, str],
     seed: int,
@@ -53,7 +62,11 @@ def score(
     dtype: str | None,
     threads: int | None,
 ) -> int:
-    """Print the bits per byte of the model SPEC on the text TEXTFILE."""
+    """Print the bits per byte of the model SPEC on the text TEXTFILE.
+
+    TEXTFILE is one document, a file of rows with a document in each (.jsonl, .json, .csv, .tsv,
+    also .gz), or the name of a built-in text.
+    """
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
@@ -64,6 +77,7 @@ def score(
             spec,
             textfile,
             window=int(window) if window.isdecimal() else window,
+            fields=fields,
             given=data,
             seed=seed,
             device=pick_device(device),

@@ -12,12 +12,12 @@ from llmbench.errors import UsageError
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
-    """Return {NAME: PATH} of every --data NAME=PATH."""
+    """Return {NAME: VALUE} of every NAME=VALUE that an option was given."""
     pairs = {}
     for item in value:
         name, equals, path = item.partition("=")
         if not (name and equals and path):
-            raise UsageError(f"--data {item!r} is not NAME=PATH")
+            raise UsageError(f"{param.opts[0]} {item!r} is not {param.metavar}")
         pairs[name] = path
     return pairs
 

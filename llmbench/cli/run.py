@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     metavar="SPEC",
     help="Also run this model: a baseline, a card, file.py:Class, module:Class or hf:CHECKPOINT.",
 )
-@click.option("--only", multiple=True, metavar="NAME", help="Run only the models of these names.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Of the suite's models run only these. Models added with --model always run.",
+)
 @options.data
 @click.option(
     "--out",

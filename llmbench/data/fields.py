@@ -1,10 +1,10 @@
-"""Where a line of a file keeps the parts of a pair or a question: what its fields are called, and
+"""Where a row of a file keeps the parts of a pair or a question: what its fields are called, and
 which candidate is the right one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from llmbench.errors import UsageError
@@ -37,6 +37,26 @@ def _at(row: Any, path: str) -> Any:
     for name in path.split("."):
         row = row.get(name) if isinstance(row, dict) else None
     return row
+
+
+def suggest(row: object) -> str:
+    """A hint on how to name the field of a row that holds its text."""
+    names = [name for name, value in _strings(row) if value][:8]
+    return (
+        f"it has {', '.join(names)}; name the one with the text: `fields: {{text: {names[0]}}}` in"
+        f" a suite, --field text={names[0]} on the command line"
+        if names
+        else ""
+    )
+
+
+def _strings(row: object, before: str = "") -> Iterator[tuple[str, str]]:
+    """The paths of a row's strings, an object's in another joined by a dot, and what they hold."""
+    for name, value in row.items() if isinstance(row, dict) else ():
+        if isinstance(value, str):
+            yield f"{before}{name}", value
+        elif isinstance(value, dict) and before.count(".") < 4:
+            yield from _strings(value, f"{before}{name}.")
 
 
 def choices(parts: Mapping[Part, tuple[str, Any]], where: str) -> tuple[str, ...]:

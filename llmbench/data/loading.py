@@ -1,16 +1,17 @@
-"""Load texts: built in, generated, and from .txt and .jsonl files."""
+"""Load texts: built in, generated, and from files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from llmbench.data import fields as data_fields
+from llmbench.data import rows
 from llmbench.data.splitting import cut_fraction
 from llmbench.data.storyworld import stories
 from llmbench.data.text import Document, Text
@@ -38,29 +39,35 @@ def load(
     join: bool = False,
     fields: data_fields.Fields | None = None,
 ) -> Text:
-    """The text `name` from a built-in source or a .txt or .jsonl file, cut by `split`, reduced to
-    the lines whose fields match `select`.
+    """The text `name` from a built-in source or a file, cut by `split`, reduced to the rows whose
+    fields match `select`. A file of rows (data/rows.py) has a document in each; any other file is
+    one document.
 
     `fields`: what the fields of a pair or a question are called in the file: see data/fields.py.
     `join`: the documents are the pieces of a single one, with nothing between them; they are joined
     before the text is cut. Raises UsageError with file:line:column where the bytes are not UTF-8, a
-    line is no JSON object, or nothing is left; and where pairs or questions are to be cut or
+    row is wrong, or nothing is left; and where pairs or questions are to be cut or
     joined.
     """
     if str(source) == STORYWORLD:
         where, documents = STORYWORLD, _stories(**(select or {}))
     elif str(source) in BUILT_IN:
         where, raw = str(source), _built_in(str(source))
-        documents = list(_json_lines(raw, where, select))
+        documents = list(_documents(rows.read_rows(raw, where, "json lines"), select))
     else:
         path = Path(source)
-        where, raw = str(path), _read(path)
-        if path.suffix == ".jsonl":
-            documents = list(_json_lines(raw, where, select, fields))
-        elif select:
-            raise UsageError("`select` needs fields, and only a .jsonl file has them", where=where)
+        where, form = str(path), rows.format_of(path)
+        raw = rows.read_bytes(path)
+        if form != "text":
+            documents = list(_documents(rows.read_rows(raw, where, form), select, fields))
+        elif select or fields:
+            raise UsageError(
+                f"`{'select' if select else 'fields'}` needs a file of rows:"
+                f" {', '.join(rows.FORMATS)}",
+                where=where,
+            )
         else:
-            documents = [Document(name, _decode(raw, where))]
+            documents = [Document(name, rows.decode(raw, where))]
     if join or split:
         _check_plain(documents, "joined" if join else "cut", where)
     if join:
@@ -101,13 +108,6 @@ def _stories(part: str = "stories", split: str = "test", **more: str) -> list[Do
     return [Document(f"{split}-{row['id']}", row["text"], row["given"]) for row in rows]
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the text: {error.strerror}", where=str(path)) from None
-
-
 def _built_in(name: str) -> bytes:
     file, sha256 = BUILT_IN[name]
     raw = resources.files("llmbench.data").joinpath("texts", file).read_bytes()
@@ -120,43 +120,22 @@ def _built_in(name: str) -> bytes:
     return raw
 
 
-def _decode(raw: bytes, where: str) -> str:
-    if not raw:
-        raise UsageError("the text is empty", where=f"{where}:1:1")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        raise UsageError(
-            f"not UTF-8: byte 0x{raw[error.start]:02x}",
-            where=f"{where}:{line}:{column}",
-            hint="convert the file to UTF-8 first",
-        ) from None
-
-
-def _json_lines(
-    raw: bytes,
-    where: str,
+def _documents(
+    found: Iterable[rows.Row],
     select: Mapping[str, str] | None,
     fields: data_fields.Fields | None = None,
 ) -> Iterator[Document]:
+    """The document of each row that matches `select`."""
     seen: set[str] = set()
-    for number, line in enumerate(_decode(raw, where).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+    for row, where, number in found:
+        if not isinstance(row, dict):
             raise UsageError(
-                f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"not JSON that can be read: {error}", where=f"{where}:{number}:1"
-            ) from None
+                f"a row must be an object, got {json.dumps(row)[:40]}",
+                where=where,
+                hint='{"text": "..."} is one',
+            )
         asked = data_fields.fields_of(row, fields or {})
-        choices = data_fields.choices(asked, f"{where}:{number}:1")
+        choices = data_fields.choices(asked, where)
         (text_field, text), (given_field, given) = asked["text"], asked["given"]
         text, given = choices[0] if choices else text, "" if given is None else given
         for field, value in (
@@ -164,32 +143,33 @@ def _json_lines(
             (given_field, given),
             *((asked["choices"][0], choice) for choice in choices[1:]),
         ):
-            if not isinstance(value, str) or not isinstance(row, dict):
+            if not isinstance(value, str):
                 raise UsageError(
-                    f"a line must be an object with a string in the field `{field}`",
-                    where=f"{where}:{number}:1",
+                    f"a row must be an object with a string in the field `{field}`",
+                    where=where,
+                    hint=data_fields.suggest(row),
                 )
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise UsageError(
-                    f"the field `{field}` holds half a surrogate pair, which no UTF-8 text has",
-                    where=f"{where}:{number}:1",
-                ) from None
+            _check_utf8(value, f"the field `{field}`", where)
         for key in select or {}:
             if key not in row:
-                raise UsageError(
-                    f"no field {key!r}", where=f"{where}:{number}:1", hint=did_you_mean(key, row)
-                )
+                raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
         if select and any(str(row[key]) != value for key, value in select.items()):
             continue
         identity = str(row["id"]) if "id" in row else f"line-{number}"
+        _check_utf8(identity, "the id", where)
         if identity in seen:
-            raise UsageError(
-                f"the id {identity!r} stands here a second time", where=f"{where}:{number}:1"
-            )
+            raise UsageError(f"the id {identity!r} stands here a second time", where=where)
         seen.add(identity)
         yield Document(identity, str(text), str(given), choices[1:])
+
+
+def _check_utf8(value: str, what: str, where: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{what} holds half a surrogate pair, which no UTF-8 text has", where=where
+        ) from None
 
 
 def _check_plain(documents: Sequence[Document], done: str, where: str) -> None:

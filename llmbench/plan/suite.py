@@ -119,10 +119,11 @@ class Suite:
     def cards(
         self, more: list[str], only: list[str], named: Mapping[str, str | Adapter] | None = None
     ) -> list[Card]:
-        """The cards of the suite's models, of `more` and of `named`, reduced to those in `only`."""
-        found = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
-        found += [registry.resolve(spec) for spec in more]
-        found += [registry.name_card(name, model) for name, model in (named or {}).items()]
+        """The cards of the suite's models, reduced to those in `only`, and of `more` and `named`."""
+        own = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
+        added = [registry.resolve(spec) for spec in more]
+        added += [registry.name_card(name, model) for name, model in (named or {}).items()]
+        found = own + added
         names = [card.name for card in found]
         folded = [
             name.casefold() for name in names
@@ -138,7 +139,7 @@ class Suite:
                 raise UsageError(
                     f"--only {name}: no such model in this run", hint=did_you_mean(name, names)
                 )
-        found = [card for card in found if not only or card.name in only]
+        found = [card for card in own if not only or card.name in only] + added
         if not found:
             raise UsageError(
                 "there are no models to run", where=str(self.path), hint="add some with --model"

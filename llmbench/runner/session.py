@@ -29,6 +29,7 @@ from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, score_passages
+from llmbench.tasks.prompts import check_plain
 
 
 def build_context(
@@ -161,14 +162,17 @@ def score(
     *,
     text: str | None = None,
     window: str | int = "half",
+    fields: Mapping[str, str] | None = None,
     given: Mapping[str, str] | None = None,
     **options: Any,
 ) -> TextScore:
     """Score one model on one text: bits per byte and more, as `llmbench score --json` prints them.
 
     model: a SPEC as on the command line, or an adapter, which is used in this process.
-    file: a .txt file (one document), a .jsonl file, or the name of a built-in text.
+    file: a text (one document), a file of rows (.jsonl, .json, .csv, .tsv, also .gz: a document
+    in each), or the name of a built-in text.
     text: the text itself, instead of a file.
+    fields: the field of the rows that holds the text, {"text": "content"}; a.b is b in the object a.
     window: how a text longer than the context is split: "half", "rolling", or a stride in tokens.
     given, options (seed, device, dtype, progress): for a SPEC: training texts by role, and how to
     run it.
@@ -179,7 +183,7 @@ def score(
             f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens"
         )
     rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
-    loaded = _load_text(file, text)
+    loaded = _load_text(file, text, fields or {})
     if isinstance(model, Adapter):
         if given or options:
             raise UsageError(
@@ -199,11 +203,16 @@ def score(
     return facts
 
 
-def _load_text(file: str | Path | None, text: str | None) -> Text:
+def _load_text(file: str | Path | None, text: str | None, fields: Mapping[str, str]) -> Text:
     if (file is None) == (text is None):
         raise UsageError("give either a file or `text`")
+    for name in fields:
+        if name != "text":
+            raise UsageError(f"fields: expected only `text`, got {name!r}")
     if text is None:
-        return loading.load("text", str(file))
+        loaded = loading.load("text", str(file), fields=fields)
+        check_plain(loaded)
+        return loaded
     if not text:
         raise UsageError("the text is empty", where="text")
     return Text("text", (Document("text", text),))

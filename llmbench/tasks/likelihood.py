@@ -28,6 +28,7 @@ from llmbench.metrics.likelihood import Item, intervals
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval
+from llmbench.tasks.prompts import check_plain
 from llmbench.tasks.task import Task
 
 OPENINGS = 3  # items whose samples hold
@@ -59,6 +60,7 @@ class Likelihood(Task):
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        check_plain(texts[settings.text])
         return cls(texts[settings.text], Window(settings.window), settings.pseudo_positions, seed)
 
     @property

@@ -55,6 +55,19 @@ def check_sources(text: Text) -> None:
             )
 
 
+def check_plain(text: Text) -> None:
+    """Raise UsageError if a document of `text` has a source or candidates, which a task that charges
+    whole texts would leave out.
+    """
+    for document in text.documents:
+        if not document.is_plain:
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} is a pair or a question, and its bits"
+                " alone would leave out what stands before it",
+                hint="use the task `conditional`, `answer` or `multiple-choice`",
+            )
+
+
 @dataclass(frozen=True)
 class Asking:
     """`template`: the prompt, with {given} where the document's own stands; `join`: what stands

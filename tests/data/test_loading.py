@@ -53,7 +53,7 @@ def test_json_lines_are_documents_and_can_be_selected(tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('{"text": 3}', "a.jsonl:2:1: a line must be an object with a string"),
+        ('{"text": 3}', "a.jsonl:2:1: a row must be an object with a string"),
         ("[1]", "a.jsonl:2:1"),
         ('{"text": "a",}', "a.jsonl:2:14: not JSON"),
         ('{"text": "b", "id": "1"}', "second time"),

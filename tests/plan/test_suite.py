@@ -10,6 +10,7 @@ from llmbench.config import model_card
 from llmbench.errors import UsageError
 from llmbench.plan import registry, suite
 from llmbench.tasks.likelihood import Likelihood
+from llmbench.testing import MockAdapter
 
 GOOD = """\
 name: mine
@@ -216,6 +217,8 @@ def test_a_limit_reduces_what_is_asked_and_not_what_is_learnt():
 def test_only_keeps_and_says_what_it_cannot_find():
     found = suite.read("standard")
     assert [c.name for c in found.cards([], ["zlib"])] == ["zlib"]
+    mine = {"mine": MockAdapter()}
+    assert [c.name for c in found.cards([], ["zlib"], mine)] == ["zlib", "mine"]
     with pytest.raises(UsageError, match="did you mean 'zlib'"):
         found.cards([], ["zlibb"])
 

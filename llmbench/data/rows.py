@@ -1,0 +1,216 @@
+"""Read the rows of a file: JSON Lines, a JSON array, comma- or tab-separated values, gzipped or not.
+
+The format is told by the name's ending, in either case. Everything else is one text as it stands,
+except the formats that hold rows or compressed data and are not read: these are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from llmbench.errors import UsageError
+
+Format = Literal["text", "json lines", "json", "csv", "tsv"]
+
+FORMATS: dict[str, Format] = {
+    ".jsonl": "json lines",
+    ".ndjson": "json lines",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+}
+
+# Endings of files that are no text as they stand
+UNREAD = {
+    **dict.fromkeys((".parquet", ".arrow", ".feather", ".xlsx", ".ods"), "rows"),
+    **dict.fromkeys((".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz", ".lz4"), "compressed"),
+    **dict.fromkeys((".pdf", ".docx", ".odt", ".epub", ".rtf"), "a formatted document"),
+    **dict.fromkeys(
+        (".gguf", ".safetensors", ".pt", ".bin", ".npy", ".npz", ".pkl"), "numbers, not text"
+    ),
+}
+
+LONGEST_UNPACKED = 4 << 30  # bytes that a gzipped file may unpack to
+MARK = "\ufeff"  # some programs write it before UTF-8
+
+
+class Row(NamedTuple):
+    """A row of a file, and where it stands."""
+
+    value: object
+    where: str  # file:line:column
+    number: int  # its line; of a JSON array its position, from 1
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file by the ending of its name. Raises UsageError if it cannot be read."""
+    endings = [ending.lower() for ending in path.suffixes]
+    last = endings.pop() if endings else ""
+    if last == ".gz":
+        last = endings.pop() if endings else ""
+    if last in UNREAD:
+        raise UsageError(
+            f"a {last} file cannot be read: it holds {UNREAD[last]}",
+            where=str(path),
+            hint=f"convert it to one of {', '.join(FORMATS)}, or .txt",
+        )
+    return FORMATS.get(last, "text")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; of a .gz file the unpacked ones. Raises UsageError if it cannot be read."""
+    try:
+        if not path.is_file() and path.exists():
+            raise UsageError("cannot read the text: not a regular file", where=str(path))
+        if path.suffix.lower() != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as unpacked:
+            raw = unpacked.read(LONGEST_UNPACKED + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UsageError(f"not a whole gzip file: {error}", where=str(path)) from None
+    except OSError as error:
+        raise UsageError(f"cannot read the text: {error.strerror}", where=str(path)) from None
+    if len(raw) > LONGEST_UNPACKED:
+        raise UsageError(
+            f"it unpacks to more than {LONGEST_UNPACKED >> 30} GiB",
+            where=str(path),
+            hint="unpack it first",
+        )
+    return raw
+
+
+def decode(raw: bytes, where: str) -> str:
+    """The text of UTF-8 bytes. Raises UsageError with file:line:column if there is none."""
+    if not raw:
+        raise UsageError("the text is empty", where=f"{where}:1:1")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        raise UsageError(
+            f"not UTF-8: byte 0x{raw[error.start]:02x}",
+            where=f"{where}:{line}:{column}",
+            hint="it looks like UTF-16; convert it to UTF-8 first"
+            if wide
+            else "convert the file to UTF-8 first",
+        ) from None
+
+
+def read_rows(raw: bytes, where: str, format: Format) -> Iterator[Row]:
+    """The rows of a file with its bytes. `where`: its name.
+
+    A byte order mark before the first row is none of the text. Raises UsageError with
+    file:line:column at the first wrong row.
+    """
+    text = decode(raw, where).removeprefix(MARK)
+    if format == "json lines":
+        yield from _json_lines(text, where)
+    elif format == "json":
+        yield from _json_array(text, where)
+    else:
+        yield from _separated(text, where, "," if format == "csv" else "\t")
+
+
+def _json_lines(text: str, where: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UsageError(
+                f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise UsageError(
+                f"not JSON that can be read: {error}", where=f"{where}:{number}:1"
+            ) from None
+        yield Row(value, f"{where}:{number}:1", number)
+
+
+class _Cursor:
+    """A position in a text that only moves on, and says its line and column."""
+
+    def __init__(self, text: str, where: str):
+        self.text, self.where = text, where
+        self.at, self._line, self._counted = 0, 1, 0
+
+    def skip_blanks(self) -> str:
+        """Move to the next character that is no white space, and return it; "" at the end."""
+        while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
+            self.at += 1
+        return self.text[self.at : self.at + 1]
+
+    def place(self, at: int | None = None) -> str:
+        at = self.at if at is None else at
+        self._line += self.text.count("\n", self._counted, at)
+        self._counted = at
+        return f"{self.where}:{self._line}:{at - self.text.rfind(chr(10), 0, at)}"
+
+
+def _json_array(text: str, where: str) -> Iterator[Row]:
+    """The elements of an array, each with its line and column."""
+    cursor, decoder = _Cursor(text, where), json.JSONDecoder()
+    if cursor.skip_blanks() != "[":
+        raise UsageError(
+            "a .json file must be an array of objects: [{...}, {...}]",
+            where=cursor.place(),
+            hint="name a file with one object on each line .jsonl",
+        )
+    cursor.at += 1
+    number, after = 0, cursor.skip_blanks()
+    while after != "]":
+        place, number = cursor.place(), number + 1
+        try:
+            value, cursor.at = decoder.raw_decode(text, cursor.at)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"not JSON: {error.msg}", where=cursor.place(error.pos)) from None
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"not JSON that can be read: {error}", where=place) from None
+        yield Row(value, place, number)
+        after = cursor.skip_blanks()
+        if after not in (",", "]"):
+            raise UsageError("not JSON: expected , or ]", where=cursor.place())
+        if after == ",":
+            cursor.at += 1
+            cursor.skip_blanks()
+    cursor.at += 1
+    if cursor.skip_blanks():
+        raise UsageError("not JSON: something follows the array", where=cursor.place())
+
+
+def _separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names: list[str] = []
+    before = 0
+    try:
+        for cells in reader:
+            place, before = f"{where}:{before + 1}:1", reader.line_num
+            if not cells:
+                continue
+            if not names:
+                names = cells
+                if len(set(names)) < len(names) or "" in names:
+                    raise UsageError("the first line must name each column once", where=place)
+                continue
+            if len(cells) != len(names):
+                raise UsageError(
+                    f"{len(cells)} cells in a row of {len(names)} columns",
+                    where=place,
+                    hint="a cell with a separator or a line break stands in double quotes",
+                )
+            yield Row(dict(zip(names, cells, strict=True)), place, int(place.split(":")[-2]))
+    except csv.Error as error:
+        raise UsageError(
+            f"not {delimiter!r}-separated values: {error}", where=f"{where}:{before + 1}:1"
+        ) from None
