@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from llmbench.conformance import (
     context_checks,
     decoding_checks,
     generation_checks,
+    isolation_checks,
     ledger_checks,
     probability_checks,
     reproducibility_checks,
@@ -44,6 +45,7 @@ from llmbench.errors import (
 
 CHECKS: tuple[Check, ...] = (
     *ledger_checks.CHECKS,
+    *isolation_checks.CHECKS,
     *probability_checks.CHECKS,
     *context_checks.CHECKS,
     *generation_checks.CHECKS,
@@ -102,75 +104,49 @@ def find_checks(names: Sequence[str]) -> list[Check]:
 def run(
     subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIMEOUT
 ) -> Iterator[Result]:
-    """The result of each check, as it is there. Nothing that an adapter does ends it but Ctrl-C."""
+    """Yield the result of each check as soon as it is known. Nothing that an adapter does ends
+    this, but Ctrl-C does. `timeout`: seconds for each check.
+    """
     for check in checks:
         begun = time.perf_counter()
-        try:
-            with _limit(timeout):
-                tried = check.function(subject)
-            if time.perf_counter() - begun > timeout:  # the alarm was swallowed, or there was none
-                raise Late
-            yield Result(check.name, check.rule, "passed", time.perf_counter() - begun, tried=tried)
-        except Skip as skip:
-            yield Result(
-                check.name,
-                check.rule,
-                "skipped",
-                time.perf_counter() - begun,
-                reason=str(skip),
-                refused=skip.refused,
-            )
-        except Unsupported as error:
-            yield Result(
-                check.name,
-                check.rule,
-                "skipped",
-                time.perf_counter() - begun,
-                reason=f"refused: {error}",
-                refused=True,
-            )
-        except Failed as failed:
-            took = time.perf_counter() - begun
-            yield Result(
-                check.name,
-                check.rule,
-                "failed",
-                took,
-                sent=failed.sent,
-                came=failed.came,
-                cause=failed.cause,
-            )
-        except Late:
-            yield Result(
-                check.name,
-                check.rule,
-                "timeout",
-                time.perf_counter() - begun,
-                came=f"no answer within {timeout:g} s",
-                cause="a hang, or a large model",
-            )
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # sys.exit in an adapter, too
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            came = " ".join(
-                f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})".split()
-            )
-            machine = is_out_of_memory(error) or isinstance(error, OutOfMemory | Unavailable)
-            cause = (
-                "this machine, not the adapter"
-                if machine
-                else "the adapter raised where it should answer"
-            )
-            yield Result(
-                check.name,
-                check.rule,
-                "error",
-                time.perf_counter() - begun,
-                came=came,
-                cause=cause,
-                refused=machine,
-            )
+        result = _run_check(check, subject, timeout)
+        yield replace(result, seconds=time.perf_counter() - begun)
+
+
+def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
+    """The result of one check, its seconds not yet filled in."""
+    passed = Result(check.name, check.rule, "passed", 0.0)
+    begun = time.perf_counter()
+    try:
+        with _limit(timeout):
+            tried = check.function(subject)
+        if time.perf_counter() - begun > timeout:  # the alarm was swallowed, or there was none
+            raise Late
+        return replace(passed, tried=tried)
+    except Skip as skip:
+        return replace(passed, state="skipped", reason=str(skip), refused=skip.refused)
+    except Unsupported as error:
+        return replace(passed, state="skipped", reason=f"refused: {error}", refused=True)
+    except Failed as error:
+        return replace(passed, state="failed", sent=error.sent, came=error.came, cause=error.cause)
+    except Late:
+        came = f"no answer within {timeout:g} s"
+        return replace(passed, state="timeout", came=came, cause="a hang, or a large model")
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # sys.exit in an adapter, too
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        came = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+        machine = is_out_of_memory(error) or isinstance(error, OutOfMemory | Unavailable)
+        return replace(
+            passed,
+            state="error",
+            came=" ".join(came.split()),
+            cause="this machine, not the adapter"
+            if machine
+            else "the adapter raised where it should answer",
+            refused=machine,
+        )
 
 
 @contextmanager

@@ -1,24 +1,16 @@
-"""Checks of the ledger: every byte charged once, by the same bits whatever else is asked."""
+"""Checks of the ledger: every byte is charged once, by what the model predicts for it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llmbench.adapter import Adapter, Passage, Request
-from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, first_difference, show
+from llmbench.adapter import Adapter, Passage
+from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, show
 from llmbench.errors import Unsupported
 from llmbench.ledger import KINDS, SPELLING, Ledger, LedgerError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-CROWD = 100  # texts sent at once
-TOTAL = 2e-5  # how far, relatively, the bits of a text may move with its company
 
 
 def check_byte_coverage(subject: Subject) -> str:
@@ -28,22 +20,25 @@ def check_byte_coverage(subject: Subject) -> str:
     charged, refused = 0, []
     for text in (*subject.texts, *TORTURE, "", "a"):
         try:
-            (ledger,) = _count(subject.score(text), [text])
+            (ledger,) = require_one_ledger_each(subject.score(text), [text])
         except Skip as skip:
             refused.append(str(skip))
             continue
-        _tiles(ledger, text)
+        require_tiling(ledger, text)
         charged += 1
     if not charged:
         raise Skip(refused[0])
     for both in ([subject.texts[0], subject.texts[1]], [subject.texts[1], subject.texts[0]]):
-        for text, ledger in zip(both, _count(subject.score(*both), both), strict=True):
-            _tiles(ledger, text)
+        for text, ledger in zip(
+            both, require_one_ledger_each(subject.score(*both), both), strict=True
+        ):
+            require_tiling(ledger, text)
     said = f", {len(refused)} refused ({refused[0]})" if refused else ""
     return f"{charged} texts{said}"
 
 
-def _count(ledgers: list[Ledger], texts: Sequence[str]) -> list[Ledger]:
+def require_one_ledger_each(ledgers: list[Ledger], texts: Sequence[str]) -> list[Ledger]:
+    """The ledgers; Failed unless there is one for each text."""
     if len(ledgers) != len(texts):
         raise Failed(
             f"{len(texts)} texts", f"{len(ledgers)} ledgers", "a text was dropped or split"
@@ -51,7 +46,10 @@ def _count(ledgers: list[Ledger], texts: Sequence[str]) -> list[Ledger]:
     return ledgers
 
 
-def _tiles(ledger: Ledger, text: str) -> None:
+def require_tiling(ledger: Ledger, text: str) -> None:
+    """Raise Failed unless the ledger's charges tile the UTF-8 bytes of the text, and charge nothing
+    else.
+    """
     size = len(text.encode())
     if ledger.bytes != size:
         cause = (
@@ -74,7 +72,7 @@ def _tiles(ledger: Ledger, text: str) -> None:
         )
 
 
-def first_symbol(subject: Subject) -> str:
+def check_first_symbol(subject: Subject) -> str:
     """The first symbol is charged, by what the model predicts after its start symbol alone."""
     tried = 0
     for text in subject.texts:
@@ -142,7 +140,7 @@ def _after_start(subject: Subject, text: str, end: int) -> float | None:
     return -math.log2(float(p[place])) if p[place] > 0 else math.inf
 
 
-def start_once(subject: Subject) -> str:
+def check_single_bos(subject: Subject) -> str:
     """The start symbol is given by llmbench: `encode` does not add it, and nothing is charged for
     it.
     """
@@ -175,7 +173,7 @@ def start_once(subject: Subject) -> str:
     return f"{len(subject.texts) + 1} texts"
 
 
-def round_trip(subject: Subject) -> str:
+def check_round_trip(subject: Subject) -> str:
     """decode(encode(text)) is the text, and two texts have two rows of ids; a tokenizer that loses
     something says so.
     """
@@ -226,135 +224,7 @@ def round_trip(subject: Subject) -> str:
     )
 
 
-def batch(subject: Subject) -> str:
-    """A text has the same bits alone and beside others, in any order, whatever the padding."""
-    texts = (*subject.texts, subject.texts[0], "", subject.texts[-1][: len(subject.texts[-1]) // 3])
-    alone = [subject.score(text)[0] for text in texts]
-    for how, order in (
-        ("batched-generation", range(len(texts))),
-        ("in the opposite order", reversed(range(len(texts)))),
-    ):
-        chosen = list(order)
-        for i, ledger in zip(chosen, subject.score(*(texts[i] for i in chosen)), strict=True):
-            _as_alone(subject, texts[i], alone[i], ledger, how)
-    return (
-        f"{len(texts)} texts alone, together and in the opposite order, {_crowd(subject)} at"
-        f" once{_check_padding(subject)}"
-    )
-
-
-def _as_alone(subject: Subject, text: str, alone: Ledger, ledger: Ledger, how: str) -> None:
-    total = subject.half or TOTAL
-    if not subject.close(alone.bits, ledger.bits) or abs(
-        alone.total() - ledger.total()
-    ) > total * max(1.0, alone.total()):
-        cause = (
-            "padding is seen by the model, rows of a batch influence each other, or results are"
-            " given in another order"
-        )
-        raise Failed(
-            f"{show(text)} alone and {how} with others",
-            first_difference(alone.bits, ledger.bits),
-            cause,
-        )
-
-
-def _crowd(subject: Subject) -> int:
-    """A hundred texts of many lengths at once: what is sorted or cut into batches on the way comes
-    back in order.
-    """
-    long = " ".join(subject.texts)
-    texts, ledgers = subject.score_accepted(
-        [long[3 * i : 3 * i + 1 + (7 * i) % 45] for i in range(CROWD)]
-    )
-    for i, (text, ledger) in enumerate(zip(texts, ledgers, strict=True)):
-        _tiles(ledger, text)
-        if i % 12 == 0:
-            _as_alone(
-                subject, text, subject.score(text)[0], ledger, f"as number {i} of {len(texts)}"
-            )
-    return len(texts)
-
-
-def _check_padding(subject: Subject) -> str:
-    """The same for rows of ids, padded on the right and, where the model takes that, on the left."""
-    model = subject.tokens
-    if model is None:
-        return ""
-    import torch
-
-    ids = torch.tensor(
-        [*model.bos_ids, *model.encode(subject.texts[1]).ids.tolist()], device=model.device
-    )[: model.context]
-    room = 7 if model.context is None else min(7, model.context - len(ids))
-    if room < 1 and len(ids) > 4:
-        ids, room = ids[:-3], 3
-    padding = torch.full((room,), model.bos_ids[0], device=model.device)
-    other = torch.cat([ids.flip(0), padding])
-    with torch.inference_mode():
-        want = model.logits(ids[None])[0].float()
-        got = model.logits(torch.stack([torch.cat([ids, padding]), other]))[0, : len(ids)].float()
-    _same_logits(
-        subject,
-        want,
-        got,
-        f"{len(ids)} ids alone, and with {room} ids of padding behind them, beside another row",
-    )
-    if not model.supports_padding:
-        return "; padding behind"
-    ids = ids[:5]  # behind few ids padding is seen by a model that soon forgets, too
-    with torch.inference_mode():
-        want = model.prefill(ids[None])[1][0].float()
-        rows = torch.stack([torch.cat([padding, ids]), torch.cat([padding, ids.flip(0)])])
-        got = model.prefill_padded(rows, [len(ids)] * 2)[1][0].float()
-    _same_logits(
-        subject, want, got, f"{len(ids)} ids alone, and with {room} ids of padding before them"
-    )
-    return "; padding behind and before"
-
-
-def _same_logits(subject: Subject, want: Tensor, got: Tensor, sent: str) -> None:
-    import torch
-
-    one, other = (torch.log_softmax(rows, -1).flatten() for rows in (want, got))
-    if not torch.allclose(one, other, rtol=1e-3, atol=subject.room(want)):
-        at = float((one - other).abs().max())
-        raise Failed(
-            sent,
-            f"log-probabilities that differ by up to {at:.4g} nats",
-            "padding is seen by the model, or rows influence each other",
-        )
-
-
-def leftover(subject: Subject) -> str:
-    """What was asked before leaves nothing behind: a text has the same bits after this one, after
-    that one, and after speaking.
-    """
-    text, (before, after) = subject.fresh(), subject.texts[1:3]
-    subject.score(before)
-    first = subject.score(text)[0].bits
-    subject.score(after)
-    subject.score(after[::-1])
-    ways = [
-        ("after another text", subject.score(text)[0].bits),
-        ("a second time", subject.score(text)[0].bits),
-    ]
-    if type(subject.adapter).generate is not Adapter.generate:
-        with suppress(Unsupported):
-            for _ in subject.adapter.generate([Request(before, max_tokens=5)]):
-                pass
-            ways.append(("after speaking", subject.score(text)[0].bits))
-    for how, bits in ways:
-        if not subject.close(first, bits):
-            raise Failed(
-                f"{show(text)}, again {how}",
-                first_difference(first, bits),
-                "a state or a cache is kept from one text to the next",
-            )
-    return f"one text {', '.join(how for how, _ in ways)}"
-
-
-def chain_rule(subject: Subject) -> str:
+def check_chain_rule(subject: Subject) -> str:
     """bits(a + b) = bits(a) + bits(b given a), where the tokens of a are those that a + b begins
     with, and all fits the context.
     """
@@ -427,19 +297,14 @@ CHECKS = (
         earns="A1",
     ),
     Check(
-        "batch-invariance",
-        "bits do not depend on the other texts of a batch, their order, or padding",
-        batch,
-        earns="A1",
-    ),
-    Check(
         "first-symbol",
         "the first token is scored, given BOS only",
-        first_symbol,
+        check_first_symbol,
         bars="A1",
     ),
-    Check("single-bos", "BOS is given once and never scored", start_once, bars="A1"),
-    Check("round-trip", "decoding the tokens of a text gives the text", round_trip, bars="A1"),
-    Check("state-isolation", "nothing is left over from the text before", leftover, bars="A1"),
-    Check("chain-rule", "bits(a + b) = bits(a) + bits(b after a)", chain_rule, bars="A1"),
+    Check("single-bos", "BOS is given once and never scored", check_single_bos, bars="A1"),
+    Check(
+        "round-trip", "decoding the tokens of a text gives the text", check_round_trip, bars="A1"
+    ),
+    Check("chain-rule", "bits(a + b) = bits(a) + bits(b after a)", check_chain_rule, bars="A1"),
 )

@@ -1,0 +1,82 @@
+"""`@conformance` runs the kit in a project's own tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import zoo
+
+from llmbench import testing
+from llmbench.conformance.kit import CHECKS, find_checks
+from llmbench.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+NAMES = [check.name for check in CHECKS]
+
+OWN = """\
+import sys; sys.path.insert(0, {tests!r})
+from support.saboteurs_generation import DeafToStops, Windowed
+from llmbench.testing import conformance
+
+@conformance({model}, expected_failures={expected!r})
+def test_mine(check):
+    check()
+"""
+
+
+def own_tests(tmp_path, model, expected):
+    (tmp_path / "test_mine.py").write_text(
+        OWN.format(tests=str(ROOT / "tests"), model=model, expected=expected)
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-rsxf",
+        "test_mine.py",
+    ]
+    return subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def test_the_kit_runs_in_a_projects_own_tests_and_an_expected_failure_keeps_its_reason(tmp_path):
+    done = own_tests(tmp_path, "DeafToStops", {"limits": "it has no ears"})
+    assert done.returncode == 0, done.stdout
+    assert f"{len(NAMES) - 2} passed, 1 skipped, 1 xfailed" in done.stdout
+    assert "it has no ears" in done.stdout
+
+
+def test_a_failure_says_the_rule_what_was_sent_what_came_and_why(tmp_path):
+    done = own_tests(tmp_path, "DeafToStops", {})
+    assert done.returncode == 1
+    assert "limits: length limits and stop strings are respected" in done.stdout
+    assert "sent: max_bytes=7" in done.stdout
+    assert "likely cause: characters or tokens are counted instead of bytes" in done.stdout
+
+
+def test_an_expected_failure_that_does_not_come_is_one(tmp_path):
+    done = own_tests(tmp_path, "Windowed", {"limits": "it has no ears", "pseudo": "it does not"})
+    assert done.returncode == 1
+    assert "limits was expected to fail (it has no ears) and passed" in done.stdout
+    assert "pseudo was expected to fail (it does not) and is skipped" in done.stdout
+
+
+def test_a_misspelt_check_and_a_failure_without_a_reason_are_errors():
+    with pytest.raises(UsageError, match=r"no check 'limit'.*did you mean 'limits'"):
+        testing.conformance(zoo.Windowed, expected_failures={"limit": "why"})
+    with pytest.raises(UsageError, match="needs a reason"):
+        testing.conformance(zoo.Windowed, expected_failures={"limits": " "})
+    with pytest.raises(UsageError, match="no check 'til'"):
+        find_checks(["til"])
+
+
+@testing.conformance("uniform-bytes")
+def test_a_spec_will_do_for_the_decorator(check):
+    check()
