@@ -19,11 +19,14 @@ LONG = (  # files by the minutes that they take, the longest first
     *(
         "runner/test_run",
         "runner/test_run_checkpoints",
+        "conformance/test_certificates",
         "conformance/test_kit",
         "runner/test_resume",
         "tasks/performance/test_memory",
         "runner/test_interleaving",
         "data/test_hub",
+        "conformance/test_decorator",
+        "conformance/test_check_command",
     ),
     *(
         "test_architecture",
