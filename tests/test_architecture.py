@@ -110,13 +110,11 @@ def test_a_forbidden_import_breaks_its_contract(tmp_path, file, line, contract):
     assert contract in done.stdout
 
 
-@OPEN
 def test_files_stay_small():
     sizes = {name: len(text.splitlines()) for name, text in SOURCES.items()}
     assert {name: size for name, size in sizes.items() if size > 400} == {}
 
 
-@OPEN
 def test_functions_stay_short():
     sizes = {
         f"{name}:{node.name}": node.end_lineno - node.lineno + 1
