@@ -224,7 +224,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
         for score in record.scores
         if score.task == task and score.metric == "limit_share" and float(score.value) > 1
     ]
-    said += _repeated_measurement(found)
+    said += _describe_repeat(found)
     if found.smallest_visible is not None:
         said.append(
             f"Differences below about {percent(found.smallest_visible, 0)} are too small to be"
@@ -249,7 +249,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
                 f"{score.model}: a token takes {bare * 1e3:.2f} ms in the bare loop,"
                 f" {own * 1e3:.2f} ms in transformers' own generate."
             )
-    said += _missing_metrics(record, task) + _measuring_time(found)
+    said += _explain_missing_metrics(record, task) + _describe_cost(found)
     said.append(
         f"Intervals: 95 % over {headline[0].n} blocks, measured in turn with the other models;"
         " valid for this machine and session only."
@@ -257,7 +257,7 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     return said
 
 
-def _repeated_measurement(found: TaskNotes) -> list[str]:
+def _describe_repeat(found: TaskNotes) -> list[str]:
     """Return a sentence on the model that was measured twice: how far it differs from itself."""
     again = (found.again or {}).get(SPEED)
     if not found.again or not isinstance(again, dict):
@@ -272,7 +272,7 @@ def _repeated_measurement(found: TaskNotes) -> list[str]:
     ]
 
 
-def _missing_metrics(record: Record, task: str) -> list[str]:
+def _explain_missing_metrics(record: Record, task: str) -> list[str]:
     """Return a sentence for each metric that some models have no value of: which, and why."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for score in (score for score in record.scores if score.task == task):
@@ -284,7 +284,7 @@ def _missing_metrics(record: Record, task: str) -> list[str]:
     ]
 
 
-def _measuring_time(found: TaskNotes) -> list[str]:
+def _describe_cost(found: TaskNotes) -> list[str]:
     """Return a sentence on how long measuring took, and what the time was spent on."""
     if not found.cost:
         return []

@@ -37,7 +37,7 @@ def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     tasks = [task for task in tasks if task.process == "shared"]
     with evaluation_mode(adapter):
         try:
-            info, row = worker.described(adapter, card)
+            info, row = worker.describe(adapter, card)
         except Exception as error:
             failures += [_explain(card, task, error) for task in tasks]
         else:

@@ -19,7 +19,7 @@ from llmbench.hardware import machine, peaks
 from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
 from llmbench.runner.messages import job_of, log_of
-from llmbench.runner.process import Child, opened
+from llmbench.runner.process import Child, open_child
 from llmbench.runner.progress import Watcher
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
@@ -93,7 +93,7 @@ class Rounds:
                 self.watcher.model(one.name, number, len(contenders))
                 self._make_ready(one)
             self._add_second(contenders, free)
-            with self.watcher.measuring(self.task.name):
+            with self.watcher.pause_drawing(self.task.name):
                 self._take_turns(contenders)
                 self._finish([one for one in contenders if not one.out])
         finally:
@@ -110,7 +110,7 @@ class Rounds:
             return
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
-        with opened(log, self.made.options, "llmbench.runner.workers.peaks") as child:
+        with open_child(log, self.made.options, "llmbench.runner.workers.peaks") as child:
             child.send(
                 {
                     "device": self.made.options.device_kind,
@@ -194,7 +194,7 @@ class Rounds:
             one.child.wait()
         child, one.child = one.child, None
         child.kill()
-        self._lose(one, *child.ending(self.made.options.timeout))
+        self._lose(one, *child.explain_end(self.made.options.timeout))
         return None
 
     def _lose(self, one: Contender, reason: Any, message: str, hint: str) -> None:

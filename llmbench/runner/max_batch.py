@@ -1,5 +1,5 @@
-"""The parent of the attempts that batch_fit.py asks for: a fresh process for each, and the cell
-from all of them.
+"""The search for the largest batch, as its parent sees it: a fresh process for each attempt, and
+the cell from all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure
 from llmbench.runner.messages import job_of, log_of
-from llmbench.runner.process import opened
+from llmbench.runner.process import open_child
 from llmbench.runner.progress import Watcher
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.max_batch_search import Attempt, search
@@ -87,7 +87,7 @@ def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, d
     """One child. A batch of more than one whose process is lost did not fit; of one, it is a
     failure like any other.
     """
-    with opened(log_of(made, card), made.options, "llmbench.runner.workers.max_batch") as child:
+    with open_child(log_of(made, card), made.options, "llmbench.runner.workers.max_batch") as child:
         child.send(job)
         for event in child.events(made.options.timeout):
             if event["event"] == "probe":
@@ -101,7 +101,7 @@ def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, d
                 raise _Over({key: event[key] for key in ("reason", "message", "hint")})
             if event["event"] == "cell":
                 raise _Over(None)
-    reason, message, hint = child.ending(made.options.timeout)
+    reason, message, hint = child.explain_end(made.options.timeout)
     if job["batch"] > 1 and reason != "timeout":
         return Attempt(job["batch"], None, refused=message), {}
     raise _Over(

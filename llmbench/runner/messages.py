@@ -71,7 +71,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
-def connected(stays: bool = True) -> tuple[dict[str, Any], Emit, Iterator[dict[str, Any]]]:
+def connect(stays: bool = True) -> tuple[dict[str, Any], Emit, Iterator[dict[str, Any]]]:
     """The job; how to report; and the lines that come later, each waited for without a turn of the
     processor. `stays`: whether the parent keeps stdin open for as long as it wants this process.
     """

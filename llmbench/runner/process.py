@@ -33,7 +33,7 @@ GOODBYE = 10.0  # seconds for a worker that said all to end
 
 
 class Child:
-    """One worker. It ends with its parent, since its stdin does; it does not outlive `opened`."""
+    """One worker. It ends with its parent, since its stdin does; it does not outlive `open_child`."""
 
     def __init__(self, log: Path, options: Options, module: str = "llmbench.runner.worker"):
         environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}
@@ -92,7 +92,7 @@ class Child:
             self._waiting.extend(json.loads(line) for line in lines)
         return self._waiting.popleft()
 
-    def ending(self, timeout: float) -> tuple[Any, str, str]:
+    def explain_end(self, timeout: float) -> tuple[Any, str, str]:
         """(reason, message, hint) for a worker that ended with work left open."""
         if self.late:
             return "timeout", f"no result within {timeout:g} s", "give more with --timeout"
@@ -134,7 +134,9 @@ class Child:
 
 
 @contextmanager
-def opened(log: Path, options: Options, module: str = "llmbench.runner.worker") -> Iterator[Child]:
+def open_child(
+    log: Path, options: Options, module: str = "llmbench.runner.worker"
+) -> Iterator[Child]:
     """A child that does not outlive this block."""
     child = Child(log, options, module)
     try:

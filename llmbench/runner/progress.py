@@ -33,7 +33,7 @@ class _Lines:
         self.console.print(f"    {task}: {outcome}", markup=False, highlight=False)
 
     @contextmanager
-    def measuring(self, task: str) -> Iterator[None]:
+    def pause_drawing(self, task: str) -> Iterator[None]:
         self.console.print(f"measuring {task}, all models in turn", markup=False, highlight=False)
         yield
 
@@ -63,7 +63,7 @@ class _Bars(_Lines):
             self.still.refresh()
 
     @contextmanager
-    def measuring(self, task: str) -> Iterator[None]:
+    def pause_drawing(self, task: str) -> Iterator[None]:
         """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps
         the others moving takes part of a core.
         """
@@ -144,8 +144,8 @@ class Watcher(Protocol):
     def model(self, name: str, number: int, count: int) -> None: ...
     def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
     def cell(self, name: str, task: str, outcome: str) -> None: ...
-    def measuring(self, task: str) -> AbstractContextManager[None]:
-        """While this lasts, nothing may be drawn but when `progress` is told: a clock is running."""
+    def pause_drawing(self, task: str) -> AbstractContextManager[None]:
+        """Until this ends, draw only when `progress` is called: a clock is running."""
         ...
 
 
@@ -155,5 +155,5 @@ class Silent:
     def model(self, name: str, number: int, count: int) -> None: ...
     def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
     def cell(self, name: str, task: str, outcome: str) -> None: ...
-    def measuring(self, task: str) -> AbstractContextManager[None]:
+    def pause_drawing(self, task: str) -> AbstractContextManager[None]:
         return nullcontext()

@@ -172,10 +172,10 @@ def _run_batch(
 ) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
     job = job_of(made, card, tasks, known)
-    with process.opened(log_of(made, card), made.options) as child:
+    with process.open_child(log_of(made, card), made.options) as child:
         failures, open_tasks = _follow(child, job, made.options.timeout, card, watcher)
     if open_tasks:
-        reason, message, hint = child.ending(made.options.timeout)
+        reason, message, hint = child.explain_end(made.options.timeout)
         for name in open_tasks:
             failures.append(
                 Failure(model=card.name, task=name, reason=reason, message=message, hint=hint)

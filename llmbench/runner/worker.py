@@ -1,7 +1,8 @@
 """One model, its own process: load, run the tasks, write each finished cell at once, end.
 
-`python -m llmbench.runner.worker` reads its job and reports by events.py. `--check` reads a list of
-cards instead and reports what is wrong with their code, running nothing but its import.
+`python -m llmbench.runner.worker` reads its job and reports events (see messages.py). `--check`
+reads a list of models instead and reports what is wrong with their code, running nothing but its
+import.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ PROOF_SECONDS = 30.0  # for each check that a run samples
 def main() -> None:
     """Entry point of the child process."""
     checking = "--check" in sys.argv
-    job, emit, _ = messages.connected(stays=not checking)
+    job, emit, _ = messages.connect(stays=not checking)
     if checking:
         check(job, emit)
     else:
@@ -116,7 +117,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             meter.gpu = Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
             adapter = load(model, texts, job["options"], report, job["missing"])
-        info, row = described(adapter, model.card)
+        info, row = describe(adapter, model.card)
     except BaseException as error:
         for task in tasks:
             emit(failure(task.name, error))
@@ -158,13 +159,13 @@ def read_job(job: Mapping[str, Any]) -> tuple[ResolvedModel, list[Task.Settings]
     return model, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
 
 
-def described(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
+def describe(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
     """What a model is, under its card's name, and the record's row for it."""
     info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
     return info, model_row(info, card)
 
 
-def opened(
+def load_only_task(
     job: Mapping[str, Any], emit: Emit
 ) -> tuple[Adapter, ModelInfo, dict[str, Any], Task] | None:
     """Of a job with one task: the model, what it is, its row, and the task; None, and that is said,
@@ -172,7 +173,7 @@ def opened(
     """
     model, (spec,), texts = read_job(job)
     adapter = load(model, texts, job["options"], messages.progress(emit), job["missing"])
-    info, row = described(adapter, model.card)
+    info, row = describe(adapter, model.card)
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before"})
         return None

@@ -26,18 +26,18 @@ class Sequence:
         self.sentinel = Sentinel.__new__(Sentinel)
         self.sentinel._seen = list(looks)
 
-    def drifted(self, seconds):
-        return self.sentinel.drifted(seconds)
+    def is_unusual(self, seconds):
+        return self.sentinel.is_unusual(seconds)
 
 
 def test_a_sentinel_heeds_what_is_usual_on_this_machine():
     quiet = Sequence(*[1.0, 1.001, 0.999, 1.0, 1.0])
-    assert not quiet.drifted(1 + DRIFT / 2)
-    assert quiet.drifted(1 + 2 * DRIFT)
-    assert quiet.drifted(1 - 2 * DRIFT)
+    assert not quiet.is_unusual(1 + DRIFT / 2)
+    assert quiet.is_unusual(1 + 2 * DRIFT)
+    assert quiet.is_unusual(1 - 2 * DRIFT)
     noisy = Sequence(*[1.0, 1.3, 0.8, 1.2, 0.9])
-    assert not noisy.drifted(1.4)
-    assert noisy.drifted(3.0)
+    assert not noisy.is_unusual(1.4)
+    assert noisy.is_unusual(3.0)
 
 
 def test_a_sentinel_looks_before_it_judges_and_takes_what_its_model_saw_before():

@@ -34,7 +34,7 @@ def test_on_a_terminal_nobody_draws_by_itself_while_a_clock_runs():
         watching = _Bars(bars, 4)
         watching.model("lstm", 1, 2)
         assert drawing()
-        with watching.measuring("speed"):
+        with watching.pause_drawing("speed"):
             assert not drawing(after=5.0)
             before = len(console.file.getvalue())
             watching.progress("all models", "measuring speed", 0.25, "round 1 of 4")
@@ -51,7 +51,7 @@ def test_the_bars_come_back_after_a_measurement_that_was_interrupted():
     with _bars(console) as bars:
         watching = _Bars(bars, 1)
         try:
-            with watching.measuring("speed"):
+            with watching.pause_drawing("speed"):
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             assert drawing()
@@ -61,6 +61,6 @@ def test_the_bars_come_back_after_a_measurement_that_was_interrupted():
 def test_elsewhere_a_line_says_that_models_take_turns():
     console = Console(file=io.StringIO())
     watching = _Lines(console)
-    with watching.measuring("speed"):
+    with watching.pause_drawing("speed"):
         watching.progress("all models", "measuring speed", 0.5, "")
     assert console.file.getvalue() == "measuring speed, all models in turn\n"

@@ -25,7 +25,7 @@ SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never tou
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, _ = messages.connected()
+    job, emit, _ = messages.connect()
     work(job, emit)
     emit({"event": "end"})
     messages.leave()
@@ -43,7 +43,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         "refused": "",
     }
     try:
-        seen = worker.opened(job, emit)
+        seen = worker.load_only_task(job, emit)
         if seen is None:
             return
         adapter, info, row, task = seen

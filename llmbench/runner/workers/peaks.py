@@ -13,7 +13,7 @@ from llmbench.runner import messages
 
 def main() -> None:
     """Entry point of a child process: measure, keep, and say so."""
-    job, emit, _ = messages.connected()
+    job, emit, _ = messages.connect()
     torch.set_num_threads(job["threads"])
     peaks.keep(Path(job["path"]), measure(job["device"], job["threads"], messages.progress(emit)))
     emit({"event": "end"})

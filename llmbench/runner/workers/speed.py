@@ -38,7 +38,7 @@ FIRST_SENTINELS = 5
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, lines = messages.connected()
+    job, emit, lines = messages.connect()
     serve(job, emit, lines)
     emit({"event": "end"})
     messages.leave()
@@ -50,7 +50,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
     machine.keep_freed_memory()
     name = job["tasks"][0]["name"]
     try:
-        found = worker.opened(job, emit)
+        found = worker.load_only_task(job, emit)
         if found is None:
             return
         adapter, info, row, task = found
@@ -59,7 +59,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         task.ceilings = (
             known if known is not None and info.device.startswith(known.device) else None
         )
-        emit({"event": "loaded", "held": held(info.device)})
+        emit({"event": "loaded", "held": read_held_memory(info.device)})
         next(
             lines
         )  # others may be loading: nothing is timed before the parent says that they are not
@@ -70,7 +70,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         # so that a collection before a block looks at what blocks left, and not at the libraries
         gc.freeze()
         emit(
-            {"event": "ready", "facts": facts, "held": held(info.device)}
+            {"event": "ready", "facts": facts, "held": read_held_memory(info.device)}
         )  # warm, it may hold more
         sentinel.slept = time.process_time()
         for line in lines:
@@ -109,7 +109,7 @@ def one_block(adapter: Adapter, task: Speed, facts: Facts, sentinel: Sentinel) -
         found = task.block(adapter, facts)
         timed, after = time.perf_counter() - at, sentinel.look()
         seen, before = [before, after], after
-        drifted = any(sentinel.drifted(value) for value in seen)
+        drifted = any(sentinel.is_unusual(value) for value in seen)
     whole = {
         "seconds": time.perf_counter() - begun,
         "cpu_seconds": time.process_time() - cpu,
@@ -149,7 +149,7 @@ class Sentinel:
         """The first looks, for the next worker of the same model."""
         return self._seen[:FIRST_SENTINELS]
 
-    def drifted(self, seconds: float) -> bool:
+    def is_unusual(self, seconds: float) -> bool:
         """Whether that is unusual: off the median by more than DRIFT, and by more than SIGMAS of
         the spread (1.4826 x the median deviation).
         """
@@ -177,7 +177,7 @@ class Sentinel:
         hashlib.sha256(bytes(1 << 20)).digest()
 
 
-def held(device: str) -> dict[str, int]:
+def read_held_memory(device: str) -> dict[str, int]:
     """What this process holds: bytes of memory, and of the GPU where it uses one."""
     import psutil
 
