@@ -84,12 +84,17 @@ class Slow(Fast):
 
 class DiesLater(Fast):
     """Warms up, and is killed in a block, unless the file says that all is well."""
-    calls, cost = 0, 2000
+    left, cost = None, 2000
+
+    def measure_prompt(self, prompt):  # the warm-up is over
+        self.left = 3
+        return super().measure_prompt(prompt)
 
     def generate(self, requests):
-        self.calls += 1
-        if self.calls > 30 and not os.path.exists("well"):
-            os.kill(os.getpid(), 9)
+        if self.left is not None and not os.path.exists("well"):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), 9)
         yield from super().generate(requests)
 
 
