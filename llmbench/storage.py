@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+SEAL = "sealed.json"  # of a folder: the digests of its files
+DIGEST = "digest"  # the last key of a sealed file
+UNSET = "0" * 64  # in the digest's place while it is computed
+
+
+class Damaged(ValueError):
+    """A file is not as it was written. The message says which, and what is wrong."""
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -34,11 +41,78 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     )
 
 
+def write_sealed(path: Path, data: Mapping[str, object]) -> None:
+    """JSON that ends with the digest of all its bytes, written like `write_json`. See `read_sealed`."""
+    write_bytes(path, _encode(seal(data)))
+
+
+def seal(data: Mapping[str, object]) -> str:
+    """JSON of an object with the digest of all its bytes as the last key."""
+    text = as_json({**{k: v for k, v in data.items() if k != DIGEST}, DIGEST: UNSET}) + "\n"
+    digest = hashlib.sha256(_encode(text)).hexdigest()
+    before, _, after = text.rpartition(UNSET)
+    return f"{before}{digest}{after}"
+
+
+def check_seal(raw: bytes, name: str) -> None:
+    """Raise Damaged unless the bytes of a sealed file are those that were written."""
+    found = re.search(rb'"digest": "([0-9a-f]{64})"\n\}\n$', raw)
+    if not found:
+        raise Damaged(f"{name}: it does not end with its digest: cut off, or changed by hand")
+    whole = raw[: found.start(1)] + UNSET.encode() + raw[found.end(1) :]
+    if hashlib.sha256(whole).hexdigest() != found[1].decode():
+        raise Damaged(f"{name}: its digest is wrong: changed since it was written")
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The object of a sealed file. Raises Damaged if it is not what was written, OSError if it
+    cannot be read.
+    """
+    raw = path.read_bytes()
+    check_seal(raw, path.name)
+    data: dict[str, Any] = json.loads(raw)
+    data.pop(DIGEST)
+    return data
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal_folder(folder: Path) -> None:
+    """Write the digests of a folder's files beside them. See `check_folder`."""
+    files = {name: digest_file(folder / name) for name in _names(folder)}
+    write_sealed(folder / SEAL, {"files": files})
+
+
+def check_folder(folder: Path) -> None:
+    """Raise Damaged unless the files of a sealed folder are those that were written, all of them
+    and no others; OSError if they cannot be read.
+    """
+    known = read_sealed(folder / SEAL)["files"]
+    if list(known) != _names(folder):
+        raise Damaged(f"{folder.name}: files were added or are missing")
+    for name, digest in known.items():
+        if digest_file(folder / name) != digest:
+            raise Damaged(f"{folder.name}/{name}: changed since it was written")
+
+
+def _names(folder: Path) -> list[str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(name for f in files if (name := f.relative_to(folder).as_posix()) != SEAL)
+
+
 def write_text(path: Path, text: str) -> None:
     """Text, written like `write_json`. A full disk leaves the old file as it was and raises
     OSError.
     """
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, _encode(text))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_bytes(path: Path, raw: bytes) -> None:

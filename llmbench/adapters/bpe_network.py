@@ -4,7 +4,6 @@ safetensors and beside them what else it takes to have the model again.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import shutil
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,7 +25,7 @@ from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import checkpoint_folder, place_folder
+from llmbench.training.cache import checkpoint_folder, is_intact, place_folder
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, Lessons, teach
 
@@ -127,26 +125,17 @@ def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
             for name, tensor in network.state_dict().items()
         }
         save_file(weights, beside / WEIGHTS)
-        mark = hashlib.sha256((beside / WEIGHTS).read_bytes()).hexdigest()
-        (beside / FACTS).write_text(json.dumps({**facts, "weights_sha256": mark}), encoding="utf-8")
+        (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Facts and weights; None where there are none, or where they are not what was written (they
     are then removed, to be made again).
     """
-    if not folder.is_dir():
+    if not is_intact(folder):
         return None
-    try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() == facts["weights_sha256"]:
-            return facts, load_file(folder / WEIGHTS)
-    except OSError:
-        return None
-    except (ValueError, KeyError, TypeError, SafetensorError):
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return facts, load_file(folder / WEIGHTS)
 
 
 class BpeNetwork(ABC):

@@ -125,13 +125,13 @@ def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path
         if not folder.is_dir():
             raise UsageError("there is no such folder", where=rows.id)
         file = _file(rows, _state(folder), cache)
-        if not file.is_file():
+        if not _is_kept(file):
             _read_in_child(rows, [rows.id], file, online=False)
         return file
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", rows.id):
         raise UsageError(f"{rows.id!r} is not a Hub dataset", hint="an id has the form owner/name")
     file = _file(rows, None, cache)
-    if file.is_file():
+    if _is_kept(file):
         return file
     if fetch and reachable():
         _read_in_child(rows, [REMOTE + rows.id], file, online=True)
@@ -150,6 +150,15 @@ def _file(rows: Rows, state: Any, cache: Path | None) -> Path:
     digest = hashlib.sha256(json.dumps([asdict(rows), state]).encode()).hexdigest()
     name = Path(rows.id).name if state is not None else rows.id.replace("/", "--")
     return (cache or default_cache()) / "hub" / f"{name}-{digest[:16]}.jsonl"
+
+
+def _is_kept(file: Path) -> bool:
+    """Whether the rows are kept and as they were written."""
+    try:
+        note = storage.read_sealed(file.with_suffix(".json"))
+        return file.is_file() and storage.digest_file(file) == note["sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:
@@ -301,8 +310,10 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
         "datasets": datasets.__version__,
         "read": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    storage.write_json(file.with_suffix(".json"), note)
-    storage.write_lines(file, lines)
+    storage.write_lines(file.with_suffix(".new"), lines)
+    note["sha256"] = storage.digest_file(file.with_suffix(".new"))
+    storage.write_sealed(file.with_suffix(".json"), note)
+    file.with_suffix(".new").replace(file)
 
 
 def _columns(table: Any, fields: Mapping[str, str], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -70,9 +70,9 @@ def kept_in(cache: Path, device: str, threads: int) -> Path:
 
 
 def read(path: Path) -> Ceilings | None:
-    """What was measured; None where nothing was, or where the file is torn or of another version."""
+    """What was measured; None where nothing was, or where the file is damaged or of another version."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = storage.read_sealed(path)
         found = Ceilings(
             **{**data, "bandwidth": [(int(size), float(rate)) for size, rate in data["bandwidth"]]}
         )
@@ -82,7 +82,7 @@ def read(path: Path) -> Ceilings | None:
 
 
 def keep(path: Path, ceilings: Ceilings) -> None:
-    storage.write_json(path, asdict(ceilings))
+    storage.write_sealed(path, asdict(ceilings))
 
 
 def as_record(ceilings: Ceilings) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from llmbench.data.loading import load
 from llmbench.data.text import Text
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.storage import Damaged, check_folder, seal_folder
 
 # Modules that decide no weights and are left out of a key. What is not named here is in it: too
 # much costs a training, too little would give stale weights.
@@ -126,13 +127,14 @@ def find_training_texts(
 
 @contextmanager
 def place_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which becomes `folder` once all is on the disk; of two processes that
-    make the same one, the second's is dropped.
+    """A folder to write in, which is sealed and becomes `folder` once all is on the disk; of two
+    processes that make the same one, the second's is dropped.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         yield beside
+        seal_folder(beside)
         for file in beside.rglob("*"):
             if file.is_file():
                 with file.open("rb") as handle:
@@ -145,3 +147,16 @@ def place_folder(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder is there and as it was written. A damaged one is removed, to be made again."""
+    if not folder.is_dir():
+        return False
+    try:
+        check_folder(folder)
+    except Damaged:
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return False
+    return folder.is_dir()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +34,7 @@ from llmbench.models.pretrained.files import Checkpoint
 from llmbench.models.pretrained.loading import Loaded, load, quiet
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import find_training_texts, folder_of_training, place_folder
+from llmbench.training.cache import find_training_texts, folder_of_training, is_intact, place_folder
 from llmbench.training.causal_lm import as_training_line
 from llmbench.training.resume import Snapshots
 from llmbench.training.trainer import Course, train, valid_passages
@@ -82,17 +81,10 @@ def _kept(folder: Path) -> dict[str, Any] | None:
     """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged
     (it is then removed, to be made again).
     """
-    if not folder.is_dir():
+    if not is_intact(folder):
         return None
-    try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if facts["weights_sha256"] != pretrained_files.weights_sha256(folder):
-            raise ValueError("the weights are not those that were written")
-        training: dict[str, Any] = facts["training"]
-        return training
-    except (OSError, ValueError, KeyError, IndexError):
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
+    training: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))["training"]
+    return training
 
 
 def _begin(stages: Sequence[Stage], build_context: BuildContext) -> Loaded:
@@ -328,9 +320,4 @@ def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> Non
             model = model.merge_and_unload()
         model.save_pretrained(beside)
         begin.tokenizer.save_pretrained(beside)
-        (beside / FACTS).write_text(
-            json.dumps(
-                {"training": facts, "weights_sha256": pretrained_files.weights_sha256(beside)}
-            ),
-            encoding="utf-8",
-        )
+        (beside / FACTS).write_text(json.dumps({"training": facts}), encoding="utf-8")

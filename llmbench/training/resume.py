@@ -1,5 +1,5 @@
 """What an interrupted training goes on from: weights, optimizers, random numbers and the curve so
-far, in one safetensors file.
+far, in one safetensors file with its digest after it.
 
 It is written beside its place and renamed, so that a killed process leaves the snapshot before or
 the new one. One that cannot be read, or that belongs to other weights, is as if there were none.
@@ -7,8 +7,8 @@ the new one. One that cannot be read, or that belongs to other weights, is as if
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from llmbench.hardware.device import has_cuda
+from llmbench.storage import write_bytes
+
+DIGEST_BYTES = 32  # sha256 of all before, at the end of a snapshot
 
 
 @dataclass
@@ -80,21 +84,12 @@ class Snapshots:
             "curve": log.curve,
             "tuple": isinstance(work.state, tuple),
         }
-        beside = self.path.with_name(f".{self.path.name}-{os.getpid()}")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {
-                    name: tensor.detach().cpu().contiguous().clone()
-                    for name, tensor in tensors.items()
-                },
-                beside,
-                {"facts": json.dumps(facts)},
-            )
-            beside.replace(self.path)
-        except (OSError, SafetensorError):
-            with suppress(OSError):
-                beside.unlink()
+        plain = {
+            name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
+        }
+        raw = serialise(plain, {"facts": json.dumps(facts)})
+        with suppress(OSError):
+            write_bytes(self.path, raw + hashlib.sha256(raw).digest())
 
     def discard(self) -> None:
         """The training is over."""
@@ -108,10 +103,13 @@ class Snapshots:
         if not self.path.is_file():
             return 0
         try:
-            with safe_open(self.path, "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-                # not a mapping
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            raw = self.path.read_bytes()
+            raw, digest = raw[:-DIGEST_BYTES], raw[-DIGEST_BYTES:]
+            if hashlib.sha256(raw).digest() != digest:
+                return 0
+            header = int.from_bytes(raw[:8], "little")
+            facts = json.loads(json.loads(raw[8 : 8 + header])["__metadata__"]["facts"])
+            tensors = deserialise(raw)
             step, seconds, curve = (
                 int(facts["step"]),
                 float(facts["seconds"]),

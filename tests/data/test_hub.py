@@ -72,6 +72,17 @@ def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
     assert text_file(ROWS) == file
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+def test_kept_rows_that_were_changed_are_read_again(tmp_path, ending):
+    place = parquet_folder(tmp_path, test=[{"page": page} for page in PAGES])
+    file = text_file(Rows(str(place), field="page"))
+    kept = file.with_suffix(ending)
+    raw = bytearray(kept.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    kept.write_bytes(raw)
+    assert texts(text_file(Rows(str(place), field="page"))) == PAGES
+
+
 def test_fields_of_parquet_in_a_parquet_folder(tmp_path):
     rows = [{"page": page, "other": "x"} for page in PAGES]
     place = parquet_folder(tmp_path, test=rows, train=rows[:1])

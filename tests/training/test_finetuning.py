@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,11 +18,12 @@ from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.config.model_card import CheckpointSpec, Lora, NewCheckpoint, Recipe, Stage
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.models.pretrained.files import weights_sha256
 from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.training import finetuning, trainer
-from llmbench.training.cache import find_training_texts, folder_of_training
+from llmbench.training.cache import find_training_texts, folder_of_training, is_intact
 from llmbench.training.muon import Muon, orthogonal
-from llmbench.training.resume import Snapshots
+from llmbench.training.resume import Snapshots, TrainingLog, Work
 
 TRAIN = Text("train", tuple(Document(str(i), TEXT[i * 40 :]) for i in range(4)))
 DOMAIN = Text("domain", (Document("d", "Dear tap, I hum at night. Yours, the kettle.\n" * 12),))
@@ -185,7 +187,7 @@ def test_a_torn_snapshot_is_as_if_there_were_none(tmp_path):
 
 def test_a_full_disk_costs_a_snapshot_and_not_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "llmbench.training.resume.save_file",
+        "llmbench.training.resume.write_bytes",
         lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
     assert obtain(tmp_path, NEW)[1]["steps"] == 12
@@ -299,12 +301,7 @@ def test_train_and_run_use_the_same_checkpoint(tmp_path, before):
     )
     assert done.returncode == 0, done.stderr
     row = next(row for row in run_json(place / "out")["models"] if row["name"] == "mine")
-    assert (
-        row["origin"]["weights_sha256"]
-        == json.loads((__import__("pathlib").Path(kept) / "llmbench.json").read_text())[
-            "weights_sha256"
-        ]
-    )
+    assert row["origin"]["weights_sha256"] == weights_sha256(Path(kept))
     assert row["training"]["steps"] == 6
     assert row["overlap"] is None  # what its first weights were learnt from is not known
 
@@ -337,3 +334,32 @@ def test_muon_is_torchs_own_but_for_its_16_bits():
 
     for one, other in zip(trained(Muon), trained(torch.optim.Muon), strict=True):
         assert (one - other).norm() < 0.02 * other.norm()
+
+
+def test_a_snapshot_with_a_flipped_bit_is_as_if_there_were_none(tmp_path):
+    rng = np.random.default_rng(0)
+    network = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    snapshots = Snapshots(tmp_path / "a.partial")
+    log = TrainingLog(1.0, 3, [(1, 8.0), (2, 4.5)])
+    snapshots.save(Work(network, [optimizer]), log, 3)
+    raw = (tmp_path / "a.partial").read_bytes()
+    assert snapshots.load(Work(network, [optimizer]), TrainingLog()) == 3
+    for _ in range(100):
+        damaged = bytearray(raw)
+        damaged[rng.integers(len(raw))] ^= 1 << int(rng.integers(8))
+        (tmp_path / "a.partial").write_bytes(damaged)
+        assert snapshots.load(Work(network, [optimizer]), TrainingLog()) == 0
+
+
+@pytest.mark.parametrize("name", ["llmbench.json", "config.json", "tokenizer.json", "sealed.json"])
+def test_a_changed_file_of_a_trained_checkpoint_trains_it_again(tmp_path, name):
+    checkpoint, facts = obtain(tmp_path, NEW)
+    file = checkpoint.folder / name
+    text = file.read_text(encoding="utf-8")
+    digit = next(i for i, c in enumerate(text) if c.isdigit())
+    file.write_text(f"{text[:digit]}{(int(text[digit]) + 1) % 10}{text[digit + 1 :]}")
+    again, learnt = obtain(tmp_path, NEW)
+    assert again.folder == checkpoint.folder
+    assert learnt["curve"] == facts["curve"]
+    assert is_intact(again.folder)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -121,7 +120,7 @@ def test_the_cache_is_keyed_by_recipe_and_source(tmp_path):
     )
 
 
-@pytest.mark.parametrize("damage", ["weights", "config", "half"])
+@pytest.mark.parametrize("damage", ["weights", "config", "digit", "half"])
 def test_a_damaged_checkpoint_is_trained_again(tmp_path, damage):
     spec, stuff = arguments("rnn"), build_context(tmp_path)
     first = NetworkAdapter.build(spec, stuff)
@@ -133,10 +132,16 @@ def test_a_damaged_checkpoint_is_trained_again(tmp_path, damage):
         weights.write_bytes(raw)
     elif damage == "half":
         weights.write_bytes(weights.read_bytes()[:100])
+    elif damage == "digit":
+        text = (folder / "config.json").read_text()
+        assert '"steps": 30' in text
+        (folder / "config.json").write_text(text.replace('"steps": 30', '"steps": 90'))
     else:
         (folder / "config.json").write_text("{")
-    assert NetworkAdapter.build(spec, stuff).info.fingerprint == first.info.fingerprint
-    assert json.loads((folder / "config.json").read_text())
+    again = NetworkAdapter.build(spec, stuff)
+    assert again.info.fingerprint == first.info.fingerprint
+    assert again.info.training["steps"] == 30
+    assert cache.is_intact(folder)
 
 
 def _train_and_die(folder):
