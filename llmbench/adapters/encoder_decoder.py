@@ -42,8 +42,9 @@ class _Pair:
 class EncoderDecoderAdapter(Adapter):
     """`bos_ids`: ids that the decoder is given, free, before every target; `eos_ids`: ids that end one.
     `context`: most target ids at once,
-    `source_context`: most source ids; None for no limit. Padding of targets stands on the right and
-    is charged to nobody.
+    `source_context`: most source ids; None for no limit. `source_tail`: ids that end every source;
+    one that is too long keeps them. Padding of targets stands on the right and is charged to
+    nobody.
     """
 
     reads_source = True
@@ -52,6 +53,7 @@ class EncoderDecoderAdapter(Adapter):
     bos_ids: tuple[int, ...] = ()
     eos_ids: tuple[int, ...] = ()
     pad: int = 0
+    source_tail: int = 1
     opens: bytes = b""
     device: str = "cpu"
 
@@ -74,6 +76,13 @@ class EncoderDecoderAdapter(Adapter):
         """(B, S) source ids, their (B, S) attention mask, (B, T) target ids -> (B, T, V) logits of
         what follows each target id.
         """
+
+    def reference_bits(self, source: str, target: str) -> float | None:
+        """Return the bits of a target and its end by the model's own loss; None if it has none.
+
+        Conformance checks hold `score` to it.
+        """
+        return None
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         """The window rule does not apply: a target is read whole."""
@@ -191,7 +200,8 @@ class _Writer(TokenModel):
         """
         ids, most = self.model.encode_source(text), self.model.source_context
         if most is not None and len(ids) > most:
-            ids = [*ids[: most - 1], ids[-1]]
+            tail = self.model.source_tail
+            ids = [*ids[: most - tail], *ids[len(ids) - tail :]]
         return Tokens.of(ids, [b""] * len(ids))
 
     def encode_answer(self, text: str) -> Tokens:

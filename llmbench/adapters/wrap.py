@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from llmbench.adapter import Adapter, ModelInfo
 from llmbench.adapters.checkpoints.causal import CausalLM
 from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
-from llmbench.adapters.checkpoints.huggingface import EncoderDecoderLM, MaskedLM
+from llmbench.adapters.checkpoints.encoder_decoder import EncoderDecoderLM
+from llmbench.adapters.checkpoints.huggingface import MaskedLM
 from llmbench.adapters.token import TokenAdapter, fingerprint
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.models.pretrained.loading import Loaded, describe, fuse
@@ -162,7 +164,13 @@ class WrappedMaskedLM(_InMemory, MaskedLM):
 
 
 class WrappedEncoderDecoderLM(_InMemory, EncoderDecoderLM):
-    """An encoder-decoder in memory."""
+    """An encoder-decoder in memory; its languages are those that its tokenizer is set to."""
+
+    @property
+    def info(self) -> ModelInfo:
+        info = super().info
+        frames = repr((info.fingerprint, self.source_frame, self.bos_ids, self.eos_ids))
+        return replace(info, fingerprint=hashlib.sha256(frames.encode()).hexdigest())
 
 
 KINDS: dict[str, Callable[[Loaded], CheckpointAdapter]] = {

@@ -103,6 +103,16 @@ class CheckpointSpec(Strict):
         ),
     )
     lora: Lora | None = None
+    source_lang: str | None = Field(
+        None, description="of a checkpoint that translates between many languages, as it names them"
+    )
+    target_lang: str | None = Field(None, description="the language of its targets")
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """The languages that are given, by name."""
+        named = {"source_lang": self.source_lang, "target_lang": self.target_lang}
+        return {name: value for name, value in named.items() if value is not None}
 
     @model_validator(mode="after")
     def _one(self) -> CheckpointSpec:

@@ -31,6 +31,7 @@ from llmbench.conformance import (
     ledger_checks,
     probability_checks,
     reproducibility_checks,
+    source_checks,
 )
 from llmbench.conformance.certificates import LEVELS, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
@@ -48,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     *isolation_checks.CHECKS,
     *probability_checks.CHECKS,
     *context_checks.CHECKS,
+    *source_checks.CHECKS,
     *generation_checks.CHECKS,
     *reproducibility_checks.CHECKS,
     *decoding_checks.CHECKS,

@@ -128,6 +128,9 @@ class _Answer:
         self.reader = codecs.getincrementaldecoder("utf-8")("replace")
         self.held = ""  # text that may yet turn out to begin a stop string
         self.made = self.written = 0
+        # whether the text has begun: what `encode` puts before a text is no part of an answer
+        continues = bool(self.request.prompt) and self.model.answer_continues_prompt
+        self.began = continues or self.request.forced_text is not None
         self.forced_text = (
             None
             if self.request.forced_text is None
@@ -194,7 +197,8 @@ class _Answer:
                 else self.forced_text[self.made - 1][1]
             )
         )
-        if self.made == 1 and not request.prompt and self.forced_text is None:
+        if data and not self.began:
+            self.began = True
             data = data.removeprefix(self.model.opens)
         most = (
             len(self.forced_text)

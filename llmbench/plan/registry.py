@@ -55,6 +55,7 @@ _BUILT_IN = {
 ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
 FACTS = dict(_BUILT_IN.values())
 ENTRY_POINTS = "llmbench.adapters"
+LANGUAGES = ("source_lang", "target_lang")  # options of hf:ID?...
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
@@ -136,21 +137,42 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-") or "model"
 
 
-def _checkpoint(id: str) -> Card:
-    """The card of a checkpoint that has none; a path becomes absolute."""
+def _checkpoint(spec: str) -> Card:
+    """The card of a checkpoint that has none; a path becomes absolute.
+
+    After a `?` stand its languages, as in `ID?source_lang=deu_Latn&target_lang=eng_Latn`.
+    """
+    id, _, query = spec.partition("?")
     if not id:
         raise UsageError(
             "hf: needs a hub id or a directory",
             hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint",
         )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
+    languages = _languages(spec, query)
+    name = plain_name("-".join([pretrained_files.name_of(id), *languages.values()]))
     return Card.model_validate(
         {
-            "name": pretrained_files.name_of(id),
+            "name": name if languages else pretrained_files.name_of(id),
             "adapter": "huggingface",
-            "checkpoint": {"id": place},
+            "checkpoint": {"id": place, **languages},
         }
     )
+
+
+def _languages(spec: str, query: str) -> dict[str, str]:
+    """Read `source_lang=A&target_lang=B`."""
+    found: dict[str, str] = {}
+    for part in query.split("&") if query else ():
+        name, _, value = part.partition("=")
+        if name not in LANGUAGES or not value or name in found:
+            raise UsageError(
+                f"unknown option {part!r}",
+                where=f"hf:{spec}",
+                hint=did_you_mean(name, LANGUAGES) or f"known: {', '.join(LANGUAGES)}",
+            )
+        found[name] = value
+    return found
 
 
 def find_adapter(name: str) -> str:

@@ -96,7 +96,7 @@ class MultipleChoice(Task):
         return [
             Passage(
                 self.asking.join + choice,
-                context=self.asking.for_model(adapter, document),
+                context=self.asking.prompt(document),
                 id=f"{document.id} {number}",
             )
             for document in self.text.documents

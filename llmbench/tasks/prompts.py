@@ -11,7 +11,6 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.results.signature import Signature
@@ -24,7 +23,7 @@ class PromptSettings(Task.Settings):
     text: str = "test"
     template: str = Field(
         "{given}",
-        description="the prompt of a model that goes on with a text; {given} is the document's own",
+        description="the prompt, or the source of an encoder-decoder; {given} is the document's own",
     )
     join: str = Field("", description="between a prompt and its answer")
     between: str = Field("\n\n", description="between two examples")
@@ -106,16 +105,12 @@ class Asking:
         return asked.extend(shots=shots, between=repr(self.between))
 
     def prompt(self, document: Document) -> str:
-        """What a model that goes on with a text is given."""
+        """What a model is given: the text that it continues, or the source that it reads."""
         parts = [
             f"{self._fill_template(example)}{self.join}{example.text}"
             for example in self._draw_examples(document)
         ]
         return self.between.join([*parts, self._fill_template(document)])
-
-    def for_model(self, adapter: Adapter, document: Document) -> str:
-        """The prompt; for a model that reads a source and writes a target, the source alone."""
-        return document.context if adapter.reads_source else self.prompt(document)
 
     def _fill_template(self, document: Document) -> str:
         return self.template.replace("{given}", document.context)

@@ -121,7 +121,7 @@ class Writing(Task):
         return Outcome(scores, samples)
 
     def _requests(self, adapter: Adapter) -> list[Request]:
-        prompts = [self.asking.for_model(adapter, document) for document in self.text.documents]
+        prompts = [self.asking.prompt(document) for document in self.text.documents]
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
 
 

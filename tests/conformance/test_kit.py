@@ -12,6 +12,7 @@ import pytest
 from support import saboteurs, small_checkpoints, zoo
 from support import saboteurs_conditioning as saboteurs_of_what_is_given
 from support import saboteurs_generation as saboteurs_that_speak
+from support import saboteurs_sources as saboteurs_that_read
 
 from llmbench.adapter import BuildContext
 from llmbench.conformance.certificates import (
@@ -77,6 +78,14 @@ def test_a_saboteur_is_caught_by_the_checks_meant_for_it(name):
         assert levels[level]["state"] == "refused"
 
 
+def test_an_honest_reader_of_sources_fails_nothing():
+    reader = saboteurs_that_read.Reader
+    results = list(run(Subject(reader(), reader)))
+    assert not [(result.name, result.sent, result.came) for result in results if result.bad]
+    passed = {result.name for result in results if result.state == "passed"}
+    assert passed >= {"target-encoding", "own-loss", "source-text"}
+
+
 def test_a_module_in_training_mode_is_found():
     model = zoo.Windowed()
     model.net.train()
@@ -86,7 +95,12 @@ def test_a_module_in_training_mode_is_found():
 
 def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
     assert len(zoo.ZOO) >= 30
-    company = (saboteurs, saboteurs_of_what_is_given, saboteurs_that_speak)
+    company = (
+        saboteurs,
+        saboteurs_of_what_is_given,
+        saboteurs_that_speak,
+        saboteurs_that_read,
+    )
     assert {cls.__module__ for cls in zoo.ZOO.values()} == {module.__name__ for module in company}
     assert all(cls.__doc__ for cls in zoo.ZOO.values())
     assert {check for cls in zoo.ZOO.values() for check in cls.caught_by} >= set(NAMES)

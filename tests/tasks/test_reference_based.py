@@ -125,6 +125,20 @@ def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
     assert outcome.samples[0]["bits"] == [4 * 8.0, 5 * 1.0]
 
 
+def test_an_encoder_decoder_reads_template_and_examples_as_its_source():
+    class Reader(Known):
+        reads_source = True
+
+    pairs = text(("the tap", "der Hahn"), ("a kettle", "ein Kessel"))
+    for shots, want in ((0, ["German: der Hahn", "German: ein Kessel"]), (1, None)):
+        asking = Asking("German: {given}", " = ", "\n", shots, pairs if shots else None)
+        model = Reader({asking.prompt(document): "x" for document in pairs.documents})
+        Translation(pairs, asking, ["\n"], 300).run(model, quiet)
+        want = want or [asking.prompt(document) for document in pairs.documents]
+        assert [request.prompt for request in model.asked] == want
+    assert want[0] == "German: ein Kessel = a kettle\nGerman: der Hahn"
+
+
 def test_questions_without_candidates_are_refused():
     with pytest.raises(UsageError, match="no candidates"):
         MultipleChoice(text(("a", "b")), Asking())

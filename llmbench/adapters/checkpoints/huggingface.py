@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.adapter import Adapter, BuildContext
 from llmbench.adapters.checkpoints.causal import CausalLM
 from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
-from llmbench.adapters.encoder_decoder import EncoderDecoderAdapter
+from llmbench.adapters.checkpoints.encoder_decoder import EncoderDecoderLM
 from llmbench.adapters.masked import MaskedAdapter
 from llmbench.config.model_card import Stage
 from llmbench.errors import UsageError
@@ -51,56 +50,6 @@ class MaskedLM(CheckpointAdapter, MaskedAdapter):
         return logits.flatten(0, 1)[rows]
 
 
-class EncoderDecoderLM(CheckpointAdapter, EncoderDecoderAdapter):
-    """A source is read, a target is written."""
-
-    def __init__(self, loaded: Loaded):
-        super().__init__(loaded)
-        config, tokenizer = loaded.config, loaded.tokenizer
-        first = getattr(config, "decoder_start_token_id", None)
-        first = tokenizer.bos_token_id if first is None else first
-        if first is None:
-            raise UsageError(
-                "the config has no decoder_start_token_id",
-                where=loaded.checkpoint.id,
-                hint="look at its config.json",
-            )
-        bare, whole = self.text.encode("a").ids.tolist(), list(tokenizer("a")["input_ids"])
-        at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
-        self.bos_ids, self.eos_ids = (
-            (int(first), *whole[:at]),
-            tuple(whole[at + len(bare) :]) or loaded.eos_ids,
-        )
-        self.pad = int(tokenizer.pad_token_id or 0)
-        self.context = self.source_context = loaded.context
-        self.opens = self.text.opens
-
-    def encode_source(self, text: str) -> list[int]:
-        return list(self.loaded.tokenizer(text)["input_ids"])
-
-    def pair_logits(self, source: Tensor, attention: Tensor, target: Tensor) -> Tensor:
-        logits: Tensor = self.model(
-            input_ids=source, attention_mask=attention, decoder_input_ids=target, use_cache=False
-        ).logits
-        return logits
-
-    def begin(self, source: Tensor) -> tuple[Any, Tensor]:
-        target = torch.tensor([self.bos_ids] * len(source), dtype=torch.long, device=source.device)
-        out = self.model(input_ids=source, decoder_input_ids=target, use_cache=True)
-        return (source, out.encoder_last_hidden_state, out.past_key_values), out.logits[:, -1]
-
-    def step(self, state: Any, ids: Tensor) -> tuple[Any, Tensor]:
-        source, encoded, past = state
-        given = {
-            "encoder_outputs": (encoded,),
-            "attention_mask": torch.ones_like(source),
-            "past_key_values": past,
-            "use_cache": True,
-        }
-        out = self.model(decoder_input_ids=ids[:, None], **given)
-        return (source, encoded, out.past_key_values), out.logits[:, -1]
-
-
 KINDS: dict[str, type[Any]] = {
     "causal": CausalLM,
     "masked": MaskedLM,
@@ -118,8 +67,15 @@ class HuggingFace(CheckpointAdapter):
         """
         stages: Sequence[Stage] = arguments["lineage"]
         checkpoint, training = obtain(stages, build_context)
-        trusted = stages[-1].checkpoint.trust_remote_code
-        loaded = load(checkpoint, build_context.dtype, build_context.device, trusted)
-        adapter: CheckpointAdapter = KINDS[loaded.kind](loaded)
+        spec = stages[-1].checkpoint
+        loaded = load(checkpoint, build_context.dtype, build_context.device, spec.trust_remote_code)
+        languages = spec.languages
+        if languages and loaded.kind != "encoder-decoder":
+            raise UsageError(
+                f"a {loaded.kind} checkpoint has no languages",
+                where=checkpoint.id,
+                hint="leave out source_lang and target_lang",
+            )
+        adapter: CheckpointAdapter = KINDS[loaded.kind](loaded, **languages)
         adapter.training = training
         return adapter

@@ -55,6 +55,11 @@ class Loaded:
     weights_sha256: str
     tokenizer_sha256: str
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether it was loaded from files, and not handed over in memory."""
+        return self.checkpoint.folder != Path()
+
 
 def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
     """The checkpoint, loaded. CellError, one clear line, where its files do not make a whole model."""
@@ -284,6 +289,8 @@ def _tokenizer_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in (
         *pretrained_files.TOKENIZERS,
+        "target.spm",
+        "target_vocab.json",
         "merges.txt",
         "tokenizer_config.json",
         "special_tokens_map.json",

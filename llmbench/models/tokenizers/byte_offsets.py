@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "plain"]
 SPACE = "\u2581"  # ▁, which SentencePiece writes for a space
 LITERAL = "the tokenizer writes \u2581 and a space alike"
 PORTION = 1024  # texts encoded at once
+HIDDEN = "\uf8ff\uf8fe{}\uf8fe\uf8ff"  # private characters: what a special token is renamed to
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -51,17 +53,22 @@ class _Pieces(dict[int, bytes]):
 
 
 class ByteTokenizer:
-    """A `transformers` tokenizer as the text's bytes see it. `opens`: bytes that it adds before a
-    text and that stand for nothing.
+    """A `transformers` tokenizer as the text's bytes see it.
+
+    opens: bytes that it adds before a text and that stand for nothing.
+    is_target: whether texts are targets of an encoder-decoder, which may have pieces of their own.
+
+    A text is characters alone: one that spells a special token ("</s>") never gives its id.
     """
 
-    def __init__(self, tokenizer: Any):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, is_target: bool = False):
+        self.tokenizer, self.is_target = tokenizer, is_target
         self.backend = getattr(tokenizer, "backend_tokenizer", None)
         if self.backend is not None:
             self.backend.no_truncation()
             self.backend.no_padding()
         self.special = set(tokenizer.all_special_ids)
+        self.special_words = tuple(str(word) for word in tokenizer.all_special_tokens)
         self.added = {int(i) for i in tokenizer.added_tokens_decoder}
         self.alphabet = _alphabet(tokenizer, self.backend)
         self._bytes = byte_alphabet() if self.alphabet == "bytes" else {}
@@ -127,9 +134,14 @@ class ByteTokenizer:
             self.backend.encode_special_tokens = True
             encodings = self.backend.encode_batch_fast(part, add_special_tokens=False)
             for text, encoding in zip(part, encodings, strict=True):
-                tokens = self._exact(text, encoding.ids)
+                special = self._holds_special_id(text, encoding.ids)
+                tokens = None if special else self._exact(text, encoding.ids)
                 found.append(self.encode(text) if tokens is None else tokens)
         return found
+
+    def _holds_special_id(self, text: str, ids: Sequence[int]) -> bool:
+        """Return whether the text spells a special token, and its id is among `ids`."""
+        return not self.special.isdisjoint(ids) and any(word in text for word in self.special_words)
 
     def _exact(self, text: str, ids: Sequence[int]) -> Tokens | None:
         """Where the ids' bytes are those of `text`."""
@@ -160,16 +172,37 @@ class ByteTokenizer:
             # a text that says "<s>" means these characters; the tokenizer's own calls set it back
             self.backend.encode_special_tokens = True
             found = self.backend.encode(text, add_special_tokens=False)
+            if self._holds_special_id(text, found.ids):
+                found = self._text_backend.encode(text, add_special_tokens=False)
             return found.ids, found.offsets, found.word_ids
-        return (
-            list(
-                self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-                    "input_ids"
-                ]
-            ),
-            None,
-            None,
-        )
+        given = {"text_target" if self.is_target else "text": text}
+        encoded = self.tokenizer(**given, add_special_tokens=False, split_special_tokens=True)
+        return list(encoded["input_ids"]), None, None
+
+    @cached_property
+    def _text_backend(self) -> Any:
+        """The backend with special tokens that no text can spell.
+
+        A Unigram model finds "</s>" among its pieces even where special tokens are split;
+        SentencePiece itself never does (its control symbols match no text).
+        """
+        assert self.backend is not None
+        state = json.loads(self.backend.to_str())
+        hidden = {
+            word: HIDDEN.format(number) for number, word in enumerate(sorted(self.special_words))
+        }
+        for token in state["added_tokens"]:
+            token["content"] = hidden.get(token["content"], token["content"])
+        model = state["model"]
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {hidden.get(word, word): id for word, id in model["vocab"].items()}
+            model["unk_token"] = hidden.get(model.get("unk_token"), model.get("unk_token"))
+        else:
+            model["vocab"] = [[hidden.get(word, word), score] for word, score in model["vocab"]]
+        state["post_processor"] = None
+        backend = type(self.backend).from_str(json.dumps(state))
+        backend.encode_special_tokens = True
+        return backend
 
     def _loss(self, ids: Sequence[int], text: str) -> str:
         """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows

@@ -9,7 +9,8 @@ from conftest import real
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import small_checkpoints
-from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from llmbench.models.tokenizers import byte_offsets
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer, _exact, byte_alphabet
@@ -180,3 +181,47 @@ def test_berts_own_vocabulary_is_lossy_on_prose_and_lossless_on_what_it_writes_i
     assert found.encode("The unbelievable kettle, said Lily.").loss
     assert found.encode("an unbelievable kettle").loss == ""
     assert found.words("an unbelievable kettle").max() == 2
+
+
+# A text that spells a special token
+# -------------------------------------------------------------------------------------------------
+
+
+def unigram(pieces):
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return ByteTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names))
+
+
+@pytest.mark.parametrize("text", ["the </s> tap", "<s><unk> tap", "no </s></s>", "the tap"])
+def test_a_unigram_model_cuts_special_tokens_as_sentencepiece(tmp_path, text):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(small_checkpoints.LINES),
+        model_prefix=str(tmp_path / "m"),
+        vocab_size=340,
+        hard_vocab_limit=False,
+        normalization_rule_name="identity",
+        byte_fallback=True,
+        minloglevel=2,
+    )
+    model = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
+    pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size())]
+    tokenizer = unigram(pieces)
+    tokens = tokenizer.encode(text)
+    assert tokens.ids.tolist() == model.encode(text)
+    assert tokens.loss == ""
+    assert tokenizer.encode_all([text])[0].ids.tolist() == tokens.ids.tolist()
+
+
+def test_no_special_id_comes_from_a_text_whatever_the_model_of_the_tokenizer():
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("\u2581", -2.0)]
+    pieces += [(letter, -3.0) for letter in "abs</>"]
+    tokenizer = unigram(pieces)
+    assert tokenizer.encode("a </s> b<s>").ids.tolist() == [3, 4, 3, 7, 8, 6, 9, 3, 5, 7, 6, 9]
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "tap": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", unk_token="<unk>")
+    assert ByteTokenizer(fast)._encode("tap </s>")[0] == [2, 0]
