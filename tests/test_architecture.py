@@ -146,7 +146,6 @@ def find_lines(pattern):
     ]
 
 
-@OPEN
 def test_attributes_are_declared_not_asked_for():
     found = find_lines(r"\b(getattr|hasattr)\(")
     assert len(found) <= 25, found

@@ -23,6 +23,7 @@ from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
 from llmbench.config.plugins import load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
+from llmbench.hardware.device import torch_dtype
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training.cache import checkpoint_folder, is_intact, place_folder
@@ -249,7 +250,7 @@ class BpeNetwork(ABC):
 
     def to(self, device: str, dtype: str = "float32") -> Any:
         """Move the network, in evaluation mode."""
-        self.network.to(device=device, dtype=getattr(torch, dtype)).eval()
+        self.network.to(device=device, dtype=torch_dtype(dtype)).eval()
         self.device = device
         return self
 

@@ -24,6 +24,7 @@ from llmbench.config.model_card import NetworkSpec, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
+from llmbench.models.tokenizers.spelling import Speller
 from llmbench.models.tokenizers.vocabulary import Vocabulary
 from llmbench.training.cache import checkpoint_folder
 from llmbench.training.causal_lm import NextSymbols, as_training_line
@@ -121,6 +122,10 @@ class NetworkAdapter(TokenAdapter):
 
     def source(self) -> bytes:
         return self._source + json.dumps(self.vocabulary.to_json(), sort_keys=True).encode()
+
+    @property
+    def speller(self) -> Speller:
+        return self.vocabulary.speller
 
     def encode(self, text: str) -> Tokens:
         return self.vocabulary.encode(text)

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
-from llmbench.errors import ModelError
+from llmbench.hardware.device import torch_dtype
 from llmbench.inference import generation, scoring
 from llmbench.inference.token_bits import check_logits
 from llmbench.inference.token_model import TokenModel
 from llmbench.ledger import Ledger
+from llmbench.models.tokenizers.spelling import Speller
 from llmbench.models.tokenizers.tokens import Tokens
 
 __all__ = ["TokenAdapter", "Tokens"]
@@ -51,6 +52,8 @@ class TokenAdapter(Adapter):
     opens: bytes = b""
     max_new_tokens: int | None = None  # symbols; a model that goes on for ever sets none
     answer_continues_prompt: bool = True  # False: forced answers are encoded by encode_answer
+    # see TokenModel.library_generate
+    library_generate: Callable[[Tensor, int], None] | None = None
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -193,6 +196,13 @@ class TokenAdapter(Adapter):
         return bool(torch.allclose(whole.float(), parts.float(), rtol=1e-4, atol=1e-4))
 
     @property
+    def speller(self) -> Speller | None:
+        """What gives the bits of pieces outside the vocabulary: `Vocabulary.speller`. Without it
+        the checks cannot tell which bytes a spelled piece stands for.
+        """
+        return None
+
+    @property
     def token_model(self) -> TokenModel:
         """The model itself: `prefill` and `step`."""
         return self
@@ -210,9 +220,7 @@ class TokenAdapter(Adapter):
 
     def to(self, device: str, dtype: str = "float32") -> Self:
         """Move the modules to a device and a dtype, in evaluation mode."""
-        kind = getattr(torch, dtype, None)
-        if not isinstance(kind, torch.dtype):
-            raise ModelError(f"unknown dtype {dtype!r}")
+        kind = torch_dtype(dtype)
         for module in self.modules.values():
             module.to(device=device, dtype=kind).eval()
         self.device = device

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from llmbench.errors import UsageError
+from llmbench.hardware.device import DTYPES
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
@@ -67,7 +68,7 @@ device = click.option(
 dtype = click.option(
     "--dtype",
     default=None,
-    type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
+    type=click.Choice(DTYPES),
     help="Number format of the weights.",
 )
 threads = click.option(

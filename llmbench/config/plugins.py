@@ -41,7 +41,9 @@ def load_object(spec: str) -> Any:
         raise UsageError(
             f"importing raised {type(error).__name__}: {error}", where=_find_raise(error, where)
         ) from None
-    if not hasattr(module, name):
+    try:
+        return getattr(module, name)
+    except AttributeError:
         classes = [
             key
             for key, value in vars(module).items()
@@ -49,8 +51,7 @@ def load_object(spec: str) -> Any:
         ]
         raise UsageError(
             f"there is no class {name!r}", where=where, hint=did_you_mean(name, classes)
-        )
-    return getattr(module, name)
+        ) from None
 
 
 def _load_file(path: Path) -> Any:

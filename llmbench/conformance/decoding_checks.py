@@ -5,7 +5,7 @@ model alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,7 +162,7 @@ def _group_costs(model: TokenAdapter, symbols: list[int], costs: list[float]) ->
             spelling = symbol != END
         else:
             rows.append(cost)
-            spelling = symbol in _marks(model) and _speller(model) is not None
+            spelling = symbol in _marks(model) and model.speller is not None
     return rows
 
 
@@ -193,7 +193,7 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     if len(tokens.ids) > room:
         text = raw[: int(tokens.end[room - 1])].decode(errors="ignore")
         tokens, raw = model.encode(text), text.encode()
-    if tokens.spelling.any() and _speller(model) is None:
+    if tokens.spelling.any() and model.speller is None:
         raise Skip("it spells pieces, and shows no vocabulary that says how", refused=True)
     symbols: list[int] = []
     for token, start, end, spelled in zip(
@@ -207,16 +207,12 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     return text, symbols
 
 
-def _speller(model: TokenAdapter) -> Any:
-    return getattr(getattr(model, "vocabulary", None), "speller", None)
-
-
 def _text(model: TokenAdapter, symbols: list[int]) -> bytes:
     """The bytes that symbols stand for, by the model alone."""
     out, ids, at = b"", list[int](), 0
     marks = _marks(model)
     while at < len(symbols):
-        if symbols[at] in marks and _speller(model) is not None:
+        if symbols[at] in marks and model.speller is not None:
             last = symbols.index(END, at + 1)
             out, ids = out + model.decode(ids) + bytes(symbols[at + 1 : last]), []
             at = last + 1
@@ -275,12 +271,9 @@ class _Tokens:
         if self.spelling is not None and index != END:
             self.spelling.take(index)
             return
-        if (
-            self.spelling is None
-            and index in _marks(self.model)
-            and _speller(self.model) is not None
-        ):
-            self.spelling, self.announced = SpellReader(_speller(self.model)), index
+        speller = self.model.speller
+        if self.spelling is None and speller is not None and index in _marks(self.model):
+            self.spelling, self.announced = SpellReader(speller), index
             return
         self.waiting = self.announced if self.spelling is not None else index
         self.spelling = None

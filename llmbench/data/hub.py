@@ -285,7 +285,10 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
             f"there is no split {rows.split!r}", hint=f"there are: {', '.join(splits)}"
         )
     table = builder.as_dataset(split=rows.split)
-    fields = {name: str(getattr(kind, "dtype", "nested")) for name, kind in table.features.items()}
+    fields = {
+        name: kind.dtype if isinstance(kind, datasets.Value) else type(kind).__name__
+        for name, kind in table.features.items()
+    }
     lines = (
         _columns(table, fields, rows.columns)
         if rows.columns

@@ -1,8 +1,15 @@
-"""Choose the device that models run on. torch is imported only when it has to be asked."""
+"""Choose the device and the dtype that models run in. torch is imported only when it is asked."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llmbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def has_cuda() -> bool:
@@ -15,6 +22,28 @@ def has_cuda() -> bool:
 def is_cuda(device: str) -> bool:
     """Return whether `device` names a CUDA device, as torch writes it ("cuda", "cuda:1")."""
     return device.partition(":")[0] == "cuda"
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return the dtype of this name.
+
+    Args:
+        name: float32, bfloat16, float16 or float64.
+
+    Raises:
+        UsageError: any other name.
+    """
+    import torch
+
+    dtypes = {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+        "float64": torch.float64,
+    }
+    if name not in dtypes:
+        raise UsageError(f"unknown dtype {name!r}", hint=f"one of: {', '.join(DTYPES)}")
+    return dtypes[name]
 
 
 def pick_device(wanted: str = "auto", fallback: bool = False) -> str:

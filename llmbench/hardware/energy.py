@@ -79,11 +79,10 @@ def counter(device: str) -> tuple[Counter | None, str]:
         return None, "this machine shows no energy counter (RAPL)"
     try:
         return Rapl(zones), ""
-    except (OSError, ValueError) as error:
-        return (
-            None,
-            f"the energy counter cannot be read: {getattr(error, 'strerror', None) or error}",
-        )
+    except OSError as error:
+        return None, f"the energy counter cannot be read: {error.strerror or error}"
+    except ValueError as error:
+        return None, f"the energy counter cannot be read: {error}"
 
 
 def _is_package(zone: Path) -> bool:

@@ -233,12 +233,12 @@ def _tensors(value: Any, depth: int) -> Iterator[Tensor]:
             yield from _tensors(part, depth - 1)
     elif depth and isinstance(value, dict):
         yield from _tensors(list(value.values()), depth)
-    elif (
-        depth
-        and not isinstance(value, nn.Module | str | bytes | int | float | type)
-        and hasattr(value, "__dict__")
-    ):
-        yield from _tensors(list(vars(value).values()), depth)
+    elif depth and not isinstance(value, nn.Module | str | bytes | int | float | type):
+        try:
+            attributes = list(vars(value).values())
+        except TypeError:  # an object without attributes
+            return
+        yield from _tensors(attributes, depth)
 
 
 def parameters_of(adapter: Any) -> list[Tensor]:

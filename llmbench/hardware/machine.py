@@ -49,7 +49,7 @@ def name() -> str:
 
 def cores() -> int:
     """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def thread_settings(count: int) -> dict[str, str]:
@@ -170,8 +170,9 @@ def load_state() -> dict[str, Any]:
         "governor": None,
         "free_bytes": int(psutil.virtual_memory().available),
     }
-    if hasattr(os, "getloadavg"):
-        state["load"] = round(os.getloadavg()[0], 2)
+    if sys.platform != "win32":
+        with suppress(OSError):
+            state["load"] = round(os.getloadavg()[0], 2)
     with suppress(OSError):
         state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
     try:

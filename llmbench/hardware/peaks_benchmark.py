@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
-from llmbench.hardware.device import is_cuda
+from llmbench.hardware.device import DTYPES, is_cuda, torch_dtype
 from llmbench.hardware.peaks import Ceilings
 
 SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
-DTYPES = ("float32", "bfloat16", "float16", "float64")
 ENOUGH = 0.25  # seconds of one measurement, at least
 REPEATS = 12  # of the probe that grades the noise
 
@@ -109,7 +108,7 @@ def _bandwidths(device: str, size: int) -> dict[str, float]:
 
 def _flops(device: str, dtype: str) -> float:
     """2 n^3 / seconds of a square product: the best of a few sizes."""
-    kind = getattr(torch, dtype)
+    kind = torch_dtype(dtype)
     best = 0.0
     for n in (256, 512, 1024) if device == "cpu" else (1024, 4096, 8192):
         left, right = (

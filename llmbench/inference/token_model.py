@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -121,6 +121,14 @@ class TokenModel(Protocol):
     def supports_padding(self) -> bool:
         """Return whether prompts of different lengths may share a batch: `prefill_padded`."""
         return False
+
+    @property
+    def library_generate(self) -> Callable[[Tensor, int], None] | None:
+        """Return the generation loop of the library that the model comes from, if it has one.
+
+        It writes as many ids after (1, T) ids as it is told. Only its time is of interest.
+        """
+        return None
 
     def encode_answer(self, text: str) -> Tokens:
         """Return the ids of an answer, if they are not those of the prompt's tokenizer."""

@@ -160,17 +160,15 @@ def learn_bpe(texts: Sequence[str], size: int) -> Any:
 class _Learner(Network):
     """A loaded checkpoint as the trainer and the scorer see a network."""
 
-    def __init__(self, loaded: Loaded, model: Any):
+    def __init__(self, loaded: Loaded, model: Any, bare: Any):
+        """`model`: what is trained. `bare`: the same without peft's wrapper, if it has one."""
         super().__init__()
         self.model, self.device, self.context = model, loaded.device, loaded.context
         self._text, self._start = ByteTokenizer(loaded.tokenizer), loaded.bos_ids
-        inner = (
-            model.get_base_model() if hasattr(model, "get_base_model") else model
-        )  # of peft's wrapper, whose base_model is another wrapper
         ids = torch.arange(PROBE, device=loaded.device)[None] % max(1, len(loaded.tokenizer))
-        was = inner.training
-        parts = lm_head.split(inner.eval(), ids, use_cache=False)
-        inner.train(was)
+        was = bare.training
+        parts = lm_head.split(bare.eval(), ids, use_cache=False)
+        bare.train(was)
         if parts is None:
             raise Unsupported(
                 "no body and head that equal the whole were found, which training needs",
@@ -246,11 +244,12 @@ def _train(
         text, valid = text.hold_out(recipe.hold_out)
     if not begin.bos_ids:
         raise ModelError("the checkpoint has no start symbol", where=stage.name)
-    model = begin.model.requires_grad_(True)
+    model = bare = begin.model.requires_grad_(True)
     if stage.checkpoint.lora is not None:
         torch.manual_seed(build_context.seed)
         model = _with_lora(model, stage.checkpoint.lora, stage.name)
-    learner = _Learner(begin, model)
+        bare = model.get_base_model()  # not base_model, which is another wrapper of peft's
+    learner = _Learner(begin, model, bare)
     passages = valid_passages(valid)
     size = max(1, valid.bytes)
 
@@ -280,7 +279,7 @@ def _train(
         Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
     )
     facts = {**log.facts(before), "began_with": begin.checkpoint.id if goes_on else None}
-    _keep(begin, model, facts, folder)
+    _keep(begin, model, stage.checkpoint.lora is not None, facts, folder)
     snapshots.discard()
     return facts
 
@@ -312,10 +311,10 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
         ) from None
 
 
-def _keep(begin: Loaded, model: Any, facts: dict[str, Any], folder: Path) -> None:
+def _keep(begin: Loaded, model: Any, lora: bool, facts: dict[str, Any], folder: Path) -> None:
     """Write the checkpoint. LoRA's matrices are merged; they are kept in `lora/` as well."""
     with place_folder(folder) as beside:
-        if hasattr(model, "merge_and_unload"):
+        if lora:
             model.save_pretrained(beside / "lora")
             model = model.merge_and_unload()
         model.save_pretrained(beside)

@@ -51,6 +51,17 @@ def test_cuda_devices_are_told_by_their_names(name, answer):
     assert device.is_cuda(name) is answer
 
 
+@pytest.mark.parametrize("name", device.DTYPES)
+def test_a_dtype_is_the_one_that_torch_calls_so(name):
+    assert str(device.torch_dtype(name)) == f"torch.{name}"
+
+
+@pytest.mark.parametrize("name", ["float8", "nn", "Tensor", ""])
+def test_an_unknown_dtype_is_refused_with_the_known_ones(name):
+    with pytest.raises(UsageError, match=rf"unknown dtype '{name}' \(one of: float32, bfloat16"):
+        device.torch_dtype(name)
+
+
 def test_picking_the_cpu_does_not_import_torch():
     code = (
         "import sys; from llmbench.hardware.device import pick_device;"

@@ -17,7 +17,7 @@ from llmbench.errors import ModelError
 from llmbench.inference import packing
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.lm_head import Parts
-from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.pretrained.loading import Loaded, config_value
 
 REENTRANT = ("gpt2", "llama")
 STATIC_ROTATIONS = ("default", "linear", "llama3")
@@ -87,11 +87,11 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         self,
     ) -> bool:  # tried once; a mask of one's own would undo a sliding window, which a short trial does not see
         config = self.loaded.config
-        full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        full = set(config_value(config, "layer_types") or ["full_attention"]) == {"full_attention"}
         return (
             self.parts is not None
             and full
-            and not getattr(config, "sliding_window", None)
+            and not config_value(config, "sliding_window")
             and self._proves(self._compare_packing)
         )
 
@@ -101,7 +101,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         anew for each length, and kept.
         """
         config = self.loaded.config
-        rotation = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+        rotation = (config_value(config, "rope_parameters") or {}).get("rope_type", "default")
         return (
             config.model_type in REENTRANT
             and rotation in STATIC_ROTATIONS

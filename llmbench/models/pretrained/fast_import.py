@@ -25,7 +25,6 @@ SWITCH = "LLMBENCH_FAST_IMPORT"  # environment variable; 0 turns fast imports of
 UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa")
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
-DRAWS = ("normal_", "uniform_", "kaiming_uniform_")  # of torch.nn.init
 MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators for the compiler only
 
 
@@ -45,14 +44,19 @@ def fast_import() -> Iterator[None]:
     stand_ins = _make_stand_ins()
     sys.modules.update(stand_ins)
     restore = _hide_optional_packages()
-    draws = {name: getattr(torch.nn.init, name) for name in DRAWS}
+    init = torch.nn.init
+    draws: dict[str, Callable[..., Any]] = {
+        "normal_": init.normal_,
+        "uniform_": init.uniform_,
+        "kaiming_uniform_": init.kaiming_uniform_,
+    }
     for name, draw in draws.items():
-        setattr(torch.nn.init, name, _skip_on_meta(draw))
+        setattr(init, name, _skip_on_meta(draw))
     try:
         yield
     finally:
         for name, draw in draws.items():
-            setattr(torch.nn.init, name, draw)
+            setattr(init, name, draw)
         restore()
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
@@ -76,11 +80,12 @@ def _skip_on_meta(draw: Callable[..., Any]) -> Callable[..., Any]:
 def _hide_optional_packages() -> Callable[[], None]:
     """Hide UNUSED from transformers; return the function that shows them again."""
     packages: Any = importlib.import_module("transformers.utils.import_utils")
-    before = getattr(packages, "_is_package_available", None)  # private: may be gone
-    if before is None:
+    try:
+        before = packages._is_package_available  # private: may be gone
+        # keeps its answer, which must be "no" as long as this block lasts
+        packages.is_torch_distributed_available()
+    except AttributeError:
         return lambda: None
-    # keeps its answer, which must be "no" as long as this block lasts
-    getattr(packages, "is_torch_distributed_available", bool)()
 
     def is_available(name: str, return_version: bool = False) -> Any:
         if name in UNUSED:

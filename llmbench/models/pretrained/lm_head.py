@@ -66,10 +66,10 @@ def split(model: nn.Module, ids: Tensor, **given: Any) -> Parts | None:
 def _bodies(model: Any) -> Iterator[nn.Module]:
     """What may be the body: the module that the class calls its base, and its decoder."""
     seen: list[Any] = [model]
-    for find in ("base_model", "get_decoder"):
+    ways: tuple[Callable[[], Any], ...] = (lambda: model.base_model, lambda: model.get_decoder())
+    for find in ways:
         try:
-            named = getattr(model, find)
-            found = named if isinstance(named, nn.Module) else named()
+            found = find()
         except (AttributeError, NotImplementedError):
             continue
         if isinstance(found, nn.Module) and not any(found is other for other in seen):
@@ -78,7 +78,12 @@ def _bodies(model: Any) -> Iterator[nn.Module]:
 
 
 def _logits(output: Any) -> Tensor:
-    logits: Tensor = output.logits if hasattr(output, "logits") else output[0]
+    """The logits of a forward pass; with some heads for pretraining they are merely the first."""
+    logits: Tensor
+    try:
+        logits = output.logits
+    except AttributeError:
+        logits = output[0]
     return logits
 
 

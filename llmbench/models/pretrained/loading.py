@@ -21,16 +21,12 @@ from llmbench.errors import (
     UsageError,
     is_out_of_memory,
 )
+from llmbench.hardware.device import torch_dtype
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.fast_import import fast_import
 from llmbench.models.pretrained.files import Checkpoint
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
-CLASSES: dict[Kind, str] = {
-    "causal": "AutoModelForCausalLM",
-    "masked": "AutoModelForMaskedLM",
-    "encoder-decoder": "AutoModelForSeq2SeqLM",
-}
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
 
 
@@ -73,7 +69,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     )  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
     weights = {
-        "dtype": getattr(torch, dtype),
+        "dtype": torch_dtype(dtype),
         "use_safetensors": True,
         "output_loading_info": True,
         "ignore_mismatched_sizes": True,
@@ -83,9 +79,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where, (config.architectures or [""])[0])
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
-            model, found = getattr(transformers, CLASSES[kind]).from_pretrained(
-                whole.folder, **weights, **given
-            )
+            model, found = _class_of(kind, auto).from_pretrained(whole.folder, **weights, **given)
             _whole(found, where)
         if whole is not checkpoint:
             model = (
@@ -185,10 +179,8 @@ def _weights_sha256(checkpoint: Checkpoint, whole: Checkpoint) -> str:
 
 def _kind(config: Any, auto: Any, where: str, said: str) -> Kind:
     """By the class that the checkpoint names; if it names none, by what its type can be."""
-    causal, masked = (
-        config.model_type in getattr(auto, f"MODEL_FOR_{name}_LM_MAPPING_NAMES")
-        for name in ("CAUSAL", "MASKED")
-    )
+    causal = config.model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masked = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if config.is_encoder_decoder:
         return "encoder-decoder"
     if masked and (
@@ -202,6 +194,23 @@ def _kind(config: Any, auto: Any, where: str, said: str) -> Kind:
         where=where,
         hint="causal, masked or encoder-decoder",
     )
+
+
+def _class_of(kind: Kind, auto: Any) -> Any:
+    """The class of transformers that loads this kind."""
+    classes: dict[Kind, Any] = {
+        "causal": auto.AutoModelForCausalLM,
+        "masked": auto.AutoModelForMaskedLM,
+        "encoder-decoder": auto.AutoModelForSeq2SeqLM,
+    }
+    return classes[kind]
+
+
+def config_value(config: Any, name: str) -> Any:
+    """The value of a key of a transformers config, by its own name or another that its class maps
+    to it; None if this family has no such key.
+    """
+    return getattr(config, name, None)
 
 
 def _whole(found: Any, where: str) -> None:
@@ -249,13 +258,11 @@ def _marks(config: Any, tokenizer: Any, model: Any) -> tuple[tuple[int, ...], tu
     EOS, then what else generation stops at.
     """
     text = config.get_text_config(decoder=True)
-    generation = getattr(model, "generation_config", None)
-    ends = [
-        i
-        for source in (tokenizer, generation, text)
-        for i in _ids(getattr(source, "eos_token_id", None))
-    ]
-    begins = [*_ids(tokenizer.bos_token_id), *_ids(getattr(text, "bos_token_id", None)), *ends]
+    ends = _ids(tokenizer.eos_token_id)
+    if model.can_generate():
+        ends += _ids(model.generation_config.eos_token_id)
+    ends += _ids(config_value(text, "eos_token_id"))
+    begins = [*_ids(tokenizer.bos_token_id), *_ids(config_value(text, "bos_token_id")), *ends]
     return tuple(begins[:1]), tuple(dict.fromkeys(ends))
 
 
@@ -272,14 +279,15 @@ def _ids(value: Any) -> list[int]:
 def _context(config: Any, model: Any, kind: Kind) -> int | None:
     text = config.get_text_config(decoder=True)
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
-        value = getattr(text, name, None)
+        value = config_value(text, name)
         if isinstance(value, int) and 0 < value < LIMITLESS:
             if kind == "masked":  # RoBERTa counts its positions from behind the padding's
                 first = getattr(getattr(model.base_model, "embeddings", None), "padding_idx", None)
                 return value - (0 if first is None else int(first) + 1)
             return (
                 None
-                if kind == "encoder-decoder" and hasattr(text, "relative_attention_num_buckets")
+                if kind == "encoder-decoder"
+                and config_value(text, "relative_attention_num_buckets") is not None
                 else value
             )
     return None

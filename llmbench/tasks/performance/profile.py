@@ -60,7 +60,7 @@ def dissect(
     depth = max(1, min(context - 1, half if apart else len(ids) + half))
     try:
         found.cache = flops.kind_of_cache(model, ids)
-        found.parts = _parts(adapter, model, prompt, answer, ids)
+        found.parts = _parts(model, prompt, answer, ids)
         parameters = flops.parameters_of(adapter)
         if not any(parameter.is_floating_point() for parameter in parameters):
             found.absent = "not a torch model: it has no floating-point parameters"
@@ -130,9 +130,7 @@ def _works(
         )
 
 
-def _parts(
-    adapter: Adapter, model: Any, prompt: str, answer: str, ids: Sequence[int]
-) -> dict[str, float]:
+def _parts(model: Any, prompt: str, answer: str, ids: Sequence[int]) -> dict[str, float]:
     """Seconds of each part of an answer: reading the prompt into ids, the bare passes, drawing a
     symbol, writing one as text.
     """
@@ -156,9 +154,7 @@ def _parts(
         }
         found = {name: _seconds(work) for name, work in parts.items()}
         found["step"] = _steps(model, state, symbols)
-        own = getattr(
-            adapter, "library_generate", None
-        )  # the loop of the library that the model comes from
+        own = model.library_generate
         if own is not None:
             count = max(2, len(symbols))  # from the difference, which has no prefill in it
             found["library generate, each token"] = (
