@@ -27,7 +27,7 @@ from llmbench.hardware.device import torch_dtype
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training.cache import checkpoint_folder, is_intact, place_folder
-from llmbench.training.resume import Snapshots
+from llmbench.training.resume import Snapshots, TrainingFacts
 from llmbench.training.trainer import Course, Lessons, teach
 
 WEIGHTS, FACTS = "model.safetensors", "config.json"
@@ -39,7 +39,7 @@ class Keepable(Protocol):
 
     @property
     def network(self) -> nn.Module: ...
-    def facts(self) -> Mapping[str, Any]: ...
+    def facts(self) -> Mapping[str, object]: ...
 
 
 Model = TypeVar("Model", bound=Keepable)
@@ -83,7 +83,7 @@ def taught(
     recipe: Recipe,
     build_context: BuildContext,
     partial: Path,
-) -> dict[str, Any]:
+) -> TrainingFacts:
     """Teach, and say how it went. `partial`: the file in which an interrupted training left its
     state.
     """
@@ -119,7 +119,7 @@ def obtain_model(
     return model
 
 
-def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
+def _keep(folder: Path, network: nn.Module, facts: Mapping[str, object]) -> None:
     with place_folder(folder) as beside:
         weights = {
             name: tensor.detach().cpu().contiguous().clone()
@@ -129,7 +129,7 @@ def _keep(folder: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
         (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _kept(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+def _kept(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]] | None:
     """Facts and weights; None where there are none, or where they are not what was written (they
     are then removed, to be made again).
     """
@@ -257,7 +257,7 @@ class BpeNetwork(ABC):
     def encode(self, text: str) -> Tokens:
         return self.bpe.encode(text)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, object]:
         """What, besides its weights, it is made from again."""
         return {"bpe": self.bpe.to_json(), "training": self.training}
 

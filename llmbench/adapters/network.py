@@ -110,7 +110,7 @@ class NetworkAdapter(TokenAdapter):
             train,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, object]:
         """What, besides its weights, it is made from again."""
         return {"vocabulary": self.vocabulary.to_json(), "training": self.training}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -150,7 +150,7 @@ class Card(Strict):
     adapter: str = Field(
         description="a name from `llmbench adapters`, module:Class, or file.py:Class"
     )
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     network: NetworkSpec | None = None
     vocabulary: VocabularySpec | None = None
     checkpoint: CheckpointSpec | None = None
@@ -178,7 +178,7 @@ def read(path: Path) -> Card:
     """
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
-    changes: dict[str, Any] = {"adapter": anchor_path(card.adapter, path.parent)}
+    changes: dict[str, object] = {"adapter": anchor_path(card.adapter, path.parent)}
     if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
         folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})

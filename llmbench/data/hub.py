@@ -319,7 +319,9 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
     file.with_suffix(".new").replace(file)
 
 
-def _columns(table: Any, fields: Mapping[str, str], columns: Sequence[str]) -> list[dict[str, Any]]:
+def _columns(
+    table: Any, fields: Mapping[str, str], columns: Sequence[str]
+) -> list[dict[str, object]]:
     """Those of the columns that the data set has: a part may be called one thing or another."""
     found = [name for name in columns if name in fields]
     if not found:
@@ -330,7 +332,7 @@ def _columns(table: Any, fields: Mapping[str, str], columns: Sequence[str]) -> l
     return [{**row, "id": str(i)} for i, row in enumerate(table.select_columns(found))]
 
 
-def _strings(table: Any, fields: Mapping[str, str], field: str) -> list[dict[str, Any]]:
+def _strings(table: Any, fields: Mapping[str, str], field: str) -> list[dict[str, object]]:
     if field not in fields:
         raise UsageError(f"there is no field {field!r}", hint=f"there are: {', '.join(fields)}")
     if fields[field] not in ("string", "large_string"):

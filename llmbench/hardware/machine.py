@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STAT = Path("/proc/stat")
@@ -28,8 +28,42 @@ PACKAGES = (
 )
 
 
-def facts(threads: int) -> dict[str, Any]:
-    """cpu, cores, memory_bytes, gpus, os, python, packages, threads."""
+class GpuFacts(TypedDict):
+    """A GPU's name and bytes of memory."""
+
+    name: str
+    memory_bytes: int
+
+
+class Facts(TypedDict):
+    """What the record says about a machine. `packages`: name -> version; `threads`: those in use."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpus: list[GpuFacts]
+    os: str
+    python: str
+    packages: dict[str, str]
+    threads: int
+
+
+class LoadState(TypedDict):
+    """What else a machine does; None if unknown.
+
+    load: mean number of running processes in the last minute. steal: share of the time since the
+    start that the hypervisor gave to others. governor: of the frequency. free_bytes: of memory.
+    """
+
+    cores: int
+    load: float | None
+    steal: float | None
+    governor: str | None
+    free_bytes: int
+
+
+def facts(threads: int) -> Facts:
+    """Return what this machine is."""
     return {
         "cpu": _cpu(),
         "cores": cores(),
@@ -87,7 +121,7 @@ def version(package: str) -> str | None:
         return None
 
 
-def gpus() -> list[dict[str, Any]]:
+def gpus() -> list[GpuFacts]:
     """Name and memory of each NVIDIA GPU; empty where there is no driver."""
     try:
         pynvml = importlib.import_module("pynvml")
@@ -157,13 +191,11 @@ def free_memory() -> int:
         return free
 
 
-def load_state() -> dict[str, Any]:
-    """What else the machine does, where that can be read: load, stolen time since it started,
-    frequency governor, free memory.
-    """
+def load_state() -> LoadState:
+    """Return what else this machine does now."""
     import psutil
 
-    state: dict[str, Any] = {
+    state: LoadState = {
         "cores": cores(),
         "load": None,
         "steal": None,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from llmbench.hardware import machine
 
@@ -209,5 +209,6 @@ class Meter:
         """Most bytes held in any phase from the loading on."""
         return max((phase.peak for phase in self.phases if phase.name != "imports"), default=None)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
+        """The figures of each phase, by the names that `Phase` has for them."""
         return [asdict(phase) for phase in self.phases]

@@ -10,7 +10,6 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from llmbench import storage
 from llmbench.hardware import machine
@@ -62,7 +61,7 @@ def kept_in(cache: Path, device: str, threads: int) -> Path:
             VERSION,
             device,
             threads,
-            *(facts[key] for key in ("cpu", "cores", "memory_bytes", "gpus")),
+            *(facts["cpu"], facts["cores"], facts["memory_bytes"], facts["gpus"]),
             facts["packages"].get("torch"),
         ]
     )
@@ -85,6 +84,6 @@ def keep(path: Path, ceilings: Ceilings) -> None:
     storage.write_sealed(path, asdict(ceilings))
 
 
-def as_record(ceilings: Ceilings) -> dict[str, Any]:
+def as_record(ceilings: Ceilings) -> dict[str, object]:
     """As the record's `machine.ceilings` has it."""
     return {**asdict(ceilings), "grade": ceilings.grade}

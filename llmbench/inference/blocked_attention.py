@@ -9,7 +9,7 @@ whose mask is a part of the causal one, it saves more than a third.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,11 @@ class CausalBlocks(TorchFunctionMode):
         self._own = mask
 
     def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
         if func is F.scaled_dot_product_attention:
@@ -85,7 +89,7 @@ class CausalBlocks(TorchFunctionMode):
         return self._masks[length, dtype]
 
 
-def _applies(args: Sequence[Any], given: dict[str, Any]) -> bool:
+def _applies(args: Sequence[Any], given: Mapping[str, object]) -> bool:
     """Whether a call is causal attention of (B, H, T, D) queries over as many keys, on the CPU,
     with no mask or dropout of its own.
     """
@@ -104,7 +108,7 @@ def _applies(args: Sequence[Any], given: dict[str, Any]) -> bool:
     )
 
 
-def _applies_to(mask: Tensor, args: Sequence[Any], given: dict[str, Any]) -> bool:
+def _applies_to(mask: Tensor, args: Sequence[Any], given: Mapping[str, object]) -> bool:
     """Whether a call is attention under this mask, on the CPU."""
     other = given.get("attn_mask")
     if (

@@ -5,8 +5,9 @@ compared by it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from llmbench.errors import ModelError
 
@@ -32,6 +33,58 @@ Format = Literal[
 NEVER, ALWAYS = 0, 100  # of Variant.priority
 ANY, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
 UNIT_INTERVAL, PERCENTAGE = (0.0, 1.0), (0.0, 100.0)
+
+
+class DefinitionRow(TypedDict):
+    """The facts of a metric that llmbench does not know, as a record keeps them."""
+
+    label: str
+    help: str
+    bounds: list[float | None]
+    format: Format
+    test: Test
+    tie: float
+
+
+class ScoreRow(TypedDict):
+    """A score of the record without model and task. `results.record.Score` says what each key is;
+    those after `signature` are of some tasks only.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+    better: Better
+    n: int
+    signature: str
+    definition: NotRequired[DefinitionRow]
+    charged: NotRequired[str]
+    lossy: NotRequired[str]
+    empty: NotRequired[int]
+    broken: NotRequired[int]
+    cut: NotRequired[int]
+    decoding: NotRequired[str]
+    variant: NotRequired[str]
+    human: NotRequired[float | None]
+    norm: NotRequired[str]
+    tied: NotRequired[int]
+    chance: NotRequired[float]
+    batch: NotRequired[int]
+    phase: NotRequired[str]
+    percentiles: NotRequired[Mapping[str, float]]
+    facts: NotRequired[Mapping[str, object]]
+    drifted: NotRequired[int]
+    depths: NotRequired[Sequence[tuple[int, float]]]
+    absent: NotRequired[Mapping[str, str]]
+    source: NotRequired[str]
+    joules: NotRequired[float]
+    budget: NotRequired[int]
+    at_least: NotRequired[bool]
+    spare: NotRequired[int | None]
+    useful: NotRequired[int | None]
+    curve: NotRequired[Sequence[tuple[int, float | None, float | None]]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +162,7 @@ class Metric:
         signature: str,
         low: float | None = None,
         high: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> ScoreRow:
         """The score row of a value over `n` items, without model and task. Raises ModelError if the
         value is outside the metric's bounds.
         """
@@ -120,7 +173,7 @@ class Metric:
                 f"{self.name} is {value:g}, outside its bounds {least:g} to {most:g}",
                 hint="correct the metric, or its `bounds`",
             )
-        row = {
+        row: ScoreRow = {
             "metric": self.name,
             "value": value,
             "low": low,
@@ -130,12 +183,20 @@ class Metric:
             "n": n,
             "signature": signature,
         }
-        return {**row, "definition": self.definition()} if self.is_custom else row
+        if self.is_custom:
+            row["definition"] = self.definition()
+        return row
 
-    def definition(self) -> dict[str, Any]:
+    def definition(self) -> DefinitionRow:
         """What the record of a run keeps of a metric that is not of this table, so that a board can
         be drawn without the metric's code.
         """
         bounds = [None if math.isinf(end) else end for end in self.bounds]
-        facts = {"label": self.label, "help": self.help, "bounds": bounds, "format": self.format}
-        return {**facts, "test": self.test, "tie": self.tie}
+        return {
+            "label": self.label,
+            "help": self.help,
+            "bounds": bounds,
+            "format": self.format,
+            "test": self.test,
+            "tie": self.tie,
+        }

@@ -64,7 +64,7 @@ class Options:
     price_per_hour: float | None = None
     named: Mapping[str, str | Adapter] = field(default_factory=dict)
 
-    def for_cells(self) -> dict[str, Any]:
+    def for_cells(self) -> Mapping[str, object]:
         """What can change a number."""
         return {"device": self.device, "dtype": self.dtype, "limit": self.limit, "seed": self.seed}
 

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from llmbench.ledger import Ledger
+
+
+# a key that is no name
+_OfBytes = TypedDict("_OfBytes", {"output:byte": NotRequired[str]})
+
+
+class SampleRow(_OfBytes):
+    """What a task keeps of one item.
+
+    bytes: of the text that was scored or written.
+    statistics: of each metric [numerator, denominator], or the columns that its total needs; [] if
+        it has none for this item.
+    The other keys are of generated text, of multiple choice and of blocks of measuring.
+    """
+
+    id: str
+    bytes: int
+    input: str | None
+    output: str | None
+    reference: str | None
+    statistics: dict[str, list[float]]
+    decoding: NotRequired[str]
+    bits: NotRequired[Sequence[float]]
+    chosen: NotRequired[int]
+    gold: NotRequired[int]
+    tied: NotRequired[bool]
+    sentinel: NotRequired[Sequence[float]]
+    drifted: NotRequired[bool]
+    session: NotRequired[str]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
+from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import (
     BESIDE_HELD_OUT,
     BESIDE_TRAINING,
@@ -25,7 +26,7 @@ from llmbench.metrics.registry import (
     create_metric,
 )
 from llmbench.metrics.text import TextMetric
-from llmbench.results.outcome import Outcome
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
@@ -222,10 +223,14 @@ class Continuation(Task):
             for (i, prompt, way), text in zip(asked, said, strict=True)
         ]
         self._gather(samples)
-        scores = []
+        scores: list[ScoreRow] = []
         for kind in dict.fromkeys(kind for kind, _, _ in ways):
             mine = [sample for sample in samples if sample["decoding"] == kind]
-            facts = {**counts(adapter, mine), "decoding": kind, "variant": self._variant(kind)}
+            facts = counts(
+                adapter,
+                [sample["input"] or "" for sample in mine],
+                [sample["output"] or "" for sample in mine],
+            )
             for scorer in self.scorers:
                 name = f"{scorer.metric.name}{self._variant(kind)}"
                 rows = [sample["statistics"].get(name, []) for sample in mine]
@@ -241,7 +246,15 @@ class Continuation(Task):
                         found.low,
                         found.high,
                     )
-                    scores.append({**row, **facts, "human": self._human(scorer)})
+                    scores.append(
+                        {
+                            **row,
+                            **facts,
+                            "decoding": kind,
+                            "variant": self._variant(kind),
+                            "human": self._human(scorer),
+                        }
+                    )
         return Outcome(scores, samples)
 
     def _request(self, number: int, prompt: Prompt, way: tuple[str, float, int]) -> Request:
@@ -258,7 +271,7 @@ class Continuation(Task):
 
     def _sample(
         self, number: int, prompt: Prompt, way: tuple[str, float, int], said: str, several: bool
-    ) -> dict[str, Any]:
+    ) -> SampleRow:
         kind, _, again = way
         name = (
             f"{number}"
@@ -270,22 +283,24 @@ class Continuation(Task):
             f"{scorer.metric.name}{self._variant(kind)}": scorer.measure(said, prompt.human or None)
             for scorer in self.scorers
         }
-        facts = {
+        return {
+            "id": name,
             "bytes": len(said.encode(errors="replace")),
             "input": prompt.text,
             "output": said,
             "reference": prompt.human or None,
+            "decoding": kind,
+            "statistics": numbers,
         }
-        return {"id": name, **facts, "decoding": kind, "statistics": numbers}
 
-    def _gather(self, samples: Sequence[dict[str, Any]]) -> None:
+    def _gather(self, samples: Sequence[SampleRow]) -> None:
         """The item is the prompt: of several answers to one, the first holds the statistics of all,
         and the others none.
         """
         if self.decoding.seeds == 1:
             return
         scorers = {scorer.metric.name: scorer for scorer in self.scorers}
-        answers: dict[str, list[dict[str, Any]]] = {}
+        answers: dict[str, list[SampleRow]] = {}
         for sample in samples:
             if sample["decoding"] == SAMPLED:
                 answers.setdefault(sample["id"].partition(" ")[0], []).append(sample)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
@@ -14,7 +14,7 @@ from llmbench.errors import UsageError
 from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import create_metric
-from llmbench.results.outcome import Outcome
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.reference_based import generate_texts
@@ -60,20 +60,22 @@ class LastWord(Task):
             [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs],
             progress,
         )
-        samples: list[dict[str, Any]] = []
+        samples: list[SampleRow] = []
         for document, (before, word), ledger, text in zip(
             self.text.documents, pairs, ledgers, said, strict=True
         ):
             right = float(bare(text) == bare(word))
             numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
-            row = {
-                "id": document.id,
-                "bytes": ledger.bytes,
-                "input": before,
-                "output": text,
-                "reference": word,
-            }
-            samples.append({**row, "statistics": numbers})
+            samples.append(
+                {
+                    "id": document.id,
+                    "bytes": ledger.bytes,
+                    "input": before,
+                    "output": text,
+                    "reference": word,
+                    "statistics": numbers,
+                }
+            )
         accuracy = create_metric("accuracy")
         found = accuracy.value([sample["statistics"]["accuracy"] for sample in samples])
         assert found is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,7 +25,8 @@ from llmbench.ledger import (
 )
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, PSEUDO_BITS
 from llmbench.metrics.likelihood import Item, intervals
-from llmbench.results.outcome import Outcome
+from llmbench.metrics.metric import ScoreRow
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval
 from llmbench.tasks.prompts import check_plain
@@ -123,7 +124,8 @@ class Likelihood(Task):
                 f"its tokenizer loses part of the text (of {lost.id!r}, {lost.loss}), so these are"
                 " bits for less than the text"
             )
-            rows = [{**row, "lossy": loss} for row in rows]
+            for row in rows:
+                row["lossy"] = loss
         return Outcome(rows, [sample_row(item, PSEUDO_BITS) for item in items], ledgers)
 
 
@@ -164,10 +166,10 @@ def charge(
 
 def score_rows(
     found: Mapping[str, Interval], signature: Signature, words: str, ledgers: Sequence[Ledger]
-) -> list[dict[str, Any]]:
+) -> list[ScoreRow]:
     """The record's rows of these metrics; `words` names the word counter."""
     charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
-    rows = []
+    rows: list[ScoreRow] = []
     for name, interval in found.items():
         mark = str(signature.extend(words=words) if name == "word_perplexity" else signature)
         rows.append(
@@ -230,7 +232,7 @@ def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Ite
     ]
 
 
-def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[dict[str, Any]]:
+def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[SampleRow]:
     """The items' rows. The first ones, the same for every model, hold the opening of their text,
     for boards to show where the bits went.
     """
@@ -244,7 +246,8 @@ def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[dict
     return rows
 
 
-def sample_row(item: Item, metric: str = BITS_PER_BYTE) -> dict[str, Any]:
+def sample_row(item: Item, metric: str = BITS_PER_BYTE) -> SampleRow:
+    """An item's row, with its bits and bytes as the statistics of `metric`."""
     return {
         "id": item.id,
         "bytes": item.bytes,

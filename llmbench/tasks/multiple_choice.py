@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import Ledger
+from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
-from llmbench.results.outcome import Outcome
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
 from llmbench.tasks.prompts import Asking, PromptSettings
@@ -69,7 +70,7 @@ class MultipleChoice(Task):
             _sample(document, ledgers[a:b])
             for document, (a, b) in zip(documents, pairwise(edges), strict=True)
         ]
-        accuracy, scores = create_metric("accuracy"), []
+        accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
         for how in ("none", "byte"):
             found = accuracy.value(
                 [
@@ -104,7 +105,7 @@ class MultipleChoice(Task):
         ]
 
 
-def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
+def _sample(document: Document, ledgers: Sequence[Ledger]) -> SampleRow:
     """A question's line: what each candidate costs, which was chosen by either measure, which is
     right.
     """
@@ -119,13 +120,16 @@ def _sample(document: Document, ledgers: Sequence[Ledger]) -> dict[str, Any]:
         "accuracy": [float(chosen == gold), 1.0],
         "accuracy:byte": [float(by_rate == gold), 1.0],
     }
-    facts = {"bits": bits, "chosen": chosen, "gold": gold, "tied": bits.count(min(bits)) > 1}
-    said = {"output": document.choices[chosen], "output:byte": document.choices[by_rate]}
     return {
-        **{
-            "id": document.id,
-            "bytes": sum(ledger.bytes for ledger in ledgers),
-            "input": document.context,
-        },
-        **{**said, "reference": document.text, "statistics": statistics, **facts},
+        "id": document.id,
+        "bytes": sum(ledger.bytes for ledger in ledgers),
+        "input": document.context,
+        "output": document.choices[chosen],
+        "output:byte": document.choices[by_rate],
+        "reference": document.text,
+        "statistics": statistics,
+        "bits": bits,
+        "chosen": chosen,
+        "gold": gold,
+        "tied": bits.count(min(bits)) > 1,
     }

@@ -5,7 +5,7 @@ answers to questions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypedDict
 
 from pydantic import Field
 
@@ -13,8 +13,9 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
+from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
-from llmbench.results.outcome import Outcome
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.prompts import Asking, PromptSettings, check_sources
 from llmbench.tasks.task import Task
@@ -80,29 +81,23 @@ class Writing(Task):
         requests = self._requests(adapter)
         said = generate_texts(adapter, requests, progress)
         outputs = [text.strip() for text in said]
-        samples: list[dict[str, Any]] = []
+        samples: list[SampleRow] = []
         for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
             numbers = {
                 scorer.metric.name: scorer.measure(output, document.text) for scorer in self.scorers
             }
-            row = {
-                "id": document.id,
-                "bytes": len(raw.encode(errors="replace")),
-                "input": document.context,
-            }
             samples.append(
-                {**row, "output": output, "reference": document.text, "statistics": numbers}
+                {
+                    "id": document.id,
+                    "bytes": len(raw.encode(errors="replace")),
+                    "input": document.context,
+                    "output": output,
+                    "reference": document.text,
+                    "statistics": numbers,
+                }
             )
-        facts, scores = (
-            counts(
-                adapter,
-                [
-                    {**sample, "input": r.prompt}
-                    for sample, r in zip(samples, requests, strict=True)
-                ],
-            ),
-            [],
-        )
+        facts = counts(adapter, [request.prompt for request in requests], outputs)
+        scores: list[ScoreRow] = []
         for scorer in self.scorers:
             name = scorer.metric.name
             rows = [sample["statistics"][name] for sample in samples]
@@ -125,17 +120,24 @@ class Writing(Task):
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
 
 
-def counts(adapter: Adapter, samples: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many of the outputs are empty or white space alone, how many hold bytes that are no UTF-8
-    (generation.py shows U+FFFD in their place), and of how many prompts, which stand as `input`,
-    only a part was read.
+class Counts(TypedDict):
+    """How many outputs are empty or white space alone, how many hold bytes that are no UTF-8, and
+    of how many prompts only a part was read.
     """
-    outputs, prompts = (
-        [str(sample["output"]) for sample in samples],
-        dict.fromkeys(str(sample["input"]) for sample in samples),
-    )
+
+    empty: int
+    broken: int
+    cut: int
+
+
+def counts(adapter: Adapter, prompts: Sequence[str], outputs: Sequence[str]) -> Counts:
+    """Count what went wrong with these outputs; generation.py shows U+FFFD where bytes are no UTF-8.
+    A prompt that comes several times counts once.
+    """
     short = {
-        prompt for prompt in prompts if adapter.measure_prompt(prompt)[0] < len(prompt.encode())
+        prompt
+        for prompt in dict.fromkeys(prompts)
+        if adapter.measure_prompt(prompt)[0] < len(prompt.encode())
     }
     return {
         "empty": sum(not output.strip() for output in outputs),

@@ -36,7 +36,7 @@ from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training.cache import find_training_texts, folder_of_training, is_intact, place_folder
 from llmbench.training.causal_lm import as_training_line
-from llmbench.training.resume import Snapshots
+from llmbench.training.resume import Snapshots, TrainingFacts
 from llmbench.training.trainer import Course, train, valid_passages
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
@@ -46,7 +46,7 @@ PROBE = 8
 
 def obtain(
     stages: Sequence[Stage], build_context: BuildContext
-) -> tuple[Checkpoint, Mapping[str, Any] | None]:
+) -> tuple[Checkpoint, TrainingFacts | None]:
     """The checkpoint of the last stage, and how it was trained, where it was trained here. Those
     before it are trained first.
     """
@@ -77,13 +77,13 @@ def obtain(
     return Checkpoint(last.name, folder), facts
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
+def _kept(folder: Path) -> TrainingFacts | None:
     """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged
     (it is then removed, to be made again).
     """
     if not is_intact(folder):
         return None
-    training: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))["training"]
+    training: TrainingFacts = json.loads((folder / FACTS).read_text(encoding="utf-8"))["training"]
     return training
 
 
@@ -233,9 +233,7 @@ class _Scored(TokenModel):
         return self.learner.head(rows)
 
 
-def _train(
-    begin: Loaded, stage: Stage, build_context: BuildContext, folder: Path
-) -> dict[str, Any]:
+def _train(begin: Loaded, stage: Stage, build_context: BuildContext, folder: Path) -> TrainingFacts:
     """Train, keep the checkpoint in `folder`, and say how it went."""
     recipe, (text, valid) = stage.recipe, find_training_texts(stage, build_context)
     assert recipe is not None
@@ -278,7 +276,8 @@ def _train(
         documents,
         Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
     )
-    facts = {**log.facts(before), "began_with": begin.checkpoint.id if goes_on else None}
+    facts = log.facts(before)
+    facts["began_with"] = begin.checkpoint.id if goes_on else None
     _keep(begin, model, stage.checkpoint.lora is not None, facts, folder)
     snapshots.discard()
     return facts
@@ -311,7 +310,7 @@ def _with_lora(model: Any, lora: Lora, where: str) -> Any:
         ) from None
 
 
-def _keep(begin: Loaded, model: Any, lora: bool, facts: dict[str, Any], folder: Path) -> None:
+def _keep(begin: Loaded, model: Any, lora: bool, facts: TrainingFacts, folder: Path) -> None:
     """Write the checkpoint. LoRA's matrices are merged; they are kept in `lora/` as well."""
     with place_folder(folder) as beside:
         if lora:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -27,10 +27,24 @@ from llmbench.storage import write_bytes
 DIGEST_BYTES = 32  # sha256 of all before, at the end of a snapshot
 
 
+class TrainingFacts(TypedDict):
+    """What the record keeps of a training.
+
+    seconds: of training alone. curve: [step, bits per byte of the validation text]. began_with: the
+    checkpoint that was fine-tuned; None if there was none.
+    """
+
+    seconds: float
+    steps: int
+    best_step: int
+    curve: list[list[float]]
+    began_with: NotRequired[str | None]
+
+
 @dataclass
 class TrainingLog:
-    """What the record keeps of a training: seconds of training alone, and (step, bits per byte of
-    the validation text).
+    """A training so far: seconds of training alone, and (step, bits per byte of the validation
+    text).
     """
 
     seconds: float = 0.0
@@ -41,9 +55,9 @@ class TrainingLog:
     def best(self) -> tuple[int, float]:
         return min(self.curve, key=lambda point: point[1])
 
-    def facts(self, before: Sequence[tuple[int, float]] = ()) -> dict[str, Any]:
+    def facts(self, before: Sequence[tuple[int, float]] = ()) -> TrainingFacts:
         """As the record has it; `before`: points of the curve from before the training."""
-        curve = [list(point) for point in (*before, *self.curve)]
+        curve: list[list[float]] = [[step, bits] for step, bits in (*before, *self.curve)]
         return {
             "seconds": round(self.seconds, 2),
             "steps": self.steps,

@@ -175,7 +175,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         """`count` tokens after (1, T) ids by transformers' own `generate`, the loop that most
         people use.
         """
-        given: dict[str, Any] = {
+        given: dict[str, object] = {
             "min_new_tokens": count,
             "max_new_tokens": count,
             "do_sample": False,
@@ -206,7 +206,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
 
     def _forward(self, ids: Tensor, state: Cache) -> Tensor:
         """(B, V) logits of what comes next, the head run on the last row only."""
-        given: dict[str, Any] = {"use_cache": True, "past_key_values": state.values}
+        given: dict[str, object] = {"use_cache": True, "past_key_values": state.values}
         if state.mask is not None:
             given |= {"attention_mask": state.mask, "position_ids": state.positions}
         if self.parts is not None:

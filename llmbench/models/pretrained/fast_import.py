@@ -14,7 +14,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -123,7 +123,7 @@ class _Indexing:
 class _StandIn(ModuleType):
     """A module with a few names of its own; any other name loads the real module instead."""
 
-    def __init__(self, name: str, own: dict[str, Any]):
+    def __init__(self, name: str, own: Mapping[str, object]):
         super().__init__(name)
         vars(self).update(own)
 

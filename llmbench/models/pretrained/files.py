@@ -158,7 +158,7 @@ def is_lora(folder: Path) -> bool:
     return (folder / LORA).is_file() and not (folder / "config.json").is_file()
 
 
-def verify(checkpoint: Checkpoint, trust_remote_code: bool = False) -> dict[str, Any]:
+def verify(checkpoint: Checkpoint, trust_remote_code: bool = False) -> dict[str, object]:
     """The checkpoint's config, after a look at its files. UsageError, one clear line, where
     something is missing, torn, or would run code.
     """
@@ -206,7 +206,7 @@ def _near_miss(folder: Path) -> str:
     )
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> dict[str, object]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

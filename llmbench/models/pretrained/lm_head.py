@@ -10,7 +10,7 @@ on rows a hundred times larger: a soft-cap hides among small ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,7 +87,7 @@ def _logits(output: Any) -> Tensor:
     return logits
 
 
-def _replay(model: nn.Module, body: nn.Module, kind: type, given: dict[str, Any]) -> Head:
+def _replay(model: nn.Module, body: nn.Module, kind: type, given: Mapping[str, object]) -> Head:
     """Rows -> logits by the model's own forward over a body that returns the rows."""
 
     def head(rows: Tensor) -> Tensor:

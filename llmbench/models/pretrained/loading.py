@@ -165,7 +165,8 @@ def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:
             where=checkpoint.id,
             hint="base_model_name_or_path",
         )
-    base = pretrained_files.locate(id, config.get("revision"))
+    revision = config.get("revision")
+    base = pretrained_files.locate(id, revision if isinstance(revision, str) else None)
     pretrained_files.verify(base, trusted)
     return base
 

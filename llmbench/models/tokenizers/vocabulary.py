@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,16 @@ _WORDS = re.compile(r" ?[^\W\d_]+(?:'[^\W\d_]+)?| ?\d| ?[^\w\s]|\s|_", re.DOTALL
 def split(text: str, splitter: Splitter) -> list[str]:
     """Pieces that give the text when joined."""
     return list(text) if splitter == "characters" else _WORDS.findall(text)
+
+
+class VocabularyFacts(TypedDict):
+    """What a vocabulary is made from again, as JSON has it. `unknown`: whether it has such an id."""
+
+    splitter: Splitter
+    pieces: list[str]
+    examples: list[str]
+    unknown: bool
+    escape: float
 
 
 class Vocabulary:
@@ -112,7 +122,8 @@ class Vocabulary:
         known = len(self._bytes)
         return b"".join([self._bytes[i] for i in ids if i < known])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> VocabularyFacts:
+        """Return what `from_json` makes it from again."""
         return {
             "splitter": self.splitter,
             "pieces": self.pieces,
@@ -122,7 +133,7 @@ class Vocabulary:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
+    def from_json(cls, data: VocabularyFacts) -> Vocabulary:
         return cls(
             data["splitter"], data["pieces"], data["examples"], data["unknown"], data["escape"]
         )

@@ -25,7 +25,8 @@ from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
 from llmbench.runner.messages import Emit
-from llmbench.tasks.performance.speed import Facts, Speed
+from llmbench.tasks.performance.speed import Speed
+from llmbench.tasks.performance.speed_blocks import Facts
 
 DRIFT = 0.10  # of the sentinel, against its own median, where the machine is quiet
 # of the sentinel's own spread so far, where it is not: what is usual here is in the intervals, and

@@ -94,12 +94,6 @@ class MaxBatch(Task):
         row = MAX_BATCH.row(
             fit.fits, len(fit.attempts), str(self.signature.extend(budget=budget_words))
         )
-        facts = {
-            "budget": fit.budget,
-            "at_least": fit.at_least,
-            "spare": fit.spare,
-            "useful": fit.useful,
-        }
         samples = [
             {
                 "id": f"attempt {i}",
@@ -112,16 +106,9 @@ class MaxBatch(Task):
             }
             for i, a in enumerate(fit.attempts)
         ]
-        return Outcome(
-            [
-                {
-                    **row,
-                    **facts,
-                    "curve": [
-                        [a.batch, a.peak, a.rate]
-                        for a in sorted(fit.attempts, key=lambda a: a.batch)
-                    ],
-                }
-            ],
-            samples,
-        )
+        row["budget"], row["at_least"] = fit.budget, fit.at_least
+        row["spare"], row["useful"] = fit.spare, fit.useful
+        row["curve"] = [
+            (a.batch, a.peak, a.rate) for a in sorted(fit.attempts, key=lambda a: a.batch)
+        ]
+        return Outcome([row], samples)

@@ -5,7 +5,7 @@ speaking and of scoring.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.config.model_card import Positive
@@ -13,6 +13,7 @@ from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.facts import METRICS
+from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Process, Task
@@ -100,7 +101,7 @@ class Memory(Task):
         prompt, answer = passage(self.text, None, self.prompt_bytes, self.answer_bytes)
         return prompt, answer
 
-    def _scores(self, meter: Meter) -> list[dict[str, Any]]:
+    def _scores(self, meter: Meter) -> list[ScoreRow]:
         found: dict[str, int | None] = {"peak_ram": meter.peak}
         if meter.idle is not None and meter.peak is not None:
             found["peak_ram_over_idle"] = max(0, meter.peak - meter.idle)
@@ -108,14 +109,12 @@ class Memory(Task):
             seen = [phase.gpu[key] for phase in meter.phases if key in phase.gpu]
             found[name] = max(seen) if seen else None
         values = [(metric, found[metric.name]) for metric in METRICS if metric.name in found]
-        return [
-            {
-                **metric.row(value, len(meter.phases), str(self.signature)),
-                "source": meter.source.name,
-            }
-            for metric, value in values
-            if value is not None
-        ]
+        rows: list[ScoreRow] = []
+        for metric, value in values:
+            if value is not None:
+                row = metric.row(value, len(meter.phases), str(self.signature))
+                rows.append({**row, "source": meter.source.name})
+        return rows
 
 
 def _speak(adapter: Adapter, request: Request) -> None:

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,12 +24,17 @@ from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
 from llmbench.metrics.facts import FACTS, SPEED
+from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, block_interval
 from llmbench.tasks.performance.speed_blocks import (
     TIMED,
     WARM_RUNS,
+    Block,
+    Facts,
+    NumberedBlock,
+    TimelineRow,
     is_warm,
     median_of_all,
     pack_timeline,
@@ -50,7 +55,10 @@ from llmbench.tasks.task import Process, Task
 MOST_REPEATS = 64  # in one block
 DEPTH_BYTES = 32  # of an answer at a depth
 MAIN = SPEED
-Facts = dict[str, Any]
+# of Facts, what the record keeps
+STORED: tuple[
+    Literal["cold", "repeats", "scan", "refused", "warm_up_seconds", "cache", "parts"], ...
+] = ("cold", "repeats", "scan", "refused", "warm_up_seconds", "cache", "parts")
 
 
 class Speed(Task):
@@ -125,14 +133,15 @@ class Speed(Task):
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         """All blocks of one model in a row, for a model that is measured alone."""
         facts = self.prepare(adapter, progress)
-        blocks = []
+        blocks: list[NumberedBlock] = []
         for number in range(self.settings.blocks):
             progress(
                 "measuring speed",
                 number / self.settings.blocks,
                 f"block {number + 1} of {self.settings.blocks}",
             )
-            blocks.append({"block": number, **self.block(adapter, facts)})
+            block = self.block(adapter, facts)
+            blocks.append({"block": number, "values": block["values"], "events": block["events"]})
         return self.finish(adapter, facts, blocks)
 
     # Once, before the blocks
@@ -169,7 +178,7 @@ class Speed(Task):
                 MOST_REPEATS, max(1, math.ceil(self.settings.block_seconds / max(usual, 1e-9)))
             ),
             "batch": max(rates, key=rates.__getitem__, default=1),
-            "scan": [[batch, rate] for batch, rate in rates.items()],
+            "scan": list(rates.items()),
             "refused": refused,
             "warm_up_seconds": (self.clock() - begun) / 1e9,
         }
@@ -225,7 +234,7 @@ class Speed(Task):
     # A block
     # ------------------------------------------------------------------------------------------
 
-    def block(self, adapter: Adapter, facts: Facts) -> dict[str, Any]:
+    def block(self, adapter: Adapter, facts: Facts) -> Block:
         """One block: its `values`, and the `events` that they were derived from."""
         lines = [listen(adapter, [self._request()], self.clock)[0] for _ in range(facts["repeats"])]
         events = [pack_timeline("single", i, line) for i, line in enumerate(lines)]
@@ -257,13 +266,8 @@ class Speed(Task):
     # Once, after the blocks
     # ------------------------------------------------------------------------------------------
 
-    def finish(
-        self, adapter: Adapter, facts: Facts, blocks: Sequence[Mapping[str, Any]]
-    ) -> Outcome:
-        """From blocks to scores; what is counted and not timed is counted now. `blocks`: what
-        `block` gave, with `block` (its number), and what whoever woke it noted: `sentinel`,
-        `drifted`, `session`.
-        """
+    def finish(self, adapter: Adapter, facts: Facts, blocks: Sequence[NumberedBlock]) -> Outcome:
+        """From blocks to scores; what is counted and not timed is counted now."""
         names = sorted(set.intersection(*(set(block["values"]) for block in blocks)))
         found = {
             name: block_interval([block["values"][name] for block in blocks]) for name in names
@@ -277,36 +281,20 @@ class Speed(Task):
         rows += self._limits(adapter, facts, found, absent)
         rows += self._energy(adapter, facts, absent)
         top = next((row for row in rows if row["metric"] == MAIN and row["batch"] == 1), rows[0])
-        top |= {
-            "facts": {
-                key: facts[key]
-                for key in (
-                    "cold",
-                    "repeats",
-                    "scan",
-                    "refused",
-                    "warm_up_seconds",
-                    "cache",
-                    "parts",
-                )
-                if key in facts
-            },
-            "drifted": sum(bool(block.get("drifted")) for block in blocks),
-            "depths": [
-                [depth, found[f"time_per_output_token>{depth}"].value]
-                for depth in self.settings.depths
-                if f"time_per_output_token>{depth}" in found
-            ],
-            "absent": absent,
-        }
-        events = [
-            {"block": block["block"], **event} for block in blocks for event in block["events"]
+        top["facts"] = {key: facts[key] for key in STORED if key in facts}
+        top["drifted"] = sum(bool(block.get("drifted")) for block in blocks)
+        top["depths"] = [
+            (depth, found[f"time_per_output_token>{depth}"].value)
+            for depth in self.settings.depths
+            if f"time_per_output_token>{depth}" in found
+        ]
+        top["absent"] = absent
+        events: list[TimelineRow] = [
+            {**event, "block": block["block"]} for block in blocks for event in block["events"]
         ]
         return Outcome(rows, [sample_of_block(block) for block in blocks], events=events)
 
-    def _row(
-        self, name: str, found: Interval, blocks: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def _row(self, name: str, found: Interval, blocks: Sequence[NumberedBlock]) -> ScoreRow:
         metric, _, batch = name.partition("@")
         row = FACTS[metric].row(
             found.value,
@@ -336,7 +324,7 @@ class Speed(Task):
 
     def _limits(
         self, adapter: Adapter, facts: Facts, found: Mapping[str, Interval], absent: dict[str, str]
-    ) -> list[dict[str, Any]]:
+    ) -> list[ScoreRow]:
         """How much of what the machine could do was used; what the model carries; where an answer's
         time goes.
         """
@@ -348,10 +336,10 @@ class Speed(Task):
         seen = profile.dissect(
             adapter, self.prompt, self.answer, facts["batch"], found, self.ceilings
         )
-        facts |= {"cache": seen.cache, "parts": seen.parts}
+        facts["cache"], facts["parts"] = seen.cache, seen.parts
         if seen.absent:
             absent["limit_share"] = seen.absent
-        rows = []
+        rows: list[ScoreRow] = []
         for phase, share in seen.shares.items():
             batch = facts["batch"] if phase == "decode, best batch" else 1
             words = self._batch_words(str(batch) if batch > 1 else "")
@@ -365,9 +353,7 @@ class Speed(Task):
             rows.append({**row, "batch": batch, "phase": phase})
         return rows
 
-    def _energy(
-        self, adapter: Adapter, facts: Facts, absent: dict[str, str]
-    ) -> list[dict[str, Any]]:
+    def _energy(self, adapter: Adapter, facts: Facts, absent: dict[str, str]) -> list[ScoreRow]:
         """Energy of writing at the best batch, over so many seconds that a counter is exact."""
         if not self.settings.energy_seconds:
             return []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
 
+from llmbench.results.outcome import SampleRow
 from llmbench.tasks.performance.timeline import Event, Timeline
 
 # warm up until two medians of three runs differ by less than SETTLED, or for WARM_SECONDS
@@ -16,6 +17,62 @@ TIMED = (
     "end_to_end_latency",
     "decode_bytes_per_second",
 )
+
+
+class Cold(TypedDict):
+    """Seconds of the first answer, before any warm-up."""
+
+    time_to_first_token: float | None
+    end_to_end_latency: float | None
+
+
+class Facts(TypedDict):
+    """What is decided before the blocks of a model, and what is learnt after them.
+
+    read: the (bytes, tokens) of the prompt that the model reads; tokens None if unknown.
+    repeats: how often a block repeats its work.
+    batch: answers side by side, measured beside 1. scan: (batch, bytes/s) of those that were tried.
+    refused: why the others could not run.
+    sentinel: seconds of the sentinel's first looks, for the next worker of this model.
+    cache, parts: see profile.Dissection.
+    """
+
+    read: tuple[int, int | None]
+    cold: Cold
+    repeats: int
+    batch: int
+    scan: list[tuple[int, float]]
+    refused: dict[str, str]
+    warm_up_seconds: float
+    sentinel: NotRequired[list[float]]
+    cache: NotRequired[str | None]
+    parts: NotRequired[dict[str, float]]
+
+
+class TimelineRow(TypedDict):
+    """An answer as the record's events hold it; `events`: (ns since `asked`, tokens, bytes)."""
+
+    what: str
+    answer: int
+    asked: int
+    events: list[tuple[int, int, int]]
+    block: NotRequired[int]
+
+
+class Block(TypedDict):
+    """A block's `values` by metric, and the `events` that they were derived from."""
+
+    values: dict[str, float]
+    events: list[TimelineRow]
+
+
+class NumberedBlock(Block):
+    """A block in its place, with what whoever woke it noted."""
+
+    block: int
+    sentinel: NotRequired[list[float]]
+    drifted: NotRequired[bool]
+    session: NotRequired[str]
 
 
 def is_warm(took: Sequence[float], seconds: float) -> bool:
@@ -40,17 +97,17 @@ def median_of_all(values: Sequence[float | None]) -> float | None:
     return statistics.median(present) if present and len(present) == len(values) else None
 
 
-def pack_timeline(what: str, number: int, line: Timeline) -> dict[str, Any]:
-    """Return an answer as the record's events hold it: times in ns since it was asked for."""
+def pack_timeline(what: str, number: int, line: Timeline) -> TimelineRow:
+    """Return an answer as the record's events hold it."""
     return {
         "what": what,
         "answer": number,
         "asked": line.asked,
-        "events": [[event.at - line.asked, event.tokens, event.bytes] for event in line.events],
+        "events": [(event.at - line.asked, event.tokens, event.bytes) for event in line.events],
     }
 
 
-def unpack_timeline(stored: Mapping[str, Any]) -> Timeline:
+def unpack_timeline(stored: TimelineRow) -> Timeline:
     """Return the timeline that `pack_timeline` stored."""
     asked = int(stored["asked"])
     return Timeline(
@@ -58,16 +115,20 @@ def unpack_timeline(stored: Mapping[str, Any]) -> Timeline:
     )
 
 
-def sample_of_block(block: Mapping[str, Any]) -> dict[str, Any]:
+def sample_of_block(block: NumberedBlock) -> SampleRow:
     """Return the samples' row of a block."""
-    noted = {key: block[key] for key in ("sentinel", "drifted", "session") if key in block}
-    numbers = {name: [value, 1] for name, value in block["values"].items()}
-    return {
+    row: SampleRow = {
         "id": f"block {block['block']}",
         "bytes": 0,
         "input": None,
         "output": None,
         "reference": None,
-        "statistics": numbers,
-        **noted,
+        "statistics": {name: [value, 1.0] for name, value in block["values"].items()},
     }
+    if "sentinel" in block:
+        row["sentinel"] = block["sentinel"]
+    if "drifted" in block:
+        row["drifted"] = block["drifted"]
+    if "session" in block:
+        row["session"] = block["session"]
+    return row
