@@ -272,7 +272,7 @@ class Adapter(ABC):
         return len(prompt.encode()), None
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
-        """Yield for each passage, in order, the bits of `text` after `context` by the chain rule."""
+        """Yield for each passage, in order, the bits of `text` after `context`: the chain rule."""
         raise Unsupported(f"{type(self).__name__} does not score text")
 
     def pseudo_score(

@@ -1,4 +1,4 @@
-"""`run` and `score` from Python, the same as on the command line, and what can be asked of a run."""
+"""`run` and `score` from Python, as on the command line, and what can be asked of a run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Run:
         return pandas.DataFrame([row.model_dump() for row in self.record.scores])
 
     def samples(self, task: str, model: str) -> list[Sample]:
-        """Return what `model` did on each item of `task`, in order. KeyError if there is nothing."""
+        """Return what `model` did on each item of `task`, in order. KeyError if there is none."""
         found = Opened(self.record, self.folder).items(model, task)
         if not found:
             raise KeyError(f"no samples of {model} on {task}")

@@ -42,7 +42,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_sealed(path: Path, data: Mapping[str, object]) -> None:
-    """JSON that ends with the digest of all its bytes, written like `write_json`. See `read_sealed`."""
+    """Like `write_json`, with the digest of all its bytes at the end. See `read_sealed`."""
     write_bytes(path, _encode(seal(data)))
 
 

@@ -40,11 +40,10 @@ class _Pair:
 
 
 class EncoderDecoderAdapter(Adapter):
-    """`bos_ids`: ids that the decoder is given, free, before every target; `eos_ids`: ids that end one.
-    `context`: most target ids at once,
-    `source_context`: most source ids; None for no limit. `source_tail`: ids that end every source;
-    one that is too long keeps them. Padding of targets stands on the right and is charged to
-    nobody.
+    """`bos_ids`: ids that the decoder is given, free, before every target. `eos_ids`: ids that end
+    one. `context`: most target ids at once. `source_context`: most source ids. None for no limit.
+    `source_tail`: ids that end every source; one that is too long keeps them. Padding of targets
+    stands on the right and is charged to nobody.
     """
 
     reads_source = True

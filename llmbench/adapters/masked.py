@@ -167,6 +167,6 @@ class MaskedAdapter(Adapter):
 
 
 def window_begins(count: int, room: int) -> list[int]:
-    """Where windows of `room` tokens begin that overlap by half, the last one flush with the end."""
+    """Where windows of `room` tokens begin that overlap by half, the last flush with the end."""
     last = max(0, count - room)
     return sorted({*range(0, last, max(1, room // 2)), last})

@@ -72,7 +72,7 @@ class TokenAdapter(Adapter):
         """(B, T) ids -> (B, T, V) logits; row t predicts what follows ids[:, :t+1]."""
 
     # Optional, for speed
-    # -----------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
         """What `encode` gives for each of these; for a tokenizer that takes less time for many at

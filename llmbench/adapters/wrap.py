@@ -229,7 +229,8 @@ class WrappedModule(TokenAdapter):
             logits: Any = self.network(ids)
         except IndexError as error:
             raise ModelError(
-                f"the model raised IndexError on {ids.shape[1]} ids up to {int(ids.max())}: {error}",
+                f"the model raised IndexError on {ids.shape[1]} ids up to {int(ids.max())}:"
+                f" {error}",
                 where=self.name,
                 hint="wrap(..., context=N) if it takes at most N ids; else look at the tokenizer",
             ) from error

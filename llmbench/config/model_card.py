@@ -72,7 +72,7 @@ class NewCheckpoint(Strict):
 
 
 class Lora(Strict):
-    """Low-rank adaptation (Hu et al. 2021) instead of training all weights; needs the extra `peft`."""
+    """Low-rank adaptation (Hu et al. 2021), not of all weights; needs the extra `peft`."""
 
     rank: Positive = 8
     alpha: Positive = 16

@@ -90,7 +90,7 @@ def source_file(spec: str) -> Path:
 
 
 def source_files(spec: str) -> list[Path]:
-    """Return the file of `module:Name` or `file.py:Name`, and the files beside it that it imports."""
+    """Return the file of `module:Name` or `file.py:Name`, and what it imports from beside it."""
     found, waiting = [], [source_file(spec)]
     while waiting:
         file = waiting.pop()

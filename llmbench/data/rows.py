@@ -1,4 +1,4 @@
-"""Read the rows of a file: JSON Lines, a JSON array, comma- or tab-separated values, gzipped or not.
+"""Read rows from a file: JSON Lines, a JSON array, comma- or tab-separated values, gzipped or not.
 
 The format is told by the name's ending, in either case. Everything else is one text as it stands,
 except the formats that hold rows or compressed data and are not read: these are refused.
@@ -65,7 +65,7 @@ def format_of(path: Path) -> Format:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; of a .gz file the unpacked ones. Raises UsageError if it cannot be read."""
+    """The bytes of a file, of a .gz file unpacked. Raises UsageError if it cannot be read."""
     try:
         if not path.is_file() and path.exists():
             raise UsageError("cannot read the text: not a regular file", where=str(path))

@@ -6,7 +6,7 @@ LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 
 
 def cut_fraction(text: str, low: float, high: float) -> str:
-    """The part of the bytes from low to high, both ends moved forward to a character's first byte."""
+    """The bytes from low to high, both ends moved forward to a character's first byte."""
     raw = text.encode()
     ends = []
     for share in (low, high):

@@ -36,7 +36,7 @@ class GpuFacts(TypedDict):
 
 
 class Facts(TypedDict):
-    """What the record says about a machine. `packages`: name -> version; `threads`: those in use."""
+    """What the record says about a machine. `packages`: name -> version. `threads`: in use."""
 
     cpu: str
     cores: int

@@ -69,7 +69,7 @@ def kept_in(cache: Path, device: str, threads: int) -> Path:
 
 
 def read(path: Path) -> Ceilings | None:
-    """What was measured; None where nothing was, or where the file is damaged or of another version."""
+    """What was measured; None if nothing was, or if the file is damaged or of another version."""
     try:
         data = storage.read_sealed(path)
         found = Ceilings(

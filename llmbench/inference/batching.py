@@ -20,9 +20,9 @@ from llmbench.inference.blocked_attention import CausalBlocks
 from llmbench.inference.token_model import TokenModel
 
 TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
-ROWS_BUDGET = (
-    1 << 18
-)  # numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a cache
+# numbers in a pass's rows (ids x channels) on the CPU: what lies between layers should stay in a
+# cache
+ROWS_BUDGET = 1 << 18
 LEAST_BUDGET = 1024
 GPU_BUDGET = 16384
 # channels of rows up to which passes run side by side; what it saves is in docs/decisions/0016

@@ -79,7 +79,7 @@ class CausalBlocks(TorchFunctionMode):
         return self._masks[-length, dtype]
 
     def _masks_for(self, query: Tensor) -> list[Tensor]:
-        """For each block of queries, what is added to its scores: (rows, keys so far), 0 or -inf."""
+        """What is added to the scores of each block of queries: (rows, keys so far), 0 or -inf."""
         length, dtype = query.shape[2], query.dtype
         if (length, dtype) not in self._masks:
             whole = torch.full((length, length), float("-inf"), dtype=dtype).triu(1)

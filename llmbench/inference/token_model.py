@@ -96,7 +96,7 @@ class TokenModel(Protocol):
         raise _not_implemented("forward_packed")
 
     def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(B, T) ids after a state, None at first -> (B, T, D) rows for `head` and the new state."""
+        """(B, T) ids after a state, None at first -> (B, T, D) rows for `head`, the new state."""
         raise _not_implemented("forward_with_state")
 
     def select_state(self, state: Any, rows: Tensor) -> Any:

@@ -77,7 +77,7 @@ def _figure(model: str, row: Mapping[str, Any]) -> ReferenceScore | None:
 
 
 def is_of(protocol: str, signature: str) -> bool:
-    """Return whether a score with this signature was measured by this protocol on the whole text."""
+    """Return whether this signature is of a score by this protocol on the whole text."""
     name, _, rest = protocol.partition(";")
     wanted = {"protocol": name.removeprefix("protocol="), **Signature.parse(rest).values()}
     found = {"limit": ABSENT, **Signature.parse(signature).values()}

@@ -60,7 +60,7 @@ OBJECT = "(object)"  # the adapter of a card that stands for an object of this p
 
 
 def find_shipped(folder: str) -> Path:
-    """The folder `suites` or `baselines`: inside the installed package, or beside it in a checkout."""
+    """The folder `suites` or `baselines`: in the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / folder
     return inside if inside.is_dir() else Path(__file__).parents[2] / folder
 

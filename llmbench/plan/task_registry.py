@@ -1,7 +1,7 @@
 """Names of tasks -> their classes and settings.
 
-A built-in task is one line of TASKS. Others come from the entry-point group `llmbench.tasks`, or are
-named as file.py:Class or module:Class. Nothing is imported before it is asked for.
+A built-in task is one line of TASKS. Others come from the entry-point group `llmbench.tasks`, or
+are named as file.py:Class or module:Class. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Rounds:
                     )
 
     # Workers
-    # -----------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def _load_all(self, contenders: Sequence[Contender], free: dict[str, int]) -> None:
         """Two at a time, where there is room: importing takes one core, and nothing is timed yet."""
@@ -257,7 +257,7 @@ class Rounds:
         self._make_ready(double)
 
     # Turns
-    # -------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def _take_turns(self, contenders: Sequence[Contender]) -> None:
         order, draw = list(contenders), random.Random(self.made.options.seed)

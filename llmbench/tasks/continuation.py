@@ -87,7 +87,8 @@ class Continuation(Task):
         text: str | None = Field(
             None,
             description=(
-                "the text that further prompts are cut from; what it goes on with is the human's answer"
+                "the text that further prompts are cut from; what it goes on with is the human's"
+                " answer"
             ),
         )
         count: int = Field(20, ge=1, le=1000, description="prompts that are cut")
@@ -129,8 +130,8 @@ class Continuation(Task):
             measured = next((name for name in self.metrics or () if name in BESIDE_HELD_OUT), None)
             if measured and self.text is None:
                 raise ValueError(
-                    f"the metric {measured} compares with the text that prompts are cut from, and there"
-                    " is none"
+                    f"the metric {measured} compares with the text that prompts are cut from, and"
+                    " there is none"
                 )
             above = [t for t in self.temperatures if t > 0]
             if (

@@ -23,7 +23,7 @@ class PromptSettings(Task.Settings):
     text: str = "test"
     template: str = Field(
         "{given}",
-        description="the prompt, or the source of an encoder-decoder; {given} is the document's own",
+        description="the prompt, or an encoder-decoder's source; {given} is the document's own",
     )
     join: str = Field("", description="between a prompt and its answer")
     between: str = Field("\n\n", description="between two examples")
@@ -55,8 +55,8 @@ def check_sources(text: Text) -> None:
 
 
 def check_plain(text: Text) -> None:
-    """Raise UsageError if a document of `text` has a source or candidates, which a task that charges
-    whole texts would leave out.
+    """Raise UsageError if a document of `text` has a source or candidates, which a task that
+    charges whole texts would leave out.
     """
     for document in text.documents:
         if not document.is_plain:

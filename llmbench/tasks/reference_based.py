@@ -131,8 +131,8 @@ class Counts(TypedDict):
 
 
 def counts(adapter: Adapter, prompts: Sequence[str], outputs: Sequence[str]) -> Counts:
-    """Count what went wrong with these outputs; generation.py shows U+FFFD where bytes are no UTF-8.
-    A prompt that comes several times counts once.
+    """Count what went wrong with these outputs, which show U+FFFD for invalid UTF-8. A prompt that
+    comes several times counts once.
     """
     short = {
         prompt

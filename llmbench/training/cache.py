@@ -150,7 +150,7 @@ def place_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a folder is there and as it was written. A damaged one is removed, to be made again."""
+    """Whether a folder is there as it was written. A damaged one is removed, to be made again."""
     if not folder.is_dir():
         return False
     try:

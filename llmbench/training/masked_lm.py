@@ -17,11 +17,8 @@ from llmbench.errors import UsageError
 from llmbench.models.networks.network import State
 from llmbench.models.networks.transformer_encoder import TransformerEncoder
 
-ASKED, HIDDEN, SWAPPED = (
-    0.15,
-    0.8,
-    0.1,
-)  # of all symbols; of those that are asked for: hidden, swapped for another, and the rest as they are
+ASKED = 0.15  # of all symbols
+HIDDEN, SWAPPED = 0.8, 0.1  # of those that are asked for; the rest are shown as they are
 Batch = tuple[Tensor, Tensor, Tensor]  # (B, T) ids, (B, T) attention, (B, T) targets
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of every kind speak: the same alone and in a batch, within and beyond their context."""
+"""Checkpoints of every kind speak: alone and in a batch, within and beyond their context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.small_checkpoints import said
 from llmbench.adapter import Request
 
 # Generation
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 PROMPTS = (

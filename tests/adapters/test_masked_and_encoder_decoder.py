@@ -16,7 +16,7 @@ from llmbench.errors import OutOfMemory, Unsupported
 from llmbench.ledger import END, PSEUDO
 
 # Masked
-# ----------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta"])
@@ -87,7 +87,7 @@ def test_a_masked_model_scores_nothing_and_a_causal_one_fills_no_gaps(models):
 
 
 # Encoder-decoder
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 PAIRS = (
     ("the new tap", "the kettle"),

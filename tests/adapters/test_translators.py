@@ -1,4 +1,4 @@
-"""Checkpoints that translate: both sides as the library itself encodes them, its loss the measure."""
+"""Checkpoints that translate: both sides as the library encodes them, its loss the measure."""
 
 from __future__ import annotations
 

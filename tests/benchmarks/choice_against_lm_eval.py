@@ -1,5 +1,5 @@
-"""What the same questions cost through llmbench's `multiple-choice` and through lm-eval: whole processes in
-turns, medians of the rounds, as ratios.
+"""What the same questions cost through llmbench's `multiple-choice` and through lm-eval: whole
+processes in turns, medians of the rounds, as ratios.
 
 python tests/benchmarks/choice_against_lm_eval.py --oracle-python ORACLE/bin/python [--rounds N]
 [--limit N]

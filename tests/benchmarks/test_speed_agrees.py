@@ -26,15 +26,17 @@ for line in sys.stdin:
             out = model(torch.tensor([ids]), use_cache=True)
             begun = time.perf_counter()
             for _ in range(count - 1):
-                out = model(out.logits[:, -1:].argmax(-1), past_key_values=out.past_key_values, use_cache=True)
+                last = out.logits[:, -1:].argmax(-1)
+                out = model(last, past_key_values=out.past_key_values, use_cache=True)
                 out.logits.argmax(-1).item()
             took.append((time.perf_counter() - begun) / (count - 1))
     print(json.dumps(sorted(took)[len(took) // 2]), flush=True)
 """
 OURS = """
 import gc, json, sys
-from llmbench import machine, registry
 from llmbench.adapter import BuildContext, Request
+from llmbench.hardware import machine
+from llmbench.plan.resolved_model import make_adapter, resolve_model
 from llmbench.tasks.performance.timeline import listen
 machine.keep_freed_memory()  # as the worker that is timed does
 adapter = make_adapter(resolve_model("hf:" + sys.argv[1]), BuildContext())
@@ -42,7 +44,8 @@ gc.collect()
 gc.freeze()
 prompt, answer = json.loads(sys.argv[2])
 for line in sys.stdin:
-    took = [listen(adapter, [Request(prompt, forced_text=answer)])[0].time_per_output_token for _ in range(int(line))]
+    lines = [listen(adapter, [Request(prompt, forced_text=answer)])[0] for _ in range(int(line))]
+    took = [answered.time_per_output_token for answered in lines]
     print(json.dumps(sorted(took)[len(took) // 2]), flush=True)
 """
 

@@ -181,8 +181,8 @@ def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
 
 def test_the_parent_never_loads_datasets():
     code = (
-        "import sys, llmbench.data.hub, llmbench.plan.suite; assert not {'datasets', 'pandas', 'torch'}"
-        " & set(sys.modules)"
+        "import sys, llmbench.data.hub, llmbench.plan.suite;"
+        " assert not {'datasets', 'pandas', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -225,9 +225,13 @@ version: 1
 texts:
   test:
     source: hub:{place}
-    fields: {{given: [query, question], choices: choices.text, gold: answerKey, labels: choices.label}}
+    fields:
+      {{given: [query, question], choices: choices.text, gold: answerKey, labels: choices.label}}
     select: {{n: "1"}}
-  train: {{source: "hub:{pairs}", hub: {{split: train}}, fields: {{given: translation.de, text: translation.en}}}}
+  train:
+    source: "hub:{pairs}"
+    hub: {{split: train}}
+    fields: {{given: translation.de, text: translation.en}}
 tasks: [{{task: multiple-choice}}]
 """)
     made = suite.read(str(tmp_path / "asked.yaml"))

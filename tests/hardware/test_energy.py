@@ -14,7 +14,7 @@ from llmbench.tasks.performance.speed import Speed
 
 @pytest.fixture
 def driver(monkeypatch):
-    """A driver with two cards: the first has used 12 J, the second 34 J, and each reading adds 5 J."""
+    """A driver with two cards that have used 12 J and 34 J; each reading adds 5 J."""
     fake = types.SimpleNamespace(used={0: 12_000, 1: 34_000, "GPU-b": 34_000}, asked=[])
     module = types.ModuleType("pynvml")
     module.nvmlInit = lambda: None

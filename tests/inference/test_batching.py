@@ -183,9 +183,7 @@ def test_ledgers_are_the_same_run_in_threads(family, two_threads, tmp_path, monk
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
-def test_rotations_that_are_computed_anew_and_code_of_the_checkpoints_own_are_not_run_run_in_threads(
-    tmp_path,
-):
+def test_no_threads_for_rotations_computed_anew_and_code_of_a_checkpoint(tmp_path):
     model = small_checkpoints.load(small_checkpoints.llama(tmp_path))
     assert model.thread_safe
     model.loaded.config.rope_parameters = {

@@ -193,9 +193,9 @@ def test_texts_after_one_prompt_go_on_from_its_state_and_cost_what_each_costs_al
     for passage, one, ledger in zip(passages, alone, together, strict=True):
         assert ledger.id == passage.id
         assert ledger.bits == pytest.approx(one, rel=1e-4, abs=1e-4)
-    if (
-        budget == 4096
-    ):  # the prompts once, the texts padded to the longest of those after prompts of one length, and the two that stand alone
+    if budget == 4096:
+        # the prompts once, the texts padded to the longest of those after prompts of one length,
+        # and the two that stand alone
         longest = max(map(len, texts))
         assert (
             counting.ids
@@ -216,9 +216,7 @@ def test_a_network_whose_state_cannot_be_parted_reads_each_prompt_again(monkeypa
         )
 
 
-def test_long_prompts_and_texts_are_read_in_pieces_and_plain_documents_are_not_parted_at_their_start(
-    monkeypatch,
-):
+def test_long_prompts_and_texts_are_read_in_pieces(monkeypatch):
     model = network("lstm")
     widest, carry, taken = [0], model.forward_with_state, []
 

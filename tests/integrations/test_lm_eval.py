@@ -29,7 +29,8 @@ tasks = lm_eval.tasks.TaskManager(include_path=".", include_defaults=False)
 done = {}
 for name, model, arguments in json.loads(sys.argv[1]):
     found = lm_eval.simple_evaluate(
-        model=model, model_args=arguments, tasks=["local_choice", "local_text", "local_answer"][: int(sys.argv[2])],
+        model=model, model_args=arguments,
+        tasks=["local_choice", "local_text", "local_answer"][: int(sys.argv[2])],
         task_manager=tasks, batch_size=8, device="cpu", bootstrap_iters=0, log_samples=True,
     )
     done[name] = {

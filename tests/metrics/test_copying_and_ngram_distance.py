@@ -345,17 +345,23 @@ import evaluate
 
 class LengthShare(evaluate.Metric):
     def _info(self):
-        features = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
-        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+        features = datasets.Features(
+            {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+        )
+        return evaluate.MetricInfo(
+            description="", citation="", inputs_description="", features=features
+        )
 
     def _compute(self, predictions, references):
-        return {"length_share": [len(a) / len(b) for a, b in zip(predictions, references)], "total": len(predictions)}
+        shares = [len(a) / len(b) for a, b in zip(predictions, references)]
+        return {"length_share": shares, "total": len(predictions)}
 """
 ASKING = """
 import sys
 from llmbench.metrics.registry import create_metric
 metric = create_metric("evaluate:" + sys.argv[1])
-found = metric.value([metric.measure(a, b) for a, b in [("ab", "abcd"), ("", "x"), ("half \\ud800", "half")] * 4])
+pairs = [("ab", "abcd"), ("", "x"), ("half \\ud800", "half")] * 4
+found = metric.value([metric.measure(a, b) for a, b in pairs])
 print(metric.metric.name, found.value, found.low < found.value < found.high, found.n)
 print(create_metric("evaluate:" + sys.argv[1], key="total").value([metric.measure("a", "b")]))
 try:

@@ -101,10 +101,7 @@ def test_a_wrong_allowance_is_one_clear_line(tmp_path, allow, said):
 def test_a_suite_may_say_what_its_gate_allows(tmp_path):
     place = folder(tmp_path) / "tiny.yaml"
     place.write_text(
-        SUITE
-        + "gate: {bits_per_byte: 0.02, accuracy:byte: 0.05, decode_bytes_per_second: 10%}\n".replace(
-            "accuracy:byte", '"accuracy:byte"'
-        )
+        SUITE + 'gate: {bits_per_byte: 0.02, "accuracy:byte": 0.05, decode_bytes_per_second: 10%}\n'
     )
     assert suite.read(str(place)).file.gate == {
         "bits_per_byte": 0.02,

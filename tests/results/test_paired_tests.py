@@ -109,7 +109,7 @@ def test_approximate_randomisation_is_sacrebleus_to_the_last_digit(scorer, metri
     )
 
 
-def test_of_ter_whose_edits_are_whole_numbers_trials_as_far_apart_as_observed_are_counted_beside_sacrebleus():
+def test_trials_of_ter_as_far_apart_as_observed_count_as_sacrebleu_counts_them():
     scorer = Ter()
     a, b = np.array(statistics(scorer, SAID)), np.array(statistics(scorer, OTHERS))
 

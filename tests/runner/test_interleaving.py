@@ -1,4 +1,4 @@
-"""Models that take turns: real runs in which one crashes, one is slow, and one was measured before."""
+"""Models that take turns: in real runs one crashes, one is slow, one was measured before."""
 
 from __future__ import annotations
 
@@ -69,13 +69,15 @@ class Fast(Adapter):
 
     @property
     def info(self):
-        return ModelInfo(type(self).__name__, "", "bytes", None, None, None, "cpu", type(self).__name__ + "-1")
+        name = type(self).__name__
+        return ModelInfo(name, "", "bytes", None, None, None, "cpu", f"{name}-1")
 
     def generate(self, requests):
         for at in range(len(requests[0].forced_text)):
             work(self.cost * len(requests))
             for row, request in enumerate(requests):
-                yield Chunk(row, request.forced_text[at], at + 1, "length" if at + 1 == len(request.forced_text) else None)
+                finish = "length" if at + 1 == len(request.forced_text) else None
+                yield Chunk(row, request.forced_text[at], at + 1, finish)
 
 
 class Slow(Fast):

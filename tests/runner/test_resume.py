@@ -172,8 +172,8 @@ def test_children_of_a_model_do_not_hold_up_the_run_nor_outlive_it(place):
         ),
         (
             (
-                'adapter: network\nnetwork: {class: "llmbench.models.networks.recurent:RNN"}\nrecipe:'
-                " {steps: 1}\n"
+                'adapter: network\nnetwork: {class: "llmbench.models.networks.recurent:RNN"}\n'
+                "recipe: {steps: 1}\n"
             ),
             "there is no module 'llmbench.models.networks.recurent'",
         ),

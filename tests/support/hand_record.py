@@ -1,4 +1,4 @@
-"""A record made by hand, with fixed numbers, and the samples beside it: what boards are drawn from."""
+"""A record made by hand, with fixed numbers, and the samples beside it, for boards."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def speed(
     name: str, metric: str, value: Any, half: float | None = None, **more: Any
 ) -> dict[str, Any]:
     """A row of the speed task."""
-    signature = "text=0123456789abcdef;protocol=speed/1;prompt=256;answer=64;blocks=16;seed=7;limit=none;batch=1"
+    signature = (
+        "text=0123456789abcdef;protocol=speed/1;prompt=256;answer=64;blocks=16;seed=7;limit=none;"
+        "batch=1"
+    )
     return score(
         name,
         metric,
@@ -278,7 +281,7 @@ def charge(
 
 
 def passage(folder: Path, text: str = "Tap,\n\u00e9 tap.") -> Path:
-    """The folder, with a text that two models charged by bytes and by threes, and a third in one."""
+    """The folder, with a text charged by bytes, by threes, and as one, by three models."""
     charge(folder, "byte-ngram", text, [4.0, 0.5, 1.25])
     charge(folder, "lstm", text, [6.0, 9.75], size=3)
     charge(folder, "zlib", text, [80.0], size=4 * len(text))

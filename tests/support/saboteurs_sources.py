@@ -16,7 +16,7 @@ START, END, PAD, SYMBOLS = 256, 257, 258, 259
 
 
 class Reader(EncoderDecoderAdapter):
-    """Honest: bytes on both sides; what follows depends on the last byte and on the whole source."""
+    """Honest: bytes on both sides; the last byte and the whole source decide what follows."""
 
     bos_ids, eos_ids, pad = (START,), (END,), PAD
 

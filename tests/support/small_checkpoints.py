@@ -249,7 +249,7 @@ def t5(folder: Path) -> Path:
 
 
 def bart(folder: Path) -> Path:
-    """The decoder is given two ids: the end, and the BOS that its tokenizer puts before every text."""
+    """The decoder is given two ids: the end, and the BOS that its tokenizer puts before a text."""
     tokenizer = byte_level(special=("<s>", "<pad>", "</s>", "<unk>"))
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", 2), ("<s>", 0), add_prefix_space=False

@@ -113,7 +113,9 @@ def reference_bits(model: TokenAdapter, text: str, stride: int | None) -> np.nda
     for t in range(first, len(ids)):
         if stride is None or t <= context:
             begin = 0
-        else:  # windows after the first end at context + stride, context + 2 stride, ..., the last one at the end
+        else:
+            # windows after the first end at context + stride, context + 2 stride, ..., the last one
+            # at the end
             end = min(context + math.ceil((t - context) / stride) * stride, len(ids) - 1)
             begin = max(0, end - context)
         seen = torch.tensor([ids[begin:t]])

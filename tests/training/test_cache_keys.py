@@ -1,4 +1,4 @@
-"""What changes the name under which a trained network or a certificate is kept, and what does not."""
+"""What changes the name under which a trained network or a certificate is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causal checkpoints: a forward pass with a KV cache, packing and padding if a trial shows they work."""
+"""Causal checkpoints: a KV cache, packing and padding, each used if a trial shows that it works."""
 
 from __future__ import annotations
 
@@ -83,9 +83,8 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         return self.parts.body(ids, attention_mask=mask, position_ids=positions, use_cache=False)
 
     @cached_property
-    def supports_packing(
-        self,
-    ) -> bool:  # tried once; a mask of one's own would undo a sliding window, which a short trial does not see
+    def supports_packing(self) -> bool:
+        # tried once; a mask of one's own would undo a sliding window, which a short trial misses
         config = self.loaded.config
         full = set(config_value(config, "layer_types") or ["full_attention"]) == {"full_attention"}
         return (

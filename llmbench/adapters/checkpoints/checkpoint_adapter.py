@@ -1,4 +1,4 @@
-"""What adapters of transformers' checkpoints share: the loaded model and its tokenizer over bytes."""
+"""What adapters of transformers' checkpoints share: the model and its tokenizer over bytes."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def translate(story: Story) -> str:
 
 
 def questions(story: Story) -> list[tuple[str, str]]:
-    """(question, answer) about a story, the answers of one or two words and certain from its text."""
+    """(question, answer) about a story; answers have one or two words and follow from its text."""
     end = _end(story)
     facts, kinds = end.facts, end.kinds
     thing, trinket, animal, keeper = (
@@ -144,7 +144,7 @@ def questions(story: Story) -> list[tuple[str, str]]:
 
 
 def rows(stories: Iterable[Story]) -> Iterator[dict[str, str | float]]:
-    """Lines of a .jsonl text: id, text, and the bits that a model can do no better than on average."""
+    """Lines of a .jsonl text: id, text, and the bits that no model can beat on average."""
     for number, story in enumerate(stories):
         yield {"id": f"{number:06d}", "text": story.text, "bits": story.bits}
 

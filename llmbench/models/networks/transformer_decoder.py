@@ -78,9 +78,8 @@ class Layer(nn.Module):
             k, v = torch.cat([cache["keys"], k], dim=2), torch.cat([cache["values"], v], dim=2)
         cache["keys"], cache["values"] = k, v
         mask = None
-        if (
-            past and T > 1
-        ):  # several new symbols after old ones: each sees the old and, of the new, those up to itself
+        if past and T > 1:
+            # several new symbols after old ones: each sees the old and the new up to itself
             mask = torch.ones(T, past + T, dtype=torch.bool, device=x.device).tril(past)
         drop = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(

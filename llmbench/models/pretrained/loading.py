@@ -58,7 +58,7 @@ class Loaded:
 
 
 def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
-    """The checkpoint, loaded. CellError, one clear line, where its files do not make a whole model."""
+    """Load the checkpoint. CellError, in one line, if its files do not make a whole model."""
     with fast_import():
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")

@@ -14,7 +14,7 @@ from llmbench.models.tokenizers.tokens import Tokens
 
 
 class Bpe:
-    """Ids 0 .. symbols-1, each of which stands for one or more bytes; every text is made of them."""
+    """Ids 0 .. symbols-1, each of which stands for one or more bytes; any text is made of them."""
 
     def __init__(self, text: str):
         from tokenizers import Tokenizer

@@ -156,7 +156,7 @@ class ByteTokenizer:
         )
 
     def words(self, text: str) -> NDArray[np.int64]:
-        """For each token the number of the word that it is a part of, as the tokenizer cuts words."""
+        """The number of the word that each token is a part of, as the tokenizer cuts words."""
         words = self._encode(text)[2]
         if words is None or None in words:
             raise ModelError(

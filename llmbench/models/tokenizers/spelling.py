@@ -86,7 +86,7 @@ class SpellReader:
         self._inside = 1.0  # q of all pieces that begin with `taken`
 
     def distribution(self) -> NDArray[np.float64]:
-        """(257,): q of each next byte, and of END, given that the piece is neither known nor empty."""
+        """(257,): q of each next byte and of END, if the piece is neither known nor empty."""
         speller, taken = self.speller, self.taken
         q = self._inside * speller.next_byte(taken)
         for byte in range(END):

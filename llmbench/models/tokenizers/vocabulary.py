@@ -25,7 +25,7 @@ def split(text: str, splitter: Splitter) -> list[str]:
 
 
 class VocabularyFacts(TypedDict):
-    """What a vocabulary is made from again, as JSON has it. `unknown`: whether it has such an id."""
+    """What a vocabulary is made from again. `unknown`: whether it has an id for such pieces."""
 
     splitter: Splitter
     pieces: list[str]

@@ -37,7 +37,8 @@ def test_splitters_lose_nothing(text, splitter):
 
 def test_words_take_their_space_along():
     assert split('"Don\'t," he said, 12 times.\n\n  Well_x', "words") == [
-        '"', "Don't", ",", '"', " he", " said", ",", " 1", "2", " times", ".", "\n", "\n", " ", " Well", "_", "x",
+        '"', "Don't", ",", '"', " he", " said", ",", " 1", "2", " times", ".", "\n", "\n", " ",
+        " Well", "_", "x",
     ]  # fmt: skip
 
 
