@@ -119,7 +119,7 @@ class Suite:
     def cards(
         self, more: list[str], only: list[str], named: Mapping[str, str | Adapter] | None = None
     ) -> list[Card]:
-        """The cards of the suite's models, only those in `only` if any, and of `more` and `named`."""
+        """The cards of the suite's models, or of those in `only`, and of `more` and `named`."""
         own = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
         added = [registry.resolve(spec) for spec in more]
         added += [registry.name_card(name, model) for name, model in (named or {}).items()]
