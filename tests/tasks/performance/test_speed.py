@@ -193,8 +193,8 @@ def test_a_curve_over_depths_shows_a_model_that_reads_everything_again():
     clock = Clock()
     outcome = task(clock, depths=[100, 400]).run(Rereads(clock), lambda *what: None)
     assert rows(outcome, "decode_bytes_per_second")[1]["depths"] == [
-        [100, pytest.approx(0.010)],
-        [400, pytest.approx(0.040)],
+        (100, pytest.approx(0.010)),
+        (400, pytest.approx(0.040)),
     ]
 
 
