@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from llmbench.ledger import (
     CODE,
     END,
+    PSEUDO,
     SPELLING,
     TOKEN,
     Ledger,
@@ -162,3 +163,21 @@ def test_the_quick_look_at_a_ledger_lets_nothing_pass_that_the_rules_refuse(char
     if ledger._is_plain():
         object.__setattr__(ledger, "_is_plain", lambda: False)
         ledger.check()
+
+
+def test_a_charge_that_ends_at_an_edge_keeps_its_bits_to_the_last_digit():
+    """0.1 * 3 / 3 is another number than 0.1."""
+    found = ledger((0, 3, 0.1, TOKEN), (3, 6, 0.7, TOKEN), size=6).bits_between([0, 3, 6])
+    assert found.tolist() == [0.1, 0.7]
+
+
+@pytest.mark.parametrize("last", [TOKEN, END])
+def test_a_span_that_runs_backwards_is_refused(last):
+    spans = [(0, 3, 1.0, TOKEN), (3, 1, 1.0, TOKEN), (1, 4, 1.0, TOKEN), (4, 4, 1.0, last)]
+    with pytest.raises(LedgerError):
+        ledger(*spans, size=4)
+
+
+def test_gaps_that_run_backwards_are_refused():
+    with pytest.raises(LedgerError, match="overlap or leave the text"):
+        ledger((2, 1, 1.0, PSEUDO), size=4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from llmbench import stats
 from llmbench.stats import (
     Interval,
     difference_interval,
@@ -159,3 +160,34 @@ def test_patterns_are_taken_in_portions_that_change_no_p(items, monkeypatch):
     whole = sign_flip_ps(d, flips=2000)
     monkeypatch.setattr("llmbench.stats.PORTION", 1000)
     assert sign_flip_ps(d, flips=2000) == whole
+
+
+@pytest.mark.parametrize("low", [-0.02, -0.009])
+def test_a_tie_needs_the_whole_interval_inside_the_margin(low):
+    """The value alone says nothing: a wide interval around 0 is unclear."""
+    found = stats.verdict(stats.Interval(0.0, low, 0.009, 8), 1.0)
+    assert found == ("tie" if low == -0.009 else "unclear")
+
+
+def test_up_to_sixteen_items_each_pattern_of_signs_is_tried_once(monkeypatch):
+    seen = []
+    real = stats._count_reached
+    monkeypatch.setattr(
+        stats, "_count_reached", lambda signs, *rest: seen.append(signs) or real(signs, *rest)
+    )
+    stats.sign_flip_p([3.0, 1.0, 2.0], [1.0, 2.0, 4.0])
+    (signs,) = seen
+    assert sorted(map(tuple, signs.tolist())) == [
+        (1, *rest) for rest in itertools.product((-1, 1), repeat=2)
+    ]
+
+
+@pytest.mark.parametrize(("models", "flips"), [(2, 10_000), (6, 12_000), (20, 152_000)])
+def test_the_flips_grow_with_the_number_of_pairs(monkeypatch, models, flips):
+    """40 / (alpha / pairs): fewer could not reach the first level of Holm's correction well."""
+    asked = []
+    monkeypatch.setattr(
+        stats, "sign_flip_ps", lambda d, flips, seed: asked.append(flips) or [1.0] * len(d)
+    )
+    stats.rank_sets({str(i): [1.0, 2.0] for i in range(models)}, [1.0, 1.0])
+    assert asked == [flips]

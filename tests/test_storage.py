@@ -75,3 +75,19 @@ def test_a_file_more_or_less_in_a_sealed_folder_is_noticed(folder, change):
         (folder / "weights").unlink()
     with pytest.raises(storage.Damaged, match="added or are missing"):
         storage.check_folder(folder)
+
+
+def test_a_file_is_written_beside_its_place_and_never_elsewhere(tmp_path, monkeypatch):
+    """A rename from another file system would not be atomic."""
+    (tmp_path / "out").mkdir()
+    seen = []
+    real = storage.os.fsync
+    monkeypatch.setattr(
+        storage.os,
+        "fsync",
+        lambda handle: seen.append([f.name for f in (tmp_path / "out").iterdir()]) or real(handle),
+    )
+    storage.write_json(tmp_path / "out" / "a.json", {})
+    assert len(seen) == 1
+    assert seen[0][0].startswith(".a.json-")
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["a.json"]

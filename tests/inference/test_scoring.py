@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -292,3 +293,57 @@ def test_a_plain_head_says_what_is_wrong_as_any_other_does():
         token_bits._charge_transposed(matrix, rows, np.array([0, token_bits.WIDE]))
     with pytest.raises(ModelError, match="NaN"):
         token_bits._charge_transposed(matrix, rows * float("inf"), np.array([0, 1]))
+
+
+class Recording(Uniform):
+    """A uniform model over bytes with a start and two end symbols, which keeps what it reads."""
+
+    bos_ids = (256,)
+    eos_ids = (257, 258)
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+
+    def logits(self, ids):
+        self.read.append(ids.tolist())
+        logits = torch.zeros(*ids.shape, 259)
+        logits[..., 258] = 20.0  # the second end symbol is nearly certain, the first is not
+        return logits
+
+
+def test_a_text_without_a_context_begins_with_the_start_symbol_whatever_is_asked():
+    model = Recording()
+    list(scoring.score(model, [Passage("ab", add_bos=False)]))
+    assert model.read == [[[256, ord("a")]]]
+
+
+def test_a_context_goes_without_the_start_symbol_if_that_is_asked():
+    model = Recording()
+    list(scoring.score(model, [Passage("b", context="a", add_bos=False)]))
+    assert model.read == [[[ord("a")]]]
+
+
+def test_the_end_of_a_text_is_the_first_of_the_end_symbols():
+    (ledger,) = scoring.score(Recording(), [Passage("a", score_eos=True)])
+    assert ledger.bits[-1] > 20 / math.log(2) - 1
+
+
+def test_a_text_as_long_as_the_window_is_read_after_its_context_in_one_pass():
+    model = Recording()
+    model.context = 4
+    list(scoring.score(model, [Passage("wxyz", context="abcdef")]))
+    assert model.read == [[[ord("f"), *b"wxy"]]]
+
+
+@pytest.mark.parametrize("loss", ["case", ""])
+def test_a_tokenizer_that_says_what_it_loses_is_refused(loss):
+    class Lossy(Uniform):
+        def encode(self, text):
+            return dataclasses.replace(super().encode(text), loss=loss)
+
+    if not loss:  # it has proven that it loses nothing
+        assert next(scoring.score(Lossy(), [Passage("ab")])).total() == pytest.approx(16.0)
+        return
+    with pytest.raises(Unsupported, match="lossy tokenizer: case"):
+        list(scoring.score(Lossy(), [Passage("ab")]))

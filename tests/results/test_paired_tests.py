@@ -298,3 +298,59 @@ def test_six_questions_cannot_rank_two_of_three_models():
     )
     assert not any(found.better_than.values())
     assert found.smallest_visible is None
+
+
+def test_trials_and_flips_grow_with_the_number_of_tests(monkeypatch):
+    """The smallest p that can come out is 1 / (trials + 1): Holm multiplies it by the tests."""
+    from llmbench.results import paired_tests
+
+    asked = {}
+    monkeypatch.setattr(
+        paired_tests, "sign_flip_p", lambda a, b, flips: asked.update(flips=flips) or 1.0
+    )
+    monkeypatch.setattr(
+        paired_tests, "randomisation_p", lambda a, b, total, trials: asked.update(trials=trials)
+    )
+    rows = [[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]
+    sums = [[1.0] * 11] * 3
+    for tests, flips, trials in (
+        (1, 10_000, 10_000),
+        (100, 80_000, 10_000),
+        (200, 160_000, 20_000),
+    ):
+        difference(FACTS["bits_per_byte"], rows, rows, tests)
+        difference(FACTS["rouge1"], rows, rows, tests)
+        assert asked["flips"] == flips
+        asked.clear()
+        corpus = FACTS["bleu"]
+        monkeypatch.setattr(paired_tests, "_total_of", lambda metric: lambda sums: sums[0])
+        difference(corpus, sums, sums, tests)
+        assert asked == {"trials": trials}
+
+
+def test_the_margin_of_a_rate_is_a_share_taken_in_logs():
+    """Within 5 % is a tie: log(1.05) = 0.0488, not 0.05."""
+    rate = next(metric for metric in FACTS.values() if metric.test == "rate")
+    assert rate.tie == TIE_RATE == 0.05
+    said = {
+        half: judge(rate, "higher", Difference(Interval(0.0, -half, half, 9), 1.0, "t"), 1.0)
+        for half in (0.0487, 0.0489)
+    }
+    assert said == {0.0487: "tie", 0.0489: "unclear"}
+
+
+def test_the_smallest_visible_difference_is_corrected_for_the_number_of_pairs():
+    rng = np.random.default_rng(0)
+    items = {name: shares(rng.random(60) < 0.5) for name in "abcd"}
+    found = quality_rank_sets(FACTS["accuracy"], items)
+    halves = [
+        (one.interval.high - one.interval.low) / 2
+        for one in (
+            share_difference(items[a], items[b], 1 - 0.05 / 6)
+            for a, b in ("ab", "ac", "ad", "bc", "bd", "cd")
+        )
+    ]
+    assert found.smallest_visible == pytest.approx(float(np.median(halves)))
+    alone = quality_rank_sets(FACTS["accuracy"], {name: items[name] for name in "ab"})
+    one = share_difference(items["a"], items["b"]).interval
+    assert alone.smallest_visible == pytest.approx((one.high - one.low) / 2)
