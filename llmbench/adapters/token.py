@@ -71,6 +71,10 @@ class TokenAdapter(Adapter):
     def logits(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, V) logits; row t predicts what follows ids[:, :t+1]."""
 
+    def decode_text(self, ids: Sequence[int]) -> bytes:
+        """The bytes of a whole text, of which nothing stands before the first id."""
+        return self.decode(ids).removeprefix(self.opens)
+
     # Optional, for speed
     # ----------------------------------------------------------------------------------------------
 

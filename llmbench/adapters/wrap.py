@@ -200,7 +200,7 @@ class WrappedModule(TokenAdapter):
         self.original = type(model)
         self.name = name or self.original.__name__
         self.family, self.tokenizer = self.original.__name__, self.codec.name
-        self.context, self.eos_ids = context, eos_ids
+        self.context, self.eos_ids, self.opens = context, eos_ids, self.codec.opens
         self.bos_ids = tuple(self.codec.bos_ids if bos_ids is None else bos_ids)
         self.device = next((str(p.device) for p in self.network.parameters()), "cpu")
         if not self.bos_ids:
@@ -223,6 +223,10 @@ class WrappedModule(TokenAdapter):
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.codec.decode(ids)
+
+    def decode_text(self, ids: Sequence[int]) -> bytes:
+        whole = self.codec.decode_text
+        return super().decode_text(ids) if whole is None else whole(ids)
 
     def logits(self, ids: Tensor) -> Tensor:
         try:
@@ -268,6 +272,8 @@ class Codec:
     encode: Callable[[str], Tokens]
     decode: Callable[[Ids], bytes]
     bos_ids: tuple[int, ...] = ()
+    opens: bytes = b""
+    decode_text: Callable[[Ids], bytes] | None = None
 
 
 def _find_codec(tokenizer: Any) -> Codec:
@@ -276,8 +282,11 @@ def _find_codec(tokenizer: Any) -> Codec:
         return _make_codec("bytes", lambda text: list(text.encode()), _join_bytes)
     if _is_transformers_tokenizer(tokenizer):
         text = ByteTokenizer(tokenizer)
+        text.refuses_first_space = True
         marks = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
-        return Codec(text.alphabet, text.encode, text.decode, tuple(marks[:1]))
+        start = tuple(marks[:1])
+        whole = text.decode_text
+        return Codec(text.alphabet, text.encode, text.decode, start, text.opens, whole)
     kind = type(tokenizer).__name__
     if isinstance(tokenizer, ByteLevelTokenizer):
         return _make_codec(kind, tokenizer.encode_ordinary, tokenizer.decode_bytes)

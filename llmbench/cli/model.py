@@ -149,6 +149,8 @@ def generate(
     from llmbench.adapter import Request
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
+    from llmbench.runner.screening import screen
+    from llmbench.storage import default_cache
 
     request = Request(
         prompt,
@@ -170,6 +172,8 @@ def generate(
             dtype=dtype,
             progress=progress,
         )
+        with session.model_errors(card.name):
+            screen(adapter, card.name, progress, default_cache())
     shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
     with session.model_errors(card.name):
         for chunk in adapter.generate([request]):

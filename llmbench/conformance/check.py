@@ -65,6 +65,11 @@ TORTURE = (
 LOGITS = 1 << 26  # of one pass: more are not held for a check
 LARGE = 20_000_000  # parameters: such a model is asked about less
 SOURCE = "The tap dripped."  # for models that need one
+PROMPTS = ("The tap", "It rained on Tuesday, and the kettle", "A")
+CUTS = 24  # lengths at which a text is tried to be cut
+DRAWN = (4, 12, 30, 90)  # tokens of drawn texts
+POOL = 4000  # tokens that are looked at for them
+TRIES = 20  # texts that are drawn until one is taken
 
 
 class Failed(AssertionError):
@@ -110,6 +115,8 @@ class Subject:
     seed: int = 0
     thorough: bool = True
     sent: int = field(default=0, init=False)  # texts that were drawn
+    _held: dict[str, bool] = field(default_factory=dict, init=False)  # texts that were tried
+    _own: list[int] = field(default_factory=list, init=False)  # tokens that texts are drawn from
 
     @cached_property
     def tokens(self) -> TokenAdapter | None:
@@ -128,29 +135,90 @@ class Subject:
             SOURCE if self.scores and not self._takes("a", "") and self._takes("a", SOURCE) else ""
         )
 
-    def _takes(self, text: str, given: str) -> bool:
+    def _takes(self, text: str, context: str) -> bool:
         try:
-            list(self.adapter.score([Passage(text, context=given)]))
+            list(self.adapter.score([Passage(text, context=context)]))
         except Unsupported:
             return False
         return True
 
+    def holds(self, text: str) -> bool:
+        """Whether the adapter takes the text; its tokenizer may lose part of it, and say so. A text
+        whose tokens can be seen is not scored for this.
+        """
+        model = self.tokens
+        if model is not None and not self.context:
+            return can_hold(model, text)
+        if text not in self._held:
+            self._held[text] = not self.scores or self._takes(text, self.context)
+        return self._held[text]
+
+    def cut(self, text: str, most: int) -> str:
+        """The longest beginning of the text, of at most so many characters, that it takes."""
+        for size in range(min(most, len(text)), max(0, most - CUTS), -1):
+            if self.holds(text[:size]):
+                return text[:size]
+        return ""
+
     @cached_property
     def texts(self) -> list[str]:
-        """Texts of rising length that it takes: prose, or, where its tokenizer loses some of that,
-        what is left of it in plain letters.
+        """Texts of rising length that it takes: prose; where its tokenizer loses some of that, what
+        is left of it in plain letters; and where that is lost as well, tokens drawn at random.
         """
-        if not self.scores:
-            return list(PROSE)
         plain = [" ".join(re.findall("[a-z]+", text.lower())) for text in PROSE]
-        found = [text for text in (*PROSE, *plain) if self._takes(text, self.context)]
+        found = [text for text in (*PROSE, *plain) if self.holds(text)]
         if len(found) < len(PROSE):
-            found += [
-                f"{text} {text}" for text in found if self._takes(f"{text} {text}", self.context)
-            ]
+            found += [f"{text} {text}" for text in found if self.holds(f"{text} {text}")]
         if len(found) < len(PROSE):
-            raise Skip("its tokenizer loses part of every text that was tried")
-        return sorted(found[: len(PROSE)], key=len)
+            found += [text for size in DRAWN if (text := self.draw(size))]
+        if len(found) < len(PROSE):
+            raise Skip("not applicable: its tokenizer loses part of every text that was tried")
+        return sorted(dict.fromkeys(found[: len(PROSE)]), key=len)
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """Beginnings of texts that it takes."""
+        if all(self.holds(prompt) for prompt in PROMPTS):
+            return list(PROMPTS)
+        return [self.cut(text, 40) or text for text in self.texts[:0:-1]]
+
+    @cached_property
+    def joined(self) -> str:
+        """The texts as one, as far as it takes that."""
+        for between in (" ", ""):
+            if self.holds(whole := between.join(self.texts)):
+                return whole
+        return self.texts[-1]
+
+    def repeat(self, least: int) -> str:
+        """A text of at least so many bytes: the others, again and again."""
+        unit = next(
+            (
+                unit
+                for between in ("\n", " ", "")
+                if self.holds((unit := self.joined + between) + unit.rstrip())
+            ),
+            self.joined,
+        )
+        return (unit * (1 + least // len(unit.encode()))).rstrip()
+
+    def draw(self, count: int) -> str:
+        """A text of about so many of the model's own tokens, drawn anew, which it takes; "" where
+        its tokens cannot be seen, or none is found.
+        """
+        model = self.tokens
+        if model is None:
+            return ""
+        if not self._own:
+            ids = self.rng().permutation(self.symbols)[:POOL].tolist()
+            self._own.extend(id for id in ids if _is_plain(model.decode([id])))
+        for _ in range(TRIES if self._own else 0):
+            self.sent += 1
+            chosen = np.random.default_rng([self.seed, self.sent]).choice(self._own, count)
+            text = model.decode_text(chosen.tolist()).decode(errors="ignore").strip()
+            if text and self.holds(text):
+                return text
+        return ""
 
     @cached_property
     def half(self) -> float:
@@ -245,11 +313,14 @@ class Subject:
 
     def fresh(self) -> str:
         """A text that was not sent before: words of the others, in an order drawn anew."""
-        self.sent += 1
         words = self.texts[-1].split()
-        return " ".join(
-            np.random.default_rng([self.seed, self.sent]).permutation(words).tolist()[:24]
-        )
+        for _ in range(TRIES if len(words) > 1 else 0):
+            self.sent += 1
+            order = np.random.default_rng([self.seed, self.sent]).permutation(words).tolist()
+            text = " ".join(order[:24])
+            if self.tokens is None or self.holds(text):
+                return text
+        return self.draw(24) or self.texts[-1]
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
@@ -268,6 +339,25 @@ class Subject:
     def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
         """Whether two rows of bits are as long as each other, and equal but for rounding."""
         return one.shape == other.shape and not self.off(one, other).size
+
+
+def can_hold(model: TokenAdapter, text: str) -> bool:
+    """Whether the tokens of a text hold all of it."""
+    from llmbench.inference.scoring import check_tokens  # it imports torch
+
+    try:
+        check_tokens(model, model.encode(text), text.encode())
+    except Unsupported:
+        return False
+    return True
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether a token's bytes are characters that are seen, or a space before them."""
+    try:
+        return raw.decode().removeprefix(" ").isprintable() and bool(raw.strip())
+    except UnicodeDecodeError:
+        return False
 
 
 def tokens_of(adapter: Adapter) -> TokenAdapter | None:

@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
-from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, show
+from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, can_hold, show
 from llmbench.ledger import END, TOKEN
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
 
+LONGEST = 25_000  # bytes of what long texts are cut from, at first
+NEAR = 12  # tokens before its end at which a text may be cut
 LONG = 1500  # symbols of a long text, where a context is shorter
+FAR = 12  # bytes of what stands before a text, for each symbol of the context: more than it holds
+SHORT = 12  # characters of texts after the same text
 ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
 RULES = ("rolling", "half")
@@ -36,15 +40,17 @@ def borders(subject: Subject) -> str:
     elsewhere, under each rule.
     """
     model = subject.tokens
-    long = (" ".join(subject.texts) + "\n") * 40
+    size = LONGEST
+    long = subject.repeat(size)
     if model is None or subject.context:
         return _shown(subject, long)
     tokens, compared, tried = model.encode(long), 0, 0
     for count in _lengths(subject, model):
         while len(tokens.ids) < count:
-            long += long
+            size *= 2
+            long = subject.repeat(size)
             tokens = model.encode(long)
-        text = long.encode()[: int(tokens.end[count - 1]) if count else 0].decode(errors="ignore")
+        text = _beginning(model, long, tokens.end[:count].tolist())
         ids = model.encode(text).ids.tolist()
         tried += 1
         for rule in RULES:
@@ -54,6 +60,15 @@ def borders(subject: Subject) -> str:
         f"{compared} charges of {tried} texts, each as by a plain pass over its window, under"
         f" {' and '.join(RULES)}"
     )
+
+
+def _beginning(model: TokenAdapter, text: str, ends: Sequence[int]) -> str:
+    """The longest beginning of the text that ends with one of its tokens and that the model holds."""
+    for end in ends[: -NEAR - 1 : -1]:
+        cut = text.encode()[:end].decode(errors="ignore")
+        if can_hold(model, cut):
+            return cut
+    raise Skip("not applicable: its tokenizer loses part of every text that was tried", refused=True)
 
 
 def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
@@ -137,7 +152,7 @@ def _shown(subject: Subject, long: str) -> str:
     adapter = subject.adapter
     if type(adapter).next_distribution is Adapter.next_distribution or subject.context:
         raise Skip("neither its symbols nor its distributions can be seen")
-    text, compared = long[:LONG], 0
+    text, compared = subject.cut(long, LONG), 0
     for rule in RULES:
         # the rules' own words
         (ledger,) = subject.score(text, window=Window(rule))  # type: ignore[arg-type]
@@ -179,17 +194,17 @@ def check_conditioning(subject: Subject) -> str:
         raise Skip("its symbols cannot be seen")
     if model.context is not None and model.context * subject.symbols > LOGITS:
         raise Skip("too large to be tried here", refused=True)
-    text, before = subject.texts[0], " ".join(subject.texts[1:])
-    tried = []
-    far = before * (
-        1 if model.context is None else 1 + model.context // max(1, len(model.encode(before).ids))
-    )
+    text, tried = subject.texts[0], []
+    far = subject.repeat(FAR * (model.context or 1))
     for name, passage in {
-        "a long text before it": Passage(text, context=far),
-        "no start symbol": Passage(text, context=text[:2], add_bos=False),
+        "a long text before it": Passage(_after(subject, far, text), context=far),
+        "no start symbol": Passage(_after(subject, text, text), context=text, add_bos=False),
         "its end": Passage(text, score_eos=True),
     }.items():
+        text = passage.text
         if passage.score_eos and not model.eos_ids:
+            continue
+        if not subject.holds(passage.context + text):
             continue
         whole, part = model.encode(passage.context + text), model.encode(passage.context)
         n = len(part.ids)
@@ -206,17 +221,29 @@ def check_conditioning(subject: Subject) -> str:
         ]
         _pair(subject, model, name, line, ledger.bits[np.isin(ledger.kind, (TOKEN, END))])
         tried.append(name)
-    tried += _beside(subject, [" ".join(text.split()[:2]) for text in subject.texts])
+    tried += _beside(subject)
     if not tried:
         raise Skip("no text has a token border where what is given ends")
     return f"a text with {', with '.join(tried)}"
 
 
-def _beside(subject: Subject, texts: Sequence[str]) -> list[str]:
+def _after(subject: Subject, before: str, text: str) -> str:
+    """The text, with a space in front where it cannot follow `before` as it stands."""
+    return text if subject.holds(before + text) else f" {text}"
+
+
+def _beside(subject: Subject) -> list[str]:
     """Texts after the same text are charged together as each is alone: what is given may be read
     once for all.
     """
-    passages = [Passage(text, context=texts[0]) for text in texts]
+    texts = [subject.cut(text, SHORT) or text for text in subject.texts]
+    passages = [
+        Passage(follows, context=texts[0])
+        for text in texts
+        if subject.holds(texts[0] + (follows := _after(subject, texts[0], text)))
+    ]
+    if len(passages) < 2:
+        return []
     for passage, ledger in zip(passages, subject.charge(passages), strict=True):
         (alone,) = subject.charge([passage])
         if subject.off(ledger.bits, alone.bits, ROOM).size:

@@ -18,11 +18,11 @@ from llmbench.conformance.check import (
     Failed,
     Skip,
     Subject,
+    can_hold,
     first_difference,
     show,
     tokens_of,
 )
-from llmbench.errors import Unsupported
 from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader
 
@@ -183,16 +183,17 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
     room = (
         SYMBOLS if model.context is None else min(SYMBOLS, model.context - len(model.bos_ids) + 1)
     )
-    try:
-        tokens = model.encode(text)
-    except Unsupported:
+    if not can_hold(model, text):
         return "", []
-    if tokens.loss:
-        return "", []
-    raw = text.encode()
-    if len(tokens.ids) > room:
-        text = raw[: int(tokens.end[room - 1])].decode(errors="ignore")
-        tokens, raw = model.encode(text), text.encode()
+    tokens, raw = model.encode(text), text.encode()
+    for end in tokens.end[:room][::-1].tolist() if len(tokens.ids) > room else []:
+        text = raw[:end].decode(errors="ignore")
+        if can_hold(model, text) and len((tokens := model.encode(text)).ids) <= room:
+            raw = text.encode()
+            break
+    else:
+        if len(tokens.ids) > room:
+            return "", []
     if tokens.spelling.any() and model.speller is None:
         raise Skip("it spells pieces, and shows no vocabulary that says how", refused=True)
     symbols: list[int] = []
@@ -209,10 +210,12 @@ def _symbols(model: TokenAdapter, text: str) -> tuple[str, list[int]]:
 
 def _text(model: TokenAdapter, symbols: list[int]) -> bytes:
     """The bytes that symbols stand for, by the model alone."""
+    if model.speller is None:
+        return model.decode_text(symbols)
     out, ids, at = b"", list[int](), 0
     marks = _marks(model)
     while at < len(symbols):
-        if symbols[at] in marks and model.speller is not None:
+        if symbols[at] in marks:
             last = symbols.index(END, at + 1)
             out, ids = out + model.decode(ids) + bytes(symbols[at + 1 : last]), []
             at = last + 1

@@ -13,7 +13,6 @@ from llmbench.errors import Unsupported
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
 
-PROMPTS = ("The tap", "It rained on Tuesday, and the kettle", "A")
 SHORT = 64  # a context that a check of generation goes beyond
 LENGTH = 24  # symbols said in a check
 TIE = 1e-3  # nats: of two symbols this close either may be the likeliest
@@ -84,7 +83,7 @@ def step_by_step(subject: Subject) -> str:
 def greedy(subject: Subject) -> str:
     """At temperature 0 each symbol is the likeliest one by what the model scores."""
     model = subject.tokens
-    prompts = [*PROMPTS[:2], " ".join(subject.texts)]  # the last is longer than many a context
+    prompts = [*subject.prompts[:2], subject.joined]  # the last is longer than many a context
     answers = _say(subject, *(Request(prompt, max_tokens=LENGTH) for prompt in prompts))
     only = _say(
         subject,
@@ -202,7 +201,7 @@ def check_batched_generation(subject: Subject) -> str:
     for temperature in (0.0, 1.0):
         requests = [
             Request(prompt, max_tokens=count, temperature=temperature, seed=subject.seed + i)
-            for i, prompt in enumerate(PROMPTS)
+            for i, prompt in enumerate(subject.prompts)
         ]
         alone = [_say(subject, request)[0] for request in requests]
         for how, order in (("beside others", [0, 1, 2]), ("in the opposite order", [2, 1, 0])):
@@ -225,7 +224,7 @@ def limits(subject: Subject) -> str:
     """max_tokens, max_bytes and stop strings are kept; an empty prompt and one that is longer than
     the context are answered.
     """
-    prompt = PROMPTS[1]
+    prompt = subject.prompts[1]
     (_, tokens, finish), (short, _, _) = _say(
         subject, Request(prompt, max_tokens=9), Request(prompt, max_bytes=7)
     )
@@ -252,7 +251,7 @@ def limits(subject: Subject) -> str:
                 f"{show(stopped)}, finish {finish!r}",
                 "a stop string is passed over, or is part of the answer",
             )
-    _say(subject, Request("", max_tokens=3), Request(" ".join(subject.texts) * 3, max_tokens=3))
+    _say(subject, Request("", max_tokens=3), Request(subject.joined * 3, max_tokens=3))
     return f"{'3' if stop else '2'} limits, an empty prompt and a long one"
 
 

@@ -74,7 +74,7 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
             "the model has no start symbol, so its first symbol cannot be charged",
             hint="set `start` to the ids given before a text",
         )
-    _check_tokens(model, tokens, (passage.context + passage.text).encode())
+    check_tokens(model, tokens, (passage.context + passage.text).encode())
     given = len(passage.context.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
     before = tokens.ids[:split]
@@ -105,11 +105,13 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
     return _PassageLine(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
 
 
-def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
+def check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
     """The spans must tile the text, and the ids must stand for the bytes of their spans, spelled
     pieces apart: a tokenizer that loses, changes or gives away bytes is caught before anything is
     charged.
     """
+    if tokens.loss:  # first: of what is lost no token may be left to cover it
+        raise Unsupported(f"lossy tokenizer: {tokens.loss}")
     edges = np.concatenate(([0], tokens.end))
     if (
         not len(tokens.ids) == len(tokens.start) == len(tokens.spelling)
@@ -121,8 +123,6 @@ def _check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
             f" bytes in {len(tokens.ids)} tokens",
             hint="`encode` must account for every byte",
         )
-    if tokens.loss:
-        raise Unsupported(f"lossy tokenizer: {tokens.loss}")
     if tokens.loss == "":
         return
     spelled = tokens.spelling > 0

@@ -19,6 +19,8 @@ from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.device import pick_device
 from llmbench.ledger import Ledger
 from llmbench.runner import session
+from llmbench.runner.screening import screen
+from llmbench.storage import default_cache
 
 try:
     from lm_eval.api.model import LM
@@ -58,6 +60,8 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         self.card, self.adapter = session.load_model(
             str(spec), given, seed=int(seed), device=pick_device(device or "cpu", fallback=True)
         )
+        with session.model_errors(self.card.name):
+            screen(self.adapter, self.card.name, cache=default_cache())
         self.seed = int(seed)
         self.start = (
             self.adapter.adds_bos

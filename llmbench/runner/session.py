@@ -28,6 +28,8 @@ from llmbench.hardware import machine
 from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
+from llmbench.runner.screening import screen
+from llmbench.storage import default_cache
 from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, score_passages
 from llmbench.tasks.prompts import check_plain
 
@@ -176,7 +178,8 @@ def score(
     window: how a text longer than the context is split: "half", "rolling", or a stride in tokens.
     given, options (seed, device, dtype, progress): for a SPEC: training texts by role, and how to
     run it.
-    Raises UsageError for a wrong model or text, CellError if the model cannot score it.
+    Raises UsageError for a wrong model or text, CellError if the model cannot score it, or if it
+    fails a cheap check (`screening.CHECKS`), for example because it sees later tokens.
     """
     if isinstance(window, str) and window not in ("half", "rolling"):
         raise UsageError(
@@ -191,13 +194,18 @@ def score(
                 " an adapter is used as it is"
             )
         with evaluation_mode(model):
-            return _score(model.info.name, model, loaded, str(file or "text"), rule)
+            name = model.info.name
+            with model_errors(name):
+                screen(model, name)
+            return _score(name, model, loaded, str(file or "text"), rule)
     if not isinstance(model, str):
         raise UsageError(
             f"expected a SPEC or an adapter, got {type(model).__name__}",
             hint="llmbench.wrap(model, tokenizer) makes an adapter of a torch module",
         )
     card, adapter = load_model(model, given, **options)
+    with model_errors(card.name):
+        screen(adapter, card.name, options.get("progress"), default_cache())
     facts = _score(card.name, adapter, loaded, str(file or "text"), rule)
     adapter.close()
     return facts

@@ -42,6 +42,15 @@ class LooksBothWays(Windowed):
         return rows + rows.mean(dim=1, keepdim=True)
 
 
+@caught_by("causality")
+class CountsWhatComes(Windowed):
+    """a leak without order: predictions know how many digits the whole window holds"""
+
+    def logits(self, ids):
+        digits = ((ids >= ord("0")) & (ids <= ord("9"))).float().mean(dim=1)
+        return self.net(ids)[0] + digits[:, None, None] * torch.linspace(0, 3, 256)
+
+
 @caught_by("step-by-step", "greedy")
 class LagsBehind(Windowed):
     """off by one the other way: a row has not read the token before the one it predicts"""

@@ -50,6 +50,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
     def __init__(self, loaded: Loaded):
         super().__init__(loaded)
         self.context, self.bos_ids, self.eos_ids = loaded.context, loaded.bos_ids, loaded.eos_ids
+        self.text.refuses_first_space = True
         self.opens = self.text.opens
         self.adds_bos = (
             tuple(loaded.tokenizer("a")["input_ids"][: len(self.bos_ids)]) == self.bos_ids

@@ -23,6 +23,9 @@ WORDS_FOR = {
     "bytes": "byte-level BPE",
     "sentencepiece": "SentencePiece",
     "wordpiece": "WordPiece",
+    "words": "words",
+    "suffix": "BPE",
+    "latin": "bytes",
     "plain": "subwords",
 }
 PROBE = 12  # ids in a probe
@@ -96,6 +99,9 @@ class CheckpointAdapter(Adapter):
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.text.decode(ids)
+
+    def decode_text(self, ids: Sequence[int]) -> bytes:
+        return self.text.decode_text(ids)
 
     def close(self) -> None:
         self.loaded = self.model = None  # type: ignore[assignment]  # nobody asks a closed model

@@ -150,7 +150,8 @@ def fuse(model: torch.nn.Module) -> None:
     for module in model.modules():
         for name, child in module.named_children():
             if type(child).__name__ == "NewGELUActivation":
-                setattr(module, name, torch.nn.GELU(approximate="tanh"))
+                fused = torch.nn.GELU(approximate="tanh").train(child.training)
+                setattr(module, name, fused)
 
 
 def _base(checkpoint: Checkpoint, trusted: bool) -> Checkpoint:

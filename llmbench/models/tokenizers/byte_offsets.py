@@ -2,7 +2,8 @@
 lost any.
 
 Byte-level BPE (a byte behind each character of a token), SentencePiece (▁ for a space, <0x0A> for a
-byte) and WordPiece. A token's bytes are looked up and joined; where they are the text's, the spans
+byte), WordPiece, whole words, and tokens that are the characters U+0000 to U+00FF, one for each
+byte (ByT5). A token's bytes are looked up and joined; where they are the text's, the spans
 are exact to the byte, inside split characters too. Where not (lower-casing, normalisation, unknown
 pieces), the tokenizer's own offsets give spans that tile, and `Tokens.loss` says so.
 """
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from llmbench.errors import ModelError
 from llmbench.models.tokenizers.tokens import Tokens
 
-Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "plain"]
+Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "words", "suffix", "latin", "plain"]
 SPACE = "\u2581"  # ▁, which SentencePiece writes for a space
 LITERAL = "the tokenizer writes \u2581 and a space alike"
+FIRST_SPACE = "a space at the beginning of the text is lost: the ids are those of the text without it"
+BY_WORDS = ("wordpiece", "words", "suffix")  # spaces are not in their tokens, but between words
 PORTION = 1024  # texts encoded at once
 HIDDEN = "\uf8ff\uf8fe{}\uf8fe\uf8ff"  # private characters: what a special token is renamed to
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -57,9 +60,13 @@ class ByteTokenizer:
 
     opens: bytes that it adds before a text and that stand for nothing.
     is_target: whether texts are targets of an encoder-decoder, which may have pieces of their own.
+    refuses_first_space: whether a text that begins with a space is a loss if its ids are those of
+        the text without it; not so for what only follows a prompt.
 
     A text is characters alone: one that spells a special token ("</s>") never gives its id.
     """
+
+    refuses_first_space = False
 
     def __init__(self, tokenizer: Any, is_target: bool = False):
         self.tokenizer, self.is_target = tokenizer, is_target
@@ -71,12 +78,37 @@ class ByteTokenizer:
         self.special_words = tuple(str(word) for word in tokenizer.all_special_tokens)
         self.added = {int(i) for i in tokenizer.added_tokens_decoder}
         self.alphabet = _alphabet(tokenizer, self.backend)
-        self._bytes = byte_alphabet() if self.alphabet == "bytes" else {}
+        self._bytes = (
+            byte_alphabet()
+            if self.alphabet == "bytes"
+            else {chr(byte): byte for byte in range(256)}
+            if self.alphabet == "latin"
+            else {}
+        )
         self._pieces = _Pieces(self._spell)
-        self.opens = b""
-        if self.alphabet == "sentencepiece":
-            first = self.piece(self._encode("a")[0][0])
-            self.opens = b" " if first.startswith(b" ") else b""
+        letter = self._known_letter()
+        first = self._encode(letter)[0] if letter else []
+        opens = self.alphabet in ("wordpiece", "words") or (
+            bool(first) and self.piece(first[0]).startswith(b" ")
+        )
+        self.opens = b" " if opens else b""
+        self.loses_first_space = opens and self._encode(f" {letter}")[0] == first
+        self._by_words = self.alphabet in BY_WORDS or (
+            self.alphabet == "plain" and self._joins_by_words("the tap")
+        )
+
+    def _known_letter(self) -> str:
+        """A letter that the tokenizer knows, "" if it knows none of those tried."""
+        for letter in ("a", "A", "1", "\u4e00"):
+            ids = self._encode(letter)[0]
+            if ids and not self.special & set(ids):
+                return letter
+        return ""
+
+    def _joins_by_words(self, text: str) -> bool:
+        """Whether the tokens of `text` give it only by the tokenizer's own decoder."""
+        ids = self._encode(text)[0]
+        return self.decode(ids) != text.encode() and self._decode_words(ids) == text
 
     @property
     def size(self) -> int:
@@ -93,7 +125,7 @@ class ByteTokenizer:
             return b""
         if id in self.added:
             return str(token).encode()
-        if self.alphabet == "bytes":
+        if self._bytes:
             known = [self._bytes.get(c) for c in token]
             return (
                 bytes(b for b in known if b is not None)
@@ -103,12 +135,27 @@ class ByteTokenizer:
         if self.alphabet == "sentencepiece":
             byte = _BYTE.fullmatch(token)
             return bytes([int(byte[1], 16)]) if byte else token.replace(SPACE, " ").encode()
-        if self.alphabet == "wordpiece":
-            return token[2:].encode() if token.startswith("##") else f" {token}".encode()
+        if self.alphabet in ("wordpiece", "words"):
+            goes_on = self.alphabet == "wordpiece" and token.startswith("##")
+            return token[2:].encode() if goes_on else f" {token}".encode()
+        if self.alphabet == "suffix":
+            return token.replace("</w>", " ").encode()
         return str(token).encode()
 
     def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes of tokens inside a text; in front of a first word stands what `opens` says."""
         return b"".join(map(self._pieces.__getitem__, ids))
+
+    def decode_text(self, ids: Sequence[int]) -> bytes:
+        """The bytes of a whole text. Where spaces are between tokens, its own decoder sets them."""
+        if self._by_words:
+            return self._decode_words(ids).encode()
+        return self.decode(ids).removeprefix(self.opens)
+
+    def _decode_words(self, ids: Sequence[int]) -> str:
+        return str(
+            self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
 
     def encode(self, text: str) -> Tokens:
         """Ids and spans of `text`, without special tokens. `loss` is "" where every byte comes
@@ -149,11 +196,15 @@ class ByteTokenizer:
         ends = _exact(pieces, raw)
         if ends is None:
             return None
-        return _tokens(
-            ids,
-            ends,
-            LITERAL if SPACE in text and b"".join(pieces) not in (raw, b" " + raw) else "",
-        )
+        if self._by_words:
+            loss = self._loss(ids, text)
+        elif SPACE in text and b"".join(pieces) not in (raw, b" " + raw):
+            loss = LITERAL
+        elif self.refuses_first_space and self.loses_first_space and text.startswith(" "):
+            loss = FIRST_SPACE
+        else:
+            loss = ""
+        return _tokens(ids, ends, loss)
 
     def words(self, text: str) -> NDArray[np.int64]:
         """The number of the word that each token is a part of, as the tokenizer cuts words."""
@@ -208,11 +259,11 @@ class ByteTokenizer:
         """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows
         where it sets spaces.
         """
-        back = self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        back = self._decode_words(ids)
         if back == text:
             return ""
+        if back == text.removeprefix(" "):
+            return FIRST_SPACE if self.refuses_first_space else ""
         got, want = back.encode(), text.encode()
         at = next(
             (i for i, (x, y) in enumerate(zip(got, want, strict=False)) if x != y),
@@ -236,9 +287,14 @@ def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
             ('"WordPiece"', "wordpiece"),
             ('"Metaspace"', "sentencepiece"),
             (SPACE, "sentencepiece"),
+            ("</w>", "suffix"),
         ):
             if mark in state:
                 return alphabet  # type: ignore[return-value]  # the tuple's words are Alphabet's
+    elif backend is not None and _is_word_level(tokenizer, backend):
+        return "words"
+    elif backend is None and _is_latin(tokenizer):
+        return "latin"
     some = [
         str(token)
         for token in tokenizer.convert_ids_to_tokens(list(range(min(2000, len(tokenizer)))))
@@ -248,6 +304,20 @@ def _alphabet(tokenizer: Any, backend: Any) -> Alphabet:
         if sum(token.startswith(mark) for token in some) > len(some) // 100:
             return alphabet  # type: ignore[return-value]
     return "plain"
+
+
+def _is_word_level(tokenizer: Any, backend: Any) -> bool:
+    """Whether tokens are whole words, and the spaces between them are nobody's."""
+    if json.loads(backend.to_str())["model"].get("type") != "WordLevel":
+        return False
+    word = next((w for w in tokenizer.get_vocab() if len(w) > 1 and w.isalpha()), "")
+    ids = backend.encode(f"{word} {word}", add_special_tokens=False).ids if word else []
+    return ids == [tokenizer.convert_tokens_to_ids(word)] * 2
+
+
+def _is_latin(tokenizer: Any) -> bool:
+    """Whether each byte is written as the character of its number."""
+    return bool(tokenizer.tokenize("\u00e9") == ["\u00c3", "\u00a9"])
 
 
 def _exact(pieces: Sequence[bytes], raw: bytes) -> list[int] | NDArray[np.int64] | None:
