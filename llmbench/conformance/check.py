@@ -273,20 +273,23 @@ class Subject:
 
     def score_accepted(self, texts: Sequence[str]) -> tuple[list[str], list[Ledger]]:
         """The texts that the adapter does not refuse, and their ledgers; all at once where none is
-        refused.
+        refused, or where it can be seen which are.
         """
+        seen = self.tokens is not None and not self.context
+        held = [text for text in texts if self.holds(text)] if seen else list(texts)
+        kept, ledgers = list[str](), list[Ledger]()
         try:
-            return list(texts), self.score(*texts)
+            if len(held) >= len(texts) / 2:
+                return held, self.score(*held)
         except Skip as skip:
             if not skip.refused:
                 raise
-        kept, ledgers = [], []
-        for text in texts:
-            try:
-                ledgers += self.score(text)
-            except Skip:
-                continue
-            kept.append(text)
+            for text in held:
+                try:
+                    ledgers += self.score(text)
+                except Skip:
+                    continue
+                kept.append(text)
         if len(kept) < len(texts) / 2:
             raise Skip(f"{len(texts) - len(kept)} of {len(texts)} texts are refused", refused=True)
         return kept, ledgers

@@ -68,7 +68,9 @@ def _beginning(model: TokenAdapter, text: str, ends: Sequence[int]) -> str:
         cut = text.encode()[:end].decode(errors="ignore")
         if can_hold(model, cut):
             return cut
-    raise Skip("not applicable: its tokenizer loses part of every text that was tried", refused=True)
+    raise Skip(
+        "not applicable: its tokenizer loses part of every text that was tried", refused=True
+    )
 
 
 def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:

@@ -165,7 +165,7 @@ def _families(subject: Subject, count: int) -> dict[str, list[str]]:
         drawn = sorted({text for _ in range(count) if (text := subject.draw(2))})
         found[f"{count} texts of two tokens"] = [
             text
-            for text, follows in zip(drawn, [*drawn[1:], ""], strict=True)
+            for text, follows in zip(drawn, [*drawn, ""][1:], strict=True)
             if not follows.startswith(text)
         ]
     return found
@@ -184,9 +184,7 @@ def no_look_ahead(subject: Subject) -> str:
             continue
         one, two = subject.score(text)[0], subject.score(other)[0]
         n = min(len(one.end), len(two.end))
-        same = (
-            (one.end[:n] <= at) & (one.start[:n] == two.start[:n]) & (one.end[:n] == two.end[:n])
-        )
+        same = (one.end[:n] <= at) & (one.start[:n] == two.start[:n]) & (one.end[:n] == two.end[:n])
         if model is not None:
             same &= _same_symbols(model, text, other, n)
         stop = int(np.argmin(same)) if not same.all() else n  # up to the first that differs

@@ -89,6 +89,8 @@ def _read(path: Path) -> _Screened | None:
 def _stamp() -> str:
     """Which code this is, in a few milliseconds: names, sizes and times of the package's files."""
     files = [(file, file.stat()) for file in sorted(PACKAGE.rglob("*.py"))]
-    said = [f"{file.relative_to(PACKAGE)} {seen.st_size} {seen.st_mtime_ns}" for file, seen in files]
+    said = [
+        f"{file.relative_to(PACKAGE)} {seen.st_size} {seen.st_mtime_ns}" for file, seen in files
+    ]
     said += [metadata.version(library) for library in LIBRARIES]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()

@@ -18,11 +18,13 @@ from tokenizers import (
     processors,
     trainers,
 )
+from torch import nn
 from transformers import ByT5Tokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import llmbench
 from support.checkpoints import draw
 from support.small_checkpoints import LINES
+from support.zoo import Net
 
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
 SPACE = "\u2581"
@@ -280,7 +282,41 @@ def model(tokenizer, context=24):
     return made
 
 
+class _Network(nn.Module):
+    """A module as people wrap them: bytes -> logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, ids):
+        return self.net(ids)[0]
+
+
+def _known_letters():
+    letters = {c: i for i, c in enumerate(sorted({*" ".join(LINES)}))}
+    back = {i: c for c, i in letters.items()}
+    return (
+        lambda text: [letters[c] for c in text],
+        lambda ids: "".join(back[i] for i in ids if i in back),
+    )
+
+
+FUNCTIONS = {  # pairs of functions, as people wrap them
+    "lower_functions": (
+        lambda text: list(text.lower().encode()),
+        lambda ids: bytes(i for i in ids if i < 256),
+    ),
+    "letter_functions": _known_letters(),
+}
+
+
 def adapter(name):
     """The honest adapter around the tokenizer of this name, made anew."""
+    if name in FUNCTIONS:
+        return llmbench.wrap(_Network(), FUNCTIONS[name], name=name, context=24, bos_ids=[256])
     tokenizer = tokenizer_of(name)
     return llmbench.wrap(model(tokenizer), tokenizer, name=name)
+
+
+NAMES = (*TOKENIZERS, *FUNCTIONS)

@@ -25,7 +25,9 @@ from llmbench.models.tokenizers.tokens import Tokens
 Alphabet = Literal["bytes", "sentencepiece", "wordpiece", "words", "suffix", "latin", "plain"]
 SPACE = "\u2581"  # ▁, which SentencePiece writes for a space
 LITERAL = "the tokenizer writes \u2581 and a space alike"
-FIRST_SPACE = "a space at the beginning of the text is lost: the ids are those of the text without it"
+FIRST_SPACE = (
+    "a space at the beginning of the text is lost: the ids are those of the text without it"
+)
 BY_WORDS = ("wordpiece", "words", "suffix")  # spaces are not in their tokens, but between words
 PORTION = 1024  # texts encoded at once
 HIDDEN = "\uf8ff\uf8fe{}\uf8fe\uf8ff"  # private characters: what a special token is renamed to
