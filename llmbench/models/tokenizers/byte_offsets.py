@@ -141,7 +141,7 @@ class ByteTokenizer:
             goes_on = self.alphabet == "wordpiece" and token.startswith("##")
             return token[2:].encode() if goes_on else f" {token}".encode()
         if self.alphabet == "suffix":
-            return token.replace("</w>", " ").encode()
+            return str(token).replace("</w>", " ").encode()
         return str(token).encode()
 
     def decode(self, ids: Iterable[int]) -> bytes:
