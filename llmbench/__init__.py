@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmbench.adapters.wrap import wrap as wrap
     from llmbench.api import Run as Run
     from llmbench.api import load_run as load_run
+    from llmbench.api import load_text as load_text
     from llmbench.api import run as run
     from llmbench.api import score as score
     from llmbench.data.text import Document as Document
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from llmbench.errors import Unavailable as Unavailable
     from llmbench.errors import Unsupported as Unsupported
     from llmbench.errors import UsageError as UsageError
+    from llmbench.leaderboard.board import Board as Board
     from llmbench.ledger import Ledger as Ledger
     from llmbench.metrics.metric import Metric as Metric
     from llmbench.metrics.text import TextMetric as TextMetric
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Adapter",
+    "Board",
     "BuildContext",
     "Chunk",
     "Document",
@@ -81,6 +84,7 @@ __all__ = [
     "Window",
     "__version__",
     "load_run",
+    "load_text",
     "run",
     "score",
     "wrap",
@@ -92,9 +96,10 @@ _DEFINED_IN = {
     "adapters.masked": "MaskedAdapter",
     "adapters.token": "TokenAdapter",
     "adapters.wrap": "wrap",
-    "api": "Run load_run run score",
+    "api": "Run load_run load_text run score",
     "data.text": "Document Text",
     "errors": "LlmbenchError ModelError OutOfMemory Unavailable Unsupported UsageError",
+    "leaderboard.board": "Board",
     "ledger": "Ledger",
     "metrics.metric": "Metric",
     "metrics.text": "TextMetric",

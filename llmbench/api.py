@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmbench import storage
 from llmbench.adapter import Adapter
-from llmbench.errors import UsageError
+from llmbench.data import loading
+from llmbench.data.text import Text
+from llmbench.errors import UsageError, did_you_mean
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import (
     chart,
@@ -25,7 +27,7 @@ from llmbench.plan import plan
 from llmbench.results import compare as results_compare
 from llmbench.results import matching, record
 from llmbench.results.record import Record
-from llmbench.results.samples import Opened, Sample
+from llmbench.results.samples import Opened, Sample, sample_files
 from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     import altair
     import pandas
 
-__all__ = ["Run", "load_run", "run", "score", "write_boards"]
+__all__ = ["Run", "load_run", "load_text", "run", "score", "write_boards"]
 
 Model = str | Path | Adapter
 
@@ -53,11 +55,13 @@ class Run:
         return leaderboard_board.build(self.record, self.folder)
 
     def value(self, model: str, metric: str = "bits_per_byte", task: str | None = None) -> float:
-        """Return one score, by default of the first task that has it. KeyError if there is none."""
+        """Return one score, by default of the first task that has it. UsageError if none has."""
         for row in self.record.scores:
             if row.model == model and row.metric == metric and task in (None, row.task):
                 return row.value
-        raise KeyError(f"no {metric} of {model}")
+        self._check_names(model, task)
+        known = {row.metric for row in self.record.scores if row.model == model}
+        raise UsageError(f"there is no {metric} of {model}", hint=did_you_mean(metric, known))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the scores as a data frame: a row for each model, task and metric."""
@@ -66,11 +70,28 @@ class Run:
         return pandas.DataFrame([row.model_dump() for row in self.record.scores])
 
     def samples(self, task: str, model: str) -> list[Sample]:
-        """Return what `model` did on each item of `task`, in order. KeyError if there is none."""
+        """Return what `model` did on each item of `task`, in order. UsageError if there is none."""
+        self._check_names(model, task)
         found = Opened(self.record, self.folder).items(model, task)
         if not found:
-            raise KeyError(f"no samples of {model} on {task}")
+            files = sample_files(self.folder, model)
+            raise UsageError(
+                f"there are no samples of {model} on {task}",
+                hint=f"there are some on: {', '.join(file.stem for file in files)}"
+                if files
+                else "",
+            )
         return found
+
+    def _check_names(self, model: str, task: str | None) -> None:
+        """UsageError, with the known ones, if the run has no such model or task."""
+        record = self.record
+        models = [row.name for row in record.models]
+        tasks = {row.task for row in record.scores} | {row.task for row in record.failures}
+        if model not in models:
+            raise UsageError(f"no model {model!r} in this run", hint=did_you_mean(model, models))
+        if task is not None and task not in tasks:
+            raise UsageError(f"no task {task!r} in this run", hint=did_you_mean(task, tasks))
 
     def compare(
         self, model_a: str, model_b: str, metrics: Sequence[str] = (), top: int = 5
@@ -208,6 +229,16 @@ def write_boards(board: leaderboard_board.Board, folder: Path) -> None:
         storage.write_text(folder / "leaderboard.svg", drawn)
     else:
         (folder / "leaderboard.svg").unlink(missing_ok=True)
+
+
+def load_text(source: str | Path, *, select: Mapping[str, str] | None = None) -> Text:
+    """Load a text as a suite does, for example to train a model on it.
+
+    source: a built-in text (fables, storyworld) or a file: rows, or a text of one document.
+    select: keep the rows whose fields have these values, as in {"part": "tales"}.
+    Raises UsageError if it cannot be read or nothing is left.
+    """
+    return loading.load("text", source, select=select)
 
 
 def load_run(path: str | Path) -> Run:

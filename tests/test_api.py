@@ -95,7 +95,7 @@ def test_a_run_from_python_is_the_commands_run(tmp_path, monkeypatch):
     assert llmbench.score("byte-ngram", "test.jsonl", given={"train": "train.txt"})[
         "bits_per_byte"
     ] == pytest.approx(found.value("byte-ngram"), rel=1e-12)
-    with pytest.raises(KeyError, match="no accuracy of zlib"):
+    with pytest.raises(UsageError, match=r"no accuracy of zlib .*bits_per_byte"):
         found.value("zlib", "accuracy")
     assert "byte-ngram" in str(found)
     assert {
@@ -159,8 +159,26 @@ def test_a_run_gives_the_samples_of_a_model(small):
         for column in zip(*(sample.statistics["bits_per_byte"] for sample in found), strict=True)
     )
     assert bits / bytes_ == pytest.approx(small.value("zlib"), rel=1e-12)
-    with pytest.raises(KeyError, match="no samples of zlib on speed"):
-        small.samples("speed", "zlib")
+
+
+def test_what_a_run_does_not_have_is_an_error_that_lists_what_it_has(small):
+    for ask in (small.samples, lambda task, model: small.value(model, task=task)):
+        with pytest.raises(UsageError, match=r"no model 'zlb' in this run \(did you mean 'zlib'"):
+            ask("likelihood", "zlb")
+        with pytest.raises(UsageError, match=r"no task 'speed' in this run \(known: .*likelihood"):
+            ask("speed", "zlib")
+    with pytest.raises(
+        UsageError, match=r"no samples of zlib on continuation \(there are some on: likelihood\)"
+    ):
+        small.samples("continuation", "zlib")
+
+
+def test_a_built_in_text_is_loaded_as_a_suite_loads_it():
+    found = llmbench.load_text("fables", select={"part": "tales", "split": "test"})
+    assert isinstance(found, llmbench.Text)
+    assert len(found.documents) > 1
+    with pytest.raises(UsageError):
+        llmbench.load_text("fables", select={"part": "nothing"})
 
 
 def test_a_run_compares_two_models_as_the_command_does(small):

@@ -18,6 +18,7 @@ from support.run_helpers import SUITE, folder, llmbench, run_json
 from llmbench import __version__
 from llmbench.cli.main import cli
 from llmbench.data.text import Document, Text
+from llmbench.errors import UsageError
 from llmbench.leaderboard.board import build
 from llmbench.leaderboard.renderers import registry
 from llmbench.metrics import registry as metrics_registry
@@ -141,13 +142,45 @@ PAGES = sorted(
 )
 
 
+def find_fault(words):
+    """What is wrong with the words of a command of llmbench; "" if nothing."""
+    name, *arguments = words
+    command = cli.commands.get(name)
+    if isinstance(command, click.Group):
+        command, arguments = command.commands.get(arguments[0]), arguments[1:]
+    if command is None:
+        return "no such command"
+    try:
+        command.make_context(name, arguments)
+    except click.ClickException as error:
+        return error.format_message()
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_is_one(page):
-    for name, *arguments in commands(page):
-        command = cli.commands[name]
-        if isinstance(command, click.Group):
-            command, arguments = command.commands[arguments[0]], arguments[1:]
-        command.make_context(name, arguments)  # raises if an option or an argument is wrong
+    found = {shlex.join(words): find_fault(words) for words in commands(page)}
+    assert {command: fault for command, fault in found.items() if fault} == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("runn quick", "no such command"),
+        ("new adaptor X", "no such command"),
+        ("run quick --modle lstm", "No such option"),
+        ("run", "Missing argument"),
+        ("run quick --limit many", "not a valid integer"),
+        ("run quick --data test", "is not NAME=PATH"),
+        ("run quick --model lstm", ""),
+    ],
+)
+def test_a_wrong_command_of_a_page_would_be_found(words, fault):
+    found = find_fault(words.split())
+    assert fault in found
+    assert bool(found) == bool(fault)
 
 
 def test_the_pages_show_commands():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_the_quickstart_trains_a_model_and_puts_it_on_the_board(execute):
     )
     assert 7.5 < before < 8.5
     assert after < 4
+
+
+def test_notebooks_import_only_what_is_public():
+    nbformat = pytest.importorskip("nbformat")
+    private = re.compile(r"(?:from|import) llmbench\.(?!testing\b)\S+|llmbench\._\w+")
+    assert private.search("from llmbench.data.loading import load")
+    for file in FOLDER.glob("*.ipynb"):
+        source = "\n".join(cell.source for cell in nbformat.read(file, as_version=4).cells)
+        assert private.findall(source) == [], file.name
+        for name in re.findall(r"llmbench\.(\w+)\(", source):
+            assert name in llmbench.__all__, f"{file.name}: {name}"
 
 
 def test_notebooks_are_kept_without_outputs():

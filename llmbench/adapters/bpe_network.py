@@ -17,10 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import llmbench
 from llmbench.adapter import BuildContext, ModelInfo, Splitter
 from llmbench.adapters.token import fingerprint
 from llmbench.config.model_card import NetworkSpec, Recipe, VocabularySpec
-from llmbench.config.plugins import load_object, source_files
+from llmbench.config.plugins import class_place, load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.hardware.device import torch_dtype
@@ -50,10 +51,11 @@ def class_of(spec: str, kind: type[Net]) -> type[Net]:
     cls = load_object(spec)
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         where, _, name = spec.rpartition(":")
+        is_public = kind.__name__ in llmbench.__all__
         raise UsageError(
             f"{name!r} is not a {kind.__name__}",
-            where=where,
-            hint=f"subclass {kind.__module__}.{kind.__name__}",
+            where=class_place(cls) if isinstance(cls, type) else where,
+            hint=f"subclass {'llmbench' if is_public else kind.__module__}.{kind.__name__}",
         )
     return cls
 

@@ -137,6 +137,12 @@ def _name_of(model: Any) -> str:
     return Path(str(model.config.name_or_path or "")).name or type(model).__name__
 
 
+def _describe(adapter: Adapter, name: str, module: nn.Module, tokenizer: str) -> str:
+    """A wrapped model in one line."""
+    size = sum(parameter.numel() for parameter in module.parameters())
+    return f"<{type(adapter).__name__} {name!r}: {size:,} parameters, tokenizer {tokenizer}>"
+
+
 # transformers
 # -------------------------------------------------------------------------------------------------
 
@@ -153,6 +159,9 @@ class _InMemory(CheckpointAdapter):
         digest = fingerprint(dict(self.model.state_dict()), "\n".join(facts).encode())
         name = self.loaded.checkpoint.id
         return replace(super().info, name=name, fingerprint=digest, origin=None)
+
+    def __repr__(self) -> str:
+        return _describe(self, self.loaded.checkpoint.id, self.model, self.text.alphabet)
 
 
 class WrappedCausalLM(_InMemory, CausalLM):
@@ -211,6 +220,9 @@ class WrappedModule(TokenAdapter):
                 hint="bos_ids=(0,), or the ids of a newline: bos_ids=tokenizer.encode('\\n')",
             )
         self._try()
+
+    def __repr__(self) -> str:
+        return _describe(self, self.name, self.network, self.tokenizer)
 
     def _try(self) -> None:
         """One pass over a few ids, so that a wrong shape is told at once."""

@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from llmbench.config import strict_yaml
+from llmbench.config.plugins import check_spec
 from llmbench.config.strict_yaml import Strict
+from llmbench.errors import UsageError
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -178,15 +180,28 @@ def read(path: Path) -> Card:
     """
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
-    changes: dict[str, object] = {"adapter": anchor_path(card.adapter, path.parent)}
+    changes: dict[str, object] = {
+        "adapter": _anchor_class(card.adapter, strict_yaml.place(path, places, ("adapter",)), path)
+    }
     if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
         folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})
     if card.network:
-        changes["network"] = card.network.model_copy(
-            update={"cls": anchor_path(card.network.cls, path.parent)}
-        )
+        where = strict_yaml.place(path, places, ("network", "class"))
+        named = _anchor_class(card.network.cls, where, path)
+        changes["network"] = card.network.model_copy(update={"cls": named})
     return card.model_copy(update=changes)
+
+
+def _anchor_class(spec: str, where: str, card: Path) -> str:
+    """The spec of a class with an absolute path. UsageError at `where` if it names nothing."""
+    anchored = anchor_path(spec, card.parent)
+    if ":" in spec:
+        try:
+            check_spec(anchored)
+        except UsageError as error:
+            raise UsageError(error.what, where=where, hint=error.hint) from None
+    return anchored
 
 
 def anchor_path(spec: str, folder: Path) -> str:

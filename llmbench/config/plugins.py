@@ -1,17 +1,24 @@
 """Objects named `module:Name` or `file.py:Name`. Every way in which that fails is one clear
-UsageError with its place.
+UsageError: with file:line:column if code is wrong, and without a place if the name is, so that
+whoever read the name can say where it stands.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
+from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from llmbench.errors import UsageError, did_you_mean
+
+# names that a source uses to bind others while it runs
+DYNAMIC = {"*", "globals", "locals", "vars", "setattr", "exec", "__dict__", "__getattr__"}
 
 
 def load_object(spec: str) -> Any:
@@ -28,9 +35,10 @@ def load_object(spec: str) -> Any:
             f"syntax error: {error.msg}", where=f"{error.filename}:{error.lineno}:{error.offset}"
         ) from None
     except ModuleNotFoundError as error:
+        is_its_own = f"{where}.".startswith(f"{error.name}.")
         raise UsageError(
             f"there is no module {error.name!r}",
-            where=where,
+            where="" if is_its_own else _find_raise(error, where),
             hint="install it, or run where it can be imported",
         ) from None
     except KeyboardInterrupt:
@@ -49,14 +57,65 @@ def load_object(spec: str) -> Any:
             for key, value in vars(module).items()
             if isinstance(value, type) and value.__module__ == module.__name__
         ]
-        raise UsageError(
-            f"there is no class {name!r}", where=where, hint=did_you_mean(name, classes)
-        ) from None
+        raise _no_class(name, where, classes) from None
+
+
+def check_spec(spec: str) -> None:
+    """Raise UsageError, without a place, if `module:Class` or `file.py:Class` names nothing: no
+    such file or module, or a file whose source never binds the name. Nothing is imported.
+    """
+    name = spec.rpartition(":")[2]
+    file = source_file(spec)
+    if file.suffix == ".py":
+        names, classes = _find_names(file, file.stat().st_mtime_ns)
+        if names and name not in names:
+            raise _no_class(name, str(file), classes)
+
+
+@cache
+def _find_names(file: Path, changed: int) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names that a file's source binds anywhere, and its classes. No names if that cannot be
+    told from the source alone. `changed`: when it was written.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return frozenset(), ()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name):
+            names.add(node.id)  # read or written: a name that is read may be bound in other ways
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    if names & DYNAMIC:
+        return frozenset(), ()
+    return frozenset(names), tuple(n.name for n in tree.body if isinstance(n, ast.ClassDef))
+
+
+def _no_class(name: str, where: str, classes: Iterable[str]) -> UsageError:
+    return UsageError(f"there is no class {name!r} in {where}", hint=did_you_mean(name, classes))
+
+
+def _no_file(path: Path) -> UsageError:
+    near = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+    return UsageError(f"there is no file {path}", hint=did_you_mean(path.name, near))
+
+
+def class_place(cls: type) -> str:
+    """file:line:column of a class; its dotted name if it is in no file."""
+    try:
+        return f"{inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]}:1"
+    except (OSError, TypeError):
+        return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _load_file(path: Path) -> Any:
     if not path.is_file():
-        raise UsageError("there is no such model file", where=str(path))
+        raise _no_file(path)
     name = f"llmbench_model_{path.stem}"
     spec = spec_from_file_location(name, path)
     assert spec is not None
@@ -85,7 +144,7 @@ def source_file(spec: str) -> Path:
     where = spec.rpartition(":")[0]
     file = Path(where) if where.endswith(".py") else _module_file(where)
     if not file.is_file():
-        raise UsageError("there is no such model file", where=str(file))
+        raise _no_file(file)
     return file
 
 
@@ -111,16 +170,16 @@ def _module_file(name: str) -> Path:
         spec = None
     if spec is None or spec.origin is None:
         raise UsageError(
-            f"there is no module {top!r}",
-            where=name,
-            hint="install it, or name a file: file.py:Class",
+            f"there is no module {top!r}", hint="install it, or name a file: file.py:Class"
         )
     file = Path(spec.origin)
-    for part in rest:
+    for number, part in enumerate(rest, 2):
         inside = file.parent / part
         file = inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
         if not file.is_file():
-            raise UsageError(f"there is no module {part!r} in {file.parent}", where=name)
+            whole = ".".join(name.split(".")[:number])
+            near = [path.stem for path in inside.parent.glob("*.py")]
+            raise UsageError(f"there is no module {whole!r}", hint=did_you_mean(part, near))
     return file
 
 

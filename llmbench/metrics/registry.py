@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from llmbench.config.plugins import load_object, source_files
+from llmbench.config.plugins import class_place, load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.copying import LongCopyShare, LongestCopy
@@ -120,10 +119,10 @@ def _load_class(name: str) -> type[TextMetric]:
     if not (isinstance(cls, type) and issubclass(cls, TextMetric)):
         raise UsageError(
             f"{spec.rpartition(':')[2]!r} is not a TextMetric",
-            where=spec.rpartition(":")[0],
+            where=class_place(cls) if isinstance(cls, type) else spec.rpartition(":")[0],
             hint="subclass llmbench.TextMetric",
         )
-    where = f"{inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]}:1"
+    where = class_place(cls)
     missing = sorted(cls.__abstractmethods__)
     if missing:
         raise UsageError(f"{cls.__name__} does not define {', '.join(missing)}", where=where)

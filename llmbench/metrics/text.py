@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llmbench.config.plugins import class_place
 from llmbench.errors import ModelError, UsageError
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.metric import ANY, UNIT_INTERVAL, Better, Metric, Test, Variant
@@ -137,7 +138,7 @@ class TextMetric(ABC):
 
 def _define(cls: type[TextMetric]) -> Metric:
     """The facts of a metric class from outside. UsageError if they cannot be."""
-    where = f"{cls.__module__}.{cls.__qualname__}"
+    where = class_place(cls)
     facts: dict[str, tuple[bool, str]] = {
         "name": (
             isinstance(cls.name, str) and re.fullmatch(r"[A-Za-z]\w{0,63}", cls.name) is not None,

@@ -334,7 +334,8 @@ def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
     events = [json.loads(line) for line in done.stdout.splitlines()]
     for event in events:
         if event["event"] == "wrong":
-            raise UsageError(event["what"], where=event["where"], hint=event["hint"])
+            where = event["where"] or event["model"]
+            raise UsageError(event["what"], where=where, hint=event["hint"])
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UsageError(

@@ -7,7 +7,6 @@ group `llmbench.adapters`.
 
 from __future__ import annotations
 
-import inspect
 import re
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config import model_card
 from llmbench.config.model_card import Card
-from llmbench.config.plugins import load_object
+from llmbench.config.plugins import check_spec, class_place, load_object
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
 
@@ -103,13 +102,18 @@ def resolve(spec: str) -> Card:
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
+        if not Path(spec).is_file():
+            raise UsageError(f"there is no card {spec}")
         return model_card.read(Path(spec))
     if spec.endswith(".py"):
-        raise UsageError("a model file needs its class", where=spec, hint=f"{spec}:ClassName")
+        raise UsageError("a model file needs its class", hint=f"{spec}:ClassName")
     where, colon, name = spec.rpartition(":")
     if colon and where.endswith(".py"):
-        return _own(name, model_card.anchor_path(spec, Path.cwd()))
+        anchored = model_card.anchor_path(spec, Path.cwd())
+        check_spec(anchored)
+        return _own(name, anchored)
     if colon and re.fullmatch(r"[A-Za-z_][\w.]*", where) and name.isidentifier():
+        check_spec(spec)
         return _own(name, spec)
     if spec in adapters():
         return _own(spec, spec)
@@ -190,17 +194,17 @@ def adapter_class(spec: str) -> type[Adapter]:
         raise UsageError(f"unknown adapter {spec!r}", hint=did_you_mean(spec, adapters()))
     cls = load_object(where)
     if not (isinstance(cls, type) and issubclass(cls, Adapter)):
+        place, _, name = where.rpartition(":")
         raise UsageError(
-            f"{where.rpartition(':')[2]!r} is not an Adapter",
-            where=where.rpartition(":")[0],
-            hint="subclass llmbench.adapters.token.TokenAdapter",
+            f"{name!r} is not an Adapter",
+            where=class_place(cls) if isinstance(cls, type) else place,
+            hint="subclass llmbench.TokenAdapter",
         )
     missing = sorted(cls.__abstractmethods__)
     if missing:
-        line = inspect.getsourcelines(cls)[1]
         raise UsageError(
             f"{cls.__name__} does not define {', '.join(missing)}",
-            where=f"{inspect.getfile(cls)}:{line}:1",
+            where=class_place(cls),
             hint="see docs/adapters.md",
         )
     return cls

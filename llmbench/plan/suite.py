@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -153,7 +153,8 @@ class Suite:
         except UsageError as error:
             if error.where:
                 raise
-            raise UsageError(error.what, where=self.where("models", at), hint=error.hint) from None
+            where = self.where("models", at, *(() if isinstance(entry, str) else ("model",)))
+            raise UsageError(error.what, where=where, hint=error.hint) from None
         if isinstance(entry, str):
             return base
         changes: dict[str, object] = {"name": entry.name or base.name}
@@ -211,8 +212,8 @@ def read(spec: str) -> Suite:
                 where=suite.where("tasks", i),
                 hint="give one another `name`",
             )
-        where = suite.where("tasks", i, "metrics")
-        custom += _check_metrics(task.metric_names(), "train" in file.texts, where)
+        at = partial(suite.where, "tasks", i, "metrics")
+        custom += _check_metrics(task.metric_names(), "train" in file.texts, at)
         for key, role in task.text_roles().items():
             if role not in file.texts:
                 raise UsageError(
@@ -225,12 +226,16 @@ def read(spec: str) -> Suite:
     return suite
 
 
-def _check_metrics(metrics: Sequence[str], has_train: bool, where: str) -> list[str]:
+def _check_metrics(
+    metrics: Sequence[str], has_train: bool, find_place: Callable[[int], str]
+) -> list[str]:
     """The names that the metrics of a task have in a record. UsageError, with the place in the
-    suite or in a metric's own file, if one cannot be used, or if two have the same name.
+    suite (`find_place` of a metric's number) or in a metric's own file, if one cannot be used, or
+    if two have the same name.
     """
     names: list[str] = []
-    for metric in metrics:
+    for number, metric in enumerate(metrics):
+        where = find_place(number)
         try:
             names.append(metrics_registry.check_metric(metric, has_train))
         except UsageError as error:

@@ -7,7 +7,6 @@ are named as file.py:Class or module:Class. Nothing is imported before it is ask
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from llmbench.config.plugins import load_object, source_files
+from llmbench.config.plugins import class_place, load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.tasks.task import Task
@@ -67,13 +66,16 @@ def _load(where: str, changed: int) -> type[Task]:
     place, _, name = where.rpartition(":")
     found = load_object(where)
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise UsageError(f"{name!r} is not a Task", where=place, hint="subclass llmbench.Task")
+        raise UsageError(
+            f"{name!r} is not a Task",
+            where=class_place(found) if isinstance(found, type) else place,
+            hint="subclass llmbench.Task",
+        )
     problem = _problem(found, where in TASKS.values())
     if problem:
-        line = inspect.getsourcelines(found)[1]
         raise UsageError(
             f"{name} {problem}",
-            where=f"{inspect.getfile(found)}:{line}:1",
+            where=class_place(found),
             hint="see docs/tasks.md",
         )
     return found

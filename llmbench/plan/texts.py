@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +78,8 @@ class TextLoader:
             )
         path = self.path.parent / source
         if not path.is_file():
-            hint = did_you_mean(source, [*loading.SOURCES, *self.file.sources])
-            raise UsageError(
-                f"there is no text {source!r}", where=self._where(*at, "source"), hint=hint
-            )
+            known = [*loading.SOURCES, *self.file.sources]
+            raise _no_source(source, path, known, self._where(*at, "source"))
         return loading.load(role, path, split, spec.select, fields=spec.fields)
 
     def _fetch(
@@ -106,6 +104,19 @@ class TextLoader:
 
     def _where(self, *at: str) -> str:
         return place(self.path, self.places, at)
+
+
+def _no_source(source: str, path: Path, known: Sequence[str], where: str) -> UsageError:
+    """The error of a source that is neither a file nor a known name."""
+    if not path.suffix and "/" not in source:
+        return UsageError(
+            f"unknown source {source!r}", where=where, hint=did_you_mean(source, known)
+        )
+    near = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, near)
+    if not hint.startswith("did"):  # all the files of a folder would say less
+        hint = "paths are relative to the folder of the suite"
+    return UsageError(f"there is no file {path}", where=where, hint=hint)
 
 
 def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:

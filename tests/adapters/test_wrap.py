@@ -145,6 +145,20 @@ def test_a_tokenizer_that_splits_characters_needs_bytes():
         list(wrap(Tiny(), fields, bos_ids=[256]).score([Passage("ö")]))
 
 
+def test_a_wrapped_model_shows_itself_in_one_line(folders):
+    tiny = Tiny()
+    size = sum(parameter.numel() for parameter in tiny.parameters())
+    assert repr(wrap(tiny, "bytes", bos_ids=[256], name="mine")) == (
+        f"<WrappedModule 'mine': {size:,} parameters, tokenizer bytes>"
+    )
+    model = AutoModelForCausalLM.from_pretrained(folders["gpt2"])
+    shown = repr(wrap(model, AutoTokenizer.from_pretrained(folders["gpt2"]), name="small"))
+    assert (
+        shown
+        == f"<WrappedCausalLM 'small': {model.num_parameters():,} parameters, tokenizer bytes>"
+    )
+
+
 class Pair(Tiny):
     def forward(self, ids):
         return super().forward(ids), None

@@ -93,7 +93,7 @@ def test_what_is_no_renderer_is_one_clear_error(write, code, name, said):
         ("", "unknown format ''"),
         (":", "unknown format ':'"),
         ("x.py", "a renderer's file needs its class (x.py:ClassName)"),
-        ("/nowhere/x.py:X", "/nowhere/x.py: there is no such file"),
+        ("/nowhere/x.py:X", "there is no file /nowhere/x.py"),
         ("no_such_package:X", "there is no module 'no_such_package'"),
     ],
 )

@@ -137,6 +137,16 @@ def test_wrong_facts_of_a_metric_class_are_refused(facts, what):
         type("Wrong", (TextMetric,), facts)
 
 
+def test_wrong_facts_of_a_metric_file_are_placed_in_it(tmp_path):
+    path = tmp_path / "m.py"
+    path.write_text(
+        "from llmbench import TextMetric\n\nclass Long(TextMetric):\n"
+        "    name, better = 'long', 'bigger'\n    def statistics(self, a, b): return 1.0\n"
+    )
+    with pytest.raises(UsageError, match=r"m\.py:3:1: the metric's `better` is 'bigger'"):
+        registry.create_metric(f"{path}:Long")
+
+
 @pytest.mark.parametrize("found", [math.nan, math.inf, "much", None, [1.0], [[1.0, 2.0]]])
 def test_statistics_that_are_no_finite_numbers_are_an_error(found):
     cls = type("X", (TextMetric,), {"name": "x", "statistics": lambda self, a, b: found})
@@ -155,9 +165,9 @@ def test_a_value_outside_the_bounds_is_an_error():
 @pytest.mark.parametrize(
     ("metrics", "what", "where"),
     [
-        ("[my/metric.py:Vowel]", "there is no class 'Vowel'", "metric.py"),
+        ("[my/metric.py:Vowel]", "no class 'Vowel' in .*metric.py", r"tiny.yaml:9:\d+"),
         ("[my/metric.py:Halfway]", "Halfway does not define statistics", r"metric.py:\d+:1"),
-        ("[my/none.py:Vowels]", "there is no such", "none.py"),
+        ("[distinct_2, my/none.py:Vowels]", "there is no file .*none.py", r"tiny.yaml:9:\d+"),
         ("[json:JSONDecoder]", "'JSONDecoder' is not a TextMetric", "json"),
         ("[vowel]", "there is no metric 'vowel'", r"tiny.yaml:9:\d+"),
         ("[my/metric.py:Vowels, my/metric.py:Vowels]", "two metrics are called 'vowels'", "tiny"),

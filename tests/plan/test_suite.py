@@ -118,7 +118,7 @@ def test_every_shipped_card_is_read(name):
         (
             "source: fables",
             "source: fabels",
-            r"mine\.yaml:4:18: there is no text 'fabels' \(did you mean 'fables'\?\)",
+            r"mine\.yaml:4:18: unknown source 'fabels' \(did you mean 'fables'\?\)",
         ),
         ("name: mine", "name: [mine", r"mine\.yaml:\d+:\d+: not YAML"),
         (
@@ -243,6 +243,7 @@ def test_a_card_with_a_wrong_key_is_placed(tmp_path):
 def test_paths_in_a_card_are_relative_to_the_card(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("name: x\nadapter: net.py:Net\n")
+    (tmp_path / "net.py").write_text("class Net: ...\n")
     assert model_card.read(path).adapter == f"{(tmp_path / 'net.py').resolve()}:Net"
 
 
@@ -251,7 +252,13 @@ def test_paths_in_a_card_are_relative_to_the_card(tmp_path):
     [
         ("lstmm", "did you mean 'lstm'"),
         ("model.py", "model.py:ClassName"),
-        ("missing-card.yaml", "cannot read"),
+        ("missing-card.yaml", "there is no card missing-card.yaml"),
+        ("missing.py:Model", r"there is no file .*missing\.py"),
+        ("no_such_module:Model", "there is no module 'no_such_module'"),
+        (
+            "llmbench.adapters.trivial:UniformByte",
+            r"no class 'UniformByte' in .*trivial\.py \(did you mean 'UniformBytes'",
+        ),
         ("hf:", "needs a hub id or a directory"),
         ("", "unknown model"),
     ],
@@ -265,10 +272,13 @@ def test_specs_that_name_nothing_say_so(spec, want):
     ("source", "want"),
     [
         ("class Model(:\n    pass\n", r"model\.py:1:13: syntax error"),
-        ("x = 1\n", r"model\.py: there is no class 'Model'"),
-        ("class Modle: ...\n", r"there is no class 'Model' \(did you mean 'Modle'\?\)"),
-        ("class Model: ...\n", r"'Model' is not an Adapter"),
-        ("import no_such_package\n", r"there is no module 'no_such_package'"),
+        ("x = 1\n", r"there is no class 'Model' in .*model\.py"),
+        ("class Modle: ...\n", r"no class 'Model' in .*model\.py \(did you mean 'Modle'\?\)"),
+        (
+            "\nclass Model: ...\n",
+            r"model\.py:2:1: 'Model' is not an Adapter \(subclass llmbench\.TokenAdapter\)",
+        ),
+        ("import no_such_package\n", r"model\.py:1:1: there is no module 'no_such_package'"),
         ("\nx = 1 / 0\n", r"model\.py:2:1: importing raised ZeroDivisionError"),
         (
             (
@@ -284,6 +294,80 @@ def test_model_files_that_cannot_serve_are_placed(tmp_path, source, want):
     path.write_text(source)
     with pytest.raises(UsageError, match=want):
         registry.adapter_class(f"{path}:Model")
+
+
+MISSPELT = [
+    ("own.py:Modle", r"there is no class 'Modle' in .*own\.py \(did you mean 'Model'\?\)"),
+    ("won.py:Model", r"there is no file .*won\.py \(did you mean 'own\.py'\?\)"),
+    ("no_such_package.own:Model", "there is no module 'no_such_package'"),
+    (
+        "llmbench.models.networks.recurent:RNN",
+        r"no module 'llmbench\.models\.networks\.recurent' \(did you mean 'recurrent'\?\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "want"), MISSPELT)
+@pytest.mark.parametrize(
+    ("entry", "place"), [("[lzma, '{}']", "5:16"), ("\n- {{model: '{}', name: x}}", "6:11")]
+)
+def test_a_misspelt_model_is_placed_in_the_suite(tmp_path, spec, want, entry, place):
+    (tmp_path / "own.py").write_text("class Model: ...\n")
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: s\nversion: 1\ntexts: {test: {source: fables}}\ntasks: [{task: likelihood}]\n"
+        f"models: {entry.format(spec)}\n"
+    )
+    with pytest.raises(UsageError, match=rf"s\.yaml:{place}: .*{want}"):
+        suite.read(str(path)).cards([], [])
+
+
+@pytest.mark.parametrize(("spec", "want"), MISSPELT)
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [("adapter: '{}'", "2:10"), ("adapter: network\nnetwork: {{class: '{}'}}", "3:18")],
+)
+def test_a_misspelt_class_is_placed_in_the_card(tmp_path, spec, want, key, place):
+    (tmp_path / "own.py").write_text("class Model: ...\n")
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: x\n{key.format(spec)}\n")
+    with pytest.raises(UsageError, match=rf"c\.yaml:{place}: .*{want}"):
+        model_card.read(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from parts import *\n",
+        "globals()['Model'] = int\n",
+        "def __getattr__(name): return int\n",
+        "class Model(:\n",
+    ],
+)
+def test_a_class_that_only_running_a_file_shows_is_left_to_the_import(tmp_path, source):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: x\nadapter: own.py:Model\n")
+    (tmp_path / "own.py").write_text(source)
+    assert model_card.read(path).adapter.endswith("own.py:Model")
+
+
+@pytest.mark.parametrize(
+    ("source", "want"),
+    [
+        ("missing.txt", r"there is no file .*missing\.txt \(paths are relative to the folder of"),
+        ("boook.txt", r"there is no file .*boook\.txt \(did you mean 'book\.txt'\?\)"),
+        ("fabels", r"unknown source 'fabels' \(did you mean 'fables'\?\)"),
+    ],
+)
+def test_a_missing_source_is_placed_in_the_suite(tmp_path, source, want):
+    (tmp_path / "book.txt").write_text("A book.")
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        f"name: s\nversion: 1\ntexts: {{test: {{source: {source}}}}}\n"
+        "tasks: [{task: likelihood}]\nmodels: [lzma]\n"
+    )
+    with pytest.raises(UsageError, match=rf"s\.yaml:3:24: {want}"):
+        suite.read(str(path)).load_texts({})
 
 
 def test_a_module_path_and_an_entry_point_name_adapters(monkeypatch):

@@ -5,6 +5,7 @@ drawn.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from support.comparisons import BETTER, RATES, compare_models, find_row, print_c
 from support.hand_runs import ACCURACY, BITS, BLEU, F1, RATE, Hand, bits, right
 from support.sample_pairs import SENTENCES
 
+from llmbench.leaderboard.renderers import comparison, sections
 from llmbench.metrics.sacrebleu import Bleu
 from llmbench.results.compare import compare
 from llmbench.results.matching import pair_runs
@@ -50,6 +52,17 @@ def test_p_is_corrected_over_all_tests_of_the_comparison(tmp_path):
     assert [one.p for one in found.rows] == pytest.approx(
         holm([sign_flip_p(BETTER, RATES), mcnemar_p(10, 0)])
     )
+
+
+def test_a_comparison_of_one_test_does_not_speak_of_a_correction(tmp_path):
+    hand = Hand(tmp_path).add("a", BITS, bits(*BETTER)).add("b", BITS, bits(*RATES))
+    found = compare_models(hand)
+    assert found.tests == 1
+    shown = sections.markdown(comparison.sections(found))
+    assert "p is of a single test." in shown
+    assert "corrected" not in shown
+    two = sections.markdown(comparison.sections(replace(found, tests=2)))
+    assert "p is corrected for 2 tests (Holm)." in two
 
 
 def test_answers_that_flipped_are_shown_with_what_was_said(tmp_path):

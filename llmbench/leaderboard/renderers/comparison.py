@@ -122,9 +122,10 @@ def difference(row: Row) -> str:
 def _notes(comparison: Comparison) -> list[str]:
     if not comparison.rows:
         return ["Nothing to compare: the two sides share no scores."]
+    how = f"corrected for {comparison.tests} tests (Holm)"
     said = [
-        f"p is corrected for {comparison.tests} tests (Holm). Intervals: 95 % over the items of the"
-        " text, not over training seeds."
+        f"p is {how if comparison.tests > 1 else 'of a single test'}. Intervals: 95 % over the"
+        " items of the text, not over training seeds."
     ]
     return [*said, "unclear: neither a difference nor equality is statistically significant."]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 from importlib import metadata
-from pathlib import Path
 
 from llmbench.config.plugins import load_object
 from llmbench.errors import LlmbenchError, UsageError, did_you_mean
@@ -46,8 +45,6 @@ def load_renderer(name: str) -> Renderer:
         raise UsageError("a renderer's file needs its class", where=spec, hint=f"{spec}:ClassName")
     if not colon or not where or not what:
         raise UsageError(f"unknown format {name!r}", hint=did_you_mean(name, known))
-    if where.endswith(".py") and not Path(where).is_file():
-        raise UsageError("there is no such file", where=where)
     found = load_object(spec)
     if inspect.isclass(found):
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+
+from llmbench import Board
 
 
 class JsonLines:
@@ -11,8 +12,8 @@ class JsonLines:
 
     ending = "jsonl"
 
-    def render(self, board: Any) -> str:
-        """The board's tables; `board` has a title, tables, columns, lines and their cells."""
+    def render(self, board: Board) -> str:
+        """The board's tables: a line for each model, with the texts of its cells by column."""
         rows = [
             {
                 "suite": board.title,
