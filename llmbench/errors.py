@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 
 class LlmbenchError(Exception):
@@ -39,7 +42,7 @@ class UsageError(LlmbenchError):
 class CellError(LlmbenchError):
     """One model cannot do one task; `reason` goes into the record's failure row."""
 
-    reason = "error"
+    reason: ClassVar[Reason] = "error"
 
 
 class Unavailable(CellError):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -32,6 +31,27 @@ NOT_CHECKED = (
     "llmbench.training",
 )
 WEIGHT = {"not tested": 0, "earned": 1, "refused": 2}
+
+
+Proven = Literal["earned", "refused", "not tested"]
+
+
+class ProofRow(TypedDict):
+    """One level of a certificate, as JSON; see record.Proof."""
+
+    state: Proven
+    why: str
+    tried: list[str]
+    seconds: float
+
+
+class CertificateRow(TypedDict):
+    """A certificate as JSON; see record.Certificate. `device`: that the checks ran on."""
+
+    version: str
+    fingerprint: str
+    device: str
+    levels: dict[str, ProofRow]
 
 
 @lru_cache
@@ -67,23 +87,20 @@ def of_weights(cache: Path, fingerprint: str, device: str) -> Path:
     )
 
 
-def read(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
+def read(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
     """The certificate in a file; None where there is none, where it is torn, or where it is of
     other weights, another device or other checks.
     """
     try:
-        found = Certificate.model_validate_json(path.read_bytes()).model_dump()
+        row = Certificate.model_validate_json(path.read_bytes()).model_dump()
     except (OSError, ValidationError):
         return None
-    return (
-        found
-        if (found["version"], found["fingerprint"], found.get("device"))
-        == (version(), fingerprint, device)
-        else None
-    )
+    if (row["version"], row["fingerprint"], row.get("device")) != (version(), fingerprint, device):
+        return None
+    return cast(CertificateRow, row)
 
 
-def load_certificate(path: Path, fingerprint: str, device: str) -> dict[str, Any] | None:
+def load_certificate(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
     """The certificate in a file, where it proves on this device all that a run proves. Without a
     fingerprint nobody knows whose it is.
     """
@@ -98,13 +115,12 @@ def load_certificate(path: Path, fingerprint: str, device: str) -> dict[str, Any
     )
 
 
-def merge(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def merge(one: CertificateRow | None, other: CertificateRow | None) -> CertificateRow | None:
     """Two certificates of the same weights on the same device as one: what either refused is
     refused, what either earned is earned.
     """
     if one is None or other is None:
-        found = one or other
-        return dict(found) if found else None
+        return one if other is None else other
     levels = {
         level: max(
             (one["levels"][level], other["levels"][level]), key=lambda proof: WEIGHT[proof["state"]]

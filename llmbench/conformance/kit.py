@@ -17,11 +17,11 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from llmbench.conformance import (
     context_checks,
@@ -33,7 +33,7 @@ from llmbench.conformance import (
     reproducibility_checks,
     source_checks,
 )
-from llmbench.conformance.certificates import LEVELS, version
+from llmbench.conformance.certificates import LEVELS, CertificateRow, ProofRow, Proven, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
 from llmbench.errors import (
     OutOfMemory,
@@ -88,6 +88,15 @@ class Result:
     @property
     def bad(self) -> bool:
         return self.state in ("failed", "error", "timeout")
+
+
+class Report(TypedDict):
+    """What `llmbench check --json` prints. `checks`: a mapping for each Result."""
+
+    model: str
+    fingerprint: str
+    checks: list[Mapping[str, object]]
+    certificate: CertificateRow
 
 
 class Late(BaseException):
@@ -172,7 +181,7 @@ def _limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu") -> dict[str, Any]:
+def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu") -> CertificateRow:
     """What the results prove, as the record has it: for each level its state, why, what was tried
     and how long that took.
 
@@ -181,50 +190,51 @@ def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu"
     skipped, ran out of time or of memory, or was not run.
     """
     found = {result.name: result for result in results}
-    levels: dict[str, Any] = {}
-    below = "earned"
+    levels: dict[str, ProofRow] = {}
+    below: Proven = "earned"
     for level in LEVELS:
         needs = [check.name for check in CHECKS if check.earns == level]
         bars = [check.name for check in CHECKS if check.bars == level]
         asked = [found[name] for name in (*needs, *bars) if name in found]
-        bad = [
-            result for result in asked if result.state in ("failed", "error") and not result.refused
-        ]
-        missing = [name for name in (*needs, *bars) if name not in found]
-        missing += [name for name in needs if name in found and found[name].state == "skipped"]
-        missing += [result.name for result in asked if result.state == "timeout" or result.refused]
-        if bad:
-            state, why = "refused", f"{bad[0].name}: {bad[0].came}"
-        elif below == "refused":
-            state, why = "refused", f"{LEVELS[LEVELS.index(level) - 1]} is refused"
-        elif missing:
-            first = missing[0]
-            state, why = (
-                "not tested",
-                (
-                    f"{first}:"
-                    f" {found[first].reason or found[first].came if first in found else 'not run'}"
-                ),
-            )
-        else:
-            state, why = (
-                below,
-                "" if below == "earned" else f"{LEVELS[LEVELS.index(level) - 1]} is not tested",
-            )
-        tried = [f"{result.name}: {result.tried}" for result in asked if result.state == "passed"]
+        state, why = _judge(level, below, needs, bars, found)
         levels[level] = {
             "state": state,
             "why": why[:500],
-            "tried": tried,
-            "seconds": round(sum(result.seconds for result in asked), 3),
+            "tried": [f"{one.name}: {one.tried}" for one in asked if one.state == "passed"],
+            "seconds": round(sum(one.seconds for one in asked), 3),
         }
         below = state
     return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": levels}
 
 
-def report(
-    results: Sequence[Result], fingerprint: str, model: str, device: str = "cpu"
-) -> dict[str, Any]:
+def _judge(
+    level: str,
+    below: Proven,
+    needs: Sequence[str],
+    bars: Sequence[str],
+    found: Mapping[str, Result],
+) -> tuple[Proven, str]:
+    """The state of a level, and why it is not earned. `below`: the state of the level below;
+    `needs`, `bars`: the checks that must pass, and that must not fail; `found`: results by check.
+    """
+    asked = [found[name] for name in (*needs, *bars) if name in found]
+    lower = LEVELS[LEVELS.index(level) - 1]
+    for result in asked:
+        if result.state in ("failed", "error") and not result.refused:
+            return "refused", f"{result.name}: {result.came}"
+    if below == "refused":
+        return "refused", f"{lower} is refused"
+    for name in (*needs, *bars):
+        if name not in found:
+            return "not tested", f"{name}: not run"
+    unproven = [found[name] for name in needs if found[name].state == "skipped"]
+    unproven += [result for result in asked if result.state == "timeout" or result.refused]
+    for result in unproven:
+        return "not tested", f"{result.name}: {result.reason or result.came}"
+    return below, "" if below == "earned" else f"{lower} is not tested"
+
+
+def report(results: Sequence[Result], fingerprint: str, model: str, device: str = "cpu") -> Report:
     """What `llmbench check --json` prints."""
     proven = certificate(results, fingerprint, device)
     return {

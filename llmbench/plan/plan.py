@@ -27,7 +27,7 @@ from llmbench.plan import registry, task_registry
 from llmbench.plan import suite as plan_suite
 from llmbench.plan.resolved_model import ResolvedModel, resolve_model, with_facts
 from llmbench.plan.suite import LEARNT, Suite
-from llmbench.results.cell import read_cell
+from llmbench.results.cell import CellRow, read_cell
 from llmbench.tasks.task import Task
 
 _FACTS = TypeAdapter(AdapterFacts)
@@ -112,7 +112,7 @@ class Plan:
     def cell_path(self, model: str, task: str) -> Path:
         return self.out / "cells" / model / f"{task}.json"
 
-    def cell(self, model: str, task: str) -> dict[str, Any] | None:
+    def cell(self, model: str, task: str) -> CellRow | None:
         """The finished cell, if it is there, whole, and of this very question."""
         found = read_cell(self.cell_path(model, task))
         return found if found is not None and found["key"] == self.keys.get((model, task)) else None

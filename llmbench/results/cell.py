@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pydantic import ValidationError
 
@@ -16,21 +17,46 @@ from llmbench.results.outcome import Outcome
 from llmbench.results.record import ModelRow, Score
 
 
-def read_cell(path: Path) -> dict[str, Any] | None:
-    """A cell's content; None where there is none or it is not what a cell must be."""
+@dataclass(frozen=True)
+class CellHead:
+    """What a cell answers. `key`: a hash of all that can change its numbers; `question`: one of the
+    suite, its texts and options; `machine`: on which times were taken; `task`: its name.
+    """
+
+    key: str
+    question: str
+    machine: str
+    task: str
+    model: ModelRow
+
+
+class CellRow(TypedDict):
+    """A cell as it is on disk, with the rows of its scores."""
+
+    key: str
+    question: str
+    machine: NotRequired[str]
+    task: str
+    model: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]
+
+
+def read_cell(path: Path) -> CellRow | None:
+    """A cell's content; None if there is none or it is not what a cell must be."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         ModelRow.model_validate(data["model"])
         for row in data["scores"]:
             Score.model_validate({"model": "", "task": "", **row})
-        return data if {"key", "question", "task"} <= data.keys() else None
+        cell: CellRow = data
+        return cell if {"key", "question", "task"} <= cell.keys() else None
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
 
 
-def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: float) -> None:
+def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> None:
     """Samples and charges first, the cell last: a cell that is there is whole."""
-    model, task = cell["model"]["name"], cell["task"]
+    model, task = head.model.name, head.task
     storage.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
     if outcome.ledgers:
         write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
@@ -38,7 +64,16 @@ def write_cell(out: Path, cell: Mapping[str, Any], outcome: Outcome, seconds: fl
         write_events(out / "events" / model / f"{task}.parquet", outcome.events)
     storage.write_json(
         out / "cells" / model / f"{task}.json",
-        {"schema": schema.SCHEMA, **cell, "seconds": seconds, "scores": outcome.scores},
+        {
+            "schema": schema.SCHEMA,
+            "key": head.key,
+            "question": head.question,
+            "machine": head.machine,
+            "task": task,
+            "model": head.model.model_dump(),
+            "seconds": seconds,
+            "scores": outcome.scores,
+        },
     )
 
 

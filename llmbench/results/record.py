@@ -11,15 +11,12 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from llmbench.errors import UsageError
+from llmbench.errors import Reason, UsageError
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Format, Metric, Test, Variant
 from llmbench.results import schema
 from llmbench.results.rows import Number, Row, SparseRow
 from llmbench.storage import write_json
-
-Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
-
 
 # whose tables have the metric in their name: the others are a task's only table
 NAMED_TABLES = tuple(name for name in HEADLINES if name not in (BITS_PER_BYTE, SPEED))
@@ -206,12 +203,11 @@ class ModelRow(Row):
     fingerprint: str = ""
     certificate: Certificate | None = None
     training: Training | None = None
-    origin: dict[str, Any] | None = (
-        None  # of a checkpoint: id, commit, weights_sha256, trust_remote_code
-    )
+    # of a checkpoint: id, commit, weights_sha256, trust_remote_code
+    origin: dict[str, object] | None = None
     overlap: float | None = None
     process: Literal["worker", "caller"] = "worker"  # caller: an object given from Python
-    published: list[dict[str, Any]] = Field(default_factory=list)
+    published: list[dict[str, object]] = Field(default_factory=list)
 
 
 class SuiteRow(Row):
@@ -229,7 +225,7 @@ class Machine(SparseRow):
     ALWAYS = frozenset({"cpu", "cores", "gpus"})
     cpu: str = "?"
     cores: int | None = None
-    gpus: list[dict[str, Any]] = Field(default_factory=list)
+    gpus: list[dict[str, object]] = Field(default_factory=list)
     memory_bytes: int | None = None
     os: str | None = None
     python: str | None = None
@@ -264,9 +260,9 @@ class TaskNotes(Row):
     items_needed: int | None = None
     better_than: dict[str, list[str]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
-    again: dict[str, Any] | None = None
+    again: dict[str, object] | None = None
     cost: dict[str, Number] | None = None
-    state: dict[str, Any] | None = None
+    state: dict[str, object] | None = None
 
 
 class Notes(Row):
@@ -306,7 +302,7 @@ class Record(Row):
     started: str
     finished: str
     seed: int
-    options: dict[str, Any]
+    options: dict[str, object]
     machine: Machine
     models: list[ModelRow]
     scores: list[Score]

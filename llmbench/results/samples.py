@@ -155,7 +155,9 @@ def sample_files(folder: Path, model: str) -> list[Path]:
         return []
 
 
-def samples(record: Record, folder: Path) -> Iterator[tuple[ModelRow, str, list[dict[str, Any]]]]:
+def samples(
+    record: Record, folder: Path
+) -> Iterator[tuple[ModelRow, str, list[Mapping[str, Any]]]]:
     """Model, task and rows of each file of samples that belongs to the record, in the order of its
     models.
     """

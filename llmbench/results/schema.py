@@ -26,30 +26,30 @@ def file_names(task: str) -> list[str]:
     return [task, *(old for old, new in RENAMED_TASKS.items() if new == task)]
 
 
-def _before_notes(data: dict[str, Any]) -> None:
+def _before_notes(data: dict[str, object]) -> None:
     """Schema 0 had ranks and no notes on what they rest on, and a failure had no hint: both may be
     empty.
     """
     data.setdefault("notes", {})
 
 
-def _before_field_names(data: dict[str, Any]) -> None:
+def _before_field_names(data: dict[str, object]) -> None:
     """Schema 1 called two kinds of tasks by other names: in protocols, and as the default name of
     such a task.
     """
     for row in _rows_of(data, "scores"):
-        if isinstance(row.get("signature"), str):
-            row["signature"] = _rename_protocol(row["signature"])
+        if isinstance(signature := row.get("signature"), str):
+            row["signature"] = _rename_protocol(signature)
     for row in (*_rows_of(data, "scores"), *_rows_of(data, "failures")):
-        if isinstance(row.get("task"), str):
-            row["task"] = new_task_name(row["task"])
-    notes: dict[str, Any] = data["notes"] if isinstance(data.get("notes"), dict) else {}
+        if isinstance(task := row.get("task"), str):
+            row["task"] = new_task_name(task)
+    notes = _as_dict(data.get("notes"))
     for place in (notes.get("tasks"), data.get("items")):
         if isinstance(place, dict):
             for key in list(place):  # keeps their order
                 name, colon, metric = key.partition(":")
                 place[f"{new_task_name(name)}{colon}{metric}"] = place.pop(key)
-    cells: dict[str, Any] = notes["cells"] if isinstance(notes.get("cells"), dict) else {}
+    cells = _as_dict(notes.get("cells"))
     for model, tasks in cells.items():
         if isinstance(tasks, list):
             cells[model] = [
@@ -57,7 +57,12 @@ def _before_field_names(data: dict[str, Any]) -> None:
             ]
 
 
-def _rows_of(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def _as_dict(value: object) -> dict[str, object]:
+    """The value if it is a mapping; otherwise an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _rows_of(data: Mapping[str, object], name: str) -> list[dict[str, object]]:
     rows = data.get(name)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
@@ -76,19 +81,21 @@ def _rename_protocol(text: str) -> str:
     )
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {
+UPGRADES: dict[int, Callable[[dict[str, object]], None]] = {
     0: _before_notes,
     1: _before_field_names,
 }  # schema -> what makes a record's data of it those of the next
 
 
-def upgrade(data: dict[str, Any]) -> None:
+def upgrade(data: dict[str, object]) -> None:
     """Make the data of a record those of SCHEMA, a step a number. KeyError where a step is missing:
     that schema never was.
     """
-    while data["schema"] < SCHEMA:
-        UPGRADES[data["schema"]](data)
-        data["schema"] += 1
+    first = data["schema"]
+    assert isinstance(first, int)
+    for number in range(first, SCHEMA):
+        UPGRADES[number](data)
+        data["schema"] = number + 1
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 import llmbench
 from llmbench.adapter import BuildContext
@@ -18,7 +17,7 @@ from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results import record
-from llmbench.results.cell import read_cell
+from llmbench.results.cell import CellRow, read_cell
 from llmbench.results.ranking import rank_scores
 from llmbench.results.record import (
     Failure,
@@ -127,7 +126,7 @@ def _read_cells(
     return models, scores, done
 
 
-def _same_question(made: Plan, cell: Mapping[str, Any], task: Task.Settings) -> bool:
+def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
     """Whether an earlier run's cell belongs on this board; times and memory of another machine, or
     of fewer threads, do not.
     """
@@ -138,14 +137,14 @@ def _same_question(made: Plan, cell: Mapping[str, Any], task: Task.Settings) -> 
 
 def _task_notes(
     made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None
-) -> dict[str, Any]:
+) -> Mapping[str, Mapping[str, object]]:
     """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
     turns, what is known about the measuring itself.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Mapping[str, object]] = {}
     if watcher is not None:
         name = made.suite.name
-        found = rank_scores(
+        found |= rank_scores(
             scores,
             made.out,
             refused,

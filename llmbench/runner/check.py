@@ -29,7 +29,7 @@ def prove(
     timeout: float,
     progress: Callable[[str, float, str], None],
     **options: Any,
-) -> dict[str, Any]:
+) -> kit.Report:
     """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in
     the cache, by fingerprint and device.
     """

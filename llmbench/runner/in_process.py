@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from llmbench import storage
 from llmbench.adapter import Adapter, ModelInfo
@@ -14,9 +12,10 @@ from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Subject
 from llmbench.plan import task_registry
 from llmbench.plan.plan import Plan
-from llmbench.results.cell import write_cell
-from llmbench.results.record import Failure
+from llmbench.results.cell import CellHead, write_cell
+from llmbench.results.record import Failure, ModelRow
 from llmbench.runner import worker
+from llmbench.runner.messages import failure_of
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
 from llmbench.tasks.task import Task, check_outcome
@@ -41,7 +40,7 @@ def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
         except Exception as error:
             failures += [_explain(card, task, error) for task in tasks]
         else:
-            row["process"] = "caller"
+            row.process = "caller"
             for task in tasks:
                 watcher.progress(card.name, task.name, 0.0, "")
                 failure = _fill(made, card, adapter, task, row, watcher)
@@ -60,7 +59,7 @@ def _fill(
     card: Card,
     adapter: Adapter,
     spec: Task.Settings,
-    row: Mapping[str, Any],
+    row: ModelRow,
     watcher: Watcher,
 ) -> Failure | None:
     """Measure and write one cell; the failure if it cannot be filled."""
@@ -72,14 +71,9 @@ def _fill(
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
         outcome = check_outcome(task, task.run(adapter, report))
-        cell = {
-            "key": made.keys[card.name, spec.name],
-            "question": made.question,
-            "machine": made.options.machine,
-            "task": spec.name,
-            "model": row,
-        }
-        write_cell(made.out, cell, outcome, time.perf_counter() - begun)
+        key = made.keys[card.name, spec.name]
+        head = CellHead(key, made.question, made.options.machine, spec.name, row)
+        write_cell(made.out, head, outcome, time.perf_counter() - begun)
     except Exception as error:
         return _explain(card, spec, error)
     return None
@@ -88,9 +82,8 @@ def _fill(
 def _explain(card: Card, task: Task.Settings, error: Exception) -> Failure:
     """The failure's row; the traceback goes to stderr."""
     event = worker.failure(task.name, error)
-    row = {key: event[key] for key in ("task", "reason", "message")}
-    hint = event["hint"].replace("in the worker's log", "above")
-    return Failure(model=card.name, hint=hint, **row)
+    event["hint"] = event["hint"].replace("in the worker's log", "above")
+    return failure_of(card, event)
 
 
 def _refuse(card: Card, task: Task.Settings) -> Failure:

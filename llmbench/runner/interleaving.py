@@ -11,19 +11,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal, overload
 
 from llmbench import storage
 from llmbench.config.model_card import Card
+from llmbench.errors import Reason
 from llmbench.hardware import machine, peaks
 from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
-from llmbench.runner.messages import job_of, log_of
+from llmbench.runner.messages import (
+    BlockEvent,
+    CellEvent,
+    Command,
+    Event,
+    LoadedEvent,
+    NumberedBlock,
+    PeaksJob,
+    ReadyEvent,
+    SpeedJob,
+    job_of,
+    log_of,
+)
 from llmbench.runner.process import Child, open_child
 from llmbench.runner.progress import Watcher
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
 from llmbench.tasks.performance.speed import Speed
+from llmbench.tasks.performance.speed_blocks import Facts
 
 TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
@@ -38,12 +52,12 @@ class Contender:
 
     card: Card
     log: Path
-    job: dict[str, Any]
+    job: SpeedJob
     again: bool = False
     parked: bool = True
     child: Child | None = None
-    facts: dict[str, Any] | None = None
-    blocks: list[dict[str, Any]] = field(default_factory=list)
+    facts: Facts | None = None
+    blocks: list[NumberedBlock] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     out: bool = False  # of the rounds: failed, or done before
 
@@ -101,8 +115,12 @@ class Rounds:
                 self._close(one)
         return self.failures
 
-    def _job(self, card: Card, known: dict[str, str]) -> dict[str, Any]:
-        return {**job_of(self.made, card, [self.task], known), "ceilings": str(self.ceilings)}
+    def _job(self, card: Card, known: dict[str, str]) -> SpeedJob:
+        return {
+            **job_of(self.made, card, [self.task], known),
+            "ceilings": str(self.ceilings),
+            "facts": None,
+        }
 
     def _measure_ceilings(self) -> None:
         """What the machine can do at most, where nobody has measured it yet."""
@@ -111,13 +129,12 @@ class Rounds:
         self.watcher.model("this machine", 1, 1)
         log = self.made.out / "cells" / "ceilings.log"
         with open_child(log, self.made.options, "llmbench.runner.workers.peaks") as child:
-            child.send(
-                {
-                    "device": self.made.options.device_kind,
-                    "path": str(self.ceilings),
-                    "threads": self.made.options.threads or machine.cores(),
-                }
-            )
+            job: PeaksJob = {
+                "device": self.made.options.device_kind,
+                "path": str(self.ceilings),
+                "threads": self.made.options.threads or machine.cores(),
+            }
+            child.send(job)
             for event in child.events(self.made.options.timeout):
                 if event["event"] == "progress":
                     self.watcher.progress(
@@ -152,7 +169,7 @@ class Rounds:
         """Have a worker that loaded its model warm up, alone."""
         if one.child is not None and not one.out:
             begun = time.perf_counter()
-            one.child.send({"do": "prepare"})
+            _tell(one.child, {"do": "prepare"})
             event = self._wait(one, "ready")
             if event is not None:
                 one.facts, one.held = event["facts"], event["held"]
@@ -173,19 +190,26 @@ class Rounds:
             self._load([one])
             self._warm(one)
 
-    def _wait(self, one: Contender, wanted: str) -> dict[str, Any] | None:
+    @overload
+    def _wait(self, one: Contender, wanted: Literal["loaded"]) -> LoadedEvent | None: ...
+    @overload
+    def _wait(self, one: Contender, wanted: Literal["ready"]) -> ReadyEvent | None: ...
+    @overload
+    def _wait(self, one: Contender, wanted: Literal["block"]) -> BlockEvent | None: ...
+    @overload
+    def _wait(self, one: Contender, wanted: Literal["cell"]) -> CellEvent | None: ...
+    def _wait(self, one: Contender, wanted: str) -> Event | None:
         """The next event of this kind; None, and the model is out, where it did not come."""
         assert one.child is not None
         for event in one.child.events(self.made.options.timeout):
-            kind = event["event"]
-            if kind == wanted:
+            if event["event"] == wanted:
                 return event
-            if kind == "progress":
+            if event["event"] == "progress":
                 self.watcher.progress(one.name, event["what"], event["share"], event["remark"])
-            elif kind == "failed":
+            elif event["event"] == "failed":
                 self._lose(one, event["reason"], event["message"], event["hint"])
                 return None
-            elif kind == "cell":  # done before, and found so only now
+            elif event["event"] == "cell":  # done before, and found so only now
                 one.out = True
                 self._close(one)
                 self.watcher.cell(one.card.name, self.task.name, event["outcome"])
@@ -197,7 +221,7 @@ class Rounds:
         self._lose(one, *child.explain_end(self.made.options.timeout))
         return None
 
-    def _lose(self, one: Contender, reason: Any, message: str, hint: str) -> None:
+    def _lose(self, one: Contender, reason: Reason, message: str, hint: str) -> None:
         one.out = True
         self._close(one)
         if not one.again:
@@ -279,7 +303,7 @@ class Rounds:
         self._load_again(one)
         if one.child is None:
             return
-        one.child.send({"do": "block"})
+        _tell(one.child, {"do": "block"})
         event = self._wait(one, "block")
         if event is not None:
             one.blocks.append({**event, "block": number, "session": self.session})
@@ -298,7 +322,7 @@ class Rounds:
                 continue
             self._load_again(one)
             if one.child is not None and not one.out:
-                one.child.send({"do": "finish", "blocks": one.blocks})
+                _tell(one.child, {"do": "finish", "blocks": one.blocks})
                 event = self._wait(one, "cell")
                 if event is not None:
                     self.watcher.cell(one.card.name, self.task.name, event["outcome"])
@@ -309,29 +333,31 @@ class Rounds:
         facts = {"session": self.session, "again": again, "cost": cost, "state": state}
         storage.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
 
-    def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, Any] | None:
+    def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, object] | None:
         first = next(
             (one for one in left if one.card.name == double.card.name and not one.again), None
         )
         if first is None:
             return None
-        found: dict[str, Any] = {"model": first.card.name}
+        found: dict[str, object] = {"model": first.card.name}
         for metric in COMPARED:
             a, b = (
-                [block["values"].get(metric) for block in one.blocks] for one in (first, double)
+                [block["values"][metric] for block in one.blocks if metric in block["values"]]
+                for one in (first, double)
             )
-            if None not in a and None not in b and len(a) == len(b) > 1:
+            whole = len(a) == len(first.blocks) and len(b) == len(double.blocks)
+            if whole and len(a) == len(b) > 1:
                 difference, p = block_difference(a, b)
                 found[metric] = {
                     "log_ratio": difference.value,
                     "low": difference.low,
                     "high": difference.high,
                     "p": p,
+                    "verdict": rate_verdict(difference, p),
                 }
-                found[metric]["verdict"] = rate_verdict(difference, p)
         return found
 
-    def _cost(self, left: Sequence[Contender]) -> dict[str, Any]:
+    def _cost(self, left: Sequence[Contender]) -> dict[str, float]:
         """What measuring took, in seconds: timed blocks, blocks run again, loading, and processor
         time of the parent and of parked workers.
         """
@@ -350,3 +376,7 @@ class Rounds:
             "blocks": len(blocks),
             "drifted": sum(bool(block["drifted"]) for block in blocks),
         }
+
+
+def _tell(child: Child, command: Command) -> None:
+    child.send(command)

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from llmbench.config.model_card import Card
 from llmbench.errors import CellError, OutOfMemory
 from llmbench.hardware import machine
 from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
-from llmbench.results.record import Failure
-from llmbench.runner.messages import job_of, log_of
+from llmbench.results.record import Failure, ModelRow
+from llmbench.runner.messages import BatchJob, failure_of, head_of, job_of, log_of
 from llmbench.runner.process import open_child
 from llmbench.runner.progress import Watcher
 from llmbench.tasks.performance.max_batch import MaxBatch
@@ -24,13 +24,11 @@ FREE_SHARE = 0.8  # of the free memory, where no budget is given
 
 
 class _Over(Exception):
-    """The search ends without a number: `row` is what stands in its cell, None where it was done
-    before.
-    """
+    """The search ends without a number: with a failure, or None if the cell was done before."""
 
-    def __init__(self, row: dict[str, Any] | None):
+    def __init__(self, failure: Failure | None):
         super().__init__()
-        self.row = row
+        self.failure = failure
 
 
 def run(
@@ -38,19 +36,22 @@ def run(
 ) -> list[Failure]:
     """Search, and write the cell."""
     begun, budget = time.perf_counter(), made.options.memory_budget or int(FREE_SHARE * _free(made))
-    job = {**job_of(made, card, [task], known), "budget": budget}
-    seen: dict[str, Any] = {}
+    fail = partial(Failure, model=card.name, task=task.name)
+    job = job_of(made, card, [task], known)
+    tried: list[int] = []
+    model: ModelRow | None = None
 
     def attempt(batch: int) -> Attempt:
+        nonlocal model
         watcher.progress(
             card.name,
             "fitting batches",
-            min(0.99, len(seen.setdefault("tried", [])) / 8),
+            min(0.99, len(tried) / 8),
             f"{batch} answers side by side",
         )
-        found, model = _attempt(made, card, {**job, "batch": batch})
-        seen["model"] = model or seen.get("model")
-        seen["tried"].append(batch)
+        found, row = _attempt(made, card, {**job, "batch": batch, "budget": budget})
+        model = row or model
+        tried.append(batch)
         return found
 
     try:
@@ -58,59 +59,47 @@ def run(
         words = str(made.options.memory_budget) if made.options.memory_budget else "free memory"
         asked = MaxBatch.from_settings(task, made.suite.texts, made.options.seed)
         outcome = asked.outcome(fit, words)
-        cell = {
-            "key": made.keys[card.name, task.name],
-            "question": made.question,
-            "machine": job["machine"],
-            "task": task.name,
-            "model": seen["model"],
-        }
-        results_cell.write_cell(made.out, cell, outcome, time.perf_counter() - begun)
+        assert model is not None  # a search whose first attempt fails is over
+        head = head_of(job, task.name, model)
+        results_cell.write_cell(made.out, head, outcome, time.perf_counter() - begun)
     except _Over as over:
-        row = over.row
+        failure = over.failure
     except CellError as error:
-        row = {"reason": error.reason, "message": error.what, "hint": error.hint}
+        failure = fail(reason=error.reason, message=error.what, hint=error.hint)
     except OSError as error:
-        row = {
-            "reason": "error",
-            "message": f"the cell could not be written: {error.strerror or error}",
-            "hint": "make room, and run again with the same --out",
-        }
+        what = f"the cell could not be written: {error.strerror or error}"
+        hint = "make room, and run again with the same --out"
+        failure = fail(reason="error", message=what, hint=hint)
     else:
         watcher.cell(card.name, task.name, "done")
         return []
-    watcher.cell(card.name, task.name, row["reason"] if row else "done before")
-    return [Failure(model=card.name, task=task.name, **row)] if row else []
+    watcher.cell(card.name, task.name, failure.reason if failure else "done before")
+    return [failure] if failure else []
 
 
-def _attempt(made: Plan, card: Card, job: Mapping[str, Any]) -> tuple[Attempt, dict[str, Any]]:
-    """One child. A batch of more than one whose process is lost did not fit; of one, it is a
-    failure like any other.
+def _attempt(made: Plan, card: Card, job: BatchJob) -> tuple[Attempt, ModelRow | None]:
+    """One child: the attempt, and the model's row if it got so far. A batch of more than one whose
+    process is lost did not fit; of one, it is a failure like any other.
     """
+    batch = job["batch"]
     with open_child(log_of(made, card), made.options, "llmbench.runner.workers.max_batch") as child:
         child.send(job)
         for event in child.events(made.options.timeout):
             if event["event"] == "probe":
-                return (
-                    Attempt(event["batch"], event["peak"], event["rate"], event["refused"]),
-                    event["model"],
-                )
+                found = Attempt(event["batch"], event["peak"], event["rate"], event["refused"])
+                return found, ModelRow.model_validate(event["model"])
             if event["event"] == "failed":
-                if event["reason"] == OutOfMemory.reason and job["batch"] > 1:
-                    return Attempt(job["batch"], None, refused=event["message"]), {}
-                raise _Over({key: event[key] for key in ("reason", "message", "hint")})
+                if event["reason"] == OutOfMemory.reason and batch > 1:
+                    return Attempt(batch, None, refused=event["message"]), None
+                raise _Over(failure_of(card, event))
             if event["event"] == "cell":
                 raise _Over(None)
     reason, message, hint = child.explain_end(made.options.timeout)
-    if job["batch"] > 1 and reason != "timeout":
-        return Attempt(job["batch"], None, refused=message), {}
-    raise _Over(
-        {
-            "reason": reason,
-            "message": f"with {job['batch']} answers side by side, {message}",
-            "hint": hint,
-        }
-    )
+    if batch > 1 and reason != "timeout":
+        return Attempt(batch, None, refused=message), None
+    (task,) = job["keys"]
+    message = f"with {batch} answers side by side, {message}"
+    raise _Over(Failure(model=card.name, task=task, reason=reason, message=message, hint=hint))
 
 
 def _free(made: Plan) -> int:

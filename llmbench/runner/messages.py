@@ -1,4 +1,6 @@
-"""What a worker is told, as plain JSON: a model, tasks, texts, options, where to write."""
+"""What passes between a run and its workers, as lines of JSON: jobs and commands to a worker, events
+from it.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,235 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TextIO, TypedDict
 
+from llmbench.adapter import Progress
 from llmbench.data.text import Document, Text
+from llmbench.errors import Reason
+from llmbench.results.cell import CellHead
+from llmbench.results.record import Failure, ModelRow
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
     from llmbench.plan.plan import Plan
+    from llmbench.tasks.performance.speed_blocks import Facts
     from llmbench.tasks.task import Task
 
+# Jobs and commands
+# ----------------------------------------------------------------------------------------------
 
-def job_of(
-    made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mapping[str, str]
-) -> dict[str, Any]:
+
+class TextRow(TypedDict):
+    """A text. Of a document: id, text, context, choices, truth."""
+
+    name: str
+    sampled: str
+    documents: Sequence[tuple[str, str, str, Sequence[str], float | None]]
+
+
+class JobOptions(TypedDict):
+    """How to load the model; see plan.Options. `cache`: a folder, None for the usual one."""
+
+    device: str
+    dtype: str | None
+    limit: int | None
+    seed: int
+    offline: bool
+    cache: str | None
+
+
+class Job(TypedDict):
+    """What a worker needs to fill cells of one model.
+
+    model, tasks: as `ResolvedModel.to_json` and the tasks' settings give them.
+    known: task -> the fingerprint that its finished cell was made with.
+    missing: role of a text that is not on this machine -> the reason and a hint.
+    keys: task -> the key of its cell, in the order of the tasks.
+    """
+
+    model: Mapping[str, object]
+    tasks: Sequence[Mapping[str, object]]
+    known: Mapping[str, str]
+    texts: Mapping[str, TextRow]
+    missing: Mapping[str, Sequence[str]]
+    options: JobOptions
+    question: str
+    machine: str
+    keys: Mapping[str, str]
+    out: str
+
+
+class SpeedJob(Job):
+    """`ceilings`: the file of the machine's peaks; `facts`: what an earlier worker of the same model
+    found out in its warm-up, None for the first.
+    """
+
+    ceilings: str
+    facts: Facts | None
+
+
+class BatchJob(Job):
+    """One attempt: so many answers side by side, in so many bytes."""
+
+    batch: int
+    budget: int
+
+
+class PeaksJob(TypedDict):
+    """`path`: where the peaks are written."""
+
+    device: str
+    path: str
+    threads: int
+
+
+class CheckJob(TypedDict):
+    """Models whose code is imported and looked at."""
+
+    models: Sequence[Mapping[str, object]]
+
+
+class Command(TypedDict):
+    """What a worker of speed is told after its job. `blocks`: to finish with."""
+
+    do: Literal["prepare", "block", "finish"]
+    blocks: NotRequired[Sequence[NumberedBlock]]
+
+
+# Events
+# ----------------------------------------------------------------------------------------------
+
+
+class ProgressEvent(TypedDict):
+    """`share`: of what is being done, in [0, 1]."""
+
+    event: Literal["progress"]
+    what: str
+    share: float
+    remark: str
+
+
+class TaskEvent(TypedDict):
+    """A task begins."""
+
+    event: Literal["task"]
+    task: str
+
+
+class CellEvent(TypedDict):
+    """A cell is there."""
+
+    event: Literal["cell"]
+    task: str
+    outcome: Literal["done", "done before"]
+
+
+class FailedEvent(TypedDict):
+    """A cell could not be filled."""
+
+    event: Literal["failed"]
+    task: str
+    reason: Reason
+    message: str
+    hint: str
+
+
+class LoadedEvent(TypedDict):
+    """A model is loaded. `held`: bytes of memory, by kind."""
+
+    event: Literal["loaded"]
+    held: dict[str, int]
+
+
+class ReadyEvent(TypedDict):
+    """A model is warm. `facts`: what the task found out in the warm-up."""
+
+    event: Literal["ready"]
+    facts: Facts
+    held: dict[str, int]
+
+
+class BlockEvent(TypedDict):
+    """A block was measured: what the task gave, and how the machine was meanwhile. Seconds: of the
+    timed work, of all of it, of processor time, and of processor time in the sleep before.
+    """
+
+    event: Literal["block"]
+    values: Mapping[str, float]
+    events: Sequence[Mapping[str, object]]
+    sentinel: Sequence[float]
+    drifted: bool
+    tries: int
+    timed_seconds: float
+    seconds: float
+    cpu_seconds: float
+    parked_cpu_seconds: float
+
+
+class NumberedBlock(BlockEvent):
+    """A block with its number, and the session in which it was measured."""
+
+    block: int
+    session: str
+
+
+class ProbeEvent(TypedDict):
+    """What became of one batch; see max_batch_search.Attempt. `model`: the record's row."""
+
+    event: Literal["probe"]
+    batch: int
+    peak: int | None
+    rate: float | None
+    refused: str
+    model: Mapping[str, object]
+
+
+class WrongEvent(TypedDict):
+    """A model's code is wrong."""
+
+    event: Literal["wrong"]
+    model: str
+    what: str
+    where: str
+    hint: str
+
+
+class FactsEvent(TypedDict):
+    """A model's code is right, and declares these facts."""
+
+    event: Literal["facts"]
+    model: str
+    facts: Mapping[str, object]
+
+
+class EndEvent(TypedDict):
+    """Nothing more will come."""
+
+    event: Literal["end"]
+
+
+Event = (
+    ProgressEvent
+    | TaskEvent
+    | CellEvent
+    | FailedEvent
+    | LoadedEvent
+    | ReadyEvent
+    | BlockEvent
+    | ProbeEvent
+    | WrongEvent
+    | FactsEvent
+    | EndEvent
+)
+Emit = Callable[[Event], None]
+
+# The parent's side
+# ----------------------------------------------------------------------------------------------
+
+
+def job_of(made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mapping[str, str]) -> Job:
     """The job of a worker. `known`: task -> the fingerprint that its finished cell was made with."""
+    options = made.options
     return {
         "model": made.models[card.name].to_json(),
         "tasks": [task.model_dump(mode="json") for task in tasks],
@@ -31,12 +248,15 @@ def job_of(
         "texts": {role: text_row(text) for role, text in made.suite.texts.items()},
         "missing": {role: [error.what, error.hint] for role, error in made.suite.missing.items()},
         "options": {
-            **made.options.for_cells(),
-            "offline": made.options.offline,
-            "cache": str(made.options.cache or "") or None,
+            "device": options.device,
+            "dtype": options.dtype,
+            "limit": options.limit,
+            "seed": options.seed,
+            "offline": options.offline,
+            "cache": str(options.cache or "") or None,
         },
         "question": made.question,
-        "machine": made.options.machine,
+        "machine": options.machine,
         "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
         "out": str(made.out),
     }
@@ -47,16 +267,36 @@ def log_of(made: Plan, card: Card) -> Path:
     return made.out / "cells" / card.name / "worker.log"
 
 
-def text_row(text: Text) -> dict[str, Any]:
+def text_row(text: Text) -> TextRow:
     """A text as part of a job."""
     documents = [
-        [document.id, document.text, document.context, list(document.choices), document.truth]
+        (document.id, document.text, document.context, list(document.choices), document.truth)
         for document in text.documents
     ]
     return {"name": text.name, "sampled": text.sampled, "documents": documents}
 
 
-def read_text(row: Mapping[str, Any]) -> Text:
+def failure_of(card: Card, event: FailedEvent) -> Failure:
+    """The record's row for a cell that a worker could not fill."""
+    return Failure(
+        model=card.name,
+        task=event["task"],
+        reason=event["reason"],
+        message=event["message"],
+        hint=event["hint"],
+    )
+
+
+# The worker's side
+# ----------------------------------------------------------------------------------------------
+
+
+def head_of(job: Job, task: str, model: ModelRow) -> CellHead:
+    """The head of a cell that this job asks for."""
+    return CellHead(job["keys"][task], job["question"], job["machine"], task, model)
+
+
+def read_text(row: TextRow) -> Text:
     """The text of a `text_row`."""
     documents = tuple(
         Document(id, text, given, tuple(choices), truth)
@@ -65,31 +305,28 @@ def read_text(row: Mapping[str, Any]) -> Text:
     return Text(row["name"], documents, row["sampled"])
 
 
-Emit = Callable[[Mapping[str, Any]], None]
-
-
 PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
-def connect(stays: bool = True) -> tuple[dict[str, Any], Emit, Iterator[dict[str, Any]]]:
-    """The job; how to report; and the lines that come later, each waited for without a turn of the
+def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
+    """The job, of a kind that the caller knows; how to report; and the lines that come later, each waited for without a turn of the
     processor. `stays`: whether the parent keeps stdin open for as long as it wants this process.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     job = json.loads(sys.stdin.readline())
-    waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     if stays:
         threading.Thread(target=_read, args=(sys.stdin, waiting), daemon=True).start()
 
-    def emit(event: Mapping[str, Any]) -> None:
+    def emit(event: Event) -> None:
         out.write(json.dumps(event) + "\n")
         out.flush()
 
     return job, emit, iter(waiting.get, None)
 
 
-def _read(stream: TextIO, into: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _read(stream: TextIO, into: queue.SimpleQueue[Any]) -> None:
     for line in stream:
         into.put(json.loads(line))
     os._exit(1)  # the parent is gone
@@ -101,7 +338,7 @@ def leave() -> None:
     os._exit(0)
 
 
-def progress(emit: Emit) -> Callable[[str, float, str], None]:
+def progress(emit: Emit) -> Progress:
     """A report function that says no more than is worth saying."""
     last = 0.0
 

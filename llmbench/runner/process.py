@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from llmbench.errors import Reason
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
+from llmbench.runner.messages import Event
 
 LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
 SETTLING = (
@@ -41,7 +42,7 @@ class Child:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.late, self._kills = log, False, machine.oom_kills()
-        self._rest, self._waiting = b"", deque[dict[str, Any]]()
+        self._rest, self._waiting = b"", deque[Event]()
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [
@@ -57,14 +58,14 @@ class Child:
                 start_new_session=True,  # so that Ctrl-C reaches the parent alone
             )
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, object]) -> None:
         """One line of JSON. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
-    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+    def events(self, timeout: float) -> Iterator[Event]:
         """Its events, until it ends, or is `late`: none of those that settle something came within
         `timeout` seconds. Iteration can continue later.
         """
@@ -74,7 +75,7 @@ class Child:
                 deadline = time.monotonic() + timeout
             yield event
 
-    def _next(self, deadline: float) -> dict[str, Any] | None:
+    def _next(self, deadline: float) -> Event | None:
         assert self.process.stdout is not None
         while not self._waiting:
             with selectors.DefaultSelector() as selector:
@@ -92,7 +93,7 @@ class Child:
             self._waiting.extend(json.loads(line) for line in lines)
         return self._waiting.popleft()
 
-    def explain_end(self, timeout: float) -> tuple[Any, str, str]:
+    def explain_end(self, timeout: float) -> tuple[Reason, str, str]:
         """(reason, message, hint) for a worker that ended with work left open."""
         if self.late:
             return "timeout", f"no result within {timeout:g} s", "give more with --timeout"

@@ -8,7 +8,6 @@ import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from llmbench import storage
 from llmbench.config.model_card import Card
@@ -21,7 +20,7 @@ from llmbench.results.record import (
 )
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import assemble, now
-from llmbench.runner.messages import job_of, log_of
+from llmbench.runner.messages import Job, failure_of, job_of, log_of
 from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
 from llmbench.tasks.performance.max_batch import MaxBatch
@@ -204,25 +203,23 @@ def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
 
 
 def _follow(
-    child: Child, job: Mapping[str, Any], timeout: float, card: Card, watcher: Watcher
+    child: Child, job: Job, timeout: float, card: Card, watcher: Watcher
 ) -> tuple[list[Failure], list[str]]:
     """Read events until the worker ends or is late: (failures it reported, tasks it left open)."""
     failures: list[Failure] = []
-    open_tasks = [task["name"] for task in job["tasks"]]
+    open_tasks = list(job["keys"])
     child.send(job)
     for event in child.events(timeout):
-        kind = event["event"]
-        if kind == "end":
+        if event["event"] == "end":
             break
-        if kind == "progress":
+        if event["event"] == "progress":
             watcher.progress(card.name, event["what"], event["share"], event["remark"])
-        elif kind == "cell":
+        elif event["event"] == "cell":
             open_tasks.remove(event["task"])
             watcher.cell(card.name, event["task"], event["outcome"])
-        elif kind == "failed":
+        elif event["event"] == "failed":
             open_tasks.remove(event["task"])
-            row = {key: event[key] for key in ("task", "reason", "message", "hint")}
-            failures.append(Failure(model=card.name, **row))
+            failures.append(failure_of(card, event))
             watcher.cell(card.name, event["task"], event["reason"])
     if not child.late:
         child.wait()

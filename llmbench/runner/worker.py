@@ -12,17 +12,17 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from llmbench import storage
-from llmbench.adapter import Adapter, AdapterFacts, BuildContext, ModelInfo
+from llmbench.adapter import Adapter, AdapterFacts, BuildContext, ModelInfo, Progress
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
@@ -43,7 +43,7 @@ from llmbench.plan.resolved_model import ResolvedModel, make_adapter
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
-from llmbench.runner.messages import Emit
+from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
 from llmbench.storage import default_cache
 from llmbench.tasks.task import Task, check_outcome
 
@@ -62,7 +62,7 @@ def main() -> None:
     messages.leave()
 
 
-def check(job: Mapping[str, Any], emit: Emit) -> None:
+def check(job: CheckJob, emit: Emit) -> None:
     """Import the code of each model; report what is wrong with it, or the facts of its class."""
     for data in job["models"]:
         model = ResolvedModel.from_json(data)
@@ -77,8 +77,15 @@ def check(job: Mapping[str, Any], emit: Emit) -> None:
             elif cls.build.__func__ is Adapter.build.__func__:  # type: ignore[attr-defined]  # a classmethod has its function there
                 _fits(cls, card.arguments, card.adapter)
         except LlmbenchError as error:
-            found = {"what": error.what, "where": error.where, "hint": error.hint}
-            emit({"event": "wrong", "model": model.name, **found})
+            emit(
+                {
+                    "event": "wrong",
+                    "model": model.name,
+                    "what": error.what,
+                    "where": error.where,
+                    "hint": error.hint,
+                }
+            )
         else:
             facts = asdict(AdapterFacts.of(cls))
             emit({"event": "facts", "model": model.name, "facts": facts})
@@ -97,7 +104,7 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
         ) from None
 
 
-def work(job: Mapping[str, Any], emit: Emit) -> None:
+def work(job: Job, emit: Emit) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early."""
     machine.keep_freed_memory()
     model, tasks, texts = read_job(job)
@@ -111,7 +118,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
         if (
             meter
             and "torch" in sys.modules
-            and job["options"].get("device", "auto") != "cpu"
+            and job["options"]["device"] != "cpu"
             and _device("auto", model) == "cuda"
         ):
             meter.gpu = Gpu("cuda:0")
@@ -133,14 +140,8 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             if meter:
                 asked.meter = meter
             outcome = check_outcome(asked, asked.run(adapter, report))
-            cell = {
-                "key": job["keys"][task.name],
-                "question": job["question"],
-                "machine": job["machine"],
-                "task": task.name,
-                "model": row,
-            }
-            write_cell(Path(job["out"]), cell, outcome, time.perf_counter() - begun)
+            head = messages.head_of(job, task.name, row)
+            write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))
             if isinstance(error, KeyboardInterrupt):
@@ -152,24 +153,31 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     adapter.close()
 
 
-def read_job(job: Mapping[str, Any]) -> tuple[ResolvedModel, list[Task.Settings], dict[str, Text]]:
+def read_job(job: Job) -> tuple[ResolvedModel, list[Task.Settings], dict[str, Text]]:
     """The model, the tasks and the texts of a job."""
     model = ResolvedModel.from_json(job["model"])
     tasks = [task_registry.read_settings(row) for row in job["tasks"]]
     return model, tasks, {role: messages.read_text(row) for role, row in job["texts"].items()}
 
 
-def describe(adapter: Adapter, card: Card) -> tuple[ModelInfo, dict[str, Any]]:
+def describe(adapter: Adapter, card: Card) -> tuple[ModelInfo, record.ModelRow]:
     """What a model is, under its card's name, and the record's row for it."""
     info = replace(adapter.info, name=card.name, family=card.family or adapter.info.family)
     return info, model_row(info, card)
 
 
-def load_only_task(
-    job: Mapping[str, Any], emit: Emit
-) -> tuple[Adapter, ModelInfo, dict[str, Any], Task] | None:
-    """Of a job with one task: the model, what it is, its row, and the task; None, and that is said,
-    where its cell is of these very weights.
+class Loaded(NamedTuple):
+    """A model in this process, and the only task that is asked of it."""
+
+    adapter: Adapter
+    info: ModelInfo
+    row: record.ModelRow
+    task: Task
+
+
+def load_only_task(job: Job, emit: Emit) -> Loaded | None:
+    """Load the model of a job with one task; report the cell and return None if it is there already
+    and of these very weights.
     """
     model, (spec,), texts = read_job(job)
     adapter = load(model, texts, job["options"], messages.progress(emit), job["missing"])
@@ -177,7 +185,7 @@ def load_only_task(
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before"})
         return None
-    return adapter, info, row, task_registry.build(spec, texts, job["options"]["seed"])
+    return Loaded(adapter, info, row, task_registry.build(spec, texts, job["options"]["seed"]))
 
 
 def _imports(model: ResolvedModel) -> None:
@@ -195,7 +203,7 @@ def certify(
     info: ModelInfo,
     out: Path,
     cache: Path,
-    report: Callable[[str, float, str], None],
+    report: Progress,
 ) -> None:
     """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back.
     What these weights have earned they keep.
@@ -231,34 +239,34 @@ def certify(
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 
 
-def _cache(options: Mapping[str, Any]) -> Path:
-    return Path(options["cache"]) if options.get("cache") else default_cache()
+def _cache(options: JobOptions) -> Path:
+    return Path(options["cache"]) if options["cache"] else default_cache()
 
 
 def load(
     model: ResolvedModel,
     texts: Mapping[str, Text],
-    options: Mapping[str, Any],
-    report: Callable[[str, float, str], None],
+    options: JobOptions,
+    report: Progress,
     missing: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Adapter:
     """The model, on its device, trained or from the cache. `missing`: role -> what is wrong with a
     text of the suite, and a hint.
     """
-    device = options.get("device", "auto")
+    device = options["device"]
     if device in ("auto", "cuda"):
         device = _device(device, model)
     build_context = BuildContext(
         train=texts.get("train"),
         valid=texts.get("valid"),
-        seed=int(options.get("seed", 0)),
+        seed=options["seed"],
         device=device,
-        dtype=options.get("dtype") or "float32",
+        dtype=options["dtype"] or "float32",
         progress=report,
         cache=_cache(options),
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
-        offline=bool(options.get("offline")),
+        offline=options["offline"],
         missing=missing,
     )
     return make_adapter(model, build_context)
@@ -270,11 +278,11 @@ def _device(wanted: str, model: ResolvedModel) -> str:
     return pick_device(wanted)
 
 
-def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
+def model_row(info: ModelInfo, card: Card) -> record.ModelRow:
     """The record's row for a model; ModelError where `info` holds what a record cannot."""
     published = [figure.model_dump() for figure in card.published]
     try:
-        row = record.ModelRow.model_validate(
+        return record.ModelRow.model_validate(
             {**asdict(info), "stage": card.stage, "certificate": None, "published": published}
         )
     except ValidationError as error:
@@ -283,10 +291,9 @@ def model_row(info: ModelInfo, card: Card) -> dict[str, Any]:
             f"info.{first['loc'][0]}: {first['msg']}, not {first['input']!r}",
             hint="see ModelInfo in llmbench/adapter.py",
         ) from None
-    return row.model_dump()
 
 
-def failure(task: str, error: BaseException) -> dict[str, Any]:
+def failure(task: str, error: BaseException) -> FailedEvent:
     """The event of a cell that failed: the reason in one word, the message in one line; the
     traceback goes to the log.
     """

@@ -24,7 +24,8 @@ from llmbench.leaderboard.heatmap import (
     line_ends,
     lines,
 )
-from llmbench.results.cell import write_cell, write_charges
+from llmbench.results.cell import CellHead, write_cell, write_charges
+from llmbench.results.record import ModelRow
 from llmbench.tasks.likelihood import Likelihood
 
 
@@ -152,7 +153,7 @@ def test_infinite_bits_stay_infinite(tmp_path):
 
 def _kept(folder, name, adapter, text):
     made = Likelihood(text, Window()).run(adapter, lambda *said: None)
-    write_cell(folder, {"model": {"name": name}, "task": "likelihood"}, made, 0.0)
+    write_cell(folder, CellHead("", "", "", "likelihood", ModelRow(name=name)), made, 0.0)
     return made
 
 

@@ -85,8 +85,8 @@ def _rename(notes: TaskNotes, run: SourceRun, models: Models) -> TaskNotes:
         },
         "left_out": rename_all(notes.left_out),
     }
-    if notes.again and isinstance(notes.again.get("model"), str):
-        changes["again"] = {**notes.again, "model": models.name(run, notes.again["model"])}
+    if notes.again and isinstance(name := notes.again.get("model"), str):
+        changes["again"] = {**notes.again, "model": models.name(run, name)}
     return notes.model_copy(update=changes)
 
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from llmbench.errors import is_out_of_memory
 from llmbench.hardware import machine, memory
 from llmbench.hardware.device import is_cuda
 from llmbench.runner import messages, worker
-from llmbench.runner.messages import Emit
+from llmbench.runner.messages import BatchJob, Emit, ProbeEvent
 from llmbench.tasks.performance.max_batch import MaxBatch
 
 SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never touched
@@ -31,29 +29,30 @@ def main() -> None:
     messages.leave()
 
 
-def work(job: Mapping[str, Any], emit: Emit) -> None:
+def work(job: BatchJob, emit: Emit) -> None:
     """Load, limit, make the answers, report the peak."""
     machine.keep_freed_memory()
-    batch, budget = int(job["batch"]), int(job["budget"])
-    found: dict[str, Any] = {
-        "event": "probe",
-        "batch": batch,
-        "peak": None,
-        "rate": None,
-        "refused": "",
-    }
+    (name,), batch = job["keys"], job["batch"]
     try:
-        seen = worker.load_only_task(job, emit)
-        if seen is None:
+        loaded = worker.load_only_task(job, emit)
+        if loaded is None:
             return
-        adapter, info, row, task = seen
+        adapter, info, row, task = loaded
         assert isinstance(task, MaxBatch)
         gpu = memory.Gpu(info.device) if is_cuda(info.device) else None
         source = memory.source()
         source.begin()
         if gpu is not None:
             gpu.begin()
-        limit(info.device, budget)
+        limit(info.device, job["budget"])
+        found: ProbeEvent = {
+            "event": "probe",
+            "batch": batch,
+            "peak": None,
+            "rate": None,
+            "refused": "",
+            "model": row.model_dump(),
+        }
         try:
             found["rate"] = task.attempt(adapter, batch)
             found["peak"] = gpu.read()["reserved"] if gpu is not None else source.read()[0]
@@ -61,9 +60,9 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
             if not is_out_of_memory(error):
                 raise
             found["refused"] = " ".join(str(error).split())[:300] or type(error).__name__
-        emit({**found, "model": row})
+        emit(found)
     except BaseException as error:
-        emit(worker.failure(job["tasks"][0]["name"], error))
+        emit(worker.failure(name, error))
 
 
 def limit(device: str, budget: int) -> None:

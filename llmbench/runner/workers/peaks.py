@@ -9,10 +9,12 @@ import torch
 from llmbench.hardware import peaks
 from llmbench.hardware.peaks_benchmark import measure
 from llmbench.runner import messages
+from llmbench.runner.messages import PeaksJob
 
 
 def main() -> None:
     """Entry point of a child process: measure, keep, and say so."""
+    job: PeaksJob
     job, emit, _ = messages.connect()
     torch.set_num_threads(job["threads"])
     peaks.keep(Path(job["path"]), measure(job["device"], job["threads"], messages.progress(emit)))

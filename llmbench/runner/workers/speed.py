@@ -15,16 +15,15 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from llmbench.adapter import Adapter
 from llmbench.hardware import machine, peaks
 from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
-from llmbench.runner.messages import Emit
+from llmbench.runner.messages import BlockEvent, Command, Emit, SpeedJob
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.performance.speed_blocks import Facts
 
@@ -45,11 +44,11 @@ def main() -> None:
     messages.leave()
 
 
-def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]) -> None:
+def serve(job: SpeedJob, emit: Emit, lines: Iterator[Command]) -> None:
     """One model and one task, until it is told to finish. A failure is an event, and the end."""
     started = time.perf_counter()
     machine.keep_freed_memory()
-    name = job["tasks"][0]["name"]
+    (name,) = job["keys"]
     try:
         found = worker.load_only_task(job, emit)
         if found is None:
@@ -64,7 +63,7 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         next(
             lines
         )  # others may be loading: nothing is timed before the parent says that they are not
-        facts = task.prepare(adapter, messages.progress(emit), job.get("facts"))
+        facts = task.prepare(adapter, messages.progress(emit), job["facts"])
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()
@@ -77,25 +76,17 @@ def serve(job: Mapping[str, Any], emit: Emit, lines: Iterator[Mapping[str, Any]]
         for line in lines:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
-                cell = {
-                    "key": job["keys"][name],
-                    "question": job["question"],
-                    "machine": job["machine"],
-                    "task": name,
-                    "model": row,
-                }
-                results_cell.write_cell(
-                    Path(job["out"]), cell, outcome, time.perf_counter() - started
-                )
+                head, seconds = messages.head_of(job, name, row), time.perf_counter() - started
+                results_cell.write_cell(Path(job["out"]), head, outcome, seconds)
                 emit({"event": "cell", "task": name, "outcome": "done"})
                 break
-            emit({"event": "block", **one_block(adapter, task, facts, sentinel)})
+            emit(measure_block(adapter, task, facts, sentinel))
             sentinel.slept = time.process_time()
     except BaseException as error:
         emit(worker.failure(name, error))
 
 
-def one_block(adapter: Adapter, task: Speed, facts: Facts, sentinel: Sentinel) -> dict[str, Any]:
+def measure_block(adapter: Adapter, task: Speed, facts: Facts, sentinel: Sentinel) -> BlockEvent:
     """A block between two sentinels, again where one of them drifted; what it took and what that
     cost.
     """
@@ -111,18 +102,17 @@ def one_block(adapter: Adapter, task: Speed, facts: Facts, sentinel: Sentinel) -
         timed, after = time.perf_counter() - at, sentinel.look()
         seen, before = [before, after], after
         drifted = any(sentinel.is_unusual(value) for value in seen)
-    whole = {
-        "seconds": time.perf_counter() - begun,
-        "cpu_seconds": time.process_time() - cpu,
-        "parked_cpu_seconds": idle,
-    }
     return {
-        **found,
+        "event": "block",
+        "values": found["values"],
+        "events": found["events"],
         "sentinel": seen,
         "drifted": drifted,
         "tries": tries,
         "timed_seconds": timed,
-        **whole,
+        "seconds": time.perf_counter() - begun,
+        "cpu_seconds": time.process_time() - cpu,
+        "parked_cpu_seconds": idle,
     }
 
 
