@@ -25,7 +25,6 @@ from llmbench.runner.messages import (
     Command,
     Event,
     LoadedEvent,
-    NumberedBlock,
     PeaksJob,
     ReadyEvent,
     SpeedJob,
@@ -37,7 +36,7 @@ from llmbench.runner.progress import Watcher
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
 from llmbench.tasks.performance.speed import Speed
-from llmbench.tasks.performance.speed_blocks import Facts
+from llmbench.tasks.performance.speed_blocks import Facts, NumberedBlock
 
 TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
@@ -57,7 +56,7 @@ class Contender:
     parked: bool = True
     child: Child | None = None
     facts: Facts | None = None
-    blocks: list[NumberedBlock] = field(default_factory=list)
+    blocks: list[BlockEvent] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     out: bool = False  # of the rounds: failed, or done before
 
@@ -290,7 +289,7 @@ class Rounds:
             draw.shuffle(order)
             for place, one in enumerate(order):
                 if not one.out:
-                    self._block(one, number)
+                    self._measure_block(one)
                     done = (number * len(order) + place + 1) / (blocks * len(order))
                     self.watcher.progress(
                         "all models",
@@ -299,14 +298,14 @@ class Rounds:
                         f"round {number + 1} of {blocks}, {one.name}",
                     )
 
-    def _block(self, one: Contender, number: int) -> None:
+    def _measure_block(self, one: Contender) -> None:
         self._load_again(one)
         if one.child is None:
             return
         _tell(one.child, {"do": "block"})
         event = self._wait(one, "block")
         if event is not None:
-            one.blocks.append({**event, "block": number, "session": self.session})
+            one.blocks.append(event)
             if not one.parked:
                 self._close(one)
 
@@ -322,7 +321,7 @@ class Rounds:
                 continue
             self._load_again(one)
             if one.child is not None and not one.out:
-                _tell(one.child, {"do": "finish", "blocks": one.blocks})
+                _tell(one.child, {"do": "finish", "blocks": self._number(one.blocks)})
                 event = self._wait(one, "cell")
                 if event is not None:
                     self.watcher.cell(one.card.name, self.task.name, event["outcome"])
@@ -332,6 +331,20 @@ class Rounds:
         state = {"before": self.state, "after": machine.load_state()}
         facts = {"session": self.session, "again": again, "cost": cost, "state": state}
         storage.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
+
+    def _number(self, blocks: Sequence[BlockEvent]) -> list[NumberedBlock]:
+        """The blocks of a model, which has one in each round, as its task takes them."""
+        return [
+            {
+                "block": number,
+                "values": block["values"],
+                "events": block["events"],
+                "sentinel": block["sentinel"],
+                "drifted": block["drifted"],
+                "session": self.session,
+            }
+            for number, block in enumerate(blocks)
+        ]
 
     def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, object] | None:
         first = next(

@@ -23,7 +23,7 @@ from llmbench.results.record import Failure, ModelRow
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
     from llmbench.plan.plan import Plan
-    from llmbench.tasks.performance.speed_blocks import Facts
+    from llmbench.tasks.performance.speed_blocks import Facts, NumberedBlock, TimelineRow
     from llmbench.tasks.task import Task
 
 # Jobs and commands
@@ -166,22 +166,15 @@ class BlockEvent(TypedDict):
     """
 
     event: Literal["block"]
-    values: Mapping[str, float]
-    events: Sequence[Mapping[str, object]]
-    sentinel: Sequence[float]
+    values: dict[str, float]
+    events: list[TimelineRow]
+    sentinel: list[float]
     drifted: bool
     tries: int
     timed_seconds: float
     seconds: float
     cpu_seconds: float
     parked_cpu_seconds: float
-
-
-class NumberedBlock(BlockEvent):
-    """A block with its number, and the session in which it was measured."""
-
-    block: int
-    session: str
 
 
 class ProbeEvent(TypedDict):
