@@ -151,7 +151,6 @@ def test_attributes_are_declared_not_asked_for():
     assert len(found) <= 25, found
 
 
-@OPEN
 def test_boundaries_are_typed():
     found = find_lines(r"dict\[str, Any\]")
     assert len(found) <= 35, found
