@@ -4,6 +4,7 @@ others published about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -105,6 +106,13 @@ class CheckpointSpec(Strict):
         ),
     )
     lora: Lora | None = None
+    bos: str | int | None = Field(
+        None,
+        description=(
+            "token or id that stands before every text and is not scored, for a causal checkpoint"
+            " without BOS and EOS, or in place of its own"
+        ),
+    )
     source_lang: str | None = Field(
         None, description="of a checkpoint that translates between many languages, as it names them"
     )
@@ -172,6 +180,12 @@ class Stage:
     name: str
     checkpoint: CheckpointSpec
     recipe: Recipe | None
+
+
+def find_bos(stages: Sequence[Stage]) -> str | int | None:
+    """Return the start symbol that the last of these stages, or one before it, names."""
+    named = [stage.checkpoint.bos for stage in stages if stage.checkpoint.bos is not None]
+    return named[-1] if named else None
 
 
 def read(path: Path) -> Card:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
+from llmbench.conformance.texts import PROMPTS, PROSE, SOURCE
 from llmbench.errors import Unsupported
 from llmbench.ledger import CODE, Ledger
 
@@ -27,45 +28,8 @@ if TYPE_CHECKING:
 
 Level = Literal["A1", "A2", "A3"]
 
-# Plain prose in pieces of rising length. Nobody can have trained on it, and nothing in it needs
-# more than ASCII.
-PROSE = (
-    "The tap.",
-    "It rained on Tuesday, and the kettle said so.",
-    (
-        'Nobody had asked the kettle. "You were not asked," said the tap, and it dripped twice,'
-        " once for each word that it meant."
-    ),
-    (
-        "There were nine cups on the shelf, a jug with no handle, and 14 spoons; the spoons kept to"
-        " themselves.\n\nIn the evening the cups told one another what they had held. One had held"
-        " tea. One had held a button, a week long, and did not like to say whose. The jug remarked"
-        ' that a handle is not everything, which was felt to be brave.\n"Is it still raining?"'
-        " asked the smallest spoon."
-    ),
-)
-# Strings that harnesses and tokenizers have been seen to change.
-TORTURE = (
-    "cafe\u0301 and caf\u00e9 are two spellings",
-    "a \U0001f469\u200d\U0001f680 and a \U0001f3f3\ufe0f\u200d\U0001f308",
-    "line\r\nline\rline\n",
-    "\ufefftext behind a mark of byte order",
-    "nul \x00 bell \x07 escape \x1b[31m",
-    "  two  spaces,   three,\ttabs\t\tand an end  ",
-    "\u2581 is what SentencePiece writes for a space",
-    "<|endoftext|> <s> </s> [MASK] <unk> are characters here",
-    "\u0645\u0631\u062d\u0628\u0627 \u202egnirts a \u05e9\u05dc\u05d5\u05dd",
-    "\u0130stanbul, STRASSE, stra\u00dfe, \ufb01ne",
-    "\u4f60\u597d\uff0c\u4e16\u754c",
-    " ",
-    "\n",
-)
-
-
 LOGITS = 1 << 26  # of one pass: more are not held for a check
 LARGE = 20_000_000  # parameters: such a model is asked about less
-SOURCE = "The tap dripped."  # for models that need one
-PROMPTS = ("The tap", "It rained on Tuesday, and the kettle", "A")
 CUTS = 24  # lengths at which a text is tried to be cut
 DRAWN = (4, 12, 30, 90)  # tokens of drawn texts
 POOL = 4000  # tokens that are looked at for them
@@ -114,6 +78,7 @@ class Subject:
     make: Callable[[], Adapter] | None = None
     seed: int = 0
     thorough: bool = True
+    told: bool = field(default=False, init=False)  # whether its obstacle was shown
     sent: int = field(default=0, init=False)  # texts that were drawn
     _held: dict[str, bool] = field(default_factory=dict, init=False)  # texts that were tried
     _own: list[int] = field(default_factory=list, init=False)  # tokens that texts are drawn from
@@ -122,6 +87,30 @@ class Subject:
     def tokens(self) -> TokenAdapter | None:
         """The adapter, where its symbols can be looked at."""
         return tokens_of(self.adapter)
+
+    @cached_property
+    def obstacle(self) -> str:
+        """Why no check can be run, with what to do; "" if they can."""
+        model = self.tokens
+        if model is None:
+            return ""
+        if not model.bos_ids:
+            return (
+                "`bos_ids` is empty, so nothing predicts the first token of a text: set it to ids"
+                " that may stand before any text, as that of a newline"
+            )
+        import torch
+
+        line = [*model.bos_ids, *(model.encode("a").ids.tolist() if can_hold(model, "a") else ())]
+        try:
+            with torch.inference_mode():
+                model.logits(torch.tensor([line[: model.context]], device=model.device))
+        except IndexError as error:
+            return (
+                f"`logits` raised IndexError for the ids {line}: {error}; `bos_ids` and the ids of"
+                " `encode` must be ids that the model knows"
+            )
+        return ""
 
     @cached_property
     def scores(self) -> bool:

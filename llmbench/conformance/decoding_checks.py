@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from llmbench.adapter import Adapter, Passage
 from llmbench.conformance.arithmetic_coding import decode, encode
 from llmbench.conformance.check import (
-    TORTURE,
     Check,
     Failed,
     Skip,
@@ -23,6 +22,7 @@ from llmbench.conformance.check import (
     show,
     tokens_of,
 )
+from llmbench.conformance.texts import TORTURE
 from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader
 

@@ -130,6 +130,8 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
     begun = time.perf_counter()
     try:
         with _limit(timeout):
+            if subject.obstacle:
+                return _tell_obstacle(passed, subject)
             tried = check.function(subject)
         if time.perf_counter() - begun > timeout:  # the alarm was swallowed, or there was none
             raise Late
@@ -158,6 +160,15 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
             else "the adapter raised where it should answer",
             refused=machine,
         )
+
+
+def _tell_obstacle(result: Result, subject: Subject) -> Result:
+    """What keeps every check from being run, told with the first of them; it proves nothing."""
+    if subject.told:
+        return replace(result, state="skipped", reason="as above", refused=True)
+    subject.told = True
+    cause = "the model is not ready to be checked"
+    return replace(result, state="error", came=subject.obstacle, cause=cause, refused=True)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.conformance.check import TORTURE, Check, Failed, Skip, Subject, can_hold, show
+from llmbench.conformance.check import Check, Failed, Skip, Subject, can_hold, show
+from llmbench.conformance.texts import TORTURE
 from llmbench.errors import Unsupported
 from llmbench.ledger import KINDS, SPELLING, Ledger, LedgerError
 

@@ -71,8 +71,8 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
     """
     if not model.bos_ids:
         raise ModelError(
-            "the model has no start symbol, so its first symbol cannot be charged",
-            hint="set `start` to the ids given before a text",
+            "`bos_ids` is empty, so nothing predicts the first token of a text",
+            hint="set it to ids that may stand before any text, as that of a newline",
         )
     check_tokens(model, tokens, (passage.context + passage.text).encode())
     given = len(passage.context.encode())
@@ -95,7 +95,7 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
     if passage.score_eos and not end:
         raise Unsupported(
             "the model has no end symbol, so it cannot be charged for where a text ends",
-            hint="set `ends`",
+            hint="set `eos_ids`",
         )
     start = model.bos_ids if passage.add_bos or not len(before) else ()
     ids = np.concatenate(

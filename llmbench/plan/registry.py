@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote
 
 from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config import model_card
@@ -54,7 +55,7 @@ _BUILT_IN = {
 ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
 FACTS = dict(_BUILT_IN.values())
 ENTRY_POINTS = "llmbench.adapters"
-LANGUAGES = ("source_lang", "target_lang")  # options of hf:ID?...
+OPTIONS = ("source_lang", "target_lang", "bos")  # of hf:ID?...
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
@@ -144,7 +145,7 @@ def plain_name(name: str) -> str:
 def _checkpoint(spec: str) -> Card:
     """The card of a checkpoint that has none; a path becomes absolute.
 
-    After a `?` stand its languages, as in `ID?source_lang=deu_Latn&target_lang=eng_Latn`.
+    After a `?` stand options, as in `ID?source_lang=deu_Latn&target_lang=eng_Latn`, `ID?bos=%0A`.
     """
     id, _, query = spec.partition("?")
     if not id:
@@ -153,29 +154,31 @@ def _checkpoint(spec: str) -> Card:
             hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint",
         )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
-    languages = _languages(spec, query)
-    name = plain_name("-".join([pretrained_files.name_of(id), *languages.values()]))
+    given = _options(spec, query)
+    languages = [value for name, value in given.items() if name != "bos"]
+    name = plain_name("-".join([pretrained_files.name_of(id), *languages]))
+    bos = {"bos": int(given["bos"])} if given.get("bos", "").isdecimal() else {}
     return Card.model_validate(
         {
             "name": name if languages else pretrained_files.name_of(id),
             "adapter": "huggingface",
-            "checkpoint": {"id": place, **languages},
+            "checkpoint": {"id": place, **given, **bos},
         }
     )
 
 
-def _languages(spec: str, query: str) -> dict[str, str]:
-    """Read `source_lang=A&target_lang=B`."""
+def _options(spec: str, query: str) -> dict[str, str]:
+    """Read `source_lang=A&target_lang=B`, percent-encoded where that is needed."""
     found: dict[str, str] = {}
     for part in query.split("&") if query else ():
         name, _, value = part.partition("=")
-        if name not in LANGUAGES or not value or name in found:
+        if name not in OPTIONS or not value or name in found:
             raise UsageError(
                 f"unknown option {part!r}",
                 where=f"hf:{spec}",
-                hint=did_you_mean(name, LANGUAGES) or f"known: {', '.join(LANGUAGES)}",
+                hint=did_you_mean(name, OPTIONS) or f"known: {', '.join(OPTIONS)}",
             )
-        found[name] = value
+        found[name] = unquote(value)
     return found
 
 

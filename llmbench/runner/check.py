@@ -14,6 +14,7 @@ from llmbench import storage
 from llmbench.adapter import Adapter
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Subject
+from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter
 from llmbench.runner import session
 
@@ -42,7 +43,10 @@ def prove(
     results: list[kit.Result] = []
     with session.model_errors(model.name):
         fingerprint, device = adapter.info.fingerprint, adapter.info.device
-    rounds = kit.run(Subject(adapter, another, seed=stuff.seed), checks, timeout)
+        subject = Subject(adapter, another, seed=stuff.seed)
+        if subject.obstacle:
+            raise UsageError(subject.obstacle, where=model.name)
+    rounds = kit.run(subject, checks, timeout)
     for check in checks:
         progress("checking", len(results) / len(checks), check.name)
         alarm = threading.Timer(PATIENCE * timeout, _give_up, (check.name, timeout))

@@ -21,7 +21,7 @@ from llmbench.config.source_code import PACKAGE
 from llmbench.conformance import kit
 from llmbench.conformance.certificates import LIBRARIES
 from llmbench.conformance.check import Subject
-from llmbench.errors import Unsupported
+from llmbench.errors import Unsupported, UsageError
 
 CHECKS = ("causality", "single-bos")
 SECONDS = 30.0  # for each check; one that takes longer says nothing
@@ -40,7 +40,7 @@ class _Screened(BaseModel):
 def screen(
     adapter: Adapter, name: str, progress: Progress | None = None, cache: Path | None = None
 ) -> None:
-    """Raise Unsupported if `adapter` fails one of CHECKS.
+    """Raise Unsupported if `adapter` fails one of CHECKS, UsageError if it cannot be asked.
 
     cache: where it is kept, by fingerprint and device, that a model has passed. Without it an
         object is asked once in this process.
@@ -55,8 +55,10 @@ def screen(
             return
     if progress is not None:
         progress("checking", 0.0, "causality")
-    checks = kit.find_checks(CHECKS)
-    results = list(kit.run(Subject(adapter, thorough=False), checks, SECONDS))
+    subject = Subject(adapter, thorough=False)
+    if subject.obstacle:
+        raise UsageError(subject.obstacle, where=name)
+    results = list(kit.run(subject, kit.find_checks(CHECKS), SECONDS))
     for result in results:
         if result.state == "failed":
             raise Unsupported(

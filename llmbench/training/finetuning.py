@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from llmbench.adapter import BuildContext, Window
-from llmbench.config.model_card import Lora, NewCheckpoint, Stage
+from llmbench.config.model_card import Lora, NewCheckpoint, Stage, find_bos
 from llmbench.data.text import Text
-from llmbench.errors import ModelError, Unsupported, UsageError
+from llmbench.errors import Unsupported, UsageError
 from llmbench.inference import scoring
 from llmbench.inference.token_model import TokenModel
 from llmbench.models.networks.network import Network
@@ -32,6 +32,7 @@ from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.files import Checkpoint
 from llmbench.models.pretrained.loading import Loaded, load, quiet
+from llmbench.models.pretrained.special_ids import check_bos, count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.training.cache import find_training_texts, folder_of_training, is_intact, place_folder
@@ -99,7 +100,8 @@ def _begin(stages: Sequence[Stage], build_context: BuildContext) -> Loaded:
     else:
         assert last.checkpoint.id is not None
         checkpoint = pretrained_files.locate(last.checkpoint.id, last.checkpoint.revision)
-    loaded = load(checkpoint, "float32", build_context.device, last.checkpoint.trust_remote_code)
+    trusted = last.checkpoint.trust_remote_code
+    loaded = load(checkpoint, "float32", build_context.device, trusted, find_bos(stages))
     if loaded.kind != "causal":
         raise Unsupported(
             f"a {loaded.kind} checkpoint is not fine-tuned here",
@@ -240,8 +242,7 @@ def _train(begin: Loaded, stage: Stage, build_context: BuildContext, folder: Pat
     assert text is not None
     if valid is None:
         text, valid = text.hold_out(recipe.hold_out)
-    if not begin.bos_ids:
-        raise ModelError("the checkpoint has no start symbol", where=stage.name)
+    check_bos(begin.bos_ids, count_rows(begin.model), stage.name)
     model = bare = begin.model.requires_grad_(True)
     if stage.checkpoint.lora is not None:
         torch.manual_seed(build_context.seed)

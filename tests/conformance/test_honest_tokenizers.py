@@ -9,8 +9,9 @@ from support.run_helpers import llmbench
 
 from llmbench.adapter import Passage
 from llmbench.conformance.certificates import LEVELS
-from llmbench.conformance.check import TORTURE, Subject, can_hold
+from llmbench.conformance.check import Subject, can_hold
 from llmbench.conformance.kit import CHECKS, certificate, find_checks, run
+from llmbench.conformance.texts import TORTURE
 from llmbench.errors import Unsupported
 from llmbench.models.tokenizers.byte_offsets import FIRST_SPACE
 

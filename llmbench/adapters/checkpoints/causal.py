@@ -16,8 +16,10 @@ from llmbench.adapters.token import TokenAdapter
 from llmbench.errors import ModelError
 from llmbench.inference import packing
 from llmbench.models.pretrained import lm_head
+from llmbench.models.pretrained.files import config_value
 from llmbench.models.pretrained.lm_head import Parts
-from llmbench.models.pretrained.loading import Loaded, config_value
+from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.pretrained.special_ids import check_bos
 
 REENTRANT = ("gpt2", "llama")
 STATIC_ROTATIONS = ("default", "linear", "llama3")
@@ -50,6 +52,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
     def __init__(self, loaded: Loaded):
         super().__init__(loaded)
         self.context, self.bos_ids, self.eos_ids = loaded.context, loaded.bos_ids, loaded.eos_ids
+        check_bos(self.bos_ids, self.rows, loaded.checkpoint.id)
         self.text.refuses_first_space = True
         self.opens = self.text.opens
         self.adds_bos = (

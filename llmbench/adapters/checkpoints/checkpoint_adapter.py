@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from llmbench.config.source_code import digest_code
 from llmbench.errors import UsageError
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.pretrained.special_ids import count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -47,16 +49,28 @@ class CheckpointAdapter(Adapter):
         self._check_vocabulary()
 
     def _check_vocabulary(self) -> None:
-        """The tokenizer's ids are the embedding's rows, but for rows that only pad the matrix."""
-        embedding = self.model.get_input_embeddings()
-        rows = int(embedding.weight.shape[0])
-        if self.text.size > rows or self.text.size < 0.9 * rows:
+        """The tokenizer's ids are the embedding's rows, but for rows that only pad the matrix, and
+        for tokens that were added to the tokenizer alone (an image's, a padding's).
+        """
+        self.rows = count_rows(self.model)
+        size = self.text.size
+        while size > self.rows and size - 1 in self.text.added:
+            size -= 1
+        if size > self.rows or self.text.size < 0.9 * self.rows:
             raise UsageError(
                 f"vocabulary and embedding disagree: the tokenizer has {self.text.size} ids, the"
-                f" model {rows}",
+                f" model {self.rows}",
                 where=self.loaded.checkpoint.id,
                 hint="the tokenizer's files are not those of this model",
             )
+
+    def _mark_unknown(self, tokens: Tokens) -> Tokens:
+        """Tokens that the model has no embedding for are a loss."""
+        if len(tokens.ids) and (last := int(tokens.ids.max())) >= self.rows:
+            token = self.loaded.tokenizer.convert_ids_to_tokens(last)
+            loss = f"the token {token!r} has the id {last}, and the model has {self.rows} ids"
+            return replace(tokens, loss=loss)
+        return tokens
 
     @property
     def info(self) -> ModelInfo:
@@ -68,6 +82,8 @@ class CheckpointAdapter(Adapter):
             self.loaded.dtype,
             digest_code([Path(__file__), Path(inspect.getfile(type(self)))]),
         ]
+        if self.loaded.chosen_bos:
+            identity.append(f"bos {self.loaded.bos_ids}")
         origin = {
             "id": checkpoint.id,
             "commit": checkpoint.commit,
@@ -92,10 +108,10 @@ class CheckpointAdapter(Adapter):
         return self
 
     def encode(self, text: str) -> Tokens:
-        return self.text.encode(text)
+        return self._mark_unknown(self.text.encode(text))
 
     def encode_all(self, texts: Sequence[str]) -> list[Tokens]:
-        return self.text.encode_all(texts)
+        return [self._mark_unknown(tokens) for tokens in self.text.encode_all(texts)]
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return self.text.decode(ids)

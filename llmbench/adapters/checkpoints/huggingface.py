@@ -17,7 +17,7 @@ from llmbench.adapters.checkpoints.causal import CausalLM
 from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
 from llmbench.adapters.checkpoints.encoder_decoder import EncoderDecoderLM
 from llmbench.adapters.masked import MaskedAdapter
-from llmbench.config.model_card import Stage
+from llmbench.config.model_card import Stage, find_bos
 from llmbench.errors import UsageError
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.lm_head import Parts
@@ -68,7 +68,13 @@ class HuggingFace(CheckpointAdapter):
         stages: Sequence[Stage] = arguments["lineage"]
         checkpoint, training = obtain(stages, build_context)
         spec = stages[-1].checkpoint
-        loaded = load(checkpoint, build_context.dtype, build_context.device, spec.trust_remote_code)
+        loaded = load(
+            checkpoint,
+            build_context.dtype,
+            build_context.device,
+            spec.trust_remote_code,
+            find_bos(stages),
+        )
         languages = spec.languages
         if languages and loaded.kind != "encoder-decoder":
             raise UsageError(

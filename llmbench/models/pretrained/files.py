@@ -323,3 +323,10 @@ def name_of(id: str) -> str:
     """A model's name on the board: the last part of its id or path."""
     last = Path(id).expanduser().resolve().name if is_directory(id) else id.rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9._+-]", "-", last).lstrip("._+-") or "model"
+
+
+def config_value(config: Any, name: str) -> Any:
+    """The value of a key of a transformers config, by its own name or another that its class maps
+    to it; None if this family has no such key.
+    """
+    return getattr(config, name, None)

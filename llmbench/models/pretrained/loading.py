@@ -24,7 +24,8 @@ from llmbench.errors import (
 from llmbench.hardware.device import torch_dtype
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.fast_import import fast_import
-from llmbench.models.pretrained.files import Checkpoint
+from llmbench.models.pretrained.files import Checkpoint, config_value
+from llmbench.models.pretrained.special_ids import find_special_ids, resolve_bos
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
@@ -50,6 +51,7 @@ class Loaded:
     eos_ids: tuple[int, ...]
     weights_sha256: str
     tokenizer_sha256: str
+    chosen_bos: bool = False  # bos_ids are the card's, not the checkpoint's own
 
     @property
     def is_saved(self) -> bool:
@@ -57,8 +59,17 @@ class Loaded:
         return self.checkpoint.folder != Path()
 
 
-def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False) -> Loaded:
-    """Load the checkpoint. CellError, in one line, if its files do not make a whole model."""
+def load(
+    checkpoint: Checkpoint,
+    dtype: str,
+    device: str,
+    trusted: bool = False,
+    bos: str | int | None = None,
+) -> Loaded:
+    """Load the checkpoint. CellError, in one line, if its files do not make a whole model.
+
+    bos: the start symbol of a causal model that has none, or another one than its own.
+    """
     with fast_import():
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
@@ -100,7 +111,11 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
     except Exception as error:
         raise _said(error, where) from error
     model.requires_grad_(False)
-    start, ends = _marks(config, tokenizer, model)
+    start, ends = find_special_ids(config, tokenizer, model)
+    if bos is not None:
+        if kind != "causal":
+            raise UsageError(f"a {kind} checkpoint takes no bos", where=where, hint="leave it out")
+        start = resolve_bos(bos, tokenizer, where)
     return Loaded(
         *(model, tokenizer, config, kind, checkpoint, dtype, device, trusted),
         context=_context(config, model, kind),
@@ -108,6 +123,7 @@ def load(checkpoint: Checkpoint, dtype: str, device: str, trusted: bool = False)
         eos_ids=ends,
         weights_sha256=_weights_sha256(checkpoint, whole),
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
+        chosen_bos=bos is not None,
     )
 
 
@@ -118,7 +134,7 @@ def describe(model: Any, tokenizer: Any, name: str) -> Loaded:
     """
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
     kind = _kind(model.config, auto, name, type(model).__name__)
-    start, ends = _marks(model.config, tokenizer, model)
+    start, ends = find_special_ids(model.config, tokenizer, model)
     return Loaded(
         model,
         tokenizer,
@@ -208,13 +224,6 @@ def _class_of(kind: Kind, auto: Any) -> Any:
     return classes[kind]
 
 
-def config_value(config: Any, name: str) -> Any:
-    """The value of a key of a transformers config, by its own name or another that its class maps
-    to it; None if this family has no such key.
-    """
-    return getattr(config, name, None)
-
-
 def _whole(found: Any, where: str) -> None:
     """Weights that were not in the files have been drawn at random: such a model says nothing about
     the checkpoint.
@@ -252,29 +261,6 @@ def _said(error: Exception, where: str) -> CellError:
             :600
         ],
         where=where,
-    )
-
-
-def _marks(config: Any, tokenizer: Any, model: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(start, ends). The start symbol is BOS, or EOS where the family has no BOS. What ends a text:
-    EOS, then what else generation stops at.
-    """
-    text = config.get_text_config(decoder=True)
-    ends = _ids(tokenizer.eos_token_id)
-    if model.can_generate():
-        ends += _ids(model.generation_config.eos_token_id)
-    ends += _ids(config_value(text, "eos_token_id"))
-    begins = [*_ids(tokenizer.bos_token_id), *_ids(config_value(text, "bos_token_id")), *ends]
-    return tuple(begins[:1]), tuple(dict.fromkeys(ends))
-
-
-def _ids(value: Any) -> list[int]:
-    return (
-        []
-        if value is None
-        else [int(i) for i in value]
-        if isinstance(value, list | tuple)
-        else [int(value)]
     )
 
 
