@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
-from llmbench.conformance.texts import PROMPTS, PROSE, SOURCE
+from llmbench.data.probe_texts import PROMPTS, PROSE, SOURCE
 from llmbench.errors import Unsupported
 from llmbench.ledger import CODE, Ledger
 

@@ -22,7 +22,7 @@ from llmbench.conformance.check import (
     show,
     tokens_of,
 )
-from llmbench.conformance.texts import TORTURE
+from llmbench.data.probe_texts import TORTURE
 from llmbench.ledger import SPELLING, Ledger
 from llmbench.models.tokenizers.spelling import END, SpellReader
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from llmbench.adapter import Adapter, Passage
 from llmbench.conformance.check import Check, Failed, Skip, Subject, can_hold, show
-from llmbench.conformance.texts import TORTURE
+from llmbench.data.probe_texts import TORTURE
 from llmbench.errors import Unsupported
 from llmbench.ledger import KINDS, SPELLING, Ledger, LedgerError
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from llmbench.adapter import Adapter, Passage
-from llmbench.conformance.check import PROSE, SOURCE, Check, Failed, Skip, Subject, show
+from llmbench.conformance.check import Check, Failed, Skip, Subject, show
+from llmbench.data.probe_texts import PROSE, SOURCE
 from llmbench.errors import Unsupported
 from llmbench.ledger import END
 

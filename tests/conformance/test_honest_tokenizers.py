@@ -11,7 +11,7 @@ from llmbench.adapter import Passage
 from llmbench.conformance.certificates import LEVELS
 from llmbench.conformance.check import Subject, can_hold
 from llmbench.conformance.kit import CHECKS, certificate, find_checks, run
-from llmbench.conformance.texts import TORTURE
+from llmbench.data.probe_texts import TORTURE
 from llmbench.errors import Unsupported
 from llmbench.models.tokenizers.byte_offsets import FIRST_SPACE
 
