@@ -52,7 +52,8 @@ class Ledger:
     tile [0, bytes) exactly; spans may be empty. A charge of kind end stands at [bytes, bytes). A
     ledger of kind pseudo (what a model that looks ahead pays for gaps) stands alone: it may be of a
     sample of the tokens, so it need not tile. `loss`: what its tokenizer lost of the text, where
-    that is allowed.
+    that is allowed. `context_bytes`: bytes at the end of the context that the first charge covers,
+    too, since no token border falls where the text begins.
     """
 
     start: NDArray[np.int64]
@@ -62,6 +63,7 @@ class Ledger:
     bytes: int
     id: str = field(default="")
     loss: str = ""
+    context_bytes: int = 0
 
     @classmethod
     def build(

@@ -31,13 +31,15 @@ from llmbench.models.tokenizers.tokens import Tokens
 @dataclass
 class _PassageLine:
     """A passage as ids: start symbols, what is given, the text, and its end where that is asked
-    for; `bits` of each target from `first` on.
+    for; `bits` of each target from `first` on. `shared`: bytes of the context that the text's first
+    token covers, too.
     """
 
     passage: Passage
     ids: NDArray[np.int64]
     tokens: Tokens
     first: int
+    shared: int = 0
     bits: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
@@ -66,8 +68,9 @@ def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_PassageLine]
 
 
 def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
-    """`tokens`: of `given` and `text` encoded as one string; where no token border falls between
-    them they are encoded apart.
+    """`tokens`: of `context` and `text` encoded as one string, as a model reads them. They part at
+    the last token border before the text: a token that covers the end of the context and the
+    beginning of the text is charged whole, to the text.
     """
     if not model.bos_ids:
         raise ModelError(
@@ -77,17 +80,13 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
     check_tokens(model, tokens, (passage.context + passage.text).encode())
     given = len(passage.context.encode())
     split = int(np.searchsorted(tokens.start, given, side="left"))
+    if split and int(tokens.end[split - 1]) > given:
+        split -= 1
+    shared = max(0, given - int(tokens.start[split])) if split < len(tokens.ids) else 0
     before = tokens.ids[:split]
-    if given and (split and int(tokens.end[split - 1]) != given):
-        before, tokens, split, given = (
-            model.encode(passage.context).ids,
-            model.encode(passage.text),
-            0,
-            0,
-        )
     text = Tokens(
         tokens.ids[split:],
-        tokens.start[split:] - given,
+        np.maximum(tokens.start[split:] - given, 0),
         tokens.end[split:] - given,
         tokens.spelling[split:],
     )
@@ -102,7 +101,8 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
         [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
     )
     charged = len(text.ids) + len(end)
-    return _PassageLine(passage, ids, text, len(ids) - charged, np.full(charged, np.nan))
+    first = len(ids) - charged
+    return _PassageLine(passage, ids, text, first, shared, np.full(charged, np.nan))
 
 
 def check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
@@ -249,7 +249,7 @@ def _ledger(line: _PassageLine, escape: float) -> Ledger:
     if line.passage.score_eos:
         start, end = np.append(start, size), np.append(end, size)
         bits, kind = np.append(bits, line.bits[-1]), np.append(kind, np.uint8(END))
-    ledger = Ledger(start, end, bits, kind, size, line.passage.id)
+    ledger = Ledger(start, end, bits, kind, size, line.passage.id, context_bytes=line.shared)
     ledger.check()
     return ledger
 

@@ -23,6 +23,7 @@ COUNTED = {
     "broken": "Answers with invalid UTF-8",
     "cut": "Prompts longer than the context, cut to their end",
     "tied": "Ties, resolved in favour of the first answer",
+    "straddled": "Texts whose first token covers the end of their prompt, too, and is charged whole",
 }
 
 
@@ -109,6 +110,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
             " significant here (median over pairs)."
         )
     said += _too_few(found, headline[0].n)
+    said += _describe_counts(record, task, ("straddled",))
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         said.append(
@@ -137,10 +139,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
         if near:
             said.append(f"Not significantly different from chance: {_join(near)}.")
     said += _human(record, task)
-    for key, words in COUNTED.items():
-        counts = [f"{model} {n}" for model, n in _count_answers(record, task, key).items() if n]
-        if counts:
-            said.append(f"{words}: {_join(counts)}.")
+    said += _describe_counts(record, task, tuple(COUNTED))
     if found.left_out:
         said.append(
             f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
@@ -162,11 +161,27 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     return said
 
 
+def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str]:
+    """Return a sentence for each of these counts that is not 0 for every model."""
+    found = []
+    for key in keys:
+        counts = [f"{model} {n}" for model, n in _count_answers(record, task, key).items() if n]
+        if counts:
+            found.append(f"{COUNTED[key]}: {_join(counts)}.")
+    return found
+
+
 def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
     """Return model -> how many of its answers, greedy and sampled."""
     found: dict[tuple[str, str], int] = {}
     for score in record.scores:
-        many = {"empty": score.empty, "broken": score.broken, "cut": score.cut, "tied": score.tied}
+        many = {
+            "empty": score.empty,
+            "broken": score.broken,
+            "cut": score.cut,
+            "tied": score.tied if score.norm == "none" else None,
+            "straddled": score.straddled,
+        }
         if score.task == task and (count := many[key]) is not None:
             found[score.model, score.decoding] = count
     models = dict.fromkeys(model for model, _ in found)

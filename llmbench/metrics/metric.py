@@ -62,6 +62,7 @@ class ScoreRow(TypedDict):
     definition: NotRequired[DefinitionRow]
     charged: NotRequired[str]
     lossy: NotRequired[str]
+    straddled: NotRequired[int]
     empty: NotRequired[int]
     broken: NotRequired[int]
     cut: NotRequired[int]

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from llmbench.ledger import Ledger
 
 
-# a key that is no name
-_OfBytes = TypedDict("_OfBytes", {"output:byte": NotRequired[str]})
+# keys that are no names
+_OfBytes = TypedDict("_OfBytes", {"output:byte": NotRequired[str], "tied:byte": NotRequired[bool]})
 
 
 class SampleRow(_OfBytes):

@@ -74,6 +74,7 @@ class Score(SparseRow):
     # likelihood
     charged: str = "token"  # or "code", of a compressor, which is not ranked
     lossy: str = ""  # what the tokenizer loses of the text
+    straddled: int | None = None  # texts whose first token covers the end of their context, too
     # generated text
     empty: int | None = None  # outputs without a word
     broken: int | None = None  # outputs with invalid UTF-8

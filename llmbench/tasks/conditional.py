@@ -22,7 +22,8 @@ METRIC = CONDITIONAL_BITS
 
 class Conditional(Task):
     """Items are pairs. A causal model reads the source as its prompt; where the target ends is part
-    of the answer, and is charged.
+    of the answer, and is charged. A token that covers the end of the source and the beginning of
+    the target is charged whole.
     """
 
     class Settings(Task.Settings):
@@ -55,5 +56,9 @@ class Conditional(Task):
             for ledger in ledgers
         ]
         found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
-        rows = score_rows({METRIC: found}, self.signature, WORD_COUNTER, ledgers)
+        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
+        rows = [
+            {**row, "straddled": straddled}
+            for row in score_rows({METRIC: found}, self.signature, WORD_COUNTER, ledgers)
+        ]
         return Outcome(rows, [sample_row(item, METRIC) for item in items], ledgers)

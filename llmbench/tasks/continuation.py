@@ -28,6 +28,7 @@ from llmbench.metrics.registry import (
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.prompts import trim_prompt
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
 
@@ -215,7 +216,10 @@ class Continuation(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         ways = self.decoding.ways()
-        asked = [(i, prompt, way) for i, prompt in enumerate(self.prompts) for way in ways]
+        prompts = [
+            Prompt(trim_prompt(prompt.text, adapter), prompt.human) for prompt in self.prompts
+        ]
+        asked = [(i, prompt, way) for i, prompt in enumerate(prompts) for way in ways]
         said = generate_texts(
             adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress
         )

@@ -8,6 +8,8 @@ import string
 from collections.abc import Mapping
 from typing import Self
 
+from pydantic import Field
+
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
@@ -15,49 +17,61 @@ from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
+from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
+from llmbench.tasks.prompts import BOS_HELP, Bos, gives_bos
 from llmbench.tasks.reference_based import generate_texts
 from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
+PUNCTUATION = string.punctuation + "«»“”‘’"
 PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 
 
 class LastWord(Task):
     """A document is everything before its last word, and that word with the space before it. Said
-    is what a greedy model goes on with, up to the next space; punctuation around it does not count.
+    is what a greedy model goes on with, up to the next space; punctuation around it does not count,
+    but where it is all there is.
     """
 
     class Settings(Task.Settings):
         """Whether a model says the last word of a text, and what it costs."""
 
         text: str = "test"
+        bos: Bos = Field("auto", description=BOS_HELP)
 
         def check(self, text: Text) -> None:
             for document in text.documents:
                 if not split_last_word(document)[0]:
                     raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
 
-    protocol = "last-word/1"
+    protocol = "last-word/2"
 
-    def __init__(self, text: Text):
-        self.text = text
+    def __init__(self, text: Text, bos: Bos = "auto"):
+        self.text, self.bos = text, bos
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
-        return cls(texts[settings.text])
+        return cls(texts[settings.text], settings.bos)
+
+    @property
+    def signature(self) -> Signature:
+        return super().signature.extend(bos=self.bos)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        pairs = [split_last_word(document) for document in self.text.documents]
+        pairs, bos = [split_last_word(d) for d in self.text.documents], gives_bos(self.bos, adapter)
         passages = [
-            Passage(word, context=before, id=document.id)
+            Passage(word, context=before, id=document.id, add_bos=bos)
             for document, (before, word) in zip(self.text.documents, pairs, strict=True)
         ]
         ledgers = charge(adapter, passages, Window("half"), progress)
         said = generate_texts(
             adapter,
-            [Request(before, max_bytes=len(word.encode()) + ROOM) for before, word in pairs],
+            [
+                Request(before, max_bytes=len(word.encode()) + ROOM, add_bos=bos)
+                for before, word in pairs
+            ],
             progress,
         )
         samples: list[SampleRow] = []
@@ -85,11 +99,18 @@ class LastWord(Task):
             accuracy.metric.row(found.value, found.n, str(self.signature), found.low, found.high),
             PERPLEXITY.row(two_to(bits.value), bits.n, str(self.signature), low, high),
         ]
-        return Outcome(rows, samples)
+        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
+        return Outcome([{**row, "straddled": straddled} for row in rows], samples)
 
 
 def split_last_word(document: Document) -> tuple[str, str]:
-    """Return (the text before the last word, the last word with the white space before it)."""
+    """Return (the text before the last word, the last word with the white space before it).
+
+    Of a pair the text is the word, after its context.
+    """
+    if document.context:
+        kept = document.context.rstrip()
+        return kept, (document.context[len(kept) :] or " ") + document.text.strip()
     whole = document.text.rstrip()
     word = whole.split()[-1] if whole.split() else ""
     before = whole[: len(whole) - len(word)]
@@ -98,6 +119,6 @@ def split_last_word(document: Document) -> tuple[str, str]:
 
 
 def bare(text: str) -> str:
-    """The first word, without punctuation around it."""
+    """The first word, without punctuation around it; as it stands if it is nothing else."""
     words = text.split()
-    return words[0].strip(string.punctuation + "«»“”‘’") if words else ""
+    return (words[0].strip(PUNCTUATION) or words[0]) if words else ""

@@ -4,9 +4,12 @@ its bits and by bits per byte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Self
+
+from pydantic import Field
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
@@ -17,8 +20,17 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
-from llmbench.tasks.prompts import Asking, PromptSettings
+from llmbench.tasks.prompts import (
+    BOS_HELP,
+    Asking,
+    Bos,
+    PromptSettings,
+    gives_bos,
+    move_space,
+)
 from llmbench.tasks.task import Task
+
+ROUNDING = 1e-12  # relative difference of two sums of the same bits
 
 
 def check_candidates(text: Text) -> None:
@@ -33,89 +45,84 @@ def check_candidates(text: Text) -> None:
 
 
 class MultipleChoice(Task):
-    """Each candidate is charged after the prompt, which is free. Of equal ones the first is the
-    choice, and they are counted.
+    """Each candidate is charged after the prompt, which is free, with the space that parts them. Of
+    equal ones the first is the choice, and they are counted.
     """
 
     class Settings(PromptSettings):
         """Questions with candidates: accuracy of the one that needs the fewest bits."""
 
         join: str = " "
+        bos: Bos = Field("auto", description=BOS_HELP)
 
         def check(self, text: Text) -> None:
             check_candidates(text)
 
-    protocol = "multiple-choice/2"
+    protocol = "multiple-choice/3"
 
-    def __init__(self, text: Text, asking: Asking):
-        self.text, self.asking = text, asking
+    def __init__(self, text: Text, asking: Asking, bos: Bos = "auto"):
+        self.text, self.asking, self.bos = text, asking, bos
         check_candidates(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
-        return cls(texts[settings.text], Asking.from_settings(settings, texts, seed))
+        asking = Asking.from_settings(settings, texts, seed)
+        return cls(texts[settings.text], asking, settings.bos)
 
     @property
     def signature(self) -> Signature:
-        asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol)
+        asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol, bos=self.bos)
         return (asked + self.asking.signature).extend(limit=self.text.sampled)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        documents = self.text.documents
-        ledgers = charge(adapter, self._passages(adapter), Window("half"), progress)
+        documents, passages = self.text.documents, self._passages(adapter)
+        ledgers = charge(adapter, passages, Window("half"), progress)
         edges = [0]
         for document in documents:
             edges.append(edges[-1] + len(document.choices))
         samples = [
-            _sample(document, ledgers[a:b])
+            _sample(document, passages[a].context, ledgers[a:b])
             for document, (a, b) in zip(documents, pairwise(edges), strict=True)
         ]
+        chance = sum(1 / len(d.choices) for d in documents) / len(documents)
+        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
-        for how in ("none", "byte"):
-            found = accuracy.value(
-                [
-                    sample["statistics"]["accuracy" if how == "none" else "accuracy:byte"]
-                    for sample in samples
-                ]
-            )
+        for norm, suffix in (("none", ""), ("byte", ":byte")):
+            found = accuracy.value([sample["statistics"][f"accuracy{suffix}"] for sample in samples])
             assert found is not None
             row = accuracy.metric.row(
-                found.value, found.n, str(self.signature.extend(norm=how)), found.low, found.high
+                found.value, found.n, str(self.signature.extend(norm=norm)), found.low, found.high
             )
-            tied = sum(sample["tied"] for sample in samples)
+            tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
             scores.append(
-                {
-                    **row,
-                    "norm": how,
-                    "tied": tied,
-                    "chance": sum(1 / len(d.choices) for d in documents) / len(documents),
-                }
+                {**row, "norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
             )
         return Outcome(scores, samples)
 
     def _passages(self, adapter: Adapter) -> list[Passage]:
-        return [
-            Passage(
-                self.asking.join + choice,
-                context=self.asking.prompt(document),
-                id=f"{document.id} {number}",
-            )
-            for document in self.text.documents
-            for number, choice in enumerate(document.choices)
-        ]
+        """Return what is scored: each candidate after its prompt, with the space before it."""
+        bos, found = gives_bos(self.bos, adapter), []
+        for document in self.text.documents:
+            prompt = self.asking.prompt(document)
+            for number, choice in enumerate(document.choices):
+                context, text = (
+                    (prompt, choice)  # a target of its own, which nothing stands before
+                    if adapter.reads_source
+                    else move_space(prompt, self.asking.join + choice)
+                )
+                found.append(Passage(text, context, f"{document.id} {number}", add_bos=bos))
+        return found
 
 
-def _sample(document: Document, ledgers: Sequence[Ledger]) -> SampleRow:
+def _sample(document: Document, prompt: str, ledgers: Sequence[Ledger]) -> SampleRow:
     """A question's line: what each candidate costs, which was chosen by either measure, which is
     right.
     """
     bits = [ledger.total() for ledger in ledgers]
-    rates = [
-        value / max(1, len(choice.encode()))
-        for value, choice in zip(bits, document.choices, strict=True)
-    ]  # its own bytes, without `join`
+    # the bytes that were scored divide, the space before a candidate among them
+    rates = [value / max(1, ledger.bytes) for value, ledger in zip(bits, ledgers, strict=True)]
     gold = document.choices.index(document.text)
-    chosen, by_rate = (values.index(min(values)) for values in (bits, rates))
+    (chosen, tied), (by_rate, tied_rates) = _choose(bits), _choose(rates)
     statistics = {
         "accuracy": [float(chosen == gold), 1.0],
         "accuracy:byte": [float(by_rate == gold), 1.0],
@@ -123,7 +130,7 @@ def _sample(document: Document, ledgers: Sequence[Ledger]) -> SampleRow:
     return {
         "id": document.id,
         "bytes": sum(ledger.bytes for ledger in ledgers),
-        "input": document.context,
+        "input": prompt,
         "output": document.choices[chosen],
         "output:byte": document.choices[by_rate],
         "reference": document.text,
@@ -131,5 +138,13 @@ def _sample(document: Document, ledgers: Sequence[Ledger]) -> SampleRow:
         "bits": bits,
         "chosen": chosen,
         "gold": gold,
-        "tied": bits.count(min(bits)) > 1,
+        "tied": tied,
+        "tied:byte": tied_rates,
     }
+
+
+def _choose(values: Sequence[float]) -> tuple[int, bool]:
+    """Return the first of the smallest values, and whether there are several, but for rounding."""
+    least = min(values)
+    found = [i for i, value in enumerate(values) if math.isclose(value, least, rel_tol=ROUNDING)]
+    return found[0], len(found) > 1

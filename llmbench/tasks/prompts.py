@@ -7,14 +7,41 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
+
+Bos = Literal["auto", "always", "never"]
+BOS_HELP = "start symbols before a prompt: auto is what the model's own tokenizer does, as lm-eval"
+
+
+def gives_bos(bos: Bos, adapter: Adapter) -> bool:
+    """Whether a prompt is read after start symbols; a text without a prompt always is."""
+    return adapter.adds_bos if bos == "auto" else bos == "always"
+
+
+def move_space(prompt: str, answer: str) -> tuple[str, str]:
+    """Return prompt and answer, with the white space that ends the prompt moved to the answer.
+
+    lm-eval's rule: tokens of words begin with their space, so a model has never read a space alone
+    before a word.
+    """
+    bare = prompt.rstrip()
+    return bare, prompt[len(bare) :] + answer
+
+
+def trim_prompt(prompt: str, adapter: Adapter) -> str:
+    """Return a prompt to write after: without spaces at its end, which begin the answer's words.
+
+    Line ends stay: what follows one is another line. A source that is read whole stays as it is.
+    """
+    return prompt if adapter.reads_source else prompt.rstrip(" \t")
 
 
 class PromptSettings(Task.Settings):

@@ -17,7 +17,7 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
-from llmbench.tasks.prompts import Asking, PromptSettings, check_sources
+from llmbench.tasks.prompts import Asking, PromptSettings, check_sources, trim_prompt
 from llmbench.tasks.task import Task
 
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
@@ -82,7 +82,9 @@ class Writing(Task):
         said = generate_texts(adapter, requests, progress)
         outputs = [text.strip() for text in said]
         samples: list[SampleRow] = []
-        for document, output, raw in zip(self.text.documents, outputs, said, strict=True):
+        for document, request, output, raw in zip(
+            self.text.documents, requests, outputs, said, strict=True
+        ):
             numbers = {
                 scorer.metric.name: scorer.measure(output, document.text) for scorer in self.scorers
             }
@@ -90,7 +92,7 @@ class Writing(Task):
                 {
                     "id": document.id,
                     "bytes": len(raw.encode(errors="replace")),
-                    "input": document.context,
+                    "input": request.prompt,
                     "output": output,
                     "reference": document.text,
                     "statistics": numbers,
@@ -116,7 +118,9 @@ class Writing(Task):
         return Outcome(scores, samples)
 
     def _requests(self, adapter: Adapter) -> list[Request]:
-        prompts = [self.asking.prompt(document) for document in self.text.documents]
+        prompts = [
+            trim_prompt(self.asking.prompt(document), adapter) for document in self.text.documents
+        ]
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
 
 

@@ -52,6 +52,22 @@ def test_body_and_head_apart_give_what_the_whole_gives(models, name):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_wherever_a_text_is_parted_its_tokens_are_those_of_the_whole(models, name):
+    text = "the tap's way, said the kettle"
+    (whole,) = models[name].score([Passage(text)])
+    cuts = range(1, len(text))
+    asked = [Passage(text[at:], context=text[:at]) for at in cuts]
+    straddled = 0
+    for at, ledger in zip(cuts, models[name].score(asked), strict=True):
+        last = whole.bits[whole.end > at]
+        assert ledger.total() == pytest.approx(float(last.sum()), rel=1e-4)
+        start = int(whole.start[whole.end > at][0])
+        assert ledger.context_bytes == at - start
+        straddled += ledger.context_bytes > 0
+    assert 0 < straddled < len(cuts)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
 @pytest.mark.parametrize("budget", [1, 30, 4096])
 def test_scores_do_not_change_with_batch_size_and_order(models, name, budget):
     model = models[name]

@@ -161,11 +161,22 @@ def test_given_text_longer_than_the_context_leaves_the_text_charged_once():
     assert ledger.tokens == 30
 
 
-def test_given_text_that_ends_inside_a_token_is_encoded_apart():
+def test_a_token_that_covers_the_join_is_charged_whole_to_the_text():
     model = network("word-ffn")
-    ledger = next(scoring.score(model, [Passage("tle said", context="The ket")]))
+    given, text = "The ket", "tle said"
+    (whole,) = scoring.score(model, [Passage(given + text)])
+    (ledger,) = scoring.score(model, [Passage(text, context=given)])
     ledger.check()
-    assert ledger.bytes == 8
+    assert ledger.bytes == len(text)
+    assert ledger.context_bytes == len(" ket")
+    assert ledger.total() == pytest.approx(
+        float(whole.bits[whole.end > len(given)].sum()), rel=1e-6
+    )
+    (parted,) = scoring.score(model, [Passage("ettle said", context="The k")])
+    assert parted.context_bytes == len(" k")
+    assert parted.total() == pytest.approx(ledger.total(), rel=1e-6)
+    (bordered,) = scoring.score(model, [Passage(" said", context="The kettle")])
+    assert bordered.context_bytes == 0
 
 
 class Broken(ByteModel):

@@ -113,6 +113,7 @@ def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
         2 / 3
     )  # of the long answer all bits are more than those of "no"
     assert by["byte"]["value"] == pytest.approx(1.0)
+    assert by["byte"]["tied"] == 1  # the bytes that were scored divide: 8 bits a byte are a tie
     assert by["none"]["chance"] == pytest.approx(0.5)
     assert by["none"]["tied"] == 1
     assert by["none"]["signature"] != by["byte"]["signature"]
@@ -123,6 +124,52 @@ def test_the_choice_is_what_costs_the_fewest_bits_or_the_fewest_a_byte():
         "same",
     ]
     assert outcome.samples[0]["bits"] == [4 * 8.0, 5 * 1.0]
+
+
+def test_a_candidates_length_decides_nothing_at_equal_bits_a_byte():
+    asked = text(
+        ("a\nb", "Q?", ("a\nb", "c")), (" a", "Q?", (" a", " b")), ("é", "Q?", ("x", "long", "é"))
+    )
+    outcome = MultipleChoice(asked, Asking(join=" ")).run(Known(), quiet)
+    by = {row["norm"]: row for row in outcome.scores}
+    assert (by["byte"]["tied"], by["none"]["tied"]) == (3, 1)
+    assert [sample["output:byte"] for sample in outcome.samples] == ["a\nb", " a", "x"]
+
+
+def test_a_space_that_ends_a_template_goes_over_to_the_candidate():
+    costs = {("Sky?", " blue"): 1.0}
+    for asking in (Asking("{given}", " "), Asking("{given} ", "")):
+        outcome = MultipleChoice(QUESTIONS, asking).run(Known(costs=costs), quiet)
+        assert outcome.samples[0]["bits"] == [4 * 8.0, 5 * 1.0]
+        assert outcome.samples[0]["input"] == "Sky?"
+
+
+def test_a_prompt_to_write_after_ends_without_spaces_and_keeps_line_ends():
+    asked = text(("Paris", "Where?"))
+    for template, prompt in (("Q: {given} ", "Q: Where?"), ("Q: {given}\n ", "Q: Where?\n")):
+        model = Known({prompt: " Paris"})
+        outcome = Answer(asked, Asking(template), ["."], 60).run(model, quiet)
+        assert [request.prompt for request in model.asked] == [prompt]
+        assert outcome.samples[0]["input"] == prompt
+        assert values(outcome)["exact_match"] == 1.0
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_the_start_symbol_is_the_tokenizers_affair_unless_the_suite_says(adds):
+    class Noting(Known):
+        adds_bos = adds
+
+        def score(self, passages, window=None):
+            self.seen = {passage.add_bos for passage in passages}
+            return super().score(passages, window)
+
+    for bos, want in (("auto", adds), ("always", True), ("never", False)):
+        for task in (MultipleChoice(QUESTIONS, Asking(), bos), LastWord(text(("a b",)), bos)):
+            model = Noting()
+            outcome = task.run(model, quiet)
+            assert model.seen == {want}
+            assert {request.add_bos for request in model.asked} <= {want}
+            assert f"bos={bos}" in outcome.scores[0]["signature"]
 
 
 def test_an_encoder_decoder_reads_template_and_examples_as_its_source():
@@ -159,10 +206,24 @@ def test_a_text_is_parted_before_its_last_word(whole, before, word):
 
 @pytest.mark.parametrize(
     ("said", "first"),
-    [(" home.", "home"), ('"Home" he', "Home"), ("", ""), ("  \n", ""), ("...", "")],
+    [(" home.", "home"), ('"Home" he', "Home"), ("", ""), ("  \n", ""), ("...", "...")],
 )
 def test_of_what_is_said_the_first_word_counts(said, first):
     assert bare(said) == first
+
+
+def test_silence_is_no_last_word_even_if_that_is_punctuation():
+    tales = text(("The king went home .",), ('She asked : "',), ("He said nothing ...",))
+    for answer, share in (("", 0.0), (" .", 1 / 3), (" ...", 1 / 3), (" word", 0.0)):
+        model = Known(dict.fromkeys([split_last_word(d)[0] for d in tales.documents], answer))
+        assert values(LastWord(tales).run(model, quiet))["accuracy"] == pytest.approx(share)
+
+
+def test_the_last_word_of_a_pair_is_its_text():
+    pair = text(("stunned", "i look at him , feeling "))
+    LastWord.Settings(task="last-word").check(pair)
+    assert split_last_word(pair.documents[0]) == ("i look at him , feeling", " stunned")
+    assert split_last_word(Document("a", "stunned", "feeling")) == ("feeling", " stunned")
 
 
 def test_last_words_are_said_or_not_and_their_bits_are_paid():
