@@ -79,9 +79,7 @@ def _line(model: TokenModel, passage: Passage, tokens: Tokens) -> _PassageLine:
         )
     check_tokens(model, tokens, (passage.context + passage.text).encode())
     given = len(passage.context.encode())
-    split = int(np.searchsorted(tokens.start, given, side="left"))
-    if split and int(tokens.end[split - 1]) > given:
-        split -= 1
+    split = tokens.find_border(given)
     shared = max(0, given - int(tokens.start[split])) if split < len(tokens.ids) else 0
     before = tokens.ids[:split]
     text = Tokens(

@@ -158,12 +158,9 @@ def likeliest(adapter: Any, passage: Passage) -> bool | None:
 
     if not isinstance(adapter, TokenAdapter):
         return None
-    given, whole = (
-        adapter.encode(passage.context).ids.tolist(),
-        adapter.encode(passage.context + passage.text).ids.tolist(),
-    )
-    parted = whole[: len(given)] == given
-    text = whole[len(given) :] if parted else adapter.encode(passage.text).ids.tolist()
+    whole, size = adapter.encode(passage.context + passage.text), len(passage.context.encode())
+    split = whole.find_border(size)
+    given, text = whole.ids[:split].tolist(), whole.ids[split:].tolist()
     line = [*(adapter.bos_ids if passage.add_bos or not given else ()), *given, *text]
     context = adapter.context or len(line)
     seen = line[max(0, len(line) - 1 - context) : -1]

@@ -88,7 +88,9 @@ class MultipleChoice(Task):
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
         for norm, suffix in (("none", ""), ("byte", ":byte")):
-            found = accuracy.value([sample["statistics"][f"accuracy{suffix}"] for sample in samples])
+            found = accuracy.value(
+                [sample["statistics"][f"accuracy{suffix}"] for sample in samples]
+            )
             assert found is not None
             row = accuracy.metric.row(
                 found.value, found.n, str(self.signature.extend(norm=norm)), found.low, found.high

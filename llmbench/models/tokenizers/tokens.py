@@ -35,3 +35,8 @@ class Tokens:
             np.zeros(len(lengths)) if spelling is None else np.asarray(spelling, dtype=np.float64)
         )
         return cls(np.asarray(ids, dtype=np.int64), end - lengths, end, costs)
+
+    def find_border(self, size: int) -> int:
+        """Return the number of tokens before the last border at or before byte `size`."""
+        split = int(np.searchsorted(self.start, size, side="left"))
+        return split - 1 if split and int(self.end[split - 1]) > size else split
