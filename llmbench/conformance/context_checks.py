@@ -1,5 +1,5 @@
-"""Checks of context: each symbol of a long text is charged by what its window shows, and what is
-given is read as it should be.
+"""Checks of context: each token of a long text is charged by what its window shows, and the
+context of a text is read as it should be.
 
 The reference is a plain pass over each window by itself, with none of the scorer's batching,
 splitting or caching.
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 LONGEST = 25_000  # bytes of what long texts are cut from, at first
 NEAR = 12  # tokens before its end at which a text may be cut
-LONG = 1500  # symbols of a long text, where a context is shorter
-FAR = 12  # bytes of what stands before a text, for each symbol of the context: more than it holds
+LONG = 1500  # tokens of a long text, where a context is shorter
+FAR = 12  # bytes of what stands before a text, for each token of the context: more than it holds
 SHORT = 12  # characters of texts after the same text
 ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
 RULES = ("rolling", "half")
 CAUSE = (
     "what is charged there is not what the model predicts from its own window: positions that start"
-    " anew, context that is lost, or free symbols"
+    " anew, context that is lost, or free tokens"
 )
 
 
 def borders(subject: Subject) -> str:
-    """Each symbol of a long text is charged once, by its own context: at the borders of windows as
+    """Each token of a long text is charged once, by its own context: at the borders of windows as
     elsewhere, under each rule.
     """
     model = subject.tokens
@@ -50,7 +50,7 @@ def borders(subject: Subject) -> str:
             size *= 2
             long = subject.repeat(size)
             tokens = model.encode(long)
-        text = _beginning(model, long, tokens.end[:count].tolist())
+        text = _cut_to_tokens(model, long, tokens.end[:count].tolist())
         ids = model.encode(text).ids.tolist()
         tried += 1
         for rule in RULES:
@@ -62,8 +62,8 @@ def borders(subject: Subject) -> str:
     )
 
 
-def _beginning(model: TokenAdapter, text: str, ends: Sequence[int]) -> str:
-    """The longest beginning of the text that ends with one of its tokens and that the model holds."""
+def _cut_to_tokens(model: TokenAdapter, text: str, ends: Sequence[int]) -> str:
+    """The longest beginning of the text that ends with a token of it and that the model holds."""
     for end in ends[: -NEAR - 1 : -1]:
         cut = text.encode()[:end].decode(errors="ignore")
         if can_hold(model, cut):
@@ -80,7 +80,7 @@ def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
         return [1, 2, min(long, LOGITS // symbols)]
     if context * symbols > LOGITS or (subject.large and context > 2048):
         raise Skip(
-            f"a window of {context} symbols, {symbols} to choose from, is too large to be tried"
+            f"a window of {context} tokens, {symbols} to choose from, is too large to be tried"
             " here",
             refused=True,
         )
@@ -99,9 +99,9 @@ def _compare(
     bits = ledger.bits[ledger.kind == TOKEN]
     if len(bits) != len(ids):
         raise Failed(
-            f"{len(ids)} symbols, window {window}",
+            f"{len(ids)} tokens, window {window}",
             f"{len(bits)} charges",
-            "a symbol at a window's border is dropped or charged twice",
+            "a token at a window's border is dropped or charged twice",
         )
     line = [*model.bos_ids, *ids]
     want = _reference(model, line, len(model.bos_ids), window)
@@ -110,8 +110,8 @@ def _compare(
     if off.size:
         at = int(np.flatnonzero(known)[off[0]])
         raise Failed(
-            f"{len(ids)} symbols, window {window}",
-            f"{bits[at]:.4f} bits for symbol {at}, which its window makes {want[at]:.4f}",
+            f"{len(ids)} tokens, window {window}",
+            f"{bits[at]:.4f} bits for token {at}, which its window makes {want[at]:.4f}",
             CAUSE,
         )
     return int(known.sum())
@@ -120,7 +120,7 @@ def _compare(
 def _reference(
     model: TokenAdapter, line: list[int], first: int, window: Window
 ) -> NDArray[np.float64]:
-    """Bits of the line's symbols from `first` on, a pass a window; NaN for an escape, which is the
+    """Bits of the line's tokens from `first` on, a pass a window; NaN for an escape, which is the
     vocabulary's own affair.
     """
     import torch
@@ -153,7 +153,7 @@ def _shown(subject: Subject, long: str) -> str:
     """
     adapter = subject.adapter
     if type(adapter).next_distribution is Adapter.next_distribution or subject.context:
-        raise Skip("neither its symbols nor its distributions can be seen")
+        raise Skip("neither its tokens nor its distributions can be seen")
     text, compared = subject.cut(long, LONG), 0
     for rule in RULES:
         # the rules' own words
@@ -183,24 +183,24 @@ def _shown(subject: Subject, long: str) -> str:
                 )
             compared += 1
     if not compared:
-        raise Skip("its charges are of symbols that it does not show", refused=True)
+        raise Skip("its charges are of tokens that it does not show", refused=True)
     return f"{compared} charges of a text of {len(text)} bytes, each as it is predicted"
 
 
 def check_conditioning(subject: Subject) -> str:
-    """What is given is read from its end and is free; that a text ends is charged where that is
-    asked; the start symbol can be left out.
+    """A context that is too long loses its beginning, and is free; the end of a text is charged if
+    asked for; BOS can be left out.
     """
     model = subject.tokens
     if model is None or subject.context:
-        raise Skip("its symbols cannot be seen")
+        raise Skip("its tokens cannot be seen")
     if model.context is not None and model.context * subject.symbols > LOGITS:
         raise Skip("too large to be tried here", refused=True)
     text, tried = subject.texts[0], []
     far = subject.repeat(FAR * (model.context or 1))
     for name, passage in {
         "a long text before it": Passage(_after(subject, far, text), context=far),
-        "no start symbol": Passage(_after(subject, text, text), context=text, add_bos=False),
+        "no BOS": Passage(_after(subject, text, text), context=text, add_bos=False),
         "its end": Passage(text, score_eos=True),
     }.items():
         text = passage.text
@@ -214,7 +214,7 @@ def check_conditioning(subject: Subject) -> str:
             whole.ids[:n].tolist() != part.ids.tolist()
             or int(whole.end[n - 1]) != len(passage.context.encode())
         ):
-            continue  # no token ends where what is given does
+            continue  # no token ends where the context does
         (ledger,) = subject.charge([passage])
         line = [
             *(model.bos_ids if passage.add_bos else ()),
@@ -225,7 +225,7 @@ def check_conditioning(subject: Subject) -> str:
         tried.append(name)
     tried += _beside(subject)
     if not tried:
-        raise Skip("no text has a token border where what is given ends")
+        raise Skip("no text has a token border where its context ends")
     return f"a text with {', with '.join(tried)}"
 
 
@@ -265,7 +265,7 @@ def _beside(subject: Subject) -> list[str]:
 def _pair(
     subject: Subject, model: TokenAdapter, name: str, line: list[int], bits: NDArray[np.float64]
 ) -> None:
-    """Hold the charges of a line's last symbols against one pass over as much of the line as the
+    """Hold the charges of a line's last tokens against one pass over as much of the line as the
     context holds.
     """
     import torch
@@ -284,11 +284,11 @@ def _pair(
         want = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(1 - model.escape)
         if subject.off(bits[i : i + 1], np.array([want]), ROOM).size:
             cause = (
-                "the wrong end of what is given is read, it is not read at all, or the end is free"
+                "the wrong end of the context is read, it is not read at all, or the end is free"
             )
             raise Failed(
                 f"a text with {name}",
-                f"{bits[i]:.4f} bits for its symbol {i}, which what was given makes {want:.4f}",
+                f"{bits[i]:.4f} bits for its token {i}, which its context makes {want:.4f}",
                 cause,
             )
 

@@ -45,7 +45,7 @@ def decodable(subject: Subject) -> str:
         raise Skip("it needs a source")
     model = subject.tokens
     if model is None and type(subject.adapter).next_distribution is Adapter.next_distribution:
-        raise Skip("it shows no next-symbol distribution")
+        raise Skip("it shows no next-token distribution")
     other = subject.make() if subject.make is not None else None
     if other is None or other is subject.adapter:
         raise Skip(
@@ -73,7 +73,7 @@ def _there_and_back(subject: Subject, other: Adapter, texts: Sequence[str]) -> s
         got = _decode_bits(other, bits, len(row))
         if got != cut.encode():
             cause = (
-                "the symbols do not hold the text, or what is predicted depends on more than what"
+                "the tokens do not hold the text, or what is predicted depends on more than what"
                 " came before"
             )
             raise Failed(show(cut), f"{show(got)} when decoded", cause)
@@ -85,7 +85,7 @@ def _there_and_back(subject: Subject, other: Adapter, texts: Sequence[str]) -> s
         )
     if not size:
         raise Skip(
-            "no text could be coded: its symbols are not among those shown, or cannot happen",
+            "no text could be coded: its tokens are not among those shown, or cannot happen",
             refused=True,
         )
     return (
@@ -153,7 +153,7 @@ def _code(adapter: Adapter, text: str) -> Coded | None:
 
 
 def _group_costs(model: TokenAdapter, symbols: list[int], costs: list[float]) -> list[float]:
-    """Costs of symbols of the model: those of a spelled piece belong to the one that announces it."""
+    """Costs of the model's symbols: those of a spelled piece belong to its announcement."""
     rows: list[float] = []
     spelling = False
     for symbol, cost in zip(symbols, costs, strict=True):
@@ -283,7 +283,7 @@ class _Tokens:
 
 
 class _Shown:
-    """Any adapter that shows its next-symbol distribution, read symbol by symbol."""
+    """Any adapter that shows its next-token distribution, read symbol by symbol."""
 
     def __init__(self, adapter: Adapter):
         self.adapter, self.text = adapter, b""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
 
 SHORT = 64  # a context that a check of generation goes beyond
-LENGTH = 24  # symbols said in a check
-TIE = 1e-3  # nats: of two symbols this close either may be the likeliest
+LENGTH = 24  # tokens said in a check
+TIE = 1e-3  # nats: of two tokens this close either may be the likeliest
 
 
 def _say(subject: Subject, *requests: Request) -> list[tuple[str, int, str]]:
@@ -45,10 +45,10 @@ def _words(request: Request) -> str:
 
 
 def step_by_step(subject: Subject) -> str:
-    """Reading one symbol after another, with a cache, predicts what one pass predicts."""
+    """Reading one token after another, with a cache, predicts what one pass predicts."""
     model = subject.tokens
     if model is None:
-        raise Skip("its symbols cannot be seen")
+        raise Skip("its tokens cannot be seen")
     import torch  # here and below: a model without torch does not wait for it
 
     ids = torch.tensor(
@@ -81,7 +81,7 @@ def step_by_step(subject: Subject) -> str:
 
 
 def greedy(subject: Subject) -> str:
-    """At temperature 0 each symbol is the likeliest one by what the model scores."""
+    """At temperature 0 each token is the likeliest one by what the model scores."""
     model = subject.tokens
     prompts = [*subject.prompts[:2], subject.joined]  # the last is longer than many a context
     answers = _say(subject, *(Request(prompt, max_tokens=LENGTH) for prompt in prompts))
@@ -104,25 +104,25 @@ def greedy(subject: Subject) -> str:
             for prompt, (text, _, finish) in zip(prompts, answers, strict=True)
         ]
         if not sum(followed):
-            raise Skip("its first symbols are ties, which may go either way")
+            raise Skip("its first tokens are ties, which may go either way")
         return (
-            f"{len(prompts)} answers, {sum(followed)} of their symbols as by a loop over plain"
+            f"{len(prompts)} answers, {sum(followed)} of their tokens as by a loop over plain"
             " passes"
         )
     if type(subject.adapter).next_distribution is Adapter.next_distribution:
-        raise Skip("it shows no next-symbol distribution to compare with")
+        raise Skip("it shows no next-token distribution to compare with")
     compared = sum(
         _as_shown(subject, prompt, text)
         for prompt, (text, _, _) in zip(prompts, answers, strict=True)
     )
     if not compared:
         raise Skip("nothing that it says could be compared")
-    return f"{len(prompts)} answers, {compared} of their symbols as by the next-symbol distribution"
+    return f"{len(prompts)} answers, {compared} of their tokens as by the next-token distribution"
 
 
 def _as_shown(subject: Subject, prompt: str, text: str) -> int:
     """Follow an answer by the distributions that are shown, up to a character that is not whole;
-    gives how many symbols could be followed.
+    gives how many tokens could be followed.
     """
     said, rest, count = prompt, text.split("\N{REPLACEMENT CHARACTER}")[0], 0
     while rest:
@@ -149,7 +149,7 @@ _SAMPLES = "temperature 0 samples, or generation and scoring are not of one mode
 
 
 def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
-    """Follow the likeliest symbols by plain passes, and hold the answer against what they say;
+    """Follow the likeliest tokens by plain passes, and hold the answer against what they say;
     gives how many there were.
     """
     import torch

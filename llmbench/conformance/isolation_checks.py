@@ -74,7 +74,7 @@ def _check_crowd(subject: Subject) -> int:
 
 
 def _check_padding(subject: Subject) -> str:
-    """The same for rows of ids, padded on the right and, where the model takes that, on the left."""
+    """The same for rows of ids, padded on the right and, if the model takes that, on the left."""
     model = subject.tokens
     if model is None:
         return ""

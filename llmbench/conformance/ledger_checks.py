@@ -76,7 +76,7 @@ def require_tiling(ledger: Ledger, text: str) -> None:
 
 
 def check_first_symbol(subject: Subject) -> str:
-    """The first symbol is charged, by what the model predicts after its start symbol alone."""
+    """The first token is charged, by what the model predicts after BOS alone."""
     tried = 0
     for text in subject.texts:
         (ledger,) = subject.score(text)
@@ -87,17 +87,14 @@ def check_first_symbol(subject: Subject) -> str:
             continue
         tried += 1
         if not subject.close(np.array([got]), np.array([want])):
-            cause = (
-                "the first token is skipped, or the start symbol is missing, doubled or not the"
-                " model's own"
-            )
+            cause = "the first token is skipped, or BOS is missing, doubled or not the model's own"
             raise Failed(
                 show(text),
-                f"{got:.4f} bits for its first symbol, which its own prediction makes {want:.4f}",
+                f"{got:.4f} bits for its first token, which its own prediction makes {want:.4f}",
                 cause,
             )
     if tried:
-        return f"first symbols of {tried} texts"
+        return f"first tokens of {tried} texts"
     letters, ledgers = subject.score_accepted([chr(c) for c in range(33, 127)])
     if all(not ledger.bits[:1].any() for ledger in ledgers):
         raise Failed(
@@ -106,13 +103,13 @@ def check_first_symbol(subject: Subject) -> str:
             "the first token is skipped",
         )
     return (
-        f"{len(letters)} texts of one character are not free (no next-symbol distribution to"
+        f"{len(letters)} texts of one character are not free (no next-token distribution to"
         " compare with)"
     )
 
 
 def _after_start(subject: Subject, text: str, end: int) -> float | None:
-    """-log2 p of the symbol that `text` begins with; None where that cannot be known."""
+    """-log2 p of the token that `text` begins with; None where that cannot be known."""
     model = subject.tokens
     if model is not None and not subject.context:
         import torch  # here and below: a model without torch does not wait for it
@@ -144,23 +141,23 @@ def _after_start(subject: Subject, text: str, end: int) -> float | None:
 
 
 def check_single_bos(subject: Subject) -> str:
-    """The start symbol is given by llmbench: `encode` does not add it, and nothing is charged for
+    """BOS is added by llmbench: `encode` does not add it, and nothing is charged for
     it.
     """
     model = subject.tokens
     if model is None:
-        raise Skip("its symbols cannot be seen")
+        raise Skip("its tokens cannot be seen")
     if not model.bos_ids:
         raise Failed(
             "nothing",
-            "`start` is empty",
-            "the model has no start symbol, so its first symbol could not be charged",
+            "`bos_ids` is empty",
+            "the model has no BOS, so its first token could not be charged",
         )
     if len(model.encode("").ids):
         raise Failed(
             "encode('')",
             f"{len(model.encode('').ids)} ids",
-            "`encode` adds a start or an end symbol",
+            "`encode` adds BOS or EOS",
         )
     for text in subject.texts:
         tokens = model.encode(text)
@@ -171,7 +168,7 @@ def check_single_bos(subject: Subject) -> str:
             raise Failed(
                 f"encode({show(text)})",
                 f"ids that begin with start {model.bos_ids}",
-                "`encode` adds the start symbol, which is then there twice",
+                "`encode` adds BOS, which is then there twice",
             )
     return f"{len(subject.texts) + 1} texts"
 
@@ -182,7 +179,7 @@ def check_round_trip(subject: Subject) -> str:
     """
     model = subject.tokens
     if model is None:
-        raise Skip("its symbols cannot be seen")
+        raise Skip("its tokens cannot be seen")
     seen: dict[tuple[int, ...], str] = {}
     tried, lossy = 0, 0
     texts = [
@@ -212,7 +209,7 @@ def check_round_trip(subject: Subject) -> str:
             raise Failed(
                 f"{show(text)} and {show(other)}",
                 "the same ids",
-                "capitals or white space are free: they are not among the symbols",
+                "capitals or white space are free: they are not among the tokens",
             )
     if not tried:
         raise Skip(
@@ -225,11 +222,11 @@ def check_round_trip(subject: Subject) -> str:
 
 
 def check_chain_rule(subject: Subject) -> str:
-    """bits(a + b) = bits(a) + bits(b given a), where all fits the context; where a token covers the
-    end of a and the beginning of b, bits(b given a) are those from this token on.
+    """bits(a + b) = bits(a) + bits(b after a), where all fits the context; where a token covers the
+    end of a and the beginning of b, bits(b after a) are those from this token on.
     """
     if subject.context:
-        raise Skip("what is given is a source, and no beginning of the text")
+        raise Skip("the context is a source, not a beginning of the text")
     found: list[str] = []
     model = subject.tokens
     for whole in subject.texts:
@@ -264,7 +261,7 @@ def _compare_parts(subject: Subject, a: str, b: str) -> str:
         raise Failed(
             f"{show(b)} after {show(a)}",
             f"a ledger of {rest.bytes} bytes",
-            "what is given is charged as well",
+            "the context is charged as well",
         )
     if how == BORDER:
         want, said = together.total() - first.total(), "together less those of the first"
@@ -278,7 +275,7 @@ def _compare_parts(subject: Subject, a: str, b: str) -> str:
         raise Failed(
             f"{show(b)} after {show(a)}",
             f"{rest.total():.4f} bits, {want:.4f} {said}",
-            "what is given is not read, or is read differently from what is charged",
+            "the context is not read, or is read differently from the text",
         )
     return how
 

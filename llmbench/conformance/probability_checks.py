@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 LOOKS_AHEAD = "the model sees what it is to predict: no causal mask, or a leak of what comes"
 ROW = 600  # ids of a row whose later ids are changed
-SUM = 1e-4  # how far the probabilities of all symbols may be from 1
+SUM = 1e-4  # how far the probabilities of all tokens may be from 1
 PREFIXES = ("", "T", "The tap", "It rained on Tuesday, and")
 
 
 def check_normalised(subject: Subject) -> str:
-    """The next symbol's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text
+    """The next token's probabilities are at least 0, sum to 1 +- 1e-4, and are those that a text
     is charged by.
     """
     adapter = subject.adapter
     if type(adapter).next_distribution is Adapter.next_distribution:
-        raise Skip("it shows no next-symbol distribution")
+        raise Skip("it shows no next-token distribution")
     compared, prefixes = 0, [prefix for prefix in PREFIXES if subject.holds(prefix)]
     if len(prefixes) < len(PREFIXES):
         prefixes += [cut for text in subject.texts if (cut := subject.cut(text, 20))]
@@ -47,26 +47,26 @@ def check_normalised(subject: Subject) -> str:
         if p.shape != (len(symbols),):
             raise Failed(
                 f"next_distribution({prefix!r})",
-                f"{len(symbols)} symbols and probabilities of shape {p.shape}",
-                "one for each symbol",
+                f"{len(symbols)} tokens and probabilities of shape {p.shape}",
+                "one for each token",
             )
         if not (p >= 0).all() or abs(float(p.sum()) - 1) > SUM:
             came = f"a sum of {float(p.sum()):.6f}, the smallest being {float(p.min()):.3g}"
             raise Failed(
                 f"next_distribution({prefix!r})",
                 came,
-                "logits that were not normalised, or symbols left out of the sum",
+                "logits that were not normalised, or tokens left out of the sum",
             )
         compared += _compare_charges(subject, prefix, list(symbols), p)
     if not compared:
-        raise Skip("no symbol could be compared with what is charged")
-    return f"{len(prefixes)} distributions, {compared} of their symbols as charged"
+        raise Skip("no token could be compared with what is charged")
+    return f"{len(prefixes)} distributions, {compared} of their tokens as charged"
 
 
 def _compare_charges(
     subject: Subject, prefix: str, symbols: list[bytes], p: NDArray[np.float64]
 ) -> int:
-    """Compare -log2 p of likely and of drawn symbols with the charge of a text that goes on with
+    """Compare -log2 p of likely and of drawn tokens with the charge of a text that goes on with
     them; gives how many could be.
     """
     if subject.context:
@@ -98,13 +98,13 @@ def _compare_charges(
             raise Failed(
                 sent,
                 f"{got:.4f} bits charged, {want:.4f} predicted",
-                "what is charged is not -log2 of a normalised probability of that symbol",
+                "what is charged is not -log2 of a normalised probability of that token",
             )
     return done
 
 
 def _go_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> str:
-    """The text whose symbols are those of the prefix and this one; "" where there is none."""
+    """The text whose tokens are those of the prefix and this one; "" where there is none."""
     model = subject.tokens
     if model is None:
         return (prefix.encode() + symbol).decode(errors="ignore")
@@ -121,7 +121,7 @@ def _go_on(subject: Subject, prefix: str, index: int, symbol: bytes) -> str:
 
 
 def disjoint_sum(subject: Subject) -> str:
-    """Texts of which none begins another cannot all happen: their probabilities sum to at most 1."""
+    """Texts of which none begins another: their probabilities sum to at most 1."""
     count = 60 if subject.large else 700 if subject.thorough else 175
     sums, proven = [], False
     for name, texts in _families(subject, count).items():
@@ -138,12 +138,12 @@ def disjoint_sum(subject: Subject) -> str:
         proven = proven or "words" in name or "tokens" in name
         if total > 1 + 1e-3:
             cause = (
-                "something is free: unknown words, the first symbol, a change of base (nats for"
+                "something is free: unknown words, the first token, a change of base (nats for"
                 " bits), or scores that are not normalised"
             )
             raise Failed(name, f"probabilities that sum to {total:.4g}", cause)
     if not proven:
-        raise Skip("texts of more than one symbol are refused", refused=True)
+        raise Skip("texts of more than one token are refused", refused=True)
     return "; ".join(sums)
 
 
@@ -172,7 +172,7 @@ def _families(subject: Subject, count: int) -> dict[str, list[str]]:
 
 
 def no_look_ahead(subject: Subject) -> str:
-    """Other symbols later change no earlier charge."""
+    """Other tokens later change no earlier charge."""
     model, said = subject.tokens, []
     if model is not None:
         said.append(_ids_look_back(subject, model))
@@ -201,7 +201,7 @@ def no_look_ahead(subject: Subject) -> str:
     if pairs:
         said.append(f"{pairs} pairs of texts")
     if not said:
-        raise Skip("no two texts could be compared symbol by symbol")
+        raise Skip("no two texts could be compared token by token")
     return ", ".join(said)
 
 
@@ -223,7 +223,7 @@ def _pairs(subject: Subject) -> Iterator[tuple[str, int, str]]:
 
 
 def _same_symbols(model: TokenAdapter, one: str, other: str, n: int) -> NDArray[np.bool_]:
-    """Which of the first `n` charges are of the same symbol. A spelled piece has two charges, so
+    """Which of the first `n` charges are of the same token. A spelled piece has two charges, so
     such texts are cut there.
     """
     a, b = model.encode(one), model.encode(other)
@@ -286,7 +286,7 @@ def _by_rows(model: TokenAdapter, rows: Tensor) -> Tensor:
 
 
 def _some_ids(subject: Subject, model: TokenAdapter, most: int) -> Tensor:
-    """A row of ids that the model takes: start symbols, and what a text is made of."""
+    """A row of ids that the model takes: BOS ids, and what a text is made of."""
     import torch
 
     ids = [*model.bos_ids, *model.encode(subject.joined).ids.tolist()]

@@ -117,7 +117,7 @@ def read_rows(raw: bytes, where: str, format: Format) -> Iterator[Row]:
     elif format == "json":
         yield from _json_array(text, where)
     else:
-        yield from _separated(text, where, "," if format == "csv" else "\t")
+        yield from _read_separated(text, where, "," if format == "csv" else "\t")
 
 
 def _json_lines(text: str, where: str) -> Iterator[Row]:
@@ -188,7 +188,7 @@ def _json_array(text: str, where: str) -> Iterator[Row]:
         raise UsageError("not JSON: something follows the array", where=cursor.place())
 
 
-def _separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
+def _read_separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names: list[str] = []

@@ -227,7 +227,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def laid_out(value: Any) -> str:
-    """JSON with a line for each part that fits on one, so that a review shows which scores moved."""
+    """JSON with a line for each part that fits on one: a review shows which scores moved."""
     flat = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(flat) <= LINE or not isinstance(value, dict | list):
         return flat

@@ -30,7 +30,7 @@ def notes_key(task: str, metric: str) -> str:
 
 
 class Definition(SparseRow):
-    """The facts of a metric that llmbench does not know, so that its board needs none of its code."""
+    """The facts of a metric that llmbench does not know: its board needs none of its code."""
 
     label: str
     help: str = ""

@@ -144,7 +144,7 @@ class Rounds:
     # ----------------------------------------------------------------------------------------------
 
     def _load_all(self, contenders: Sequence[Contender], free: dict[str, int]) -> None:
-        """Two at a time, where there is room: importing takes one core, and nothing is timed yet."""
+        """Two at a time, if there is room: importing takes one core, and nothing is timed yet."""
         waiting = list(contenders)
         while waiting:
             group = waiting[: TOGETHER if machine.free_memory() > HALF * free["resident"] else 1]

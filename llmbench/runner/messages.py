@@ -1,6 +1,4 @@
-"""What passes between a run and its workers, as lines of JSON: jobs and commands to a worker, events
-from it.
-"""
+"""What passes between a run and its workers, as lines of JSON: jobs and commands, and events."""
 
 from __future__ import annotations
 
@@ -71,7 +69,7 @@ class Job(TypedDict):
 
 
 class SpeedJob(Job):
-    """`ceilings`: the file of the machine's peaks; `facts`: what an earlier worker of the same model
+    """`ceilings`: the file of the machine's peaks; `facts`: what an earlier worker of this model
     found out in its warm-up, None for the first.
     """
 
@@ -232,7 +230,7 @@ Emit = Callable[[Event], None]
 
 
 def job_of(made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mapping[str, str]) -> Job:
-    """The job of a worker. `known`: task -> the fingerprint that its finished cell was made with."""
+    """The job of a worker. `known`: task -> the fingerprint its finished cell was made with."""
     options = made.options
     return {
         "model": made.models[card.name].to_json(),
@@ -302,8 +300,10 @@ PROGRESS_EVERY = 0.2  # seconds between two progress events
 
 
 def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
-    """The job, of a kind that the caller knows; how to report; and the lines that come later, each waited for without a turn of the
-    processor. `stays`: whether the parent keeps stdin open for as long as it wants this process.
+    """Connect a worker to its parent: the job, of a kind that the caller knows; how to report; and
+    the lines that come later, each waited for without a turn of the processor.
+
+    stays: whether the parent keeps stdin open for as long as it wants this process.
     """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

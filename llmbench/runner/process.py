@@ -34,7 +34,7 @@ GOODBYE = 10.0  # seconds for a worker that said all to end
 
 
 class Child:
-    """One worker. It ends with its parent, since its stdin does; it does not outlive `open_child`."""
+    """One worker. It ends with its parent, since its stdin does, or with `open_child`."""
 
     def __init__(self, log: Path, options: Options, module: str = "llmbench.runner.worker"):
         environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}

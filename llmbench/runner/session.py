@@ -93,7 +93,7 @@ def load_model(
 def load_with_context(
     spec: str, given: Mapping[str, str] | None = None, **options: Any
 ) -> tuple[ResolvedModel, Adapter, BuildContext]:
-    """Make the model of a SPEC; return what is known of it, its adapter, and what it was made from."""
+    """Make the model of a SPEC; return what is known of it, its adapter, and its build context."""
     machine.keep_freed_memory()
     model = find(spec)
     stuff = build_context(given or {}, **options)
@@ -174,7 +174,7 @@ def score(
     file: a text (one document), a file of rows (.jsonl, .json, .csv, .tsv, also .gz: a document
     in each), or the name of a built-in text.
     text: the text itself, instead of a file.
-    fields: the field of the rows that holds the text, {"text": "content"}; a.b is b in the object a.
+    fields: the rows' field that holds the text, {"text": "content"}; a.b is b in the object a.
     window: how a text longer than the context is split: "half", "rolling", or a stride in tokens.
     given, options (seed, device, dtype, progress): for a SPEC: training texts by role, and how to
     run it.
