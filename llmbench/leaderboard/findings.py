@@ -23,7 +23,9 @@ COUNTED = {
     "broken": "Answers with invalid UTF-8",
     "cut": "Prompts longer than the context, cut to their end",
     "tied": "Ties, resolved in favour of the first answer",
-    "straddled": "Texts whose first token covers the end of their prompt, too, and is charged whole",
+    "straddled": (
+        "Texts whose first token covers the end of their prompt, too, and is charged whole"
+    ),
 }
 
 
