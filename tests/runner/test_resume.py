@@ -182,7 +182,7 @@ def test_children_of_a_model_do_not_hold_up_the_run_nor_outlive_it(place):
 )
 def test_what_is_wrong_with_a_card_is_said_before_anything_runs(place, card, want):
     (place / "card.yaml").write_text(f"name: mine\n{card}")
-    (place / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    (place / "leaves.py").write_text("import sys\nsys.exit(0)\nclass Model: ...\n")
     done = run(place, "--model", "card.yaml")
     assert done.returncode == 2
     assert want in done.stderr

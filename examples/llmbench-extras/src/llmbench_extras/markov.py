@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,8 @@ class Markov(Adapter):
             yield self._answer(row, request)
 
     def _answer(self, row: int, request: Request) -> Chunk:
-        rng, said, finish = np.random.default_rng(request.seed), b"", "length"
+        rng, said = np.random.default_rng(request.seed), b""
+        finish: Literal["length", "stop"] = "length"
         most = min(
             limit for limit in (request.max_tokens, request.max_bytes, 1 << 20) if limit is not None
         )

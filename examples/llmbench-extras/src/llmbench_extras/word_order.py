@@ -44,9 +44,11 @@ class WordOrder(Task):
                 passages.append(Passage(" ".join(text), id=document.id))
         bits = [ledger.total() for ledger in adapter.score(passages)]
         progress("scoring", 1.0, "")
-        samples = []
+        samples, right = [], 0.0
         for number, document in enumerate(self.text.documents):
             ordered, scrambled = bits[2 * number : 2 * number + 2]
+            is_right = float(ordered < scrambled)
+            right += is_right
             samples.append(
                 {
                     "id": document.id,
@@ -54,10 +56,9 @@ class WordOrder(Task):
                     "input": passages[2 * number].text,
                     "output": None,
                     "reference": None,
-                    "statistics": {WORD_ORDER.name: [float(ordered < scrambled), 1.0]},
+                    "statistics": {WORD_ORDER.name: [is_right, 1.0]},
                 }
             )
-        right = sum(sample["statistics"][WORD_ORDER.name][0] for sample in samples)
         signature = self.signature.extend(words=self.settings.words, seed=self.seed)
         row = WORD_ORDER.row(right / len(samples), len(samples), str(signature))
         return Outcome([row], samples)
