@@ -74,10 +74,8 @@ def load(
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
-    where, whole = (
-        checkpoint.id,
-        _base(checkpoint, trusted),
-    )  # of a low-rank adaptation, the checkpoint that it adapts
+    where = checkpoint.id
+    whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
     weights = {
         "dtype": torch_dtype(dtype),
@@ -93,11 +91,7 @@ def load(
             model, found = _class_of(kind, auto).from_pretrained(whole.folder, **weights, **given)
             _whole(found, where)
         if whole is not checkpoint:
-            model = (
-                importlib.import_module("peft")
-                .PeftModel.from_pretrained(model, checkpoint.folder)
-                .merge_and_unload()
-            )
+            model = _merge_adaptation(model, checkpoint)
         fuse(model)
         model = model.to(device).eval()
     except ModuleNotFoundError as error:
@@ -125,6 +119,12 @@ def load(
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
         chosen_bos=bos is not None,
     )
+
+
+def _merge_adaptation(model: Any, checkpoint: Checkpoint) -> Any:
+    """Return the model with the weights of a low-rank adaptation added to its own."""
+    peft = importlib.import_module("peft")
+    return peft.PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
 
 
 def describe(model: Any, tokenizer: Any, name: str) -> Loaded:
