@@ -86,9 +86,9 @@ WRONG = [
     ("run tiny.yaml --model byte-ngrm", "unknown model 'byte-ngrm' (did you mean 'byte-ngram'?)"),
     (
         "run tiny.yaml --model my_models.py",
-        "my_models.py: a model file needs its class (my_models.py:ClassName)",
+        "a model file needs its class (my_models.py:ClassName)",
     ),
-    ("run tiny.yaml --model no.py:X", "there is no such"),
+    ("run tiny.yaml --model no.py:X", "there is no file"),
     ("run tiny.yaml --model my_models.py:Goood", "did you mean 'Good'?"),
     ("run tiny.yaml --model zlib", "two models are called 'zlib'"),
     ("run tiny.yaml --only zlb", "did you mean 'zlib'?"),
