@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,6 +32,26 @@ def mixed(tmp_path_factory):
         part for name in ("Good", "Loud", *BAD) for part in ("--model", f"my_models.py:{name}")
     ]
     return place, llmbench("run", "tiny.yaml", *models, "--out", "out", cwd=place)
+
+
+@contextmanager
+def hang_run(place, *more):
+    """A run in the folder that has come to a model which hangs."""
+    models = ("--model", "my_models.py:Hangs", *more)
+    with started("run", "tiny.yaml", *models, "--out", "out", cwd=place) as child:
+        for line in child.stderr:
+            if "Hangs" in line:
+                break
+        yield child
+
+
+def bits_and_ranks(found):
+    """Bits per byte and rank of each model of a record."""
+    return {
+        score.model: (score.value, score.rank)
+        for score in found.scores
+        if score.metric == "bits_per_byte"
+    }
 
 
 def rows(place, **wanted):
@@ -249,12 +270,7 @@ def test_a_model_that_hangs_is_timed_out(tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done(tmp_path, sent):
     place = folder(tmp_path)
-    with started(
-        "run", "tiny.yaml", "--model", "my_models.py:Hangs", "--out", "out", cwd=place
-    ) as child:
-        for line in child.stderr:
-            if "Hangs" in line:
-                break
+    with hang_run(place) as child:
         child.send_signal(sent)
         rest = child.stderr.read()
     assert child.returncode == 130
@@ -284,19 +300,11 @@ def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_
     result, interrupted = run.run(made, Impatient())
     assert interrupted
     assert record.load(tmp_path / "out") == result
-    bits = {
-        score.model: (score.value, score.rank)
-        for score in result.scores
-        if score.metric == "bits_per_byte"
-    }
+    bits = bits_and_ranks(result)
     assert {rank for _, rank in bits.values()} == {None}
     whole, interrupted = run.run(made)
     assert not interrupted
-    again = {
-        score.model: (score.value, score.rank)
-        for score in whole.scores
-        if score.metric == "bits_per_byte"
-    }
+    again = bits_and_ranks(whole)
     assert {model: value for model, (value, _) in again.items()} == {
         model: value for model, (value, _) in bits.items()
     }
@@ -308,20 +316,7 @@ def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path):
     place = folder(tmp_path)
-    with started(
-        "run",
-        "tiny.yaml",
-        "--model",
-        "my_models.py:Hangs",
-        "--only",
-        "Hangs",
-        "--out",
-        "out",
-        cwd=place,
-    ) as child:
-        for line in child.stderr:
-            if "Hangs" in line:
-                break
+    with hang_run(place, "--only", "Hangs") as child:
         import psutil
 
         deadline = time.monotonic() + 60
@@ -362,20 +357,7 @@ def test_a_full_disk_is_a_row_and_a_clear_line(tmp_path):
 
 def test_two_runs_in_one_folder_do_not_meet(tmp_path):
     place = folder(tmp_path)
-    with started(
-        "run",
-        "tiny.yaml",
-        "--model",
-        "my_models.py:Hangs",
-        "--only",
-        "Hangs",
-        "--out",
-        "out",
-        cwd=place,
-    ) as child:
-        for line in child.stderr:
-            if "Hangs" in line:
-                break
+    with hang_run(place, "--only", "Hangs") as child:
         second = llmbench("run", "tiny.yaml", "--only", "zlib", "--out", "out", cwd=place)
         child.send_signal(signal.SIGINT)
         child.stderr.read()
