@@ -19,6 +19,7 @@ from llmbench.adapters.checkpoints.causal import CausalLM
 from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
 from llmbench.adapters.checkpoints.encoder_decoder import EncoderDecoderLM
 from llmbench.adapters.checkpoints.huggingface import MaskedLM
+from llmbench.adapters.checkpoints.recurrent import RecurrentLM
 from llmbench.adapters.token import TokenAdapter, fingerprint
 from llmbench.errors import ModelError, Unsupported, UsageError
 from llmbench.models.pretrained.loading import Loaded, describe, fuse
@@ -90,7 +91,7 @@ def wrap(
         loaded.context = loaded.context if context is None else context
         loaded.bos_ids = loaded.bos_ids if bos_ids is None else tuple(bos_ids)
         loaded.eos_ids = loaded.eos_ids if eos_ids is None else tuple(eos_ids)
-        return KINDS[loaded.kind](loaded)
+        return (WrappedRecurrentLM if loaded.is_recurrent else KINDS[loaded.kind])(loaded)
     return WrappedModule(model, tokenizer, name, context, bos_ids, tuple(eos_ids or ()))
 
 
@@ -166,6 +167,10 @@ class _InMemory(CheckpointAdapter):
 
 class WrappedCausalLM(_InMemory, CausalLM):
     """A decoder in memory."""
+
+
+class WrappedRecurrentLM(_InMemory, RecurrentLM):
+    """A decoder with a state, in memory."""
 
 
 class WrappedMaskedLM(_InMemory, MaskedLM):

@@ -16,6 +16,7 @@ from llmbench.adapter import Adapter, BuildContext
 from llmbench.adapters.checkpoints.causal import CausalLM
 from llmbench.adapters.checkpoints.checkpoint_adapter import CheckpointAdapter
 from llmbench.adapters.checkpoints.encoder_decoder import EncoderDecoderLM
+from llmbench.adapters.checkpoints.recurrent import RecurrentLM
 from llmbench.adapters.masked import MaskedAdapter
 from llmbench.config.model_card import Stage, find_bos
 from llmbench.errors import UsageError
@@ -82,6 +83,7 @@ class HuggingFace(CheckpointAdapter):
                 where=checkpoint.id,
                 hint="leave out source_lang and target_lang",
             )
-        adapter: CheckpointAdapter = KINDS[loaded.kind](loaded, **languages)
+        cls = RecurrentLM if loaded.is_recurrent else KINDS[loaded.kind]
+        adapter: CheckpointAdapter = cls(loaded, **languages)
         adapter.training = training
         return adapter

@@ -28,6 +28,11 @@ from llmbench.models.pretrained.files import Checkpoint, config_value
 from llmbench.models.pretrained.special_ids import find_special_ids, resolve_bos
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
+WEIGHTS = {
+    "use_safetensors": True,
+    "output_loading_info": True,
+    "ignore_mismatched_sizes": True,
+}
 LIMITLESS = 1_000_000  # tokens; a context this long means none was set
 
 
@@ -54,6 +59,11 @@ class Loaded:
     chosen_bos: bool = False  # bos_ids are the card's, not the checkpoint's own
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether it carries a state and never looks back, so that no context limits it."""
+        return is_recurrent(self.config, self.model)
+
+    @property
     def is_saved(self) -> bool:
         """Whether it was loaded from files, and not handed over in memory."""
         return self.checkpoint.folder != Path()
@@ -77,12 +87,7 @@ def load(
     where = checkpoint.id
     whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
-    weights = {
-        "dtype": torch_dtype(dtype),
-        "use_safetensors": True,
-        "output_loading_info": True,
-        "ignore_mismatched_sizes": True,
-    }
+    weights = {"dtype": torch_dtype(dtype), **WEIGHTS}
     try:
         with fast_import():
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
@@ -95,11 +100,8 @@ def load(
         fuse(model)
         model = model.to(device).eval()
     except ModuleNotFoundError as error:
-        raise ModelError(
-            f"loading it needs the package {error.name}",
-            where=where,
-            hint=f"pip install {error.name}",
-        ) from None
+        said, hint = f"loading it needs the package {error.name}", f"pip install {error.name}"
+        raise ModelError(said, where=where, hint=hint) from None
     except LlmbenchError:
         raise
     except Exception as error:
@@ -264,8 +266,15 @@ def _said(error: Exception, where: str) -> CellError:
     )
 
 
+def is_recurrent(config: Any, model: Any) -> bool:
+    """Return whether a model's only memory is a state (RWKV, Mamba), and not attention."""
+    return bool(model._is_stateful) and config_value(config, "num_attention_heads") is None
+
+
 def _context(config: Any, model: Any, kind: Kind) -> int | None:
     text = config.get_text_config(decoder=True)
+    if is_recurrent(config, model):
+        return None
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
         value = config_value(text, name)
         if isinstance(value, int) and 0 < value < LIMITLESS:
