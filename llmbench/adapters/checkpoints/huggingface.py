@@ -83,7 +83,7 @@ class HuggingFace(CheckpointAdapter):
                 where=checkpoint.id,
                 hint="leave out source_lang and target_lang",
             )
-        cls = RecurrentLM if loaded.is_recurrent else KINDS[loaded.kind]
-        adapter: CheckpointAdapter = cls(loaded, **languages)
+        kind = RecurrentLM if loaded.is_recurrent else KINDS[loaded.kind]
+        adapter: CheckpointAdapter = kind(loaded, **languages)
         adapter.training = training
         return adapter
