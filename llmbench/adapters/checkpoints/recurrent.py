@@ -53,7 +53,7 @@ class RecurrentLM(CausalLM):
         return self.head(read), self.logits(ids[:, :at]).flatten(0, 1)
 
     def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(B, T) ids after a state, None at first -> (B, T, D) rows for `head` and the new state."""
+        """(B, T) ids after a state, None at first -> (B, T, D) rows for `head`, the new state."""
         if isinstance(state, list) and ids.shape[1] == 1 and len(ids) > 1:
             # one id of several rows at once is wrong in transformers' RWKV: row by row
             read = [
