@@ -162,9 +162,19 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
     """(task, what its table goes by): of a task that lets models write, or that comes from outside,
-    the first of its metrics if it has none of the usual ones.
+    the first of its metrics if it has none of the usual ones. All metrics of what was written stand
+    in one table.
     """
-    found = dict.fromkeys((s.task, s.metric) for s in record.scores if key_of(s) in HEADLINES)
+    found: dict[tuple[str, str], None] = {}
+    written: set[str] = set()
+    for score in record.scores:
+        if key_of(score) not in HEADLINES:
+            continue
+        key = (score.task, score.metric)
+        if score.is_of_generated_text and score.task in written and key not in found:
+            continue
+        found[key] = None
+        written |= {score.task} if score.is_of_generated_text else set()
     tasks = {task for task, _ in found}
     others = {
         s.task: key_of(s)

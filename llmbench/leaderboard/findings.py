@@ -29,6 +29,14 @@ COUNTED = {
 }
 
 
+BLIND = {  # metric -> what it does not see
+    "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
+    ' ["bleu:zh"] names another',
+    "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
+    "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters",
+}
+
+
 def cut(text: str, most: int) -> str:
     """Return the text, shortened to `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -142,6 +150,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
             said.append(f"Not significantly different from chance: {_join(near)}.")
     said += _human(record, task)
     said += _describe_counts(record, task, tuple(COUNTED))
+    said += _describe_blindness(record, task)
     if found.left_out:
         said.append(
             f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
@@ -171,6 +180,19 @@ def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str
         if counts:
             found.append(f"{COUNTED[key]}: {_join(counts)}.")
     return found
+
+
+def _describe_blindness(record: Record, task: str) -> list[str]:
+    """Return a sentence for each kind of metric that does not see all of some samples."""
+    found: dict[str, dict[str, str]] = {}
+    for score in record.scores:
+        name = "rouge" if score.metric.startswith("rouge") else score.metric
+        if score.task == task and score.blind and name in BLIND:
+            found.setdefault(name, {})[score.model] = f"{score.model} {score.blind} of {score.n}"
+    return [
+        f"Warning: {BLIND[name]} (samples: {_join(list(models.values()))})."
+        for name, models in found.items()
+    ]
 
 
 def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:

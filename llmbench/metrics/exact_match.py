@@ -40,6 +40,10 @@ class ExactMatch(Share):
     metric = FACTS["exact_match"]
     signature = "normalised:squad"
 
+    def is_blind_to(self, text: str) -> bool:
+        """Whether normalising leaves nothing of a text, such as "A", "the" or "..."."""
+        return bool(text.strip()) and not normalise(text)
+
     def statistics(self, output: str, reference: str) -> list[float]:
         return [float(normalise(output) == normalise(reference)), 1.0]
 
@@ -51,6 +55,10 @@ class F1(TextMetric):
 
     metric = FACTS["f1"]
     signature = "normalised:squad"
+
+    def is_blind_to(self, text: str) -> bool:
+        """Whether normalising leaves nothing of a text."""
+        return bool(text.strip()) and not normalise(text)
 
     def statistics(self, output: str, reference: str) -> list[float]:
         said, wanted = normalise(output), normalise(reference)

@@ -6,6 +6,7 @@ without numpy and torch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llmbench.metrics.metric import (
@@ -23,6 +24,7 @@ from llmbench.metrics.metric import (
 )
 from llmbench.metrics.performance import PERFORMANCE
 
+AT_LEAST_ONE = (1.0, math.inf)  # a perplexity
 TIE_BITS = 0.01  # bits per byte: a smaller difference is of no practical use
 TIE_SHARE = 0.01  # one answer in a hundred
 TIE_POINTS = 0.5  # of BLEU, chrF and TER
@@ -56,6 +58,7 @@ def _perplexity(name: str, label: str, help: str, priority: int, **facts: Any) -
         better,
         help,
         "likelihood",
+        bounds=AT_LEAST_ONE,
         variants=variants,
         format="scaled",
         is_derived=True,

@@ -63,6 +63,7 @@ class ScoreRow(TypedDict):
     charged: NotRequired[str]
     lossy: NotRequired[str]
     straddled: NotRequired[int]
+    blind: NotRequired[int]
     empty: NotRequired[int]
     broken: NotRequired[int]
     cut: NotRequired[int]
@@ -164,8 +165,8 @@ class Metric:
         low: float | None = None,
         high: float | None = None,
     ) -> ScoreRow:
-        """The score row of a value over `n` items, without model and task. Raises ModelError if the
-        value is outside the metric's bounds.
+        """The score row of a value over `n` items, without model and task; its interval ends at the
+        metric's bounds. Raises ModelError if the value is outside them.
         """
         least, most = self.bounds
         slack = 1e-9 * max(1.0, abs(value)) if math.isfinite(value) else 0.0
@@ -177,8 +178,8 @@ class Metric:
         row: ScoreRow = {
             "metric": self.name,
             "value": value,
-            "low": low,
-            "high": high,
+            "low": None if low is None else max(low, min(least, value)),
+            "high": None if high is None else min(high, max(most, value)),
             "unit": self.unit,
             "better": self.better,
             "n": n,

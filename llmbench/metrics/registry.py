@@ -48,6 +48,7 @@ BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {
 }
 BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
 ENTRY_POINTS = "llmbench.metrics"
+BLEU = "bleu:"  # before the name of one of sacrebleu's tokenizers
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
 
 
@@ -83,6 +84,8 @@ def check_metric(name: str, has_train: bool) -> str:
     if name.startswith(PREFIX):
         _check_script(name.removeprefix(PREFIX).partition(":")[0])
         return name
+    if name.startswith(BLEU):
+        return Bleu(name.removeprefix(BLEU)).metric.name
     return name if name in NAMES else _create_custom(name).metric.name
 
 
@@ -161,9 +164,9 @@ def _create_custom(name: str) -> TextMetric:
 def create_metric(
     name: str, *, train: Text | None = None, held_out: Text | None = None, key: str | None = None
 ) -> TextMetric:
-    """Return the metric `name`: one of NAMES, an entry point's, file.py:Class, module:Class, or
-    evaluate:NAME or evaluate:FOLDER for one of the library `evaluate` (evaluate:NAME:KEY is the
-    number that it calls KEY).
+    """Return the metric `name`: one of NAMES, bleu:TOKENIZER, an entry point's, file.py:Class,
+    module:Class, or evaluate:NAME or evaluate:FOLDER for one of the library `evaluate`
+    (evaluate:NAME:KEY is the number that it calls KEY).
 
     Args:
         train: The text that the model learnt from, which the metrics of copying need.
@@ -187,6 +190,8 @@ def create_metric(
                     hint="it is for tasks that have one",
                 )
             return table[name](text)
+    if name.startswith(BLEU):
+        return Bleu(name.removeprefix(BLEU))
     if name not in NAMES:
         return _create_custom(name)
     return (OF_PAIRS | OF_OUTPUTS)[name]()

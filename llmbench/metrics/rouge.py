@@ -27,5 +27,9 @@ class Rouge(TextMetric):
         self.metric = FACTS[name]
         self.signature = f"rouge-score:{version('rouge-score')}|type:{name}|stemmer:no"
 
+    def is_blind_to(self, text: str) -> bool:
+        """Whether a text has letters besides a to z: each ends a word, and is no part of it."""
+        return any(c.isalpha() and not c.isascii() for c in text.lower())
+
     def statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._scorer.score(reference, output)[self._name].fmeasure), 1.0]

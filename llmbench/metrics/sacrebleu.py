@@ -7,9 +7,11 @@ and formula are no public names of the package; a test compares with the command
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import TextMetric
 
@@ -37,9 +39,26 @@ class _Sacrebleu(TextMetric):
         return float(self._scorer._compute_score_from_stats(list(sums)).score)
 
 
+# of scripts that put no space between words: what parts words at spaces sees a sentence as one
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+)
+BY_SPACES = ("13a", "intl", "none")
+PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
+
+
+def find_bleu_tokenizers() -> list[str]:
+    """Return the names of sacrebleu's tokenizers."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    return sorted(BLEU.TOKENIZERS)
+
+
 class Bleu(_Sacrebleu):
     """Modified n-gram precision up to four words, with a brevity penalty (Papineni et al. 2002), 0
-    to 100; tokenised by 13a.
+    to 100. `tokenizer`: one of sacrebleu's; 13a parts words at spaces.
+
+    Raises UsageError for one that sacrebleu does not know, or that needs what is not here.
 
     An empty output counts with its reference's length. A text without any match, or with fewer than
     four words in all, is 0.
@@ -47,10 +66,36 @@ class Bleu(_Sacrebleu):
 
     metric = FACTS["bleu"]
 
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: str = "13a") -> None:
         from sacrebleu.metrics.bleu import BLEU
 
-        super().__init__(BLEU())
+        if tokenizer not in BLEU.TOKENIZERS:
+            raise UsageError(
+                f"BLEU has no tokenizer {tokenizer!r}",
+                hint=did_you_mean(tokenizer, find_bleu_tokenizers()),
+            )
+        try:
+            scorer = BLEU(tokenize=tokenizer)
+        except (RuntimeError, ImportError, OSError) as error:
+            package = PACKAGES.get(tokenizer, "sentencepiece")
+            raise UsageError(
+                f"BLEU's tokenizer {tokenizer!r} is not on this machine ({type(error).__name__})",
+                hint=f"pip install '{package}'"
+                + (
+                    ""
+                    if tokenizer in PACKAGES
+                    else "; its model is downloaded when it is first used"
+                ),
+            ) from None
+        super().__init__(scorer)
+        self.tokenizer = tokenizer
+
+    def is_blind_to(self, text: str) -> bool:
+        """Whether the tokenizer parts words at spaces, and half of a text's letters are of a script
+        without.
+        """
+        letters = sum(c.isalpha() for c in text)
+        return self.tokenizer in BY_SPACES and 2 * len(UNSPACED.findall(text)) > letters > 0
 
 
 class Chrf(_Sacrebleu):

@@ -66,6 +66,12 @@ class TextMetric(ABC):
     interval: Literal["bootstrap", "wilson"] = "bootstrap"
     needs_reference = True
 
+    def is_blind_to(self, text: str) -> bool:
+        """Whether its tokenizer does not see some letters of a text, so that its value says less
+        than it seems to; such samples are counted, and the board says so.
+        """
+        return False
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if cls.name:
@@ -134,9 +140,10 @@ class TextMetric(ABC):
             raise ModelError(f"{self.metric.name}: samples have different numbers of statistics")
         kept = np.asarray(table, dtype=np.float64)
         whole = self.total(kept.sum(axis=0).tolist())
-        return bootstrap(
+        found = bootstrap(
             whole, len(kept), lambda counts: [self.total(sums) for sums in (counts @ kept).tolist()]
         )
+        return widen(found, self.metric.bounds)
 
     def comparable_rows(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return what is stored of each sample, for the paired test of two models: its statistics,
@@ -243,6 +250,25 @@ def bootstrap(
     tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + LEVEL) / 2)))
     low, high = np.percentile(found, [100 * tail, 100 * (1 - tail)])
     return Interval(whole, float(low), float(high), n)
+
+
+def widen(interval: Interval, bounds: tuple[float, float]) -> Interval:
+    """Give an interval without width, of samples that are all alike, the one that is honest.
+
+    Of n samples without one that differs, up to q = z^2 / (n + z^2) of all could differ (the upper
+    end of Wilson's interval of 0 of n); they could be as bad, or as good, as `bounds` allow. Where
+    all are right this is Wilson's interval of n of n. No interval if a bound is infinite.
+    """
+    low, high = interval.low, interval.high
+    if low is None or high is None or high - low > 1e-9 * max(1.0, abs(interval.value)):
+        return interval
+    rest = wilson_interval(0, interval.n).high
+    assert rest is not None
+    value, (least, most) = interval.value, bounds
+    if not math.isfinite(least) or not math.isfinite(most):
+        return Interval(value, None, None, interval.n)
+    low, high = value - rest * (value - least), value + rest * (most - value)
+    return Interval(value, max(low, least), min(high, most), interval.n)
 
 
 def as_numbers(text: str) -> list[float]:

@@ -78,6 +78,7 @@ class Score(SparseRow):
     # generated text
     empty: int | None = None  # outputs without a word
     broken: int | None = None  # outputs with invalid UTF-8
+    blind: int | None = None  # samples with letters that the metric's tokenizer does not see
     cut: int | None = None  # prompts that were read in part
     decoding: str = ""  # greedy or sampled
     variant: str = ""  # sets greedy outputs apart from sampled ones

@@ -122,7 +122,9 @@ class Continuation(Task):
         def _asks_something(self) -> Self:
             if not self.prompts and self.text is None:
                 raise ValueError("there are neither `prompts` nor a `text` to cut them from")
-            compares = next((name for name in self.metrics or () if name in OF_PAIRS), None)
+            compares = next(
+                (name for name in self.metrics or () if name.partition(":")[0] in OF_PAIRS), None
+            )
             if compares and self.prompts:
                 raise ValueError(
                     f"the metric {compares} compares with a reference, and `prompts` that are given"

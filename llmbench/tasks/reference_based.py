@@ -34,7 +34,10 @@ class Writing(Task):
         metrics: list[str] | None = Field(
             None,
             min_length=1,
-            description="instead of the task's own; evaluate:NAME is one of Hugging Face's",
+            description=(
+                "instead of the task's own; bleu:zh is BLEU by another of sacrebleu's tokenizers,"
+                " evaluate:NAME one of Hugging Face's"
+            ),
         )
 
         def metric_names(self) -> Sequence[str]:
@@ -116,6 +119,12 @@ class Writing(Task):
                     found.low,
                     found.high,
                 )
+                blind = sum(
+                    any(map(scorer.is_blind_to, (output, *document.references)))
+                    for output, document in zip(outputs, self.text.documents, strict=True)
+                )
+                if blind:
+                    row["blind"] = blind
                 scores.append({**row, **facts})
         return Outcome(scores, samples)
 

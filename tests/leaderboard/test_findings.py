@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from support.hand_record import likelihood, model, record
 
+from llmbench.leaderboard.board import build
 from llmbench.leaderboard.findings import notes
 
+WARNINGS = ("tokenizer of BLEU parts words at spaces", "ROUGE sees only a to z")
 SENTENCE = "The byte n-gram, which only counts, is significantly better than net."
 
 
@@ -26,3 +28,37 @@ def test_the_byte_ngram_is_known_by_family_and_tokenizer(name, facts, is_said):
     )
     headline = [score for score in found.scores if score.metric == "bits_per_byte"]
     assert (SENTENCE in notes(found, "likelihood", headline)) is is_said
+
+
+def written(metric, **facts):
+    unit = "BLEU" if metric == "bleu" else "share"
+    row = {"model": "net", "task": "translation", "metric": metric, "value": 0.5, "unit": unit}
+    return {**row, "better": "higher", "n": 9, "signature": "s", "empty": 0, **facts}
+
+
+def test_a_metric_that_does_not_see_the_script_is_warned_of_once():
+    found = record(
+        models=[model("net", 3)],
+        scores=[
+            written("bleu", blind=9),
+            written("rouge1", blind=4),
+            written("rougeL", blind=4),
+            written("chrf"),
+        ],
+    )
+    said = notes(found, "translation", [found.scores[0]])
+    warnings = [sentence for sentence in said if sentence.startswith("Warning")]
+    assert len(warnings) == 2
+    for sentence, words, count in zip(warnings, WARNINGS, ("9 of 9", "4 of 9"), strict=True):
+        assert words in sentence
+        assert f"net {count}" in sentence
+
+
+def test_all_metrics_of_what_was_written_stand_in_one_table():
+    found = record(
+        models=[model("net", 3)],
+        scores=[written(name) for name in ("bleu", "chrf", "exact_match", "accuracy")],
+    )
+    tables = build(found).tables
+    assert [(table.task, table.headline) for table in tables] == [("translation", "bleu")]
+    assert {"bleu", "chrf", "exact_match", "accuracy"} <= {c.key for c in tables[0].columns}

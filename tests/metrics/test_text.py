@@ -274,7 +274,7 @@ def test_the_bootstrap_holds_the_mean_in_about_95_of_100_cases():
 
 def test_fewer_than_eight_samples_have_no_bootstrap_interval_and_none_has_no_value():
     assert F1().value([[0.5, 1.0]] * 7) == Interval(0.5, None, None, 7)
-    assert F1().value([[0.5, 1.0]] * 8) == Interval(0.5, 0.5, 0.5, 8)
+    assert F1().value([[0.4, 1.0], [0.6, 1.0]] * 4).low is not None
     assert F1().value([]) is None
     assert Accuracy().value([]) is None
     assert Distinct2().value([[], []]) is None
@@ -282,6 +282,8 @@ def test_fewer_than_eight_samples_have_no_bootstrap_interval_and_none_has_no_val
 
 def test_a_ratio_of_sums_is_not_the_mean_of_ratios():
     class Ratio(TextMetric):
+        name = "ratio"
+
         def statistics(self, output, reference):
             return [1.0, float(len(output))]
 
