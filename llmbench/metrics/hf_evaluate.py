@@ -19,7 +19,7 @@ import numpy as np
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.hardware.machine import version
 from llmbench.metrics.metric import ANY, Metric, Variant
-from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap
+from llmbench.metrics.text import TextMetric, as_numbers, as_text, bootstrap, widen
 from llmbench.stats import Interval
 
 PREFIX = "evaluate:"
@@ -111,11 +111,12 @@ class EvaluateMetric(TextMetric):
                 f"the metric gave {len(values)} numbers for {len(kept)} samples",
                 where=PREFIX + self._name,
             )
-        return bootstrap(
+        interval = bootstrap(
             math.fsum(found) / len(kept),
             len(kept),
             lambda counts: (counts @ values / len(kept)).tolist(),
         )
+        return widen(interval, self.metric.bounds)
 
     def _choose_value(self, result: Any) -> float | list[float]:
         numbers = (
