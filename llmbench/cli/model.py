@@ -6,14 +6,16 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from llmbench.cli import options
-from llmbench.cli.catalog import print_rows
 from llmbench.errors import UsageError
 from llmbench.hardware.device import pick_device
+
+if TYPE_CHECKING:
+    from llmbench.conformance.kit import Result
 
 SCORE_LINES = (
     "bytes",
@@ -244,12 +246,12 @@ def check(
     threads: int | None,
 ) -> int:
     """Run the conformance checks on an adapter and report the certificate it earns."""
-    from llmbench.runner.check import prove
+    from llmbench.runner.check import Proof
     from llmbench.runner.progress import spinner
 
     options.set_threads(threads)
     with spinner() as progress:
-        report = prove(
+        proof = Proof(
             spec,
             data,
             only,
@@ -259,28 +261,37 @@ def check(
             device=pick_device(device),
             dtype=dtype,
         )
+    for result in proof.run():
+        row = (result.name, result.state, result.seconds)
+        click.echo(f"{row[0]:<19}{row[1]:<8}{row[2]:>8.2f} s  {_details(result)}", err=as_json)
+    report = proof.report()
     if as_json:
         click.echo(json.dumps(report))
     else:
-        print_rows(
-            ("check", "result", "seconds", "details"), [_check_row(row) for row in report["checks"]]
+        for level, shown in report["certificate"]["levels"].items():
+            click.echo(f"{level} {shown['state']}{': ' if shown['why'] else ''}{shown['why']}")
+    if any(result.state == "timeout" for result in proof.results):
+        click.echo(
+            "llmbench: some checks ran out of time; check again to go on with them", err=True
         )
-        for level, proof in report["certificate"]["levels"].items():
-            click.echo(f"{level} {proof['state']}{': ' if proof['why'] else ''}{proof['why']}")
-    return int(any(row["state"] in ("failed", "error", "timeout") for row in report["checks"]))
+    return int(any(result.bad for result in proof.results))
 
 
-def _check_row(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Return (check, result, seconds, details) of one check; a failure shows its rule first."""
+def _details(result: Result) -> str:
+    """What a check tried; of one that failed, its rule and what happened, line by line."""
     parts = [
-        f"{title}: {row[key]}"
-        for key, title in (("sent", "input"), ("came", "result"), ("cause", "likely cause"))
-        if row[key]
+        f"{title}: {value}"
+        for title, value in (
+            ("rule", result.rule),
+            ("input", result.sent),
+            ("result", result.came),
+            ("likely cause", result.cause),
+        )
+        if value
     ]
-    details = (
-        "\n".join([f"rule: {row['rule']}", *parts]) if parts else row["tried"] or row["reason"]
-    )
-    return row["name"], row["state"], f"{row['seconds']:.2f}", details
+    if not result.bad:
+        return result.tried or result.reason
+    return "\n    ".join(["", *parts])
 
 
 COMMANDS = (score, generate, train, check)

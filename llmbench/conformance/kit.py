@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import Literal, TypedDict
 
+from llmbench.adapter import Adapter, Progress
 from llmbench.conformance import (
     context_checks,
     decoding_checks,
@@ -56,6 +57,8 @@ CHECKS: tuple[Check, ...] = (
 )
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 TIMEOUT = 120.0  # seconds for one check
+BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"
+LARGE = "a large model; it proves nothing: give a larger --timeout"
 
 WORDS = {
     "passed": "passed",
@@ -84,6 +87,11 @@ class Result:
     # a skip where the adapter would not, or an error that is the machine's: it proves nothing
     # either way
     refused: bool = False
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether asking again would say the same: it is neither late nor refused."""
+        return self.state != "timeout" and not self.refused
 
     @property
     def bad(self) -> bool:
@@ -124,10 +132,21 @@ def run(
         yield replace(result, seconds=time.perf_counter() - begun)
 
 
+def sample(adapter: Adapter, timeout: float, report: Progress) -> list[Result]:
+    """What a run proves of a model, on smaller samples. `report` is told each check before it."""
+    checks = find_checks(SAMPLED)
+    rounds = run(Subject(adapter, thorough=False), checks, timeout)
+    results: list[Result] = []
+    for check in checks:
+        report("checking", len(results) / len(checks), check.name)
+        results.append(next(rounds))
+    return results
+
+
 def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
     """The result of one check, its seconds not yet filled in."""
     passed = Result(check.name, check.rule, "passed", 0.0)
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     try:
         with _limit(timeout):
             if subject.obstacle:
@@ -143,8 +162,10 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
     except Failed as error:
         return replace(passed, state="failed", sent=error.sent, came=error.came, cause=error.cause)
     except Late:
-        came = f"no answer within {timeout:g} s"
-        return replace(passed, state="timeout", came=came, cause="a hang, or a large model")
+        seconds = time.process_time() - worked
+        came = f"no answer within {timeout:g} s, in {seconds:.0f} s of processor time"
+        cause = BUSY if seconds < timeout / 2 else LARGE
+        return replace(passed, state="timeout", came=came, cause=cause)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # sys.exit in an adapter, too

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from llmbench.errors import OutOfMemory, is_out_of_memory
 from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.pass_progress import Passes
 from llmbench.inference.token_model import TokenModel
 
 TOKEN_BUDGET = 4096  # ids in one pass, padding included; one window longer than that goes alone
@@ -49,13 +50,16 @@ def in_batches(
     if not ordered:
         return
     first = max(1, (budget or _budget(model, 0)) // size(ordered[0]))
+    passes = Passes(sum(map(size, ordered)))
 
     def run(batch: Sequence[Job]) -> int:
-        return max(
+        width = max(
             run_halving(
                 batch, lambda some: forward(model, some), lambda job: f"window of {size(job)} ids"
             )
         )
+        passes.advance(sum(map(size, batch)))
+        return width
 
     width = run(ordered[:first])
     batches = deque(_cut(ordered[first:], size, budget or _budget(model, width)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.inference import packing
+from llmbench.inference.pass_progress import Passes
 from llmbench.inference.token_bits import charge
 from llmbench.inference.token_model import TokenModel
 
@@ -33,6 +34,7 @@ Pack = packing.Pack[TargetLine]
 def score_carried(model: TokenModel, lines: Sequence[TargetLine], budget: int) -> None:
     """Fill in the bits of the lines, about `budget` ids in one pass."""
     size = max(1, budget // LEAST_PIECE)
+    passes = Passes(sum(len(line.ids) for line in lines))
     after = (
         [line for line in lines if line.first > len(model.bos_ids)] if model.can_fork_state else []
     )  # something is given
@@ -41,6 +43,7 @@ def score_carried(model: TokenModel, lines: Sequence[TargetLine], budget: int) -
     for at in range(0, len(packs), size):
         for some, state, rows in _prompts(model, packs[at : at + size], budget):
             _texts(model, some, state, rows, budget)
+            passes.advance(sum(len(line.ids) for pack in some for line in pack.lines))
     packed = {id(line) for pack in packs for line in pack.lines}
     ordered = sorted(
         (line for line in lines if id(line) not in packed and len(line.ids) > 1),
@@ -48,7 +51,7 @@ def score_carried(model: TokenModel, lines: Sequence[TargetLine], budget: int) -
     )
     for at in range(0, len(ordered), size):
         some_lines = ordered[at : at + size]
-        _in_pieces(model, some_lines, [0] * len(some_lines), None, budget)
+        _in_pieces(model, some_lines, [0] * len(some_lines), None, budget, passes)
 
 
 def _prompts(
@@ -100,7 +103,12 @@ def _texts(model: TokenModel, packs: Sequence[Pack], state: Any, rows: Tensor, b
 
 
 def _in_pieces(
-    model: TokenModel, lines: Sequence[TargetLine], begins: Sequence[int], state: Any, budget: int
+    model: TokenModel,
+    lines: Sequence[TargetLine],
+    begins: Sequence[int],
+    state: Any,
+    budget: int,
+    passes: Passes | None = None,
 ) -> None:
     """Read lines side by side, each from its place in `begins` on and after the state, in pieces
     one after the other; charge what is asked for.
@@ -120,6 +128,8 @@ def _in_pieces(
             spans.append((line, low - line.first, max(low, high) - line.first))
             firsts.append(low - 1 - begin - at)
         _fill(model, spans, rows, firsts)
+        if passes is not None:
+            passes.advance(sum(min(max(0, len(line.ids) - at), step) for line in lines))
 
 
 def _fill(

@@ -4,16 +4,19 @@ weights.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from llmbench import storage
-from llmbench.adapter import Adapter
+from llmbench.adapter import Adapter, Progress
 from llmbench.conformance import certificates, kit
-from llmbench.conformance.check import Subject
+from llmbench.conformance.check import Check, Subject
 from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter
 from llmbench.runner import session
@@ -21,55 +24,110 @@ from llmbench.runner import session
 # times its limit that a check may take before the program ends: a hang inside foreign code hears no
 # alarm
 PATIENCE = 2.0
+SILENCE = 20.0  # seconds after which a check that is still running is named on stderr
 
 
-def prove(
-    spec: str,
-    given: Mapping[str, str],
-    only: Sequence[str],
-    timeout: float,
-    progress: Callable[[str, float, str], None],
-    **options: Any,
-) -> kit.Report:
-    """What `llmbench check --json` prints. The certificate of a whole run of the checks is kept in
-    the cache, by fingerprint and device.
+class Proof:
+    """A model that is loaded to be checked.
+
+    What was found is kept from check to check. If some checks gave no answer (the machine was busy,
+    the program was stopped), the next proof of the same weights goes on from there.
     """
-    checks = kit.find_checks(only) if only else kit.CHECKS
-    model, adapter, stuff = session.load_with_context(spec, given, progress=progress, **options)
 
-    def another() -> Adapter:
-        return make_adapter(model, stuff)
+    def __init__(
+        self,
+        spec: str,
+        given: Mapping[str, str],
+        only: Sequence[str],
+        timeout: float,
+        progress: Progress,
+        **options: Any,
+    ):
+        """Load the model of a SPEC. UsageError if it is not ready to be checked."""
+        self.checks = kit.find_checks(only) if only else list(kit.CHECKS)
+        self.whole, self.timeout = not only, timeout
+        model, adapter, stuff = session.load_with_context(spec, given, progress=progress, **options)
 
-    results: list[kit.Result] = []
-    with session.model_errors(model.name):
-        fingerprint, device = adapter.info.fingerprint, adapter.info.device
-        subject = Subject(adapter, another, seed=stuff.seed)
-        if subject.obstacle:
-            raise UsageError(subject.obstacle, where=model.name)
-    rounds = kit.run(subject, checks, timeout)
-    for check in checks:
-        progress("checking", len(results) / len(checks), check.name)
-        alarm = threading.Timer(PATIENCE * timeout, _give_up, (check.name, timeout))
+        def another() -> Adapter:
+            return make_adapter(model, stuff)
+
+        self.name, self.adapter, self.results = model.name, adapter, list[kit.Result]()
+        self.subject = Subject(adapter, another, seed=stuff.seed)
+        with session.model_errors(model.name):
+            self.fingerprint, self.device = adapter.info.fingerprint, adapter.info.device
+            if self.subject.obstacle:
+                raise UsageError(self.subject.obstacle, where=model.name)
+        self.place = certificates.of_weights(stuff.cache, self.fingerprint, self.device)
+        self.unfinished = stuff.cache / "unfinished-checks" / self.place.name
+
+    def run(self) -> Iterator[kit.Result]:
+        """Yield the result of each check as soon as it is known."""
+        before = self._read() if self.whole else {}
+        for check in self.checks:
+            result = before.get(check.name) or self._run(check)
+            self.results.append(result)
+            if self.whole:
+                self._write()
+            yield result
+        self._finish()
+
+    def report(self) -> dict[str, Any]:
+        """What `llmbench check --json` prints."""
+        return kit.report(self.results, self.fingerprint, self.name, self.device)
+
+    def _run(self, check: Check) -> kit.Result:
+        alarm = threading.Timer(PATIENCE * self.timeout, _give_up, (check.name, self.timeout))
         alarm.daemon = True
         alarm.start()
-        results.append(next(rounds))
-        alarm.cancel()
-    found = kit.report(results, fingerprint, model.name, device)
-    states = {proof["state"] for proof in found["certificate"]["levels"].values()}
-    if "refused" in states or (
-        not only and not any(result.state == "timeout" or result.refused for result in results)
-    ):
-        storage.write_json(
-            certificates.of_weights(stuff.cache, fingerprint, device), found["certificate"]
-        )
-    adapter.close()
-    return found
+        done = threading.Event()
+        threading.Thread(target=_name_slow, args=(check.name, done), daemon=True).start()
+        try:
+            (result,) = kit.run(self.subject, [check], self.timeout)
+        finally:
+            done.set()
+            alarm.cancel()
+        return result
+
+    def _read(self) -> dict[str, kit.Result]:
+        """What an unfinished proof of these weights has found, by the names of its checks."""
+        try:
+            kept = json.loads(self.unfinished.read_text(encoding="utf-8"))
+            rows = [kit.Result(**row) for row in kept["results"]]
+        except (OSError, ValueError, TypeError, KeyError):  # none, or a torn one
+            return {}
+        return {row.name: row for row in rows} if kept["key"] == self._key() else {}
+
+    def _write(self) -> None:
+        known = [asdict(result) for result in self.results if result.is_answer]
+        storage.write_json(self.unfinished, {"key": self._key(), "results": known})
+
+    def _key(self) -> list[Any]:
+        return [certificates.version(), self.fingerprint, self.device, self.subject.seed]
+
+    def _finish(self) -> None:
+        """Keep the certificate if it is one; forget what was kept on the way."""
+        complete = all(result.is_answer for result in self.results)
+        certificate = self.report()["certificate"]
+        states = {proof["state"] for proof in certificate["levels"].values()}
+        if "refused" in states or (self.whole and complete):
+            storage.write_json(self.place, certificate)
+        if self.whole and complete:
+            self.unfinished.unlink(missing_ok=True)
+        self.adapter.close()
+
+
+def _name_slow(name: str, done: threading.Event) -> None:
+    """Say every SILENCE seconds that a check is still running."""
+    begun = time.monotonic()
+    while not done.wait(SILENCE):
+        sys.stderr.write(f"  {name}: running for {time.monotonic() - begun:.0f} s\n")
+        sys.stderr.flush()
 
 
 def _give_up(name: str, timeout: float) -> None:
     sys.stderr.write(
         f"llmbench: the check {name} did not end within {PATIENCE * timeout:g} s and cannot be"
-        " stopped; nothing is proven\n"
+        " stopped; nothing is proven (`llmbench check` again goes on from there)\n"
     )
     sys.stderr.flush()
     os._exit(1)

@@ -9,7 +9,6 @@ from llmbench import storage
 from llmbench.adapter import Adapter, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates, kit
-from llmbench.conformance.check import Subject
 from llmbench.plan import task_registry
 from llmbench.plan.plan import Plan
 from llmbench.results.cell import CellHead, write_cell
@@ -92,10 +91,10 @@ def _refuse(card: Card, task: Task.Settings) -> Failure:
 
 def _certify(made: Plan, adapter: Adapter, info: ModelInfo, watcher: Watcher) -> None:
     """Earn A1 and A2 by sampling, for this run alone: another run may hold another object."""
-    checks = kit.find_checks(kit.SAMPLED)
-    results: list[kit.Result] = []
-    for result in kit.run(Subject(adapter, thorough=False), checks, worker.PROOF_SECONDS):
-        results.append(result)
-        watcher.progress(info.name, "proving", len(results) / len(checks), result.name)
+
+    def report(what: str, share: float, remark: str) -> None:
+        watcher.progress(info.name, what, share, remark)
+
+    results = kit.sample(adapter, worker.PROOF_SECONDS, report)
     found = kit.certificate(results, info.fingerprint, info.device)
     storage.write_json(Path(certificates.of_run(made.out, info.name)), found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
@@ -18,16 +19,41 @@ if TYPE_CHECKING:  # rich is imported where somebody is watching
     pass
 
 
+QUIET = 20.0  # seconds of one piece of work after which a log is told how far it is
+
+
+class Pace:
+    """How far slow work is, said at most every QUIET seconds, with an estimate of what is left."""
+
+    def __init__(self) -> None:
+        self.what, self.begun, self.said = "", 0.0, 0.0
+
+    def tell(self, what: str, share: float, remark: str) -> str:
+        """The line to write now, "" if there is none."""
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.begun, self.said = what, now, now
+        if now - self.said < QUIET:
+            return ""
+        self.said = now
+        left = (now - self.begun) * (1 - share) / share if share > 0 else None
+        estimate = "" if left is None else f", about {left:.0f} s left"
+        return f"{what} {remark}: {100 * share:.0f} %{estimate}"
+
+
 class _Lines:
     """A line for each cell, for logs."""
 
     def __init__(self, console: Console):
-        self.console = console
+        self.console, self.pace = console, Pace()
 
     def model(self, name: str, number: int, count: int) -> None:
         self.console.print(f"[{number}/{count}] {name}", markup=False, highlight=False)
 
-    def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
+    def progress(self, name: str, what: str, share: float, remark: str) -> None:
+        line = self.pace.tell(f"{name}: {what}", share, remark)
+        if line:
+            self.console.print(f"    {line}", markup=False, highlight=False)
 
     def cell(self, name: str, task: str, outcome: str) -> None:
         self.console.print(f"    {task}: {outcome}", markup=False, highlight=False)
@@ -120,7 +146,14 @@ def watcher(made: Plan) -> Iterator[Watcher]:
 def spinner() -> Iterator[Report]:
     """A report function for one model's work in this process."""
     if not sys.stderr.isatty():
-        yield lambda what, share, remark: None
+        pace = Pace()
+
+        def tell(what: str, share: float, remark: str) -> None:
+            line = pace.tell(what, share, remark)
+            if line:
+                print(f"llmbench: {line}", file=sys.stderr, flush=True)
+
+        yield tell
         return
     from rich.console import Console
     from rich.markup import escape

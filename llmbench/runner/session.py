@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from llmbench.adapter import Adapter, BuildContext, Passage, Window
+from llmbench.adapter import Adapter, BuildContext, Passage, Progress, Window
 from llmbench.config.model_card import Card
 from llmbench.data import loading
 from llmbench.data.text import Document, Text
@@ -30,7 +30,7 @@ from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
 from llmbench.runner.screening import screen
 from llmbench.storage import default_cache
-from llmbench.tasks.likelihood import Likelihood, check_ledger, items_of, score_passages
+from llmbench.tasks.likelihood import Likelihood, charge, items_of
 from llmbench.tasks.prompts import check_plain
 
 
@@ -71,7 +71,7 @@ def build_context(
         seed=seed,
         device=device,
         dtype=dtype or "float32",
-        progress=progress or (lambda what, share, remark: None),
+        progress=progress or _ignore,
     )
 
 
@@ -206,7 +206,8 @@ def score(
     card, adapter = load_model(model, given, **options)
     with model_errors(card.name):
         screen(adapter, card.name, options.get("progress"), default_cache())
-    facts = _score(card.name, adapter, loaded, str(file or "text"), rule)
+    watch = options.get("progress") or _ignore
+    facts = _score(card.name, adapter, loaded, str(file or "text"), rule, watch)
     adapter.close()
     return facts
 
@@ -226,7 +227,18 @@ def _load_text(file: str | Path | None, text: str | None, fields: Mapping[str, s
     return Text("text", (Document("text", text),))
 
 
-def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window) -> TextScore:
+def _ignore(what: str, share: float, remark: str) -> None:
+    """Nobody watches."""
+
+
+def _score(
+    name: str,
+    adapter: Adapter,
+    loaded: Text,
+    source: str,
+    rule: Window,
+    progress: Progress = _ignore,
+) -> TextScore:
     passages = [Passage(document.text, id=document.id) for document in loaded.documents]
     if adapter.is_masked:
         raise Unsupported(
@@ -235,9 +247,7 @@ def _score(name: str, adapter: Adapter, loaded: Text, source: str, rule: Window)
             hint="run a suite: `llmbench run SUITE --model SPEC`, or llmbench.run",
         )
     with model_errors(name):
-        ledgers = score_passages(adapter, passages, rule)
-        for passage, ledger in zip(passages, ledgers, strict=True):
-            check_ledger(ledger, passage)
+        ledgers = charge(adapter, passages, rule, progress)
     totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
     found = intervals(items_of(ledgers, passages), totals)
     headline, words = found["bits_per_byte"], found.get("word_perplexity")

@@ -209,7 +209,6 @@ def certify(
     What these weights have earned they keep.
     """
     from llmbench.conformance import kit
-    from llmbench.conformance.check import Subject
 
     place, weights = (
         certificates.of_run(out, info.name),
@@ -219,12 +218,7 @@ def certify(
         place, info.fingerprint, info.device
     ) or certificates.load_certificate(weights, info.fingerprint, info.device)
     if found is None:  # what was not earned before may have been the machine's fault
-        results: list[kit.Result] = []
-        for result in kit.run(
-            Subject(adapter, thorough=False), kit.find_checks(kit.SAMPLED), PROOF_SECONDS
-        ):
-            results.append(result)
-            report("proving", len(results) / len(kit.SAMPLED), result.name)
+        results = kit.sample(adapter, PROOF_SECONDS, report)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
         storage.write_json(place, found)

@@ -13,6 +13,7 @@ from llmbench.config.model_card import Positive
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Text
 from llmbench.errors import ModelError
+from llmbench.inference.pass_progress import watch_passes
 from llmbench.ledger import (
     CODE,
     PSEUDO,
@@ -154,14 +155,13 @@ def charge(
     adapter: Adapter, passages: Sequence[Passage], window: Window, progress: Progress
 ) -> list[Ledger]:
     """The ledgers of the passages, each checked."""
-    ledgers: list[Ledger] = []
-    for passage, ledger in zip(passages, score_passages(adapter, passages, window), strict=True):
+    remark = f"{len(passages)} document{'s' if len(passages) != 1 else ''}"
+    with watch_passes(lambda share: progress("scoring", share, remark)):
+        ledgers = score_passages(adapter, passages, window)
+    for passage, ledger in zip(passages, ledgers, strict=True):
         check_ledger(ledger, passage)
-        ledgers.append(ledger)
-        progress(
-            "scoring", len(ledgers) / len(passages), f"{len(ledgers)} of {len(passages)} documents"
-        )
-    return ledgers
+    progress("scoring", 1.0, remark)
+    return list(ledgers)
 
 
 def score_rows(

@@ -9,7 +9,8 @@ import threading
 
 from rich.console import Console
 
-from llmbench.runner.progress import _Bars, _bars, _Lines
+from llmbench.runner import progress
+from llmbench.runner.progress import Pace, _Bars, _bars, _Lines
 
 
 def terminal():
@@ -64,3 +65,25 @@ def test_elsewhere_a_line_says_that_models_take_turns():
     with watching.pause_drawing("speed"):
         watching.progress("all models", "measuring speed", 0.5, "")
     assert console.file.getvalue() == "measuring speed, all models in turn\n"
+
+
+def test_slow_work_is_said_now_and_then_with_what_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    pace, lines = Pace(), []
+    for second in range(61):
+        now[0] = 100.0 + second
+        lines.append(pace.tell("scoring", second / 240, "3 documents"))
+    assert [line for line in lines if line] == [
+        "scoring 3 documents: 8 %, about 220 s left",
+        "scoring 3 documents: 17 %, about 200 s left",
+        "scoring 3 documents: 25 %, about 180 s left",
+    ]
+
+
+def test_quick_work_is_not_said():
+    console = Console(file=io.StringIO())
+    lines = _Lines(console)
+    for share in (0.1, 0.5, 1.0):
+        lines.progress("lstm", "scoring", share, "")
+    assert not console.file.getvalue()
