@@ -71,7 +71,7 @@ class Proof:
             yield result
         self._finish()
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> kit.Report:
         """What `llmbench check --json` prints."""
         return kit.report(self.results, self.fingerprint, self.name, self.device)
 
