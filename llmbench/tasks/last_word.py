@@ -61,6 +61,8 @@ class LastWord(Task):
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pairs, bos = [split_last_word(d) for d in self.text.documents], gives_bos(self.bos, adapter)
+        if adapter.reads_source:  # a target of its own begins with no space
+            pairs = [(before, word.strip()) for before, word in pairs]
         passages = [
             Passage(word, context=before, id=document.id, add_bos=bos)
             for document, (before, word) in zip(self.text.documents, pairs, strict=True)

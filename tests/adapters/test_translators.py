@@ -12,8 +12,10 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import llmbench
 from llmbench.adapter import BuildContext, Passage, Request
-from llmbench.errors import UsageError
+from llmbench.conformance import check, kit
+from llmbench.errors import Unsupported, UsageError
 from llmbench.ledger import END
+from llmbench.models.pretrained import loading
 from llmbench.plan import registry
 from llmbench.plan.resolved_model import make_adapter, resolve_model
 
@@ -192,9 +194,41 @@ def test_a_wrapped_model_takes_the_languages_of_its_tokenizer(places):
     assert wrapped.total() == pytest.approx(loaded.total(), rel=1e-9)
 
 
+@pytest.mark.parametrize("name", list(LANGUAGES))
+@pytest.mark.parametrize("target", [" ", "\n", " the kettle"])
+def test_white_space_that_a_target_loses_is_refused(places, name, target):
+    model = load(f"{places(name)}{options(name)}")
+    with pytest.raises(Unsupported, match="lossy tokenizer"):
+        list(model.score([Passage(target, context="der Kessel", score_eos=True)]))
+
+
+def test_a_marian_model_fails_no_check(places):
+    folder = places("marian")
+    results = list(kit.run(check.Subject(load(folder), lambda: load(folder))))
+    assert not [(result.name, result.sent, result.came) for result in results if result.bad]
+    passed = {result.name for result in results if result.state == "passed"}
+    assert passed >= {"target-encoding", "own-loss", "source-text"}
+
+
+def test_a_target_in_the_sources_pieces_is_found_by_the_check(places):
+    model = load(places("marian"))
+    model.text.is_target = False
+    results = kit.run(check.Subject(model), kit.find_checks(["own-loss"]))
+    assert [result.state for result in results] == ["failed"]
+
+
 def test_a_long_source_keeps_its_end_symbols(places):
     model = load(f"{places('mbart')}{options('mbart')}")
     writer = model.token_model
     ids = writer.encode("der Kessel " * 60).ids.tolist()
     assert len(ids) == model.source_context
     assert ids[-2:] == model.encode_source("a")[-2:]
+
+
+def test_a_missing_package_of_a_tokenizer_is_named():
+    said = loading._said(
+        ImportError("\nMarianTokenizer requires the SentencePiece library but it was not found"),
+        "m",
+    )
+    assert "needs the package sentencepiece" in said.what
+    assert said.hint == "pip install sentencepiece"

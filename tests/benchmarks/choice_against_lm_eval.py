@@ -6,7 +6,8 @@ python tests/benchmarks/choice_against_lm_eval.py --oracle-python ORACLE/bin/pyt
 
 ORACLE is an environment that has `lm-eval[hf]`. The sides are `llmbench run` of a suite with one
 task, lm-eval's command line, and `lean`, its evaluator without its index of tasks. All are asked
-the questions of arc_easy about stories260K, and must report the same two accuracies.
+the questions of arc_easy about stories260K, and must report the same accuracy by all bits. By bits
+per byte llmbench divides by the bytes that were scored, lm-eval by characters without the space.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ version: 1
 texts:
   test: {source: questions.jsonl, fields: {given: query}}
 tasks:
-  - {task: multiple-choice, join: " "}
+  - {task: multiple-choice, join: " ", bos: always}
 """
 
 

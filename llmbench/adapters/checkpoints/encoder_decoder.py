@@ -43,6 +43,7 @@ class EncoderDecoderLM(CheckpointAdapter, EncoderDecoderAdapter):
         super().__init__(loaded)
         self.languages = {"source_lang": source_lang, "target_lang": target_lang}
         self.source_text, self.text = self.text, ByteTokenizer(tokenizer, is_target=True)
+        self.text.refuses_first_space = True
         source, target = tokenizer("a")["input_ids"], tokenizer(text_target="a")["input_ids"]
         before, after = _find_frame(self.source_text.encode("a").ids.tolist(), source, where)
         self.source_code, self.source_frame = code, ([*code, *before], after)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -254,6 +255,11 @@ def _said(error: Exception, where: str) -> CellError:
             where=where,
             hint="a smaller model, a smaller --dtype, or more memory",
         )
+    needed = re.search(r"requires the (\w+) library", str(error))
+    if isinstance(error, ImportError) and needed:
+        package = needed[1].lower()
+        hint = f"pip install {package}"
+        return ModelError(f"its tokenizer needs the package {package}", where=where, hint=hint)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     wrong = next(
         (line for line in lines if "size mismatch" in line or "mismatch" in line.lower()), ""

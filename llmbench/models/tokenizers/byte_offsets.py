@@ -261,6 +261,8 @@ class ByteTokenizer:
         """Where decode(encode(text)) leaves the text. A WordPiece tokenizer's own decoder knows
         where it sets spaces.
         """
+        if text and not ids:
+            return "the text has no token"
         back = self._decode_words(ids)
         if back == text:
             return ""
