@@ -25,9 +25,9 @@ from llmbench.leaderboard.renderers import (
 )
 from llmbench.plan import plan
 from llmbench.results import compare as results_compare
-from llmbench.results import matching, record
+from llmbench.results import matching
 from llmbench.results.record import Record
-from llmbench.results.samples import Opened, Sample, sample_files
+from llmbench.results.samples import Opened, Sample, open_results, sample_files
 from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
@@ -244,4 +244,5 @@ def load_text(source: str | Path, *, select: Mapping[str, str] | None = None) ->
 def load_run(path: str | Path) -> Run:
     """Load a run from its output directory or its run.json. UsageError if there is none."""
     file = Path(path)
-    return Run(record.load(file), file if file.is_dir() else file.parent)
+    opened = open_results(file)
+    return Run(opened.record, opened.folder)

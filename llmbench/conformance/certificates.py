@@ -8,8 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
-from pydantic import ValidationError
-
+from llmbench import storage
 from llmbench.config.source_code import PACKAGE, digest_code, find_imports
 from llmbench.results.record import Certificate
 
@@ -88,12 +87,12 @@ def of_weights(cache: Path, fingerprint: str, device: str) -> Path:
 
 
 def read(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
-    """The certificate in a file; None where there is none, where it is torn, or where it is of
+    """The certificate in a file; None where there is none, where it is damaged, or where it is of
     other weights, another device or other checks.
     """
     try:
-        row = Certificate.model_validate_json(path.read_bytes()).model_dump()
-    except (OSError, ValidationError):
+        row = Certificate.model_validate(storage.read_sealed(path)).model_dump()
+    except (OSError, ValueError):  # Damaged and ValidationError are ValueErrors
         return None
     if (row["version"], row["fingerprint"], row.get("device")) != (version(), fingerprint, device):
         return None

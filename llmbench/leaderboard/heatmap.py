@@ -19,6 +19,7 @@ from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.results.record import Record
 from llmbench.results.samples import inside, samples
 
+CHARGES = ("document", "start", "end", "bits", "kind")  # columns of the file
 MOST_PASSAGES = 3  # of a task
 LONGEST, SHORTEST = 600, 200  # bytes of a passage: with many models they are shorter, then fewer
 MOST_BYTES = 50_000  # of all rows of a page together
@@ -172,27 +173,30 @@ def _pieces(folder: Path, model: str, task: str, id: str, size: int) -> list[Pie
 
 
 def _charges(file: Path, document: str, begin: int, end: int) -> list[tuple[int, int, float, str]]:
-    """The charges (start, end, bits, kind) of a document that touch [begin, end)."""
+    """The charges (start, end, bits, kind) of a document that touch [begin, end). Read without
+    `pyarrow.dataset`, which would import pandas.
+    """
     import pyarrow.parquet as pq
 
-    kept = [("document", "==", document), ("start", "<", end), ("end", ">=", begin)]
+    found: list[tuple[int, int, float, str]] = []
     try:
-        table = pq.read_table(
-            file, columns=["start", "end", "bits", "kind"], filters=kept, use_threads=False
-        )
-        columns = [table.column(name).to_pylist() for name in ("start", "end", "bits", "kind")]
-        return [
-            (int(a), int(b), float(bits), str(kind))
-            for a, b, bits, kind in zip(*columns, strict=True)
-        ]
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        NotImplementedError,
-    ):  # torn, or not a file of charges
-        return []
+        with pq.ParquetFile(file) as table:
+            for number in range(table.num_row_groups):
+                group = table.read_row_group(number, use_threads=False)
+                names = group.column("document").to_pylist()
+                here = [row for row, name in enumerate(names) if name == document]
+                if not here:
+                    continue
+                part = group.slice(here[0], here[-1] + 1 - here[0])
+                columns = [part.column(name).to_pylist() for name in CHARGES]
+                found += [
+                    (int(a), int(b), float(bits), str(kind))
+                    for name, a, b, bits, kind in zip(*columns, strict=True)
+                    if name == document and a < end and b >= begin
+                ]
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError):
+        return []  # torn, or not a file of charges
+    return found
 
 
 def _tile(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:

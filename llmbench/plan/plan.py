@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
+from llmbench import storage
 from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
@@ -234,9 +235,11 @@ def _check_out(out: Path, suite: Suite) -> None:
     mark = out / "suite.json"
     if mark.is_file():
         try:
-            before = json.loads(mark.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
+            before = storage.read_sealed(mark)
+        except storage.Damaged as error:
+            raise UsageError(
+                str(error), where=str(out), hint="choose another --out, or remove this folder"
+            ) from None
         if (before.get("name"), before.get("sha256")) != (suite.name, suite.sha256):
             raise UsageError(
                 f"this folder holds a run of the suite {before.get('name')!r} as it was then",

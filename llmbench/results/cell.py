@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
@@ -15,6 +14,9 @@ from llmbench.ledger import Ledger
 from llmbench.results import schema
 from llmbench.results.outcome import Outcome
 from llmbench.results.record import ModelRow, Score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,22 @@ class CellRow(TypedDict):
     task: str
     model: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
+    files: Mapping[str, str]  # what belongs to it, relative to the run's folder -> sha256
 
 
 def read_cell(path: Path) -> CellRow | None:
-    """A cell's content; None if there is none or it is not what a cell must be."""
+    """A cell's content; None if there is none or it is not what a cell must be, or if it or what
+    belongs to it was changed since it was written.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = storage.read_sealed(path)
+        for name, digest in data["files"].items():
+            if storage.digest_file(path.parents[2] / name) != digest:
+                return None
         ModelRow.model_validate(data["model"])
         for row in data["scores"]:
             Score.model_validate({"model": "", "task": "", **row})
-        cell: CellRow = data
+        cell = cast(CellRow, data)
         return cell if {"key", "question", "task"} <= cell.keys() else None
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
@@ -57,12 +65,15 @@ def read_cell(path: Path) -> CellRow | None:
 def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> None:
     """Samples and charges first, the cell last: a cell that is there is whole."""
     model, task = head.model.name, head.task
-    storage.write_lines(out / "samples" / model / f"{task}.jsonl", outcome.samples)
+    files = [out / "samples" / model / f"{task}.jsonl"]
+    storage.write_lines(files[0], outcome.samples)
     if outcome.ledgers:
-        write_charges(out / "charges" / model / f"{task}.parquet", outcome.ledgers)
+        files.append(out / "charges" / model / f"{task}.parquet")
+        write_charges(files[-1], outcome.ledgers)
     if outcome.events:
-        write_events(out / "events" / model / f"{task}.parquet", outcome.events)
-    storage.write_json(
+        files.append(out / "events" / model / f"{task}.parquet")
+        write_events(files[-1], outcome.events)
+    storage.write_sealed(
         out / "cells" / model / f"{task}.json",
         {
             "schema": schema.SCHEMA,
@@ -73,6 +84,7 @@ def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> N
             "model": head.model.model_dump(),
             "seconds": seconds,
             "scores": outcome.scores,
+            "files": {f.relative_to(out).as_posix(): storage.digest_file(f) for f in files},
         },
     )
 
@@ -81,34 +93,22 @@ def write_events(path: Path, answers: Sequence[Mapping[str, Any]]) -> None:
     """What was timed as Parquet, a row for each piece that arrived: block, what, answer, asked
     (ns), ns since then, tokens and bytes so far.
     """
-    import pyarrow as pa
+    import numpy as np
 
     rows = [
         (a["block"], a["what"], a["answer"], a["asked"], *event)
         for a in answers
         for event in a["events"]
     ]
-    columns = (
-        dict(
-            zip(
-                ("block", "what", "answer", "asked", "ns", "tokens", "bytes"),
-                zip(*rows, strict=True),
-                strict=True,
-            )
-        )
-        if rows
-        else {}
+    names = ("block", "what", "answer", "asked", "ns", "tokens", "bytes")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    _write_table(
+        path,
+        {
+            name: _strings(values) if name == "what" else _numbers(np.asarray(values))
+            for name, values in columns.items()
+        },
     )
-    _write_table(path, pa.table({name: list(column) for name, column in columns.items()}))
-
-
-def _write_table(path: Path, table: Any) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    storage.write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
@@ -119,15 +119,50 @@ def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
     from llmbench.ledger import KINDS
 
     sizes = [len(ledger.start) for ledger in ledgers]
-    ids = pa.DictionaryArray.from_arrays(
-        np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes), [ledger.id for ledger in ledgers]
+    ids = np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes)
+    kinds = np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8)
+    _write_table(
+        path,
+        {
+            "document": pa.DictionaryArray.from_arrays(
+                _numbers(ids), _strings([ledger.id for ledger in ledgers])
+            ),
+            "start": _numbers(np.concatenate([ledger.start for ledger in ledgers])),
+            "end": _numbers(np.concatenate([ledger.end for ledger in ledgers])),
+            "bits": _numbers(np.concatenate([ledger.bits for ledger in ledgers])),
+            "kind": pa.DictionaryArray.from_arrays(_numbers(kinds), _strings(KINDS)),
+        },
     )
-    kinds = pa.DictionaryArray.from_arrays(
-        np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8), list(KINDS)
-    )
-    columns = {
-        "start": np.concatenate([ledger.start for ledger in ledgers]),
-        "end": np.concatenate([ledger.end for ledger in ledgers]),
-        "bits": np.concatenate([ledger.bits for ledger in ledgers]),
-    }
-    _write_table(path, pa.table({"document": ids, **columns, "kind": kinds}))
+
+
+def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    pq.write_table(table, sink, compression="zstd")
+    storage.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _numbers(values: NDArray[Any]) -> Any:
+    """An Arrow array over the memory of these numbers. Made from its buffer, since `pyarrow.array`
+    would import pandas: one to two seconds and 60 MB in every worker.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    kind = pa.from_numpy_dtype(values.dtype)
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, buffer])
+
+
+def _strings(values: Sequence[str]) -> Any:
+    """An Arrow array of strings, without pandas (see `_numbers`)."""
+    import numpy as np
+    import pyarrow as pa
+
+    raw = [value.encode("utf-8", "backslashreplace") for value in values]
+    ends = np.cumsum([0, *map(len, raw)], dtype=np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))]
+    return pa.Array.from_buffers(pa.large_string(), len(raw), buffers).cast(pa.string())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -16,7 +17,7 @@ from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Format, Metric, Test, Variant
 from llmbench.results import schema
 from llmbench.results.rows import Number, Row, SparseRow
-from llmbench.storage import write_json
+from llmbench.storage import DIGEST, Damaged, check_seal, digest_file, write_sealed
 
 # whose tables have the metric in their name: the others are a task's only table
 NAMED_TABLES = tuple(name for name in HEADLINES if name not in (BITS_PER_BYTE, SPEED))
@@ -272,6 +273,10 @@ class Notes(Row):
     cells: dict[str, list[str]] = Field(
         default_factory=dict, description="model -> its finished tasks"
     )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="samples, charges and events in the run's folder -> sha256",
+    )
 
 
 class Items(Row):
@@ -316,8 +321,33 @@ class Record(Row):
     def write(self, folder: Path) -> Path:
         """run.json in `folder`, written at once or not at all."""
         path = folder / "run.json"
-        write_json(path, self.model_dump(by_alias=True, exclude={"items", "review"}))
+        write_sealed(path, self.model_dump(by_alias=True, exclude={"items", "review"}))
         return path
+
+    def check_files(self, folder: Path) -> None:
+        """Raise UsageError if samples, charges or events in the run's folder are not what the run
+        wrote. Files that were not copied along with the record are none.
+        """
+        for name, digest in self.notes.files.items():
+            file = folder / name
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise UsageError("the record names a file outside its folder", where=name)
+            with suppress(OSError):
+                if digest_file(file) != digest:
+                    raise UsageError(
+                        "changed since the run wrote it",
+                        where=str(file),
+                        hint="run again with the same --out: what was changed is computed again",
+                    )
+
+
+def _check_seal(raw: bytes, file: Path) -> None:
+    try:
+        check_seal(raw, "the record")
+    except Damaged as error:
+        raise UsageError(
+            str(error), where=str(file), hint="run again with the same --out, or copy it again"
+        ) from None
 
 
 def load(path: Path) -> Record:
@@ -326,7 +356,8 @@ def load(path: Path) -> Record:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+        raw = file.read_bytes()
+        data = json.loads(raw, parse_constant=_no_number)
     except OSError as error:
         raise UsageError(f"cannot read the record: {error.strerror}", where=str(file)) from None
     except (ValueError, RecursionError) as error:
@@ -341,6 +372,11 @@ def load(path: Path) -> Record:
             where=str(file),
             hint="update llmbench",
         )
+    if not {"review", "items"} & data.keys() and (
+        data["schema"] >= schema.SEALED or DIGEST in data
+    ):
+        _check_seal(raw, file)
+        del data[DIGEST]
     sealed = schema.digest(data) if isinstance(data.get("review"), dict) else None
     try:
         schema.upgrade(data)

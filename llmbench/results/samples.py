@@ -60,8 +60,12 @@ class Opened:
 
 
 def open_results(path: Path) -> Opened:
-    """The run in a folder, or the record in a file. UsageError where it cannot be read."""
-    return Opened(load(path), path)
+    """The run in a folder, or the record in a file. UsageError where it cannot be read, or where
+    the folder's files are not what the run wrote.
+    """
+    opened = Opened(load(path), path)
+    opened.record.check_files(opened.folder)
+    return opened
 
 
 def statistic_of(score: Score) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 from llmbench.results.signature import Part, Signature
 
-SCHEMA = 2
+SCHEMA = 3
+SEALED = 3  # from this schema on a run's record ends with its digest
 # a kind of task until schema 1 -> since; also the default name of a task and the name of its files
 RENAMED_TASKS = {"choice": "multiple-choice", "batch-fit": "max-batch"}
 
@@ -81,9 +82,14 @@ def _rename_protocol(text: str) -> str:
     )
 
 
+def _before_digests(data: dict[str, object]) -> None:
+    """Schema 2 ended without its digest, and did not know the digests of the folder's files."""
+
+
 UPGRADES: dict[int, Callable[[dict[str, object]], None]] = {
     0: _before_notes,
     1: _before_field_names,
+    2: _before_digests,
 }  # schema -> what makes a record's data of it those of the next
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from llmbench.results.record import (
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
 from llmbench.runner.progress import Watcher
-from llmbench.storage import default_cache
+from llmbench.storage import default_cache, read_sealed
 from llmbench.tasks.task import Task
 from llmbench.training.cache import find_training_texts
 
@@ -48,7 +47,7 @@ def assemble(
     left in this folder. Without a watcher, nothing is ranked.
     """
     names = [card.name for card in made.cards]
-    models, scores, done = _read_cells(made, names, before)
+    models, scores, done, files = _read_cells(made, names, before)
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
     for row in models.values():
@@ -93,15 +92,18 @@ def assemble(
         scores=scores,
         failures=[*kept, *failures],
         notes=Notes.model_validate(
-            {"tasks": _task_notes(made, scores, refused, watcher), "cells": done}
+            {"tasks": _task_notes(made, scores, refused, watcher), "cells": done, "files": files}
         ),
     )
 
 
 def _read_cells(
     made: Plan, names: Sequence[str], before: Record | None
-) -> tuple[dict[str, ModelRow], list[Score], dict[str, list[str]]]:
-    """Return the models, the scores and, for each model, the tasks of all finished cells."""
+) -> tuple[dict[str, ModelRow], list[Score], dict[str, list[str]], dict[str, str]]:
+    """Of all finished cells return the models, the scores, for each model its tasks, and the
+    digests of their files.
+    """
+    files: dict[str, str] = {}
     models: dict[str, ModelRow] = {}
     scores: list[Score] = []
     done: dict[str, list[str]] = {}
@@ -123,7 +125,8 @@ def _read_cells(
                 for row in cell["scores"]
             ]
             done.setdefault(name, []).append(task.name)
-    return models, scores, done
+            files |= cell["files"]
+    return models, scores, done, files
 
 
 def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
@@ -154,7 +157,7 @@ def _task_notes(
         place = made.out / "rounds" / f"{task.name}.json"
         if task.process == "interleaved" and place.is_file():
             with suppress(OSError, ValueError, KeyError, TypeError):
-                seen = json.loads(place.read_text(encoding="utf-8"))
+                seen = read_sealed(place)
                 found[task.name] = {
                     **found.get(task.name, {}),
                     **{key: seen[key] for key in ("again", "cost", "state", "session")},

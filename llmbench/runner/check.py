@@ -4,7 +4,6 @@ weights.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -91,15 +90,15 @@ class Proof:
     def _read(self) -> dict[str, kit.Result]:
         """What an unfinished proof of these weights has found, by the names of its checks."""
         try:
-            kept = json.loads(self.unfinished.read_text(encoding="utf-8"))
+            kept = storage.read_sealed(self.unfinished)
             rows = [kit.Result(**row) for row in kept["results"]]
-        except (OSError, ValueError, TypeError, KeyError):  # none, or a torn one
+        except (OSError, ValueError, TypeError, KeyError):  # none, or a damaged one
             return {}
         return {row.name: row for row in rows} if kept["key"] == self._key() else {}
 
     def _write(self) -> None:
         known = [asdict(result) for result in self.results if result.is_answer]
-        storage.write_json(self.unfinished, {"key": self._key(), "results": known})
+        storage.write_sealed(self.unfinished, {"key": self._key(), "results": known})
 
     def _key(self) -> list[Any]:
         return [certificates.version(), self.fingerprint, self.device, self.subject.seed]
@@ -110,7 +109,7 @@ class Proof:
         certificate = self.report()["certificate"]
         states = {proof["state"] for proof in certificate["levels"].values()}
         if "refused" in states or (self.whole and complete):
-            storage.write_json(self.place, certificate)
+            storage.write_sealed(self.place, certificate)
         if self.whole and complete:
             self.unfinished.unlink(missing_ok=True)
         self.adapter.close()

@@ -97,4 +97,4 @@ def _certify(made: Plan, adapter: Adapter, info: ModelInfo, watcher: Watcher) ->
 
     results = kit.sample(adapter, worker.PROOF_SECONDS, report)
     found = kit.certificate(results, info.fingerprint, info.device)
-    storage.write_json(Path(certificates.of_run(made.out, info.name)), found)
+    storage.write_sealed(Path(certificates.of_run(made.out, info.name)), found)

@@ -330,7 +330,7 @@ class Rounds:
             return
         state = {"before": self.state, "after": machine.load_state()}
         facts = {"session": self.session, "again": again, "cost": cost, "state": state}
-        storage.write_json(self.made.out / "rounds" / f"{self.task.name}.json", facts)
+        storage.write_sealed(self.made.out / "rounds" / f"{self.task.name}.json", facts)
 
     def _number(self, blocks: Sequence[BlockEvent]) -> list[NumberedBlock]:
         """The blocks of a model, which has one in each round, as its task takes them."""

@@ -40,7 +40,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     with _lock(made.out):
         before = _before(made.out)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
-        storage.write_json(made.out / "suite.json", mark)
+        storage.write_sealed(made.out / "suite.json", mark)
         try:
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))

@@ -221,14 +221,10 @@ def certify(
         results = kit.sample(adapter, PROOF_SECONDS, report)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
-        storage.write_json(place, found)
+        storage.write_sealed(place, found)
         if certificates.load_certificate(place, info.fingerprint, info.device):
-            storage.write_json(
-                weights,
-                certificates.merge(
-                    found, certificates.read(weights, info.fingerprint, info.device)
-                ),
-            )
+            before = certificates.read(weights, info.fingerprint, info.device)
+            storage.write_sealed(weights, certificates.merge(found, before) or found)
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 

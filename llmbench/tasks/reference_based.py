@@ -45,7 +45,6 @@ class Writing(Task):
 
         def check(self, text: Text) -> None:
             check_sources(text)
-            super().check(text)
 
     metrics: ClassVar[tuple[str, ...]]
 
@@ -77,7 +76,7 @@ class Writing(Task):
     @property
     def signature(self) -> Signature:
         asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol)
-        return (asked + self.asking.sign(self.text) + _sign_references(self.text)).extend(
+        return (asked + self.asking.signature).extend(
             stop=list(self.stop), max_bytes=self.max_bytes, limit=self.text.sampled
         )
 
@@ -90,8 +89,7 @@ class Writing(Task):
             self.text.documents, requests, outputs, said, strict=True
         ):
             numbers = {
-                scorer.metric.name: scorer.measure_best(output, document.references)
-                for scorer in self.scorers
+                scorer.metric.name: scorer.measure(output, document.text) for scorer in self.scorers
             }
             samples.append(
                 {
@@ -99,7 +97,7 @@ class Writing(Task):
                     "bytes": len(raw.encode(errors="replace")),
                     "input": request.prompt,
                     "output": output,
-                    "reference": " | ".join(document.references),
+                    "reference": document.text,
                     "statistics": numbers,
                 }
             )
@@ -133,12 +131,6 @@ class Writing(Task):
             trim_prompt(self.asking.prompt(document), adapter) for document in self.text.documents
         ]
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
-
-
-def _sign_references(text: Text) -> Signature:
-    """Return what several right answers to a question add to a signature."""
-    most = max(len(document.references) for document in text.documents)
-    return Signature.of(references=f"best of {most}") if most > 1 else Signature()
 
 
 class Counts(TypedDict):

@@ -50,11 +50,11 @@ def test_two_certificates_of_the_same_weights_are_joined_and_a_refusal_stays(one
 def test_a_certificate_of_other_weights_or_devices_or_other_checks_or_a_torn_one_is_none(tmp_path):
     file = tmp_path / "c.json"
     assert read(file, "f", "cpu") is None
-    file.write_text(json.dumps(proofs("earned", "earned", "earned")))
+    storage.write_sealed(file, proofs("earned", "earned", "earned"))
     assert read(file, "f", "cpu")["levels"]["A3"]["state"] == "earned"
     assert read(file, "g", "cpu") is None
     assert read(file, "f", "cuda") is None
-    file.write_text(json.dumps({**proofs("earned", "earned", "earned"), "version": "older"}))
+    storage.write_sealed(file, {**proofs("earned", "earned", "earned"), "version": "older"})
     assert read(file, "f", "cpu") is None
     file.write_text(file.read_text()[:40])
     assert read(file, "f", "cpu") is None
@@ -64,10 +64,10 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
     made = SimpleNamespace(out=tmp_path, options=SimpleNamespace(cache=tmp_path / "cache"))
     found = {"cpu": ("earned", "earned", "not tested"), "cuda": ("refused", "refused", "refused")}
     for device, states in found.items():
-        storage.write_json(
+        storage.write_sealed(
             of_weights(tmp_path / "cache", "f", device), proofs(*states, device=device)
         )
-    storage.write_json(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
+    storage.write_sealed(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
     for device, states in found.items():
         row = record.ModelRow(name="m", fingerprint="f", device=device)
         assemble.add_certificate(made, row)
@@ -147,10 +147,10 @@ def test_what_weights_have_proven_is_not_proven_again_in_another_run_on_the_same
         == 0
     )
     (kept,) = (place / "certificates").glob("*.json")
-    proof = json.loads(kept.read_text())
+    proof = storage.read_sealed(kept)
     assert {level["state"] for name, level in proof["levels"].items() if name != "A3"} == {"earned"}
     proof["levels"]["A1"]["tried"] = ["in the run before"]
-    kept.write_text(json.dumps(proof))
+    storage.write_sealed(kept, proof)
     assert (
         llmbench(
             "run", "tiny.yaml", "--only", "byte-ngram", "--out", "two", cwd=tmp_path
@@ -160,7 +160,7 @@ def test_what_weights_have_proven_is_not_proven_again_in_another_run_on_the_same
     (model,) = run_json(tmp_path / "two")["models"]
     assert model["certificate"]["levels"]["A1"]["tried"] == ["in the run before"]
     proof["device"] = "cuda"
-    kept.write_text(json.dumps(proof))
+    storage.write_sealed(kept, proof)
     assert (
         llmbench(
             "run", "tiny.yaml", "--only", "byte-ngram", "--out", "three", cwd=tmp_path

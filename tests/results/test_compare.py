@@ -13,6 +13,7 @@ from support.comparisons import BETTER, RATES, compare_models, find_row, print_c
 from support.hand_runs import ACCURACY, BITS, BLEU, F1, RATE, Hand, bits, right
 from support.sample_pairs import SENTENCES
 
+from llmbench import storage
 from llmbench.leaderboard.renderers import comparison, sections
 from llmbench.metrics.sacrebleu import Bleu
 from llmbench.results.compare import compare
@@ -289,7 +290,7 @@ def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_
     new, old = run("new", BETTER), run("old", RATES)
     data = json.loads((old.write() / "run.json").read_text())
     data["models"][0]["fingerprint"] = "e" * 64
-    (tmp_path / "old" / "run.json").write_text(json.dumps(data))
+    storage.write_sealed(tmp_path / "old" / "run.json", data)
     found = compare(
         ("new", "old"), pair_runs(open_results(new.write()), open_results(tmp_path / "old"))
     )

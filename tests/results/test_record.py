@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_the_file_is_the_contracts(tmp_path):
     found = json.loads(record().write(tmp_path).read_text())
-    assert {*data()} == found.keys()
+    assert {*data(), "digest"} == found.keys()
     assert found["schema"] == results_schema.SCHEMA
     assert found["scores"] == data()["scores"]
     assert found["machine"] == data()["machine"]
@@ -158,13 +158,13 @@ def test_what_a_model_says_is_stored_whatever_it_is(tmp_path):
         ('{"schema": true}', "not a record: no schema number"),
         (
             '{"schema": 99}',
-            r"schema 99 is newer than this llmbench knows \(2\) \(update llmbench\)",
+            r"schema 99 is newer than this llmbench knows \(3\) \(update llmbench\)",
         ),
         ('{"schema": 1}', "the record is wrong at llmbench: Field required"),
         ('{"schema": 0}', "the record is wrong at llmbench: Field required"),
         ('{"schema": -1}', "there is no schema -1"),
         (
-            json.dumps(data()).replace("2.1807", "-1e999", 1),
+            json.dumps({**data(), "schema": 2}).replace("2.1807", "-1e999", 1),
             r"the record is wrong at scores.2.value.*beyond all that can be measured",
         ),
     ],
@@ -210,7 +210,7 @@ def test_a_record_edited_into_nonsense_is_refused_with_the_place(tmp_path, at, v
     for step in at[:-1]:
         here = here[step]
     here[at[-1]] = value
-    path = stored(tmp_path, json.dumps(whole))
+    path = stored(tmp_path, storage.seal(whole))
     with pytest.raises(UsageError, match=f"the record is wrong at {spot}") as caught:
         results_record.load(path)
     assert str(caught.value).startswith(f"{path}: ")
@@ -221,6 +221,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_record_of_every_schema_loads_forever():
+    assert results_record.load(GOLDEN / "schema-3.json") == record()
     assert results_record.load(GOLDEN / "schema-2.json") == record()
     first = results_record.load(GOLDEN / "schema-1.json")
     assert first == record()
@@ -239,14 +240,14 @@ def test_an_older_record_is_brought_up_a_step_a_number(tmp_path, monkeypatch):
     def third(found):
         found["seed"] += 1
 
-    monkeypatch.setattr(results_schema, "SCHEMA", 4)
-    monkeypatch.setattr(results_schema, "UPGRADES", {2: second, 3: third})
+    monkeypatch.setattr(results_schema, "SCHEMA", 5)
+    monkeypatch.setattr(results_schema, "UPGRADES", {3: second, 4: third})
     whole = data()
     whole["luck"] = whole.pop("seed")
-    loaded = results_record.load(stored(tmp_path, json.dumps(whole)))
-    assert (loaded.schema_, loaded.seed) == (4, 8)
+    loaded = results_record.load(stored(tmp_path, storage.seal(whole)))
+    assert (loaded.schema_, loaded.seed) == (5, 8)
     with pytest.raises(UsageError, match="there is no schema 0"):
-        results_record.load(stored(tmp_path, json.dumps({**whole, "schema": 0})))
+        results_record.load(stored(tmp_path, storage.seal({**whole, "schema": 0})))
 
 
 def test_an_old_record_has_the_names_of_today(tmp_path):
@@ -255,7 +256,7 @@ def test_an_old_record_has_the_names_of_today(tmp_path):
     whole = {**data(), "schema": 1, "scores": [row]}
     whole["failures"] = [{**data()["failures"][0], "model": "rnn", "task": "batch-fit"}]
     whole["notes"] = {"tasks": {"choice:accuracy": {}}, "cells": {"lstm": ["choice", "mine"]}}
-    path = stored(tmp_path, json.dumps(whole))
+    path = stored(tmp_path, json.dumps(whole))  # of a schema that had no digest
     loaded = results_record.load(path)
     assert loaded.scores[0].signature == sign("multiple-choice/1")
     assert (loaded.scores[0].task, loaded.failures[0].task) == ("multiple-choice", "max-batch")
@@ -278,7 +279,7 @@ def test_what_is_wrong_is_said_in_one_line_whatever_the_record_calls_it(tmp_path
     whole = data()
     whole["notes"]["tasks"] = {"\x1b[31mred\n\u202e": {"better_than": 3}}
     with pytest.raises(UsageError) as caught:
-        results_record.load(stored(tmp_path, json.dumps(whole)))
+        results_record.load(stored(tmp_path, storage.seal(whole)))
     assert str(caught.value).endswith(
         "the record is wrong at notes.tasks. [31mred .better_than: Input should be a valid"
         " dictionary"
@@ -330,3 +331,32 @@ def test_a_kind_of_machine_is_its_processor_cores_threads_gpus_and_system_and_no
         {**facts, "gpus": []}
     ).kind() == results_record.Machine.model_validate(facts).kind(gpus=False)
     assert results_record.Machine().kind() == ("?", None, None, (), "")
+
+
+@pytest.mark.parametrize(("old", "new"), [("2.1807", "2.1907"), ('"digest"', '"digist"')])
+def test_a_record_that_was_changed_after_it_was_written_is_refused(tmp_path, old, new):
+    path = record().write(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match=r"run\.json: the record: it.* digest"):
+        results_record.load(path)
+
+
+def test_samples_that_were_changed_after_a_run_are_refused(tmp_path):
+    file = tmp_path / "samples" / "lstm" / "likelihood.jsonl"
+    storage.write_lines(file, [{"id": "a", "statistics": {"bits_per_byte": [1.0, 2.0]}}])
+    name = "samples/lstm/likelihood.jsonl"
+    notes = {**data()["notes"], "files": {name: storage.digest_file(file), "gone.jsonl": "0" * 64}}
+    record(notes=notes).write(tmp_path)
+    assert results_samples.open_results(tmp_path).items("lstm", "likelihood")
+    file.write_text(file.read_text().replace("2.0", "2.5"))
+    with pytest.raises(UsageError, match=r"likelihood\.jsonl: changed since the run wrote it"):
+        results_samples.open_results(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc/passwd"])
+def test_a_record_reads_no_file_outside_its_folder(tmp_path, name):
+    path = stored(tmp_path, storage.seal({**data(), "notes": {"files": {name: "0" * 64}}}))
+    with pytest.raises(UsageError, match="a file outside its folder"):
+        results_samples.open_results(path)

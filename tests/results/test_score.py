@@ -51,6 +51,8 @@ def test_a_score_is_named_by_its_batch_phase_norm_and_variant(
     assert key_of(Score.model_validate({**ROW, **more})) == key
 
 
-@pytest.mark.parametrize("name", ["schema-0.json", "schema-1.json", "schema-2.json"])
+@pytest.mark.parametrize(
+    "name", ["schema-0.json", "schema-1.json", "schema-2.json", "schema-3.json"]
+)
 def test_no_task_writes_a_field_that_is_not_declared(name: str) -> None:
     assert {key for score in load(GOLDEN / name).scores for key in score.model_extra or {}} == set()

@@ -40,7 +40,14 @@ def test_a_template_with_marks_of_the_grammar_stays_one_part(template: str) -> N
     asked = MultipleChoice(QUESTION, Asking(template, ";")).signature
     found = Signature.parse(str(asked))
     assert found == asked
-    assert [part.key for part in found.parts] == ["text", "protocol", "template", "join", "limit"]
+    assert [part.key for part in found.parts] == [
+        "text",
+        "protocol",
+        "bos",
+        "template",
+        "join",
+        "limit",
+    ]
     assert found.values() | {"template": repr(template), "limit": "none"} == found.values()
 
 
@@ -54,7 +61,9 @@ def test_values_without_special_marks_stand_as_they_are() -> None:
     assert str(asked.extend("nrefs:1|tok:13a", norm="byte")) == f"{asked};norm=byte;nrefs:1|tok:13a"
 
 
-@pytest.mark.parametrize("name", ["schema-0.json", "schema-1.json", "schema-2.json"])
+@pytest.mark.parametrize(
+    "name", ["schema-0.json", "schema-1.json", "schema-2.json", "schema-3.json"]
+)
 def test_the_signatures_of_old_records_print_as_they_were(name: str) -> None:
     scores = json.loads((GOLDEN / name).read_text())["scores"]
     texts = {row["signature"] for row in scores}

@@ -106,7 +106,7 @@ def data() -> dict[str, Any]:
     """The record as JSON holds it."""
     trained = {"seconds": 75.4, "steps": 300, "best_step": 300, "curve": [[150, 2.9], [300, 2.4]]}
     return {
-        "schema": 2,
+        "schema": 3,
         "llmbench": "9.8.7",
         "suite": {"name": "by-hand", "version": 2, "sha256": "0" * 64},
         "started": "2026-01-02T03:04:05+00:00",

@@ -76,6 +76,7 @@ def open_runs(paths: Sequence[Path]) -> list[SourceRun]:
     runs = []
     for file, name in zip(files, names, strict=True):
         found = results_record.load(file)
+        found.check_files(file.parent)
         words = describe_machine(found.machine, gpus=found.options.get("device") != "cpu")
         runs.append(SourceRun(name, found, file, words))
     return sorted(runs, key=lambda run: _finish_time(run.record), reverse=True)

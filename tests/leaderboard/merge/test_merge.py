@@ -25,7 +25,7 @@ from llmbench.leaderboard.merge import ranks as ranks_of_runs
 from llmbench.leaderboard.merge.merge import merge
 from llmbench.results import signature as results_signature
 from llmbench.stats import rank_sets
-from llmbench.storage import write_json, write_lines
+from llmbench.storage import write_lines, write_sealed
 
 HALF = "text=0123456789abcdef;protocol=likelihood/1;window=half;limit=none"
 ROLLING = HALF.replace("half", "rolling")
@@ -224,7 +224,7 @@ def test_the_same_score_in_several_runs_is_one_row(tmp_path):
     runs = [likelihood_run(tmp_path / str(day), {"a": 1.0, "b": 2.0}, day=day) for day in (1, 2, 3)]
     near = json.loads((runs[0] / "run.json").read_text())
     near["scores"][0]["value"] *= 1 + 1e-7  # another machine adds in another order
-    write_json(runs[0] / "run.json", near)
+    write_sealed(runs[0] / "run.json", near)
     board, warnings = merge(runs)
     assert warnings == []
     assert [(line.model, line.run) for line in board.tables[0].lines] == [("a", "3"), ("b", "3")]

@@ -27,7 +27,7 @@ from llmbench.leaderboard.merge.merge import merge
 from llmbench.leaderboard.renderers.registry import BUILT_IN, draw
 from llmbench.results import samples as items
 from llmbench.results.promote import promote
-from llmbench.storage import write_json
+from llmbench.storage import write_sealed
 
 
 def test_reviewed_records_are_runs_and_are_ranked_by_the_items_in_them(tmp_path):
@@ -47,7 +47,7 @@ def test_reviewed_records_are_runs_and_are_ranked_by_the_items_in_them(tmp_path)
 
 
 def test_a_record_with_parts_that_nobody_knows_is_a_run(tmp_path):
-    write_json(tmp_path / "later.json", {**data(), "weather": {"lstm": [[1.0, 2]]}})
+    write_sealed(tmp_path / "later.json", {**data(), "weather": {"lstm": [[1.0, 2]]}})
     board, _ = merge([tmp_path / "later.json"])
     assert board.tables[0].lines[0].run == "later"
     assert ranks(board.tables[0])["lstm"] == "4"
