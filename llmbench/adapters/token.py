@@ -256,13 +256,14 @@ class TokenAdapter(Adapter):
         )
 
     def source(self) -> bytes:
-        """What, besides tensors, decides the numbers: by default the file that defines the class,
-        and the loaded modules beside it.
+        """What, besides tensors, decides the numbers: by default the class's name, the file that
+        defines it, and the loaded modules beside that.
         """
+        name = type(self).__qualname__.encode()
         try:
             own = Path(inspect.getfile(type(self))).resolve()
         except (OSError, TypeError):
-            return type(self).__qualname__.encode()
+            return name
         beside = {
             Path(file).resolve()
             for module in list(sys.modules.values())
@@ -271,7 +272,7 @@ class TokenAdapter(Adapter):
         files = sorted(
             file for file in beside | {own} if file.parent == own.parent and file.suffix == ".py"
         )
-        return b"".join(file.read_bytes() for file in files if file.is_file())
+        return name + b"".join(file.read_bytes() for file in files if file.is_file())
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         return scoring.score(self, passages, window)

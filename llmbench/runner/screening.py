@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from llmbench import storage
 from llmbench.adapter import Adapter, Progress
@@ -72,7 +72,7 @@ def screen(
     _passed[id(adapter)] = adapter
     if kept is not None and cache is not None:
         with suppress(OSError):  # a full disk costs the next one a check
-            storage.write_json(_place(cache, kept), kept.model_dump())
+            storage.write_sealed(_place(cache, kept), kept.model_dump())
 
 
 def _place(cache: Path, of: _Screened) -> Path:
@@ -82,8 +82,8 @@ def _place(cache: Path, of: _Screened) -> Path:
 
 def _read(path: Path) -> _Screened | None:
     try:
-        return _Screened.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return _Screened.model_validate(storage.read_sealed(path))
+    except (OSError, ValueError):  # Damaged and ValidationError are ValueErrors
         return None
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.run_helpers import folder, llmbench, run_json
+from support.run_helpers import MODELS, folder, llmbench, run_json
 
 from llmbench.adapter import AdapterFacts
 from llmbench.plan import registry
 from llmbench.plan.resolved_model import ResolvedModel, resolve_model
+from llmbench.runner import session
 
 CARDS = {"by-name": "byte-ngram", "by-class": "llmbench.adapters.ngram:ByteNgram"}
 
@@ -122,3 +123,13 @@ def test_a_class_of_ones_own_is_planned_by_its_attributes(tmp_path):
     done = llmbench("run", "bare.yaml", *options, "--dry-run", cwd=place)
     assert done.returncode == 2
     assert "learns from a training text" in done.stderr
+
+
+def test_models_of_one_file_with_the_same_weights_have_fingerprints_of_their_own(tmp_path):
+    """Certificates are kept by fingerprint: one must not have what another has earned."""
+    (tmp_path / "my_models.py").write_text(MODELS)
+    found = {
+        name: session.load_model(f"{tmp_path / 'my_models.py'}:{name}")[1].info.fingerprint
+        for name in ("Good", "Raises", "Nan")
+    }
+    assert len(set(found.values())) == 3
