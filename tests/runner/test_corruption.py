@@ -12,7 +12,12 @@ from support.run_helpers import folder, llmbench, run_json
 from llmbench.errors import UsageError
 from llmbench.results.samples import open_results
 
-MODEL = "name: small\nadapter: rnn\nrecipe: {steps: 4, batch: 2, length: 8, evaluations: 1}\n"
+MODEL = """\
+name: small
+adapter: network
+network: {class: "llmbench.models.networks.recurrent:RNN", arguments: {embedding: 8, width: 8}}
+recipe: {steps: 4, batch: 2, length: 8, evaluations: 1}
+"""
 NOT_READ = {"worker.log", ".lock", "leaderboard.html", "leaderboard.md", "leaderboard.csv"}
 NOT_READ |= {"leaderboard.svg"}
 ARGUMENTS = ("run", "tiny.yaml", "--only", "byte-ngram", "--model", "small.yaml")
