@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,7 +102,9 @@ class Subject:
             )
         import torch
 
-        line = [*model.bos_ids, *(model.encode("a").ids.tolist() if can_hold(model, "a") else ())]
+        line = list(model.bos_ids)
+        with suppress(Exception):  # an `encode` that raises is named by the checks
+            line += model.encode("a").ids.tolist()
         try:
             with torch.inference_mode():
                 model.logits(torch.tensor([line[: model.context]], device=model.device))

@@ -84,6 +84,8 @@ def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
             " here",
             refused=True,
         )
+    if subject.large and not subject.thorough:
+        return [context + context // 2 + 1]
     most = 2 * context + 1 if subject.large else max(2 * context + 1, long)
     return (
         sorted({context - 1, context, context + 1, 2 * context, most} - {0})
@@ -134,15 +136,15 @@ def _reference(
             else min(target + stride, len(line)) - 1
         )  # the last target
         begin = max(0, end - context)
+        asked = torch.tensor(line[target : end + 1], device=model.device)
         with torch.inference_mode():
-            rows = torch.log_softmax(
-                model.logits(torch.tensor([line[begin:end]], device=model.device))[0].double(), -1
-            )
-        for t in range(target, end + 1):
-            if line[t] < rows.shape[1]:
-                out[t - first] = -float(rows[t - 1 - begin, line[t]]) / math.log(2) - math.log2(
-                    1 - model.escape
-                )
+            logits = model.logits(torch.tensor([line[begin:end]], device=model.device))[0]
+            rows = logits[target - 1 - begin :]  # the others are charged by other windows
+            known = asked < rows.shape[1]
+            chosen = rows.gather(1, asked.where(known, 0)[:, None])[:, 0].double()
+            nats = torch.logsumexp(rows.double(), 1) - chosen
+        bits = nats / math.log(2) - math.log2(1 - model.escape)
+        out[target - first : end + 1 - first] = bits.where(known, math.nan).cpu().numpy()
         target = end + 1
     return out
 

@@ -47,7 +47,7 @@ from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOption
 from llmbench.storage import default_cache
 from llmbench.tasks.task import Task, check_outcome
 
-PROOF_SECONDS = 30.0  # for each check that a run samples
+PROOF_SECONDS = 60.0  # for each check that a run samples
 
 
 def main() -> None:
