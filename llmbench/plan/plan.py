@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -320,10 +321,11 @@ def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
         return {}
     job = json.dumps({"models": [model.to_json() for model in models]})
     command = [sys.executable, "-P", "-m", "llmbench.runner.worker", "--check"]
+    token = secrets.token_hex(16)  # marks what the worker itself says, as in runner/process.py
     try:
         done = subprocess.run(
             command,
-            input=job + "\n",
+            input=f"{token}\n{job}\n",
             capture_output=True,
             text=True,
             timeout=CHECK_TIMEOUT,
@@ -334,7 +336,8 @@ def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
             f"importing the model files took longer than {CHECK_TIMEOUT:g} s",
             where=", ".join(model.name for model in models),
         ) from None
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [line.partition(token)[2] for line in done.stdout.split("\n") if token in line]
+    events = [json.loads(line) for line in lines]
     for event in events:
         if event["event"] == "wrong":
             where = event["where"] or event["model"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -303,17 +305,22 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
     """Connect a worker to its parent: the job, of a kind that the caller knows; how to report; and
     the lines that come later, each waited for without a turn of the processor.
 
+    Each event stands after the token in the first line from the parent: what a model writes to the
+    pipe is not taken for one.
+
     stays: whether the parent keeps stdin open for as long as it wants this process.
     """
+    _end_with_parent()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
+    token = sys.stdin.readline().strip()
     job = json.loads(sys.stdin.readline())
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     if stays:
         threading.Thread(target=_read, args=(sys.stdin, waiting), daemon=True).start()
 
     def emit(event: Event) -> None:
-        out.write(json.dumps(event) + "\n")
+        out.write(f"{token}{json.dumps(event)}\n")
         out.flush()
 
     return job, emit, iter(waiting.get, None)
@@ -323,6 +330,14 @@ def _read(stream: TextIO, into: queue.SimpleQueue[Any]) -> None:
     for line in stream:
         into.put(json.loads(line))
     os._exit(1)  # the parent is gone
+
+
+def _end_with_parent() -> None:
+    """On Linux, let the kernel end this process when its parent ends, even while a model's code
+    holds the interpreter.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
 
 
 def leave() -> None:

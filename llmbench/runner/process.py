@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import selectors
 import signal
 import subprocess
@@ -30,6 +31,8 @@ SETTLING = (
     "block",
     "probe",
 )  # events after which the time that is allowed begins anew
+LONGEST_EVENT = 256 << 20  # bytes; what goes on for longer without an end is none
+MARKER = "LLMBENCH_WORKER"  # the variable that marks a worker's processes
 GOODBYE = 10.0  # seconds for a worker that said all to end
 
 
@@ -42,6 +45,8 @@ class Child:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.late, self._kills = log, False, machine.oom_kills()
+        self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
+        environment[MARKER] = self.marker
         self._rest, self._waiting = b"", deque[Event]()
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -58,8 +63,13 @@ class Child:
                 start_new_session=True,  # so that Ctrl-C reaches the parent alone
             )
 
+        with suppress(BrokenPipeError):
+            assert self.process.stdin is not None
+            self.process.stdin.write(self._token + b"\n")
+            self.process.stdin.flush()
+
     def send(self, message: Mapping[str, object]) -> None:
-        """One line of JSON. If the child is dead, reading its events finds out."""
+        """Send one line of JSON. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -90,7 +100,11 @@ class Child:
             if not piece:
                 return None
             *lines, self._rest = (self._rest + piece).split(b"\n")
-            self._waiting.extend(json.loads(line) for line in lines)
+            if len(self._rest) > LONGEST_EVENT:
+                self._rest = b""
+            self._waiting.extend(
+                json.loads(line.partition(self._token)[2]) for line in lines if self._token in line
+            )
         return self._waiting.popleft()
 
     def explain_end(self, timeout: float) -> tuple[Reason, str, str]:
@@ -128,10 +142,23 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        kill_marked(self.marker)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 with suppress(BrokenPipeError):
                     pipe.close()
+
+
+def kill_marked(marker: str) -> None:
+    """End what a worker's model has left behind in a session of its own. Processes inherit the mark
+    in their environment; one that was started without it is not found.
+    """
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARKER) == marker:
+                process.kill()
 
 
 @contextmanager

@@ -5,9 +5,11 @@ while a worker runs.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from llmbench import storage
 from llmbench.config.model_card import Card
@@ -37,7 +39,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     made.out.mkdir(parents=True, exist_ok=True)
     failures: list[Failure] = []
     interrupted = False
-    with _lock(made.out):
+    with _lock(made.out) as lock:
         before = _before(made.out)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         storage.write_sealed(made.out / "suite.json", mark)
@@ -50,6 +52,13 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                     failures += _run_rounds(made, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
+        if not _is_there(made.out, lock):
+            raise UsageError(
+                "the folder was removed or replaced while the run was at work; what it had measured"
+                " is lost",
+                where=str(made.out),
+                hint="run again, and leave the folder alone until it ends",
+            )
         try:
             result = assemble(made, failures, started, before, watcher)
         except (
@@ -62,7 +71,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
 
 
 @contextmanager
-def _lock(out: Path) -> Iterator[None]:
+def _lock(out: Path) -> Iterator[TextIO]:
     """One run at a time in a folder."""
     with (out / ".lock").open("w") as handle:
         try:
@@ -73,7 +82,15 @@ def _lock(out: Path) -> Iterator[None]:
                 where=str(out),
                 hint="wait for it, or choose another --out",
             ) from None
-        yield
+        yield handle
+
+
+def _is_there(out: Path, lock: TextIO) -> bool:
+    """Whether the folder still holds the very lock that this run has."""
+    try:
+        return os.path.samestat((out / ".lock").stat(), os.fstat(lock.fileno()))
+    except OSError:
+        return False
 
 
 def _before(out: Path) -> Record | None:
