@@ -39,6 +39,24 @@ def _at(row: Any, path: str) -> Any:
     return row
 
 
+def answers(found: Any) -> tuple[str, ...]:
+    """The right answers of a row: a string, or a list of them; () if it is neither.
+
+    An empty list is that of a question without an answer, as in SQuAD 2: the right one is "".
+    """
+    if isinstance(found, str):
+        return (found,)
+    if isinstance(found, list) and all(isinstance(answer, str) for answer in found):
+        return tuple(dict.fromkeys(found)) or ("",)
+    return ()
+
+
+def template_fields(row: object, parts: Mapping[Part, tuple[str, Any]]) -> dict[str, str]:
+    """The strings of a row that a template may show: all but those that hold the answer."""
+    hidden = {parts[part][0] for part in ("text", "choices", "gold", "labels")}
+    return {name: value for name, value in _strings(row) if name not in hidden}
+
+
 def suggest(row: object) -> str:
     """A hint on how to name the field of a row that holds its text."""
     names = [name for name, value in _strings(row) if value][:8]

@@ -74,7 +74,8 @@ def load(
         documents = [Document(name, "".join(document.text for document in documents))]
     if split:
         documents = list(_cut(documents, split, where))
-    documents = [document for document in documents if document.text]
+    # of a pair an empty answer is an answer
+    documents = [document for document in documents if document.text or document.context]
     if not documents:
         raise UsageError("the text is empty", where=where, hint=f"it was to be the text {name!r}")
     return Text(name, tuple(documents))
@@ -138,10 +139,13 @@ def _documents(
         choices = data_fields.choices(asked, where)
         (text_field, text), (given_field, given) = asked["text"], asked["given"]
         text, given = choices[0] if choices else text, "" if given is None else given
+        right = data_fields.answers(text) if given and not choices else ()
+        text = right[0] if right else text
         for field, value in (
             (text_field, text),
             (given_field, given),
             *((asked["choices"][0], choice) for choice in choices[1:]),
+            *((text_field, answer) for answer in right[1:]),
         ):
             if not isinstance(value, str):
                 raise UsageError(
@@ -160,7 +164,8 @@ def _documents(
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=where)
         seen.add(identity)
-        yield Document(identity, str(text), str(given), choices[1:])
+        shown = data_fields.template_fields(row, asked)
+        yield Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
 
 
 def _check_utf8(value: str, what: str, where: str) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from llmbench.data.splitting import cut_fraction
@@ -20,6 +21,8 @@ class Document:
     """One text with its own context, after `given` where it is a pair. `id` is unique within its
     Text. `choices`: of a question with candidates all of them, the right one, which is the text,
     included. `truth`: the bits that the source itself needs for the text, where they are known.
+    `others`: of a pair with several right answers those besides the text. `fields`: the other
+    strings of its row, by name, for templates.
     """
 
     id: str
@@ -27,6 +30,13 @@ class Document:
     context: str = ""
     choices: tuple[str, ...] = ()
     truth: float | None = None
+    others: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All right answers."""
+        return (self.text, *self.others)
 
     @property
     def whole(self) -> str:
@@ -61,7 +71,7 @@ class Text:
             parts = (
                 [document.text]
                 if document.is_plain
-                else [document.text, document.context, *document.choices]
+                else [document.text, document.context, *document.choices, *document.others]
             )
             if not document.is_plain:
                 digest.update((PARTED + len(parts)).to_bytes(8, "big"))

@@ -25,10 +25,15 @@ class _Sacrebleu(TextMetric):
         self.signature = str(scorer.get_signature())
 
     def statistics(self, output: str, reference: str) -> list[float]:
-        return [
-            float(number)
-            for number in self._scorer._extract_corpus_statistics([output], [[reference]])[0]
-        ]
+        return self._extract(output, [reference])
+
+    def measure_best(self, output: str, references: Sequence[str]) -> list[float]:
+        """Return the statistics beside all references at once, as sacrebleu counts several."""
+        return self._extract(output, references)
+
+    def _extract(self, output: str, references: Sequence[str]) -> list[float]:
+        streams = [[reference] for reference in references]
+        return [float(n) for n in self._scorer._extract_corpus_statistics([output], streams)[0]]
 
     def total(self, sums: Sequence[float]) -> float:
         return float(self._scorer._compute_score_from_stats(list(sums)).score)

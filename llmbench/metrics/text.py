@@ -113,6 +113,17 @@ class TextMetric(ABC):
             )
         return numbers
 
+    def measure_best(self, output: str, references: Sequence[str]) -> list[float]:
+        """Return the statistics of one sample beside the reference that is best for it, as SQuAD
+        has it; of equal ones beside the first.
+        """
+        rows = [self.measure(output, reference) for reference in references]
+        known = [row for row in rows if row]
+        if len(known) < 2:
+            return known[0] if known else []
+        best = min if self.metric.better == "lower" else max
+        return best(known, key=self.total)
+
     def combine(self, rows: Sequence[Sequence[float]]) -> list[float]:
         """Return the statistics of several answers to one prompt as those of one sample, so that
         prompts are resampled; [] if none has any.

@@ -35,7 +35,9 @@ class TextRow(TypedDict):
 
     name: str
     sampled: str
-    documents: Sequence[tuple[str, str, str, Sequence[str], float | None]]
+    documents: Sequence[
+        tuple[str, str, str, Sequence[str], float | None, Sequence[str], Mapping[str, str]]
+    ]
 
 
 class JobOptions(TypedDict):
@@ -263,7 +265,15 @@ def log_of(made: Plan, card: Card) -> Path:
 def text_row(text: Text) -> TextRow:
     """A text as part of a job."""
     documents = [
-        (document.id, document.text, document.context, list(document.choices), document.truth)
+        (
+            document.id,
+            document.text,
+            document.context,
+            list(document.choices),
+            document.truth,
+            list(document.others),
+            dict(document.fields),
+        )
         for document in text.documents
     ]
     return {"name": text.name, "sampled": text.sampled, "documents": documents}
@@ -292,8 +302,8 @@ def head_of(job: Job, task: str, model: ModelRow) -> CellHead:
 def read_text(row: TextRow) -> Text:
     """The text of a `text_row`."""
     documents = tuple(
-        Document(id, text, given, tuple(choices), truth)
-        for id, text, given, choices, truth in row["documents"]
+        Document(id, text, given, tuple(choices), truth, tuple(others), fields)
+        for id, text, given, choices, truth, others, fields in row["documents"]
     )
     return Text(row["name"], documents, row["sampled"])
 

@@ -57,6 +57,7 @@ class MultipleChoice(Task):
 
         def check(self, text: Text) -> None:
             check_candidates(text)
+            super().check(text)
 
     protocol = "multiple-choice/3"
 
@@ -72,7 +73,7 @@ class MultipleChoice(Task):
     @property
     def signature(self) -> Signature:
         asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol, bos=self.bos)
-        return (asked + self.asking.signature).extend(limit=self.text.sampled)
+        return (asked + self.asking.sign(self.text)).extend(limit=self.text.sampled)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         documents, passages = self.text.documents, self._passages(adapter)

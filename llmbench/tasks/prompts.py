@@ -4,7 +4,9 @@ answers, none of them the one that is asked.
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -13,11 +15,17 @@ from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
-from llmbench.errors import UsageError
+from llmbench.errors import UsageError, did_you_mean
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
 
 Bos = Literal["auto", "always", "never"]
+# {{name}} is the characters {name}
+PLACE = re.compile(r"\{\{(?P<literal>\w[\w.]*)\}\}|\{(?P<name>[A-Za-z_][\w.]*)\}")
+TEMPLATE_HELP = (
+    "the prompt, or the source of an encoder-decoder; {given} is the document's own, {NAME} another"
+    " field of its row"
+)
 BOS_HELP = "start symbols before a prompt: auto is what the model's own tokenizer does, as lm-eval"
 
 
@@ -48,10 +56,7 @@ class PromptSettings(Task.Settings):
     """How the documents of a text become prompts."""
 
     text: str = "test"
-    template: str = Field(
-        "{given}",
-        description="the prompt, or an encoder-decoder's source; {given} is the document's own",
-    )
+    template: str = Field("{given}", description=TEMPLATE_HELP)
     join: str = Field("", description="between a prompt and its answer")
     between: str = Field("\n\n", description="between two examples")
     shots: int = Field(
@@ -63,12 +68,61 @@ class PromptSettings(Task.Settings):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
-        if "{given}" not in self.template:
+        if "given" not in find_fields(self.template):
             raise ValueError("the template has no {given}")
         return self
 
+    def check(self, text: Text) -> None:
+        check_template(self.template, text)
+
     def text_roles(self) -> dict[str, str]:
         return {"text": self.text, **({"shots_from": self.shots_from} if self.shots else {})}
+
+
+def find_fields(template: str) -> list[str]:
+    """Return the names of the fields that a template shows, in their order."""
+    names = [match["name"] for match in PLACE.finditer(template) if match["name"]]
+    return list(dict.fromkeys(names))
+
+
+def check_template(template: str, text: Text) -> None:
+    """Raise UsageError if a document of `text` lacks a field that `template` shows."""
+    for name in find_fields(template):
+        for document in text.documents:
+            if name != "given" and name not in document.fields:
+                known = ["given", *document.fields]
+                raise UsageError(
+                    f"unknown field {{{name}}} in the template: {document.id!r} of the text"
+                    f" {text.name!r} has none",
+                    hint=did_you_mean(name, known) or f"it has {', '.join(known)}",
+                )
+
+
+def fill_template(template: str, document: Document) -> str:
+    """Return a template with the fields of a document in their places."""
+
+    def fill(match: re.Match[str]) -> str:
+        if match["literal"]:
+            return f"{{{match['literal']}}}"
+        return document.context if match["name"] == "given" else document.fields[match["name"]]
+
+    return PLACE.sub(fill, template)
+
+
+def sign_template(template: str, text: Text) -> Signature:
+    """Return what a template adds to a signature: itself, and the fields that no sha256 of the
+    text covers.
+    """
+    signed = Signature.of(template=repr(template))
+    names = [name for name in find_fields(template) if name != "given"]
+    if not names:
+        return signed
+    digest = hashlib.sha256()
+    for document in text.documents:
+        for name in names:
+            data = document.fields.get(name, "").encode()
+            digest.update(len(data).to_bytes(8, "big") + data)
+    return signed.extend(fields=f"{','.join(names)} {digest.hexdigest()[:16]}")
 
 
 def check_sources(text: Text) -> None:
@@ -114,6 +168,8 @@ class Asking:
         cls, settings: PromptSettings, texts: Mapping[str, Text], seed: int
     ) -> Asking:
         examples = texts[settings.shots_from] if settings.shots else None
+        if examples is not None:
+            check_template(settings.template, examples)
         if examples is not None and len(examples.documents) <= settings.shots:
             raise UsageError(
                 f"the text {examples.name!r} has too few documents for {settings.shots} examples",
@@ -123,9 +179,9 @@ class Asking:
             settings.template, settings.join, settings.between, settings.shots, examples, seed
         )
 
-    @property
-    def signature(self) -> Signature:
-        asked = Signature.of(template=repr(self.template), join=repr(self.join))
+    def sign(self, text: Text) -> Signature:
+        """Return what these prompts about `text` add to a signature."""
+        asked = sign_template(self.template, text).extend(join=repr(self.join))
         if self.examples is None:
             return asked
         shots = f"{self.shots}@{self.seed} of {self.examples.sha256[:16]}"
@@ -134,13 +190,10 @@ class Asking:
     def prompt(self, document: Document) -> str:
         """What a model is given: the text that it continues, or the source that it reads."""
         parts = [
-            f"{self._fill_template(example)}{self.join}{example.text}"
+            f"{fill_template(self.template, example)}{self.join}{example.text}"
             for example in self._draw_examples(document)
         ]
-        return self.between.join([*parts, self._fill_template(document)])
-
-    def _fill_template(self, document: Document) -> str:
-        return self.template.replace("{given}", document.context)
+        return self.between.join([*parts, fill_template(self.template, document)])
 
     def _draw_examples(self, document: Document) -> Sequence[Document]:
         """Examples for a document: never the document itself, nor one with the same question."""

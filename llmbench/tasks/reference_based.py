@@ -45,6 +45,7 @@ class Writing(Task):
 
         def check(self, text: Text) -> None:
             check_sources(text)
+            super().check(text)
 
     metrics: ClassVar[tuple[str, ...]]
 
@@ -76,7 +77,7 @@ class Writing(Task):
     @property
     def signature(self) -> Signature:
         asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol)
-        return (asked + self.asking.signature).extend(
+        return (asked + self.asking.sign(self.text) + _sign_references(self.text)).extend(
             stop=list(self.stop), max_bytes=self.max_bytes, limit=self.text.sampled
         )
 
@@ -89,7 +90,8 @@ class Writing(Task):
             self.text.documents, requests, outputs, said, strict=True
         ):
             numbers = {
-                scorer.metric.name: scorer.measure(output, document.text) for scorer in self.scorers
+                scorer.metric.name: scorer.measure_best(output, document.references)
+                for scorer in self.scorers
             }
             samples.append(
                 {
@@ -97,7 +99,7 @@ class Writing(Task):
                     "bytes": len(raw.encode(errors="replace")),
                     "input": request.prompt,
                     "output": output,
-                    "reference": document.text,
+                    "reference": " | ".join(document.references),
                     "statistics": numbers,
                 }
             )
@@ -131,6 +133,12 @@ class Writing(Task):
             trim_prompt(self.asking.prompt(document), adapter) for document in self.text.documents
         ]
         return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
+
+
+def _sign_references(text: Text) -> Signature:
+    """Return what several right answers to a question add to a signature."""
+    most = max(len(document.references) for document in text.documents)
+    return Signature.of(references=f"best of {most}") if most > 1 else Signature()
 
 
 class Counts(TypedDict):

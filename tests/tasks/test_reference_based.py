@@ -14,10 +14,12 @@ from support.run_helpers import folder, llmbench, run_json
 from llmbench.data import loading
 from llmbench.data.text import Document
 from llmbench.errors import UsageError
+from llmbench.ledger import END, Ledger
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.registry import NAMES
 from llmbench.plan.plan import Options, plan
 from llmbench.plan.suite import read
+from llmbench.tasks.conditional import Conditional
 from llmbench.tasks.last_word import LastWord, bare, split_last_word
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
@@ -91,10 +93,12 @@ def test_examples_never_hold_the_question_and_are_the_same_each_time():
         assert prompt.count(document.context) == 1
         assert prompt == asking.prompt(document)
     assert len({asking.prompt(document).split("\n\n")[0] for document in examples.documents}) > 1
-    assert asking.signature != Asking("Q: {given}\nA:", " ", "\n\n", 2, examples, seed=1).signature
-    assert asking.signature != Asking("Q: {given}\nA:", " ", "\n", 3, examples, seed=1).signature
-    assert (
-        Asking(between="\n").signature == Asking().signature
+    signed = asking.sign(examples)
+    for between, shots in (("\n\n", 2), ("\n", 3)):
+        other = Asking("Q: {given}\nA:", " ", between, shots, examples, seed=1)
+        assert signed != other.sign(examples)
+    assert Asking(between="\n").sign(examples) == Asking().sign(
+        examples
     )  # nothing stands between examples where there are none
 
 
@@ -170,6 +174,121 @@ def test_the_start_symbol_is_the_tokenizers_affair_unless_the_suite_says(adds):
             assert model.seen == {want}
             assert {request.add_bos for request in model.asked} <= {want}
             assert f"bos={bos}" in outcome.scores[0]["signature"]
+
+
+def rows_of(tmp_path, rows, **fields):
+    place = tmp_path / "rows.jsonl"
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return loading.load("test", place, fields=fields)
+
+
+SQUAD = {"context": "Anna lives in Rome.", "question": "Where?"}
+
+
+def test_a_template_shows_other_fields_of_a_row_and_they_are_signed(tmp_path):
+    rows = [{**SQUAD, "text": "Rome"}, {**SQUAD, "context": "Bob.", "text": "Bonn"}]
+    asked = rows_of(tmp_path, rows, given="question")
+    asking = Asking("Context: {context}\nQ: {given} {{given}}\nA:")
+    prompts = [asking.prompt(document) for document in asked.documents]
+    assert prompts[0] == "Context: Anna lives in Rome.\nQ: Where? {given}\nA:"
+    assert prompts[1].startswith("Context: Bob.")
+    other = rows_of(tmp_path, [rows[0], {**rows[1], "context": "Bo."}], given="question")
+    assert asked.sha256 == other.sha256
+    assert asking.sign(asked) != asking.sign(other)
+    assert Asking().sign(asked) == Asking().sign(other)
+
+
+@pytest.mark.parametrize("name", ["contxt", "text", "answers"])
+def test_a_field_that_no_row_shows_is_refused_with_its_line(tmp_path, name):
+    place = folder(tmp_path)
+    (place / "rows.jsonl").write_text(json.dumps({**SQUAD, "text": "Rome"}), encoding="utf-8")
+    (place / "suite.yaml").write_text(
+        "name: s\nversion: 1\ntexts:\n"
+        "  test: {source: rows.jsonl, fields: {given: question}}\ntasks:\n"
+        f'  - {{task: answer, template: "{{{name}}} {{given}}"}}\nmodels: []\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(UsageError, match=rf"unknown field \{{{name}\}} in the template") as caught:
+        plan(str(place / "suite.yaml"), Options(out=place / "out"))
+    assert "suite.yaml:6:" in str(caught.value.where)
+    with pytest.raises(ValueError, match=r"no \{given\}"):
+        Answer.Settings(task="answer", template="{{given}}")
+
+
+def test_an_empty_answer_is_an_answer(tmp_path):
+    rows = [
+        {"id": "a", "given": "Who?", "text": "Anna"},
+        {"id": "b", "given": "When?", "text": ""},
+        {"id": "c", "given": "Where?", "text": ""},
+        {"id": "d", "given": "Why?", "text": "Because"},
+        {"id": "e", "given": "What?", "text": " "},
+    ]
+    says = {"Who?": "Anna", "When?": "", "Where?": "in 1999", "Why?": "Because", "What?": ""}
+    outcome = Answer(rows_of(tmp_path, rows), Asking(), ["\n"], 60).run(Known(says), quiet)
+    assert values(outcome)["exact_match"] == 0.8
+    assert {row["n"] for row in outcome.scores} == {5}
+
+
+def test_of_several_references_the_best_counts(tmp_path):
+    rows = [
+        {**SQUAD, "answers": {"text": ["Rome", "in Rome"], "answer_start": [14, 11]}},
+        {**SQUAD, "question": "When?", "answers": {"text": []}},
+    ]
+    asked = rows_of(tmp_path, rows, given="question", text="answers.text")
+    assert [document.references for document in asked.documents] == [("Rome", "in Rome"), ("",)]
+    outcome = Answer(asked, Asking(), ["\n"], 60).run(Known({"Where?": "in Rome"}), quiet)
+    assert values(outcome) == {"exact_match": 1.0, "f1": 1.0}
+    assert "references=best of 2" in outcome.scores[0]["signature"]
+    assert outcome.samples[0]["reference"] == "Rome | in Rome"
+    one = rows_of(
+        tmp_path, [{**SQUAD, "answers": {"text": ["Rome"]}}], given="question", text="answers.text"
+    )
+    assert one.sha256 != rows_of(tmp_path, rows[:1], given="question", text="answers.text").sha256
+    outcome = Answer(one, Asking(), ["\n"], 60).run(Known({"Where?": "in Rome"}), quiet)
+    assert values(outcome)["exact_match"] == 0.0
+    assert "references" not in outcome.scores[0]["signature"]
+
+
+def test_several_references_of_a_translation_count_as_for_sacrebleu(tmp_path):
+    import sacrebleu
+
+    rows = [
+        {"given": f"Satz {i}", "text": ["A dog runs on the beach.", "The dog is running there."]}
+        for i in range(8)
+    ]
+    asked = rows_of(tmp_path, rows)
+    said = "The dog runs on the beach."
+    model = Known({row["given"]: said for row in rows})
+    outcome = Translation(asked, Asking(), ["\n"], 300, ["bleu", "chrf"]).run(model, quiet)
+    streams = [[row["text"][i] for row in rows] for i in (0, 1)]
+    assert values(outcome) == pytest.approx(
+        {
+            "bleu": sacrebleu.corpus_bleu([said] * 8, streams).score,
+            "chrf": sacrebleu.corpus_chrf([said] * 8, streams).score,
+        }
+    )
+
+
+def test_conditional_bits_are_asked_by_a_template_too():
+    pairs = text(("the tap", "der Hahn"))
+    costs = {("German: der Hahn", "the tap"): 1.0}
+
+    class Ended(Known):
+        def score(self, passages, window=None):
+            for ledger in super().score(passages, window):
+                yield Ledger.build(
+                    [*ledger.start, ledger.bytes],
+                    [*ledger.end, ledger.bytes],
+                    [*ledger.bits, 0.0],
+                    [*ledger.kind, END],
+                    ledger.bytes,
+                    ledger.id,
+                )
+
+    for template, want in (("German: {given}", 1.0), ("{given}", 8.0)):
+        task = Conditional(pairs, template)
+        assert values(task.run(Ended(costs=costs), quiet)) == {"conditional_bits_per_byte": want}
+        assert ("template" in str(task.signature)) == (want == 1.0)
 
 
 def test_an_encoder_decoder_reads_template_and_examples_as_its_source():
