@@ -44,6 +44,7 @@ def borders(subject: Subject) -> str:
     long = subject.repeat(size)
     if model is None or subject.context:
         return _shown(subject, long)
+    rules = RULES if subject.thorough or not subject.large else RULES[1:]  # "half" is the default
     tokens, compared, tried = model.encode(long), 0, 0
     for count in _lengths(subject, model):
         while len(tokens.ids) < count:
@@ -53,12 +54,12 @@ def borders(subject: Subject) -> str:
         text = _cut_to_tokens(model, long, tokens.end[:count].tolist())
         ids = model.encode(text).ids.tolist()
         tried += 1
-        for rule in RULES:
+        for rule in rules:
             # the rules' own words
             compared += _compare(subject, model, text, ids, Window(rule))  # type: ignore[arg-type]
     return (
         f"{compared} charges of {tried} texts, each as by a plain pass over its window, under"
-        f" {' and '.join(RULES)}"
+        f" {' and '.join(rules)}"
     )
 
 
