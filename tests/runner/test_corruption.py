@@ -51,24 +51,31 @@ def flip(raw: bytes, rng: random.Random) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.parametrize("kind", ["cells", "samples", "charges"])
-def test_a_changed_cell_is_filled_again_and_a_board_of_it_refused(tmp_path, kind):
+def test_a_changed_cell_is_filled_again_and_a_board_of_it_refused(tmp_path):
     place = folder(tmp_path)
-    arguments = ("run", "tiny.yaml", "--only", "uniform-bytes", "--out", "out")
+    arguments = ("run", "tiny.yaml", "--only", "uniform-bytes", "--only", "zlib", "--out", "out")
     assert llmbench(*arguments, cwd=place).returncode == 0
-    (file,) = (f for f in find_files(place / "out" / kind) if f.stem == "likelihood")
-    raw = file.read_bytes()
-    file.write_bytes(flip(raw, random.Random(0)))
-    if kind == "cells":  # from which boards are not drawn
-        open_results(place / "out")
-    else:
-        with pytest.raises(UsageError, match="changed since the run wrote it"):
+    whole = run_json(place / "out")["scores"]
+    samples, charges, cell = (
+        place / "out" / name
+        for name in (
+            "samples/uniform-bytes/likelihood.jsonl",
+            "charges/uniform-bytes/likelihood.parquet",
+            "cells/zlib/likelihood.json",
+        )
+    )
+    for file in (samples, charges):
+        raw = file.read_bytes()
+        file.write_bytes(flip(raw, random.Random(0)))
+        with pytest.raises(UsageError, match=f"{file.name}: changed since the run wrote it"):
             open_results(place / "out")
-    before = run_json(place / "out")["scores"]
+        file.write_bytes(raw)
+    for file in (charges, cell):
+        file.write_bytes(flip(file.read_bytes(), random.Random(0)))
     done = llmbench(*arguments, cwd=place)
     assert done.returncode == 0
-    assert "likelihood: done\n" in done.stderr
-    assert run_json(place / "out")["scores"] == before
+    assert done.stderr.count("likelihood: done\n") == 2
+    assert run_json(place / "out")["scores"] == whole
     open_results(place / "out")
 
 

@@ -153,6 +153,7 @@ def test_every_charge_of_every_kind_is_kept(place, kinds):
         assert sum(table["bits"]) > 0
 
 
+@pytest.mark.slow
 def test_the_suite_of_pretrained_models_runs_on_what_is_here_and_says_how_to_fetch_the_rest(place):
     done = llmbench(
         "run",
