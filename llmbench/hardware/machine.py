@@ -121,6 +121,14 @@ def version(package: str) -> str | None:
         return None
 
 
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")  # kfd: AMD's ROCm
+
+
+def may_have_cuda() -> bool:
+    """Whether torch might find a CUDA device here; asked without torch, which takes seconds."""
+    return bool(gpus()) or any(Path(device).exists() for device in GPU_DEVICES)
+
+
 def gpus() -> list[GpuFacts]:
     """Name and memory of each NVIDIA GPU; empty where there is no driver."""
     try:

@@ -100,6 +100,7 @@ def resolve(spec: str) -> Card:
     """
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
+    _refuse_unserved(spec)
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
@@ -122,6 +123,25 @@ def resolve(spec: str) -> Card:
     raise UsageError(
         f"unknown model {spec!r}", hint=did_you_mean(spec, known) or "see `llmbench models`"
     )
+
+
+SERVERS = ("ollama", "openai", "anthropic", "vllm", "llamacpp", "tgi", "http", "https")
+
+
+def _refuse_unserved(spec: str) -> None:
+    """Raise UsageError for kinds of models that people name and that cannot be run."""
+    if spec.lower().endswith(".gguf"):
+        raise UsageError(
+            "GGUF files cannot be run",
+            where=spec,
+            hint="give the unquantised checkpoint as hf:DIRECTORY",
+        )
+    if spec.partition(":")[0].lower() in SERVERS:
+        raise UsageError(
+            "models behind a server cannot be run",
+            where=spec,
+            hint="give a checkpoint as hf:ID_OR_DIRECTORY, or an adapter as file.py:Class",
+        )
 
 
 def name_card(name: str, model: str | Adapter) -> Card:

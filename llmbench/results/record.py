@@ -356,6 +356,8 @@ def load(path: Path) -> Record:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
+        if file.exists() and not file.is_file():
+            raise UsageError("the record is not a regular file", where=str(file))
         raw = file.read_bytes()
         data = json.loads(raw, parse_constant=_no_number)
     except OSError as error:

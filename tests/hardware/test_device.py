@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from llmbench.errors import UsageError
-from llmbench.hardware import device
+from llmbench.hardware import device, machine
+from llmbench.plan import plan
 
 
 @pytest.fixture
@@ -68,3 +69,17 @@ def test_picking_the_cpu_does_not_import_torch():
         "assert pick_device('cpu') == 'cpu'; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("device", "said"), [("null", True), ("none", False)])
+def test_a_gpu_that_no_driver_library_shows_is_told_by_its_device(monkeypatch, device, said):
+    """As AMD's are, which torch calls cuda too."""
+    monkeypatch.setattr(machine, "gpus", list)
+    monkeypatch.setattr(machine, "GPU_DEVICES", (f"/dev/{device}",))
+    assert machine.may_have_cuda() is said
+
+
+def test_a_run_on_a_gpu_that_is_not_there_is_refused_before_it_starts(monkeypatch):
+    monkeypatch.setattr(machine, "may_have_cuda", lambda: False)
+    with pytest.raises(UsageError, match="shows no GPU"):
+        plan.plan("quick", plan.Options(device="cuda"))

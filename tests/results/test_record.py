@@ -360,3 +360,15 @@ def test_a_record_reads_no_file_outside_its_folder(tmp_path, name):
     path = stored(tmp_path, storage.seal({**data(), "notes": {"files": {name: "0" * 64}}}))
     with pytest.raises(UsageError, match="a file outside its folder"):
         results_samples.open_results(path)
+
+
+def test_a_pipe_is_no_record(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(UsageError, match="not a regular file"):
+        results_record.load(tmp_path)
+
+
+def test_a_link_to_itself_is_no_record(tmp_path):
+    (tmp_path / "run.json").symlink_to(tmp_path / "run.json")
+    with pytest.raises(UsageError, match="cannot read the record"):
+        results_record.load(tmp_path)
