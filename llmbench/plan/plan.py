@@ -25,7 +25,6 @@ from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.hardware import machine
-from llmbench.hardware.device import is_cuda
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry, task_registry
 from llmbench.plan import suite as plan_suite
@@ -130,7 +129,7 @@ def plan(spec: str, options: Options) -> Plan:
     price = options.price_per_hour
     if price is not None and not 0 < price < math.inf:
         raise UsageError(f"--price-per-hour {price} is not a price above 0")
-    if is_cuda(options.device) and not machine.may_have_cuda():
+    if options.device.startswith("cuda") and not machine.may_have_cuda():
         raise UsageError(
             f"--device {options.device}: this machine shows no GPU that torch could use as cuda",
             hint="leave it out, or use --device cpu",
