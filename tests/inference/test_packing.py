@@ -68,14 +68,13 @@ def model(request, tmp_path_factory):
 
 
 def plain(model, passage: Passage) -> list[float]:
-    """Bits by one pass over prompt and text, alone."""
-    whole, part = model.encode(passage.context + passage.text), model.encode(passage.context)
-    if whole.ids[: len(part.ids)].tolist() != part.ids.tolist():
-        whole = SimpleNamespace(ids=np.concatenate([part.ids, model.encode(passage.text).ids]))
+    """Bits by one pass over prompt and text, alone, from the last border before the text on."""
+    whole = model.encode(passage.context + passage.text)
+    before = int((whole.end <= len(passage.context.encode())).sum())
     ids = torch.tensor([[*model.bos_ids, *whole.ids.tolist()]])
     with torch.inference_mode():
         logs = torch.log_softmax(model.logits(ids)[0].double(), -1)
-    first = len(model.bos_ids) + len(part.ids)
+    first = len(model.bos_ids) + before
     return [-float(logs[t - 1, ids[0, t]]) / np.log(2) for t in range(first, ids.shape[1])]
 
 
@@ -87,7 +86,7 @@ def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
         Passage(text, context=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
     ]
     packs, _ = packing.pack(scoring._lines(model, passages), model.context)
-    assert sum(len(pack.lines) for pack in packs) >= 12
+    assert sum(len(pack.lines) for pack in packs) >= 8
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.id == passage.id
         assert ledger.bits == pytest.approx(plain(model, passage), rel=1e-4, abs=1e-4)
