@@ -47,6 +47,16 @@ LONG = (  # files by the minutes that they take, the longest first
 )
 
 
+def pytest_configure() -> None:
+    """Give each of several test processes a core of its own, and so one thread to the models that
+    it starts: threads of two processes that share cores wait for each other in a spin.
+    """
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if number and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that two workers end at about the same time (they take files in
     this order: --no-loadscope-reorder).

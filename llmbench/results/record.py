@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError
 
 from llmbench.errors import Reason, UsageError
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
-from llmbench.metrics.metric import Format, Metric, Test, Variant
+from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
-from llmbench.results.rows import Number, Row, SparseRow
+from llmbench.results.rows import Definition, Number, Row, SparseRow, SpeedFacts
 from llmbench.storage import DIGEST, Damaged, check_seal, digest_file, write_sealed
 
 # whose tables have the metric in their name: the others are a task's only table
@@ -28,29 +28,6 @@ def notes_key(task: str, metric: str) -> str:
     usual one.
     """
     return f"{task}:{metric}" if metric in NAMED_TABLES else task
-
-
-class Definition(SparseRow):
-    """The facts of a metric that llmbench does not know: its board needs none of its code."""
-
-    label: str
-    help: str = ""
-    bounds: tuple[Number | None, Number | None] = (None, None)
-    format: Format = "number"
-    test: Test = ""
-    tie: Number = 0.0
-
-
-class SpeedFacts(SparseRow):
-    """What is known about a speed measurement besides its rates."""
-
-    cold: dict[str, Number | None] = Field(default_factory=dict)  # seconds of the first answer
-    repeats: int | None = None  # of the work, in a block
-    scan: list[tuple[int, Number]] = Field(default_factory=list)  # batch, bytes/s
-    refused: dict[str, str] = Field(default_factory=dict)  # batch -> why it could not run
-    warm_up_seconds: Number | None = None
-    cache: str | None = None  # what the model keeps between two tokens
-    parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token
 
 
 class Score(SparseRow):

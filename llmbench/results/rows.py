@@ -1,4 +1,6 @@
-"""The base of a record's parts: numbers as JSON has them, and rows that keep unknown keys."""
+"""The base of a record's parts: numbers as JSON has them, and rows that keep unknown keys; and
+the rows inside a score.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     StrictFloat,
     StrictInt,
     model_serializer,
 )
+
+from llmbench.metrics.metric import Format, Test
 
 
 def _number(value: Any) -> Any:
@@ -49,3 +54,26 @@ class SparseRow(Row):
     def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         absent = type(self).model_fields.keys() - self.model_fields_set - self.ALWAYS
         return {key: value for key, value in write(self).items() if key not in absent}
+
+
+class Definition(SparseRow):
+    """The facts of a metric that llmbench does not know: its board needs none of its code."""
+
+    label: str
+    help: str = ""
+    bounds: tuple[Number | None, Number | None] = (None, None)
+    format: Format = "number"
+    test: Test = ""
+    tie: Number = 0.0
+
+
+class SpeedFacts(SparseRow):
+    """What is known about a speed measurement besides its rates."""
+
+    cold: dict[str, Number | None] = Field(default_factory=dict)  # seconds of the first answer
+    repeats: int | None = None  # of the work, in a block
+    scan: list[tuple[int, Number]] = Field(default_factory=list)  # batch, bytes/s
+    refused: dict[str, str] = Field(default_factory=dict)  # batch -> why it could not run
+    warm_up_seconds: Number | None = None
+    cache: str | None = None  # what the model keeps between two tokens
+    parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NotRequired, get_origin, get_type_hints
 
 from llmbench.metrics.metric import DefinitionRow, ScoreRow
-from llmbench.results.record import Definition, Score
+from llmbench.results.record import Score
+from llmbench.results.rows import Definition
 
 
 def test_a_score_row_has_the_keys_of_the_records_score():
