@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -114,7 +115,13 @@ def _subject(model: Model) -> Subject:
         return Subject(model)
 
     def make() -> Adapter:
-        return session.load_model(model)[1] if isinstance(model, str) else model().to("cpu")
+        if isinstance(model, str):
+            return session.load_model(model)[1]
+        if isinstance(model, type) and issubclass(model, Adapter):  # it may learn from a text
+            made: Adapter = model.build({}, session.build_context({}))
+        else:
+            made = cast(Callable[[], Adapter], model)()
+        return made.to("cpu")
 
     return Subject(make(), make)
 

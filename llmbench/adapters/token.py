@@ -36,8 +36,8 @@ class TokenAdapter(Adapter):
 
     `context`: most ids that `logits` takes at once, start symbols included; None where it takes any
     number.
-    `start`: ids that are given, free, before every document. `ends`: ids that end a text when
-    generated; never scored.
+    `bos_ids`: ids that are given, free, before every document. `eos_ids`: ids that end a text when
+    generated; the first is scored where a task asks for the end.
     `unknown`: the id of pieces outside the vocabulary, never generated. `escape`: see
     vocabulary.Vocabulary.
     `opens`: bytes that `encode` puts before a text and that stand for nothing, as SentencePiece's
@@ -105,7 +105,7 @@ class TokenAdapter(Adapter):
         raise NotImplementedError
 
     def select_state(self, state: Any, rows: Tensor) -> Any:
-        """The part of what `carry` gave that belongs to these rows of its batch, in this order,
+        """The part of the state that belongs to these rows of its batch, in this order,
         some perhaps several times.
         """
         raise NotImplementedError
@@ -125,7 +125,7 @@ class TokenAdapter(Adapter):
 
     def prefill_padded(self, ids: Tensor, lengths: Sequence[int]) -> tuple[Any, Tensor]:
         """The same for rows of which only the last `lengths` ids count: padding stands before them.
-        Asked only where `pads` is true.
+        Asked only if `supports_padding` is true.
         """
         raise NotImplementedError
 

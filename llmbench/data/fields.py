@@ -59,11 +59,12 @@ def template_fields(row: object, parts: Mapping[Part, tuple[str, Any]]) -> dict[
 
 def suggest(row: object) -> str:
     """A hint on how to name the field of a row that holds its text."""
-    names = [name for name, value in _strings(row) if value][:8]
+    found = dict(_strings(row))
+    longest = max(found, key=lambda name: len(found[name]), default="")
     return (
-        f"it has {', '.join(names)}; name the one with the text: `fields: {{text: {names[0]}}}` in"
-        f" a suite, --field text={names[0]} on the command line"
-        if names
+        f"it has {', '.join([*found][:8])}; name the one with the text: `fields: {{text:"
+        f" {longest}}}` in a suite, --field text={longest} on the command line"
+        if found
         else ""
     )
 

@@ -62,6 +62,9 @@ class Text:
     documents: tuple[Document, ...]
     sampled: str = "none"  # N@seed where only a sample is left
 
+    def __repr__(self) -> str:
+        return f"<Text {self.name}: {len(self.documents)} documents, {self.bytes:,} bytes>"
+
     @cached_property
     def sha256(self) -> str:
         if len(self.documents) == 1 and self.documents[0].is_plain:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, get_args
 
 from llmbench.errors import ModelError
 
@@ -141,6 +141,17 @@ class Metric:
     is_power: bool = False
     is_derived: bool = False
     is_custom: bool = False  # not of llmbench's own table
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a fact is none of the words that it can be."""
+        for fact, found, words in (
+            ("better", self.better, ("lower", "higher", None)),
+            ("format", self.format, get_args(Format)),
+            ("test", self.test, get_args(Test)),
+        ):
+            if found not in words:
+                said = ", ".join(repr(word) for word in words)
+                raise ValueError(f"metric {self.name!r}: {fact} is {found!r}, not one of {said}")
 
     @property
     def label(self) -> str:

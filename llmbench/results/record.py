@@ -1,6 +1,4 @@
-"""The run's record: what is stored, how it is written so that nothing is torn, and how it is read
-back.
-"""
+"""The run's record: what is stored, how it is written whole, and how it is read back."""
 
 from __future__ import annotations
 
@@ -322,9 +320,8 @@ def _check_seal(raw: bytes, file: Path) -> None:
     try:
         check_seal(raw, "the record")
     except Damaged as error:
-        raise UsageError(
-            str(error), where=str(file), hint="run again with the same --out, or copy it again"
-        ) from None
+        hint = "run again with the same --out, or copy it again"
+        raise UsageError(str(error), where=str(file), hint=hint) from None
 
 
 def load(path: Path) -> Record:

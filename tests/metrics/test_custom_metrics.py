@@ -9,6 +9,7 @@ from support.run_helpers import llmbench, run_json
 
 from llmbench.errors import ModelError, UsageError
 from llmbench.metrics import registry
+from llmbench.metrics.metric import Metric
 from llmbench.metrics.registry import anchor_metric, check_metric, create_metric
 from llmbench.metrics.text import TextMetric
 from llmbench.plan.suite import read
@@ -253,3 +254,10 @@ def test_a_folder_of_evaluate_is_on_every_board_and_compared(tmp_path):
     done = llmbench(*("compare", "runs/x", "byte-ngram", "twin", "--format", "json"), cwd=tmp_path)
     rows = {row["metric"]: row for row in json.loads(done.stdout)["rows"]}
     assert rows["evaluate:length_share"]["test"] == "sign flips"
+
+
+@pytest.mark.parametrize("fact", [{"test": "wibble"}, {"format": "wibble"}, {"better": "up"}])
+def test_a_fact_that_is_no_known_word_is_refused_at_once(fact):
+    facts = {"name": "mine", "unit": "share", "better": "higher", "help": "", **fact}
+    with pytest.raises(ValueError, match=rf"metric 'mine': {next(iter(fact))} is .*, not one of"):
+        Metric(**facts)
