@@ -74,6 +74,7 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
         assert tuple(proof.state for proof in row.certificate.levels.values()) == states
 
 
+@pytest.mark.slow
 def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells(tmp_path):
     place = folder(tmp_path)
     for file in ("toys.py", "zoo.py", "saboteurs.py"):
@@ -134,6 +135,7 @@ def test_a_run_proves_its_models_and_marks_a_saboteur_without_touching_its_cells
     assert states["NatsForBits"] == "refused"
 
 
+@pytest.mark.slow
 def test_what_weights_have_proven_is_not_proven_again_in_another_run_on_the_same_device(
     tmp_path, monkeypatch
 ):

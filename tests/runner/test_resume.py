@@ -96,6 +96,7 @@ def run(place, *more):
     return llmbench("run", "tiny.yaml", "--out", "out", *more, cwd=place)
 
 
+@pytest.mark.slow
 def test_changed_weights_and_changed_neighbours_are_scored_again(place):
     only = ("--model", "model.py:Plain", "--only", "Plain")
     run(place, *only)
@@ -129,6 +130,7 @@ def test_fewer_models_lose_no_finished_ones_and_other_words_in_a_card_change_not
     assert ranks["byte-ngram"] == [1, 1]
 
 
+@pytest.mark.slow
 def test_odd_info_free_words_and_lossy_tokenizers_are_rows(place):
     models = [
         part

@@ -195,6 +195,7 @@ def test_the_suite_of_pretrained_models_runs_on_what_is_here_and_says_how_to_fet
     }
 
 
+@pytest.mark.slow
 def test_the_suite_of_wikitext_takes_a_file_and_has_both_protocols(place):
     only = [part for name in ("uniform-bytes", "my-gpt2") for part in ("--only", name)]
     done = llmbench(
