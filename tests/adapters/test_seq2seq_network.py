@@ -259,6 +259,7 @@ def test_a_suite_trains_it_on_pairs_and_scores_what_it_writes(tmp_path):
     assert 0 < value["conditional_bits_per_byte"] < 4
 
 
+@pytest.mark.slow
 def test_the_source_itself_is_a_row_without_excess_and_a_model_pays_more_than_the_truth(tmp_path):
     place = folder(tmp_path)
     (place / "world.yaml").write_text(WORLD)

@@ -61,6 +61,7 @@ def test_a_failure_says_the_rule_what_was_sent_what_came_and_why(tmp_path):
     assert "likely cause: characters or tokens are counted instead of bytes" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_expected_failure_that_does_not_come_is_one(tmp_path):
     done = own_tests(tmp_path, "Windowed", {"limits": "it has no ears", "pseudo": "it does not"})
     assert done.returncode == 1

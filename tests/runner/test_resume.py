@@ -113,6 +113,7 @@ def test_changed_weights_and_changed_neighbours_are_scored_again(place):
     assert bits(place)["Plain"] == pytest.approx(8.0)
 
 
+@pytest.mark.slow
 def test_fewer_models_lose_no_finished_ones_and_other_words_in_a_card_change_nothing(place):
     card = "name: floor\nadapter: compressor\narguments: {method: bz2}\nabout: one\n"
     (place / "floor.yaml").write_text(card)

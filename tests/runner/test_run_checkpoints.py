@@ -259,6 +259,7 @@ def test_my_model_against_gpt2_is_one_line_and_gpt2_may_be_missing(place):
     assert board.count("openai-community/gpt2: the weights") == 1  # one row for all tasks
 
 
+@pytest.mark.slow
 def test_weights_in_16_bits_are_said_on_the_board(place, kinds):
     done = llmbench(
         "run",

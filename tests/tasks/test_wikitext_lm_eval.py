@@ -127,6 +127,7 @@ def test_a_compressor_is_marked_as_one():
     assert len(made.samples) == 2
 
 
+@pytest.mark.slow
 def test_numbers_of_lm_eval_itself_for_the_same_model_and_pages(tmp_path):
     """Six pages and a GPT-2-shaped checkpoint; lm-eval 0.4.13, its own task `wikitext` on a JSON
     file with these pages, float32.

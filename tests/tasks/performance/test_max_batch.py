@@ -194,6 +194,7 @@ models: [uniform-bytes]
 """
 
 
+@pytest.mark.slow
 def test_in_processes_of_their_own_it_is_exact_to_one_and_none_is_killed(tmp_path):
     place = folder(tmp_path)
     (place / "fit.yaml").write_text(SUITE)

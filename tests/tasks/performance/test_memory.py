@@ -267,6 +267,7 @@ class Breaks(Good):
     not isinstance(memory.source(), Kernel),
     reason="this system's kernel keeps no peaks that can be set back",
 )
+@pytest.mark.slow
 def test_each_model_is_measured_in_a_process_of_its_own_and_a_failure_is_a_row(tmp_path):
     place = folder(tmp_path)
     (place / "costs.yaml").write_text(SUITE)
