@@ -47,7 +47,7 @@ def test_an_object_stands_on_the_board_beside_a_baseline(place):
     assert rows["zlib"]["process"] == "worker"
     proof = rows["mock"]["certificate"]["levels"]["A1"]  # 2 bits for whatever byte: found out
     assert (proof["state"], proof["why"].partition(":")[0]) == ("refused", "disjoint-sum")
-    assert model.requests[0].prompt == "The "
+    assert model.requests[0].prompt == "The"  # its space goes over to the answer
     assert "mock ran as an object" in (place / "out" / "leaderboard.md").read_text()
 
 
