@@ -41,6 +41,7 @@ def test_type_checkers_and_python_see_the_same_names():
 
 
 @pytest.mark.timeout(500)  # a minute of one core without a cache, and the machine may be busy
+@pytest.mark.slow
 def test_strict_mypy_accepts_an_outside_file_with_every_public_name(tmp_path):
     pytest.importorskip("mypy")
     file = tmp_path / "outside.py"

@@ -56,6 +56,7 @@ def test_unused_modules_are_not_loaded_and_work_afterwards(family, tmp_path):
     assert done.stdout.strip() == ("[]" if family == "gpt2" else "['sympy']")
 
 
+@pytest.mark.slow
 def test_the_switch_loads_the_compiler_and_changes_no_number(tmp_path):
     code = CODE.format(folder=small_checkpoints.gpt2(tmp_path), more="print(bits)")
     fast, plain = run(code), run(code, LLMBENCH_FAST_IMPORT="0")
