@@ -1,6 +1,6 @@
 """Objects named `module:Name` or `file.py:Name`. Every way in which that fails is one clear
 UsageError: with file:line:column if code is wrong, and without a place if the name is, so that
-whoever read the name can say where it stands.
+the caller can say where the name stands.
 """
 
 from __future__ import annotations

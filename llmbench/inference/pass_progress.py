@@ -1,4 +1,4 @@
-"""How far forward passes are, for whoever watches: scoring gives its ledgers only at its end."""
+"""How far forward passes are, since scoring gives its ledgers only at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever watches is told how far scoring is, before its first ledger is there."""
+"""Progress is reported before the first ledger is there."""
 
 from __future__ import annotations
 

@@ -104,4 +104,4 @@ def test_a_model_that_scores_nothing_is_not_asked():
         def generate(self, requests: list[Request]):
             yield from ()
 
-    screen(Talks(), "talks")
+    assert screen(Talks(), "talks") is None  # its `info` raises if it is asked

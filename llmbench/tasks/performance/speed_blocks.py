@@ -67,7 +67,7 @@ class Block(TypedDict):
 
 
 class NumberedBlock(Block):
-    """A block in its place, with what whoever woke it noted."""
+    """A block in its place, with the parent's notes on it."""
 
     block: int
     sentinel: NotRequired[list[float]]
