@@ -27,7 +27,6 @@ LONG = (  # files by the minutes that they take, the longest first
         "data/test_hub",
         "adapters/test_adapter_facts",
         "leaderboard/test_hostile_text",
-        "conformance/test_decorator",
         "test_notebooks",
         "runner/test_hostile_models",
         "models/pretrained/test_fast_import",
