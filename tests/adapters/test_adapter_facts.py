@@ -37,6 +37,7 @@ def test_what_is_known_of_a_model_survives_the_way_to_a_worker(name):
     assert ResolvedModel.from_json(json.loads(json.dumps(model.to_json()))) == model
 
 
+@pytest.mark.slow
 def test_name_and_class_are_the_same_in_a_run(tmp_path):
     place = folder(tmp_path)
     options = write_cards(place)

@@ -101,13 +101,20 @@ def hostile_merged_board(folder, text):
     return board
 
 
+TEXTS = pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=name, marks=[pytest.mark.slow] if len(text) > 10_000 else [])
+        for name, text in HOSTILE.items()
+    ],
+)
 BOARDS = pytest.mark.parametrize(
     "draw", [hostile_board, hostile_merged_board], ids=["one run", "many runs"]
 )
 
 
 @BOARDS
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@TEXTS
 def test_a_hostile_text_is_harmless_in_html(tmp_path, text, draw):
     page = html.render(draw(tmp_path / "hostile", text))
     found, tame = tags(page), tags(html.render(draw(tmp_path / "tame", "tame")))
@@ -145,7 +152,7 @@ def tags(page):
 
 
 @BOARDS
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@TEXTS
 def test_a_hostile_text_is_harmless_in_markdown(tmp_path, text, draw):
     hostile, tame = (
         markdown.render(draw(tmp_path / str(len(words)), words)) for words in (text, "tame")
@@ -171,7 +178,7 @@ def test_a_hostile_text_is_harmless_in_markdown(tmp_path, text, draw):
 
 
 @BOARDS
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@TEXTS
 def test_a_hostile_text_is_one_row_and_no_formula_in_csv(tmp_path, text, draw):
     rows = list(csv.reader(io.StringIO(renderers_csv.render(draw(tmp_path, text)))))
     assert [len(row) for row in rows] == [len(rows[0])] * (3 if draw is hostile_board else 9)
@@ -181,7 +188,7 @@ def test_a_hostile_text_is_one_row_and_no_formula_in_csv(tmp_path, text, draw):
 
 
 @BOARDS
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@TEXTS
 def test_a_hostile_text_is_harmless_on_the_terminal(tmp_path, text, draw):
     drawn = table.render(draw(tmp_path, text))
     assert not [c for c in drawn if not c.isprintable() and c != "\n"]
@@ -190,7 +197,7 @@ def test_a_hostile_text_is_harmless_on_the_terminal(tmp_path, text, draw):
         assert "[/nothing] :bomb:" in drawn
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@TEXTS
 def test_a_hostile_name_is_only_a_name_in_the_picture(tmp_path, text):
     drawn = chart.svg(hostile_merged_board(tmp_path, text).points)
     tree = ElementTree.fromstring(drawn)

@@ -329,6 +329,7 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path):
     assert gone
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/bin/mount").exists(),
     reason="a full disk is made with mount, as root",
