@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
 from llmbench.leaderboard.summary import summarise_nothing
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results.record import (
     Failure,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.numbers import (
     count,
     format_fixed,
@@ -17,6 +16,7 @@ from llmbench.leaderboard.numbers import (
     scale_number,
 )
 from llmbench.leaderboard.reference_scores import describe
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import METRICS, SPEED
 from llmbench.metrics.metric import Format
 from llmbench.results.record import Certificate, ModelRow, Score, metric_of
@@ -45,10 +45,13 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
     """The cells of a model's row by the keys of columns, in the table of `metric`. `scores`: by
     record.key_of.
     """
+    score = scores.get(metric)
     keys = [each.name + variant.suffix for each in METRICS for variant in each.variants]
     return {
-        "rank": _rank(scores.get(metric)),
+        "rank": _rank(score),
         "model": Cell(cut(model.name, NAME_CHARACTERS)),
+        "chance": _share(score.chance if score else None),
+        "majority": _share(score.majority.value if score and score.majority else None),
         "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": _parameters(model.parameters),
@@ -61,6 +64,10 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
             "unknown" if model.overlap is None else percent(model.overlap), model.overlap
         ),
     }
+
+
+def _share(value: float | None) -> Cell:
+    return Cell("-") if value is None else Cell(percent(value), value)
 
 
 def _best_only(scores: Mapping[str, Score], key: str) -> Score | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import METRICS
 from llmbench.metrics.metric import ALWAYS, NEVER, Metric
 from llmbench.results.record import Score, key_of, metric_of
@@ -63,6 +63,20 @@ COLUMNS = [
     ),
     Column("model", "model", "name of the model", is_numeric=False),
     *metric_columns(metric for metric in METRICS if not metric.depends_on_machine),
+    Column(
+        "chance",
+        "chance",
+        "share that is right by chance",
+        priority=NEVER,
+        is_brief=False,
+    ),
+    Column(
+        "majority",
+        "most common answer",
+        "share that always giving the most common right answer would reach",
+        priority=NEVER,
+        is_brief=False,
+    ),
     Column("tokenizer", "tokenizer", "what the model's tokens are", is_numeric=False, priority=2),
     Column(
         "context",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from llmbench.leaderboard.baselines import describe_chance, describe_majority
 from llmbench.leaderboard.numbers import percent
+from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
     ModelRow,
@@ -15,7 +17,6 @@ from llmbench.results.record import (
     notes_key,
 )
 
-LONGEST = 2000  # characters of a sentence
 APART = "Models are ranked apart only if the difference is statistically significant."
 LABELS = {"limit_share": "roofline share", "joules_per_megabyte": "energy"}
 COUNTED = {
@@ -35,11 +36,6 @@ BLIND = {  # metric -> what it does not see
     "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
     "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters",
 }
-
-
-def cut(text: str, most: int) -> str:
-    """Return the text, shortened to `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def is_byte_ngram(model: ModelRow) -> bool:
@@ -72,7 +68,7 @@ def _objects(record: Record, names: Collection[str]) -> list[str]:
     found = sorted(
         model.name for model in record.models if model.process == "caller" and model.name in names
     )
-    return [f"{_join(found)} ran as an object in the caller's process."] if found else []
+    return [f"{join_words(found)} ran as an object in the caller's process."] if found else []
 
 
 def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
@@ -94,7 +90,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         if model.name in names and model.dtype in ("bfloat16", "float16")
     )
     if halves:
-        said.append(f"Weights in 16 bits, log-softmax in 32 bits: {_join(halves)}.")
+        said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     counter = next(
@@ -103,33 +99,36 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     losers = sorted(name for name in beaten.get(counter, []) if name in trained)
     if losers:
         said.append(
-            f"The byte n-gram, which only counts, is significantly better than {_join(losers)}."
+            "The byte n-gram, which only counts, is significantly better than"
+            f" {join_words(losers)}."
         )
     values = {score.model: float(score.value) for score in headline}
     said += [note for model in trained.values() if (note := _transfer(model, values, beaten))]
     winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
-        said.append(f"Significantly better than the byte n-gram: {_join(sorted(winners))}.")
+        said.append(f"Significantly better than the byte n-gram: {join_words(sorted(winners))}.")
     if found.left_out:
         said.append(
-            f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
+            f"Not ranked, because they were measured on other items: {join_words(found.left_out)}."
         )
     if found.smallest_visible is not None:
         said.append(
             f"Differences below about {found.smallest_visible:.3f} bits/byte are too small to be"
             " significant here (median over pairs)."
         )
-    said += _too_few(found, headline[0].n)
+    said += _too_few(found, headline)
     said += _describe_counts(record, task, ("straddled",))
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         said.append(
             "These rows were measured by different protocols and are not comparable:"
-            f" {_join(sorted(signatures))}."
+            f" {join_words(sorted(signatures))}."
         )
     if any(score.rank for score in headline):
         said.append(APART)
-    said.append(f"Intervals: 95 % over {headline[0].n} items of the text, not over training seeds.")
+    said.append(
+        f"Intervals: 95 % over {_count_items(headline)} of the text, not over training seeds."
+    )
     return said
 
 
@@ -138,36 +137,25 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     names = {score.model for score in headline}
     said = _refusals(record, names) + _objects(record, names)
-    chance = headline[0].chance
-    if chance is not None:
-        said.append(f"Chance level: {percent(chance)}.")
-        near = [
-            s.model
-            for s in headline
-            if s.low is not None and s.high is not None and float(s.low) <= chance <= float(s.high)
-        ]
-        if near:
-            said.append(f"Not significantly different from chance: {_join(near)}.")
+    said += describe_chance(headline) + describe_majority(_list_majorities(record, headline))
     said += _human(record, task)
     said += _describe_counts(record, task, tuple(COUNTED))
     said += _describe_blindness(record, task)
     if found.left_out:
         said.append(
-            f"Not ranked, because they were measured on other items: {_join(found.left_out)}."
+            f"Not ranked, because they were measured on other items: {join_words(found.left_out)}."
         )
     if found.smallest_visible is not None:
         said.append(
             f"Differences below about {percent(found.smallest_visible)} are too small to be"
             " significant here (median over pairs)."
         )
-    said += _too_few(found, headline[0].n)
+    said += _too_few(found, headline)
     ranked = any(score.rank for score in headline)
     said += [APART] if ranked else []
-    many = sorted({score.n for score in headline})
-    items = f"{many[0]} to {many[-1]}" if len(many) > 1 else str(many[0])
     said.append(
-        f"Intervals: 95 % over {items}"
-        f" items{', not over training seeds' if ranked else '. Models are not ranked here'}."
+        f"Intervals: 95 % over {_count_items(headline)}"
+        f"{', not over training seeds' if ranked else '. Models are not ranked here'}."
     )
     return said
 
@@ -178,7 +166,7 @@ def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str
     for key in keys:
         counts = [f"{model} {n}" for model, n in _count_answers(record, task, key).items() if n]
         if counts:
-            found.append(f"{COUNTED[key]}: {_join(counts)}.")
+            found.append(f"{COUNTED[key]}: {join_words(counts)}.")
     return found
 
 
@@ -190,7 +178,7 @@ def _describe_blindness(record: Record, task: str) -> list[str]:
         if score.task == task and score.blind and name in BLIND:
             found.setdefault(name, {})[score.model] = f"{score.model} {score.blind} of {score.n}"
     return [
-        f"Warning: {BLIND[name]} (samples: {_join(list(models.values()))})."
+        f"Warning: {BLIND[name]} (samples: {join_words(list(models.values()))})."
         for name, models in found.items()
     ]
 
@@ -237,20 +225,43 @@ def _human(record: Record, task: str) -> list[str]:
     return (
         [
             "Human text of the same length:"
-            f" {_join([f'{name} {text}' for name, text in found.items()])}."
+            f" {join_words([f'{name} {text}' for name, text in found.items()])}."
         ]
         if found
         else []
     )
 
 
-def _too_few(found: TaskNotes, items: int) -> list[str]:
-    """Return a sentence if there are too few items for any difference to be significant."""
-    if found.items_needed is None or items >= found.items_needed:
+def _list_majorities(record: Record, headline: Sequence[Score]) -> list[Score]:
+    """Return the scores to hold against the most common right answer: those of the table's metric,
+    or of texts that were written the first other ones that have it.
+    """
+    if headline[0].is_of_generated_text and not any(score.majority for score in headline):
+        known = [s for s in record.scores if s.task == headline[0].task and s.majority]
+        return [score for score in known if score.metric == known[0].metric]
+    return list(headline)
+
+
+def _count_items(headline: Sequence[Score], one: str = "item") -> str:
+    """Return in words over how many items the intervals of these scores are."""
+    many = sorted({s.n for s in headline if s.low is not None} or {s.n for s in headline})
+    range_of = f"{many[0]} to {many[-1]}" if len(many) > 1 else str(many[0])
+    return f"{range_of} {one}{'' if many == [1] else 's'}"
+
+
+def _too_few(found: TaskNotes, headline: Sequence[Score]) -> list[str]:
+    """Return a sentence if the models that are ranked have too few items for any difference to be
+    significant. Others of the table may have more or fewer.
+    """
+    ranked = [score.n for score in headline if score.rank is not None]
+    if found.items_needed is None or not ranked or any(found.better_than.values()):
+        return []
+    items, models = ranked[0], f"{len(ranked)} models"
+    if items >= found.items_needed:
         return []
     return [
-        f"{items} items are too few for any difference between so many models to be significant:"
-        f" {found.items_needed} are needed."
+        f"{items} {'item is' if items == 1 else 'items are'} too few for any difference between"
+        f" {models} to be significant: {found.items_needed} are needed."
     ]
 
 
@@ -272,13 +283,13 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
     if found.left_out:
         said.append(
             "Not ranked, because they were measured in another session (a new --out measures all"
-            f" models again): {_join(found.left_out)}."
+            f" models again): {join_words(found.left_out)}."
         )
     drifted = [score.model for score in headline if score.drifted > score.n // 4]
     if drifted:
         said.append(
             "The machine was slower or faster than usual in more than a quarter of the blocks of:"
-            f" {_join(drifted)}."
+            f" {join_words(drifted)}."
         )
     for score in headline:
         parts = score.facts.parts if score.facts else {}
@@ -290,8 +301,8 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
             )
     said += _explain_missing_metrics(record, task) + _describe_cost(found)
     said.append(
-        f"Intervals: 95 % over {headline[0].n} blocks, measured in turn with the other models;"
-        " valid for this machine and session only."
+        f"Intervals: 95 % over {_count_items(headline, 'block')}, measured in turn with the other"
+        " models; valid for this machine and session only."
     )
     return said
 
@@ -318,7 +329,7 @@ def _explain_missing_metrics(record: Record, task: str) -> list[str]:
         for metric, why in score.absent.items():
             reasons.setdefault((metric, why), []).append(score.model)
     return [
-        cut(f"{_label(metric)}: not available for {_join(models)} ({why})", LONGEST)
+        cut(f"{_label(metric)}: not available for {join_words(models)} ({why})", LONGEST)
         for (metric, why), models in reasons.items()
     ]
 
@@ -369,8 +380,3 @@ def _find_name(model: str, names: Collection[str]) -> str:
 
 def _label(metric: str) -> str:
     return LABELS.get(metric.partition(":")[0], metric.replace("_", " "))
-
-
-def _join(words: Sequence[str]) -> str:
-    short = [cut(word, LONGEST) for word in words]
-    return short[0] if len(short) == 1 else f"{', '.join(short[:-1])} and {short[-1]}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.results.record import Record
 from llmbench.results.samples import inside, samples

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results.record import (
     Record,

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
+from llmbench.leaderboard.words import cut
 from llmbench.results.record import Machine, ModelRow, Record
 from llmbench.results.signature import Signature
 

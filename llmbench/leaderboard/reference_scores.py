@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from llmbench.leaderboard.findings import LONGEST, cut
+from llmbench.leaderboard.words import LONGEST, cut
 from llmbench.results.record import ModelRow, Score, key_of
 from llmbench.results.signature import ABSENT, Signature
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
 from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
-from llmbench.leaderboard.findings import cut, notes
+from llmbench.leaderboard.findings import notes
 from llmbench.leaderboard.provenance import describe_machine
 from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
 from llmbench.results.record import (
     ModelRow,

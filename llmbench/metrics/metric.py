@@ -46,6 +46,14 @@ class DefinitionRow(TypedDict):
     tie: float
 
 
+class MajorityRow(TypedDict):
+    """Always giving one answer, beside a model; `results.rows.Majority` says what each key is."""
+
+    answer: str
+    value: float
+    p: float
+
+
 class ScoreRow(TypedDict):
     """A score of the record without model and task. `results.record.Score` says what each key is;
     those after `signature` are of some tasks only.
@@ -73,6 +81,7 @@ class ScoreRow(TypedDict):
     norm: NotRequired[str]
     tied: NotRequired[int]
     chance: NotRequired[float]
+    majority: NotRequired[MajorityRow]
     batch: NotRequired[int]
     phase: NotRequired[str]
     percentiles: NotRequired[Mapping[str, float]]

@@ -17,6 +17,7 @@ from llmbench.results.paired_tests import (
     items_needed,
     judge,
 )
+from llmbench.results.ranking import Below, find_below
 from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.stats import Verdict, holm
 
@@ -118,7 +119,8 @@ class Missing:
 @dataclass(frozen=True)
 class Comparison:
     """All of it. `moved`, `flips`: the foremost items of each row. `flipped`: how many flips there
-    are, for each row that has answers. `tests`: how many rows could be tested.
+    are, for each row that has answers. `tests`: how many rows could be tested. `below`: who is
+    worse than chance, or than the most common right answer.
     """
 
     name_a: str
@@ -130,6 +132,7 @@ class Comparison:
     flips: list[Flip] = field(default_factory=list)
     flipped: list[Flipped] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    below: list[Below] = field(default_factory=list)
 
 
 def compare(
@@ -173,6 +176,7 @@ def compare(
         flips=[found for _, *both in flips for some in both for found in some[:top]],
         flipped=[Flipped(*_names(one), len(a), len(b)) for one, a, b in flips],
         missing=[found for one in met for found in _list_missing(one)],
+        below=find_below([named for one in met for named in _name_scores(one, len(pairs) > 1)]),
     )
 
 
@@ -207,6 +211,15 @@ def _difference(met: Met, tests: int) -> Difference:
 
 def _names(met: Met) -> tuple[str, str, str, str]:
     return met.sides[0].model, met.sides[1].model, met.task, met.key
+
+
+def _name_scores(met: Met, several: bool) -> list[tuple[str, Score]]:
+    """The scores of both sides, each with what its model is called. `several`: models in a run."""
+    return [
+        (f"{name} ({side.model})" if several else name, score)
+        for name, side, score in zip("AB", met.sides, met.scores, strict=True)
+        if score is not None
+    ]
 
 
 def _values(met: Met) -> tuple[float | None, float | None]:
@@ -248,7 +261,8 @@ def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
     said = judge(metric_of(score), score.better, found, p)
     needed = 2 if met.kind == "rate" else items_needed(tests)
     reason = (
-        f"{seen.n} items are too few to prove anything: {needed} would be needed"
+        f"{seen.n} {'item is' if seen.n == 1 else 'items are'} too few to prove anything: {needed}"
+        " would be needed"
         if said == "unclear" and seen.n < needed
         else ""
     )

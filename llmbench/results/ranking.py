@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
-from llmbench.results.paired_tests import Rows, quality_rank_sets
+from llmbench.results.paired_tests import ALPHA, Rows, quality_rank_sets
 from llmbench.results.record import Score, key_of, notes_key
 from llmbench.results.samples import Sample, read_samples
-from llmbench.stats import Ranking, rank_sets, rate_rank_sets
+from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
 
 Item = tuple[str, list[float]]  # id, statistics
 Source = Callable[[Score], list[Item]]
@@ -114,3 +115,42 @@ def with_statistics(items: Iterable[Sample], metric: str) -> list[Item]:
 
 def _read_items(out: Path, score: Score) -> list[Item]:
     return with_statistics(read_samples(out, score.model, score.task, texts=False), score.metric)
+
+
+@dataclass(frozen=True)
+class Below:
+    """A model that is significantly worse than one that does not read the question.
+
+    level: the share that this one answers rightly: by chance, or by always giving `answer`.
+    """
+
+    model: str
+    task: str
+    metric: str
+    value: float
+    level: float
+    answer: str | None = None
+
+
+def find_below(scores: Sequence[tuple[str, Score]]) -> list[Below]:
+    """Return who is below chance, and to whom always giving the most common right answer is better.
+
+    Chance lies above the score's interval; the other is McNemar's test with Holm's correction over
+    `scores`, each of which comes with what its model is called.
+    """
+    found = [
+        _below(name, score, float(score.chance))
+        for name, score in scores
+        if score.chance is not None and score.high is not None and score.high < score.chance
+    ]
+    asked = [(name, score, score.majority) for name, score in scores if score.majority is not None]
+    corrected = holm([float(majority.p) for _, _, majority in asked])
+    return found + [
+        _below(name, score, float(majority.value), majority.answer)
+        for (name, score, majority), p in zip(asked, corrected, strict=True)
+        if p <= ALPHA and score.value < majority.value
+    ]
+
+
+def _below(name: str, score: Score, level: float, answer: str | None = None) -> Below:
+    return Below(name, score.task, key_of(score), float(score.value), level, answer)

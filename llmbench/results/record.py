@@ -14,7 +14,16 @@ from llmbench.errors import Reason, UsageError
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
-from llmbench.results.rows import Definition, Number, Row, SparseRow, SpeedFacts
+from llmbench.results.rows import (
+    Definition,
+    Items,
+    Majority,
+    Number,
+    Review,
+    Row,
+    SparseRow,
+    SpeedFacts,
+)
 from llmbench.storage import DIGEST, Damaged, check_seal, digest_file, write_sealed
 
 # whose tables have the metric in their name: the others are a task's only table
@@ -63,6 +72,7 @@ class Score(SparseRow):
     norm: str = "none"  # or "byte": candidates are compared by bits per byte
     tied: int | None = None
     chance: Number | None = None
+    majority: Majority | None = None  # always giving the most common right answer
     # speed, energy and memory
     batch: int = 1
     phase: str = ""
@@ -252,27 +262,6 @@ class Notes(Row):
         default_factory=dict,
         description="samples, charges and events in the run's folder -> sha256",
     )
-
-
-class Items(Row):
-    """Statistics of the items of a task, for all models that were asked the same ones: model ->
-    metric -> a row for each of `ids`. `sessions`: of blocks, in which session of measuring each was
-    taken.
-    """
-
-    ids: list[str]
-    sessions: list[str] | None = None
-    models: dict[str, dict[str, list[list[Number]]]]
-
-
-class Review(Row):
-    """What makes a record a reviewed one: when it was promoted, from which commit, and the digest
-    of all the rest of the file.
-    """
-
-    promoted: str
-    commit: str | None = None
-    sha256: str
 
 
 class Record(Row):

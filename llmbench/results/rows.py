@@ -1,5 +1,5 @@
 """The base of a record's parts: numbers as JSON has them, and rows that keep unknown keys; and
-the rows inside a score.
+the rows inside a score and those that reviewed records alone have.
 """
 
 from __future__ import annotations
@@ -77,3 +77,36 @@ class SpeedFacts(SparseRow):
     warm_up_seconds: Number | None = None
     cache: str | None = None  # what the model keeps between two tokens
     parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token
+
+
+class Majority(Row):
+    """Always giving the most common right answer, `answer`, beside a model on the same items.
+
+    value: the share that this would answer rightly. p: of the model's difference from it, two-sided
+    and exact (McNemar).
+    """
+
+    answer: str
+    value: Number
+    p: Number
+
+
+class Items(Row):
+    """Statistics of the items of a task, for all models that were asked the same ones: model ->
+    metric -> a row for each of `ids`. `sessions`: of blocks, in which session of measuring each was
+    taken.
+    """
+
+    ids: list[str]
+    sessions: list[str] | None = None
+    models: dict[str, dict[str, list[list[Number]]]]
+
+
+class Review(Row):
+    """What makes a record a reviewed one: when it was promoted, from which commit, and the digest
+    of all the rest of the file.
+    """
+
+    promoted: str
+    commit: str | None = None
+    sha256: str

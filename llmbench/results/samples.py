@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmbench.results.record import Items, ModelRow, Record, Score, load
+from llmbench.results.record import ModelRow, Record, Score, load
+from llmbench.results.rows import Items
 from llmbench.results.schema import file_names, new_task_name
 
 SAID = (

@@ -20,6 +20,7 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
+from llmbench.tasks.majority import compare_majority, find_common_candidate
 from llmbench.tasks.prompts import (
     BOS_HELP,
     Asking,
@@ -88,18 +89,19 @@ class MultipleChoice(Task):
         chance = sum(1 / len(d.choices) for d in documents) / len(documents)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
+        answer, hits = find_common_candidate(documents)
         for norm, suffix in (("none", ""), ("byte", ":byte")):
-            found = accuracy.value(
-                [sample["statistics"][f"accuracy{suffix}"] for sample in samples]
-            )
+            statistics = [sample["statistics"][f"accuracy{suffix}"] for sample in samples]
+            found = accuracy.value(statistics)
             assert found is not None
             row = accuracy.metric.row(
                 found.value, found.n, str(self.signature.extend(norm=norm)), found.low, found.high
             )
             tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
-            scores.append(
-                {**row, "norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
-            )
+            row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
+            if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):
+                row["majority"] = majority
+            scores.append(row)
         return Outcome(scores, samples)
 
     def _passages(self, adapter: Adapter) -> list[Passage]:

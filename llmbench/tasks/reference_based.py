@@ -13,13 +13,16 @@ from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import Positive
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
-from llmbench.metrics.metric import ScoreRow
+from llmbench.metrics.metric import MajorityRow, ScoreRow
 from llmbench.metrics.registry import create_metric
+from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.majority import compare_majority, find_common_answer
 from llmbench.tasks.prompts import Asking, PromptSettings, check_sources, trim_prompt
 from llmbench.tasks.task import Task
 
+RIGHT_OR_WRONG = ("accuracy", "exact_match")  # metrics by which an answer is one or the other
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
 
 
@@ -125,8 +128,23 @@ class Writing(Task):
                 )
                 if blind:
                     row["blind"] = blind
+                if majority := self._compare_majority(scorer, rows):
+                    row["majority"] = majority
                 scores.append({**row, **facts})
         return Outcome(scores, samples)
+
+    def _compare_majority(
+        self, scorer: TextMetric, rows: Sequence[Sequence[float]]
+    ) -> MajorityRow | None:
+        """Return always giving the most common answer beside `rows`, of a share of right ones."""
+        if scorer.metric.name not in RIGHT_OR_WRONG or not all(rows):
+            return None
+        documents = self.text.documents
+        answer = find_common_answer(documents)
+        hits = [scorer.measure_best(answer, document.references)[0] for document in documents]
+        return compare_majority(
+            answer, [hit == 1.0 for hit in hits], [row[0] == 1.0 for row in rows]
+        )
 
     def _requests(self, adapter: Adapter) -> list[Request]:
         prompts = [

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from llmbench.errors import UsageError
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.merge.runs import (
     CellScores,
     TableKey,
     list_names,
 )
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import SPEED
 from llmbench.results import signature as results_signature
 

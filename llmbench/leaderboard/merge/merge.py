@@ -12,7 +12,6 @@ from pathlib import Path
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.merge.groups import TableGroup, find_groups, refuse_differences
 from llmbench.leaderboard.merge.ranks import rank_table
 from llmbench.leaderboard.merge.runs import (
@@ -30,6 +29,7 @@ from llmbench.leaderboard.merge.runs import (
 )
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results import signature as results_signature
 from llmbench.results.record import Notes, Score, key_of, notes_key

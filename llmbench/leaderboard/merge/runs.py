@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.provenance import describe_machine, format_time
 from llmbench.leaderboard.tables import COSTS
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results import record as results_record
 from llmbench.results.record import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llmbench.leaderboard.baselines import describe_below
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.numbers import (
     format_fixed,
     mebibytes,
@@ -15,6 +15,7 @@ from llmbench.leaderboard.numbers import (
     scale_number,
 )
 from llmbench.leaderboard.renderers.sections import Section
+from llmbench.leaderboard.words import cut
 
 if TYPE_CHECKING:
     from llmbench.results.compare import Comparison, Row
@@ -127,6 +128,7 @@ def _notes(comparison: Comparison) -> list[str]:
         f"p is {how if comparison.tests > 1 else 'of a single test'}. Intervals: 95 % over the"
         " items of the text, not over training seeds."
     ]
+    said += describe_below(comparison.below)
     return [*said, "unclear: neither a difference nor equality is statistically significant."]
 
 

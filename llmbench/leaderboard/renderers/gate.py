@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.renderers.comparison import SHARES, difference, explain, value
 from llmbench.leaderboard.renderers.sections import Section
+from llmbench.leaderboard.words import cut
 
 if TYPE_CHECKING:
     from llmbench.results.gate import Gate, Gated

@@ -16,12 +16,12 @@ from llmbench.leaderboard import heatmap as bits
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
-from llmbench.leaderboard.findings import cut
 from llmbench.leaderboard.plots import Curve
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.leaderboard.tables import Table
+from llmbench.leaderboard.words import cut
 
 _loader = PackageLoader("llmbench.leaderboard.renderers", "templates")
 _environment = Environment(

@@ -1,0 +1,92 @@
+"""Sentences on what needs no reading of the questions: chance, and one answer to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmbench.leaderboard.numbers import percent
+from llmbench.leaderboard.words import LONGEST, cut, join_words
+from llmbench.results.record import Score
+
+if TYPE_CHECKING:
+    from llmbench.results.ranking import Below
+
+CAUSES = "a wrong template, wrong labels or a preference for one answer can do that"
+
+
+def describe_chance(scores: Sequence[Score]) -> list[str]:
+    """Return the sentences on the chance level, and on who is not above it."""
+    known = [score for score in scores if score.chance is not None]
+    if not known:
+        return []
+    levels = sorted({float(score.chance or 0.0) for score in known})
+    said = [f"Chance level: {join_words([percent(level) for level in levels])}."]
+    near = [
+        score.model
+        for score in known
+        if score.low is not None
+        and score.high is not None
+        and score.low <= (score.chance or 0.0) <= score.high
+    ]
+    if near:
+        said.append(f"Not significantly different from chance: {join_words(near)}.")
+    below = [one.model for one in _find_below(known) if one.answer is None]
+    if below:
+        said.append(f"Significantly below chance: {join_words(below)} ({CAUSES}).")
+    return said
+
+
+def describe_majority(scores: Sequence[Score]) -> list[str]:
+    """Return a sentence on the most common right answer: what always giving it would reach, and who
+    is significantly worse.
+    """
+    known = dict.fromkeys(
+        (score.majority.answer, float(score.majority.value)) for score in scores if score.majority
+    )
+    below = _find_below([score for score in scores if score.majority]) if known else []
+    return [
+        describe_constant(
+            answer,
+            level,
+            [one.model for one in below if (one.answer, one.level) == (answer, level)],
+            sum(
+                (score.majority.answer, float(score.majority.value)) == (answer, level)
+                for score in scores
+                if score.majority
+            ),
+        )
+        for answer, level in known
+    ]
+
+
+def describe_constant(answer: str, level: float, losers: Sequence[str], models: int) -> str:
+    """Return what always giving an answer would reach, and which of so many models are worse."""
+    said = (
+        f"Always giving the most common right answer ({cut(answer, LONGEST)}) would reach"
+        f" {percent(level)}"
+    )
+    if not losers:
+        return f"{said}."
+    every = len(losers) == models and models > 1
+    return f"{said}, significantly better than {'every model' if every else join_words(losers)}."
+
+
+def describe_below(below: Sequence[Below]) -> list[str]:
+    """Return a sentence for each task, metric and constant that two models are compared with."""
+    groups: dict[tuple[str, str, str | None, float], list[str]] = {}
+    for one in below:
+        groups.setdefault((one.task, one.metric, one.answer, one.level), []).append(one.model)
+    return [
+        f"{task}, {metric}: {join_words(models)} {'is' if len(models) == 1 else 'are'}"
+        f" significantly below chance ({percent(level)}; {CAUSES})."
+        if answer is None
+        else f"{task}, {metric}: {describe_constant(answer, level, models, 0)}"
+        for (task, metric, answer, level), models in groups.items()
+    ]
+
+
+def _find_below(scores: Sequence[Score]) -> list[Below]:
+    from llmbench.results.ranking import find_below  # loads numpy, which few boards need
+
+    return find_below([(score.model, score) for score in scores])
