@@ -17,6 +17,7 @@ from llmbench.ledger import (
     LedgerError,
     Totals,
     count_words,
+    two_to,
     word_starts,
 )
 
@@ -181,3 +182,126 @@ def test_a_span_that_runs_backwards_is_refused(last):
 def test_gaps_that_run_backwards_are_refused():
     with pytest.raises(LedgerError, match="overlap or leave the text"):
         ledger((2, 1, 1.0, PSEUDO), size=4)
+
+
+@pytest.mark.parametrize(
+    ("charges", "size", "complaint"),
+    [
+        (
+            [(0, 1, 1.0, TOKEN), (2, 3, 1.0, TOKEN)],
+            3,
+            "charge 1 starts at byte 2, the one before it ended at 1",
+        ),
+        ([(0, 2, 1.0, TOKEN)], 3, "charges end at byte 2 of 3"),
+        (
+            [(0, 1, 1.0, TOKEN), (1, 3, -0.5, TOKEN), (3, 4, -1.0, TOKEN)],
+            4,
+            "charge 1 has -0.5 bits; bits are >= 0 or +inf",
+        ),
+        ([(0, 1, 1.0, TOKEN), (1, 3, 1.0, 5)], 3, "unknown kind of charge 5"),
+        (
+            [(0, 3, 1.0, TOKEN), (2, 2, 1.0, END)],
+            3,
+            "a charge of kind end stands before the end",
+        ),
+        (
+            [(0, 1, 1.0, TOKEN), (1, 2, 1.0, PSEUDO)],
+            2,
+            "pseudo-bits stand beside bits of the chain rule, with which they cannot be added",
+        ),
+        (
+            [(0, 2, 1.0, PSEUDO), (1, 3, 1.0, PSEUDO)],
+            3,
+            "the spans of pseudo-bits overlap or leave the text",
+        ),
+        ([(0, 4, 1.0, PSEUDO)], 3, "the spans of pseudo-bits overlap or leave the text"),
+    ],
+)
+def test_a_broken_rule_is_said_with_the_document_the_charge_and_its_numbers(
+    charges, size, complaint
+):
+    with pytest.raises(LedgerError) as caught:
+        Ledger.build(*zip(*charges, strict=True), bytes=size, id="d7")
+    assert str(caught.value) == f"d7: {complaint}"
+
+
+@pytest.mark.parametrize("short", range(4))
+def test_columns_of_different_lengths_are_refused(short):
+    columns = [[0, 1], [1, 2], [1.0, 1.0], [TOKEN, TOKEN]]
+    columns[short] = columns[short][:1]
+    with pytest.raises(LedgerError, match=r"^d7: start, end, bits and kind differ in length$"):
+        Ledger.build(*columns, bytes=2, id="d7")
+
+
+def test_gaps_need_not_tile_and_are_counted_apart():
+    made = ledger((0, 1, 3.0, PSEUDO), (1, 3, 4.0, PSEUDO), (4, 6, 2.0, PSEUDO), size=6)
+    assert made.total() == 0.0
+    assert made.total(PSEUDO) == 9.0
+    assert made.total(PSEUDO, TOKEN) == 9.0
+    assert made.bytes_charged == 5
+    assert ledger((2, 3, 1.0, PSEUDO), (3, 3, 1.0, PSEUDO), size=9).total(PSEUDO) == 2.0
+
+
+def test_a_ledger_is_built_of_any_sequences_with_its_types():
+    made = Ledger.build(iter([0, 2]), (2, 2), np.array([1, 2]), iter([TOKEN, END]), 2, "d7")
+    assert [a.dtype for a in (made.start, made.end, made.bits, made.kind)] == [
+        np.int64,
+        np.int64,
+        np.float64,
+        np.uint8,
+    ]
+    assert (made.bytes, made.id, made.total(), made.total(END)) == (2, "d7", 1.0, 2.0)
+    assert Ledger.build([], [], [], [], bytes=0).id == ""
+
+
+@pytest.mark.parametrize("edges", [[], [6], [0], [1, 6], [0, 3], [0, 7], [3, 0]])
+def test_edges_that_do_not_run_over_the_whole_text_are_refused(edges):
+    with pytest.raises(LedgerError, match=r"^: edges must run from 0 to 6$"):
+        ledger((0, 6, 1.0, TOKEN), size=6).bits_between(edges)
+
+
+def test_an_empty_charge_belongs_to_the_next_byte_and_at_the_end_to_the_last():
+    made = ledger(
+        (0, 0, 1.0, TOKEN),
+        (0, 2, 2.0, SPELLING),
+        (2, 2, 4.0, TOKEN),
+        (2, 4, 8.0, SPELLING),
+        (4, 4, 16.0, TOKEN),
+        (4, 4, 32.0, END),
+        size=4,
+    )
+    assert made.bits_between([0, 2, 4]).tolist() == [3.0, 28.0]
+    assert made.bits_between([0, 4]).tolist() == [31.0]
+
+
+def test_a_charge_over_many_stretches_gives_each_its_bytes_share():
+    made = ledger((0, 1, 1.0, TOKEN), (1, 9, 16.0, TOKEN), (9, 10, 3.0, TOKEN), size=10)
+    assert made.bits_between([0, 2, 3, 7, 10]).tolist() == [3.0, 2.0, 8.0, 7.0]
+
+
+def test_totals_add_up_all_documents():
+    one = ledger((0, 0, 2.0, TOKEN), (0, 4, 10.0, SPELLING), (4, 5, 1.0, TOKEN), size=5)
+    two = ledger((0, 3, 4.0, TOKEN), (3, 3, 9.0, END), size=3)
+    assert Totals.of([one, two], words=3) == Totals(
+        bits=17.0,
+        token_bits=7.0,
+        spelling_bits=10.0,
+        bytes=8,
+        words=3,
+        tokens=3,
+        unknown=1,
+        documents=2,
+    )
+
+
+def test_a_power_of_two_that_no_float_holds_is_infinite():
+    assert two_to(3.0) == 8.0
+    assert two_to(1023.0) == 2.0**1023
+    assert two_to(1023.5) == 2.0**1023.5
+    assert two_to(1024.0) == math.inf
+
+
+def test_half_a_surrogate_pair_is_three_bytes_and_offsets_are_integers():
+    starts = word_starts("\ud800 a")
+    assert starts.tolist() == [0, 4]
+    assert starts.dtype == np.int64

@@ -13,10 +13,12 @@ from llmbench.stats import (
     difference_interval,
     holm,
     rank_sets,
+    ranks,
     ratio_interval,
     sign_flip_p,
     sign_flip_ps,
     verdict,
+    wilson_interval,
 )
 
 
@@ -191,3 +193,143 @@ def test_the_flips_grow_with_the_number_of_pairs(monkeypatch, models, flips):
     )
     stats.rank_sets({str(i): [1.0, 2.0] for i in range(models)}, [1.0, 1.0])
     assert asked == [flips]
+
+
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_intervals_are_students_at_any_level_and_from_two_items_on(level):
+    for x in (np.array([2.0, 3.5]), np.array([2.0, 3.5, 1.0, 4.0])):
+        low, high = scipy.stats.t.interval(
+            level, len(x) - 1, loc=x.mean(), scale=scipy.stats.sem(x)
+        )
+        assert ratio_interval(x, np.ones(len(x)), level) == Interval(
+            pytest.approx(x.mean()), pytest.approx(low), pytest.approx(high), len(x)
+        )
+        shifted = difference_interval(x + 1, np.ones(len(x)), np.ones(len(x)), level)
+        assert (shifted.low, shifted.high) == pytest.approx((low, high))
+
+
+def test_a_difference_of_ratios_is_that_of_the_sums():
+    found = difference_interval([3, 5], [1, 4], [2, 4])
+    assert found.value == pytest.approx(3 / 6)
+    assert found.n == 2
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 30), (30, 30), (1, 30), (29, 30)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_interval_of_a_share_is_wilsons(hits, n, level):
+    known = scipy.stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    found = wilson_interval(hits, n, level)
+    assert (found.value, found.n) == (hits / n, n)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=1e-12)
+    assert (found.low == 0.0, found.high == 1.0) == (hits == 0, hits == n)
+    if level == 0.95:
+        assert wilson_interval(hits, n) == found
+
+
+@pytest.mark.parametrize(("hits", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_hits_beyond_the_items_are_no_share(hits, n):
+    with pytest.raises(ValueError, match=f"^{hits} of {n} is no share$"):
+        wilson_interval(hits, n)
+
+
+def test_beyond_sixteen_items_patterns_are_drawn_and_the_observed_one_counts():
+    rng = np.random.default_rng(7)
+    d = rng.normal(0.4, 1, 17)
+
+    def p(seed, flips):
+        signs = np.random.default_rng(seed).integers(0, 2, (flips, 17), dtype=np.int8)
+        reached = np.count_nonzero(np.abs((2.0 * signs - 1) @ d) >= abs(d.sum()))
+        return (reached + 1) / (flips + 1)
+
+    assert sign_flip_p(d, np.zeros(17), flips=500, seed=3) == p(3, 500)
+    assert sign_flip_p(d, np.zeros(17)) == p(0, 10_000)
+    assert sign_flip_ps(d[None]) == [p(0, 10_000)]
+
+
+def test_patterns_of_many_items_are_drawn_four_million_signs_at_a_time():
+    items, flips = 400_000, 21
+    d = np.random.default_rng(8).normal(0.001, 1, items)
+    drawn = np.random.default_rng(0)
+    reached = 0
+    for size in (10, 10, 1):
+        signs = drawn.integers(0, 2, (size, items), dtype=np.int8)
+        reached += np.count_nonzero(np.abs((2.0 * signs - 1) @ d) >= abs(d.sum()))
+    assert sign_flip_ps(d[None], flips) == [(reached + 1) / (flips + 1)]
+
+
+def test_sums_that_differ_by_rounding_only_are_as_far_apart():
+    """0.1 + 0.2 - 0.3 is not 0 in floats: of the 4 patterns of this triple each counts."""
+    d = [0.1, 0.2, -0.3]
+    assert sign_flip_p(d, [0.0] * 3) == 1.0
+    assert sign_flip_p([0.1, 0.2, 0.3], [0.0, 0.0, 0.6]) == 1.0
+
+
+def test_holms_values_never_fall_and_never_pass_one():
+    assert holm([0.02, 0.021, 0.9, 0.6]) == pytest.approx([0.08, 0.08, 1.0, 1.0])
+    assert holm([0.3]) == [0.3]
+
+
+def test_ranks_count_who_is_better_and_who_is_worse():
+    better = {"a": {"c", "d"}, "b": {"d"}, "c": set(), "d": set()}
+    assert ranks(better) == {"a": (1, 2), "b": (1, 3), "c": (2, 4), "d": (3, 4)}
+
+
+def test_the_smallest_visible_difference_is_the_median_half_width_at_holms_first_level():
+    rng = np.random.default_rng(8)
+    size = rng.integers(50, 150, 12).astype(float)
+    bits = {name: size * rng.normal(2.0, 0.3, 12) for name in "abc"}
+    halves = []
+    for one, other in ("ab", "ac", "bc"):
+        d = bits[one] - bits[other]
+        error = math.sqrt(12 / 11 * sum((d - d.sum() / size.sum() * size) ** 2)) / size.sum()
+        halves.append(scipy.stats.t.ppf(1 - 0.05 / 3 / 2, 11) * error)
+    found = rank_sets(bits, size)
+    assert found.smallest_visible == pytest.approx(sorted(halves)[1])
+    assert found.items_needed == 7  # 2^(1 - 7) is below 0.05 / 3
+    assert rank_sets(bits, size, alpha=0.5).items_needed == 4
+    assert rank_sets({"a": bits["a"]}, size).smallest_visible is None
+    infinite = {**bits, "c": np.full(12, math.inf)}
+    assert rank_sets(infinite, size).smallest_visible == pytest.approx(halves[0])
+
+
+def test_a_model_whose_difference_is_significant_at_alpha_itself_is_better():
+    """Six items that all say the same: p = 2^-5."""
+    items, size = {"worse": [2.0] * 6, "best": [1.0] * 6}, [1.0] * 6
+    assert rank_sets(items, size, alpha=2**-5).better_than == {"worse": set(), "best": {"worse"}}
+    assert rank_sets(items, size, alpha=2**-5 - 1e-9).better_than["best"] == set()
+    assert rank_sets(items, size).rank == {"worse": (2, 2), "best": (1, 1)}
+
+
+def test_ranks_depend_on_the_seed_only_where_patterns_are_drawn():
+    rng = np.random.default_rng(9)
+    items = {"a": rng.normal(0, 1, 20), "b": rng.normal(0.55, 1, 20)}
+    p = {seed: sign_flip_p(items["a"], items["b"], seed=seed) for seed in range(6)}
+    alpha = sorted(p.values())[3]
+    assert len(set(p.values())) > 1
+    for seed, one in p.items():
+        found = rank_sets(items, np.ones(20), alpha, seed)
+        assert bool(found.better_than["a"]) == (one <= alpha)
+    assert rank_sets(items, np.ones(20), p[0]).better_than["a"] == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.01, 0.005, "unclear"),
+        (-0.005, 0.01, "unclear"),
+        (-0.0099, 0.0099, "tie"),
+        (None, 0.001, "unclear"),
+        (-0.001, None, "unclear"),
+    ],
+)
+def test_a_tie_lies_strictly_inside_a_hundredth_of_a_bit(low, high, said):
+    assert verdict(Interval(0.0, low, high, 9), 1.0) == said
+
+
+def test_a_verdict_needs_a_p_of_at_most_alpha_and_a_difference():
+    wide = Interval(-0.5, -1.0, 0.0, 9)
+    assert verdict(wide, 0.05) == "better"
+    assert verdict(wide, 0.0501) == "unclear"
+    assert verdict(wide, 0.02, alpha=0.01) == "unclear"
+    assert verdict(wide, 1.0, margin=2.0) == "tie"
+    assert verdict(Interval(0.0, -1.0, 1.0, 9), 0.0) == "unclear"

@@ -10,6 +10,7 @@ import pytest
 from llmbench.stats import (
     RATE_ALPHA,
     TIE_RATE,
+    Interval,
     block_difference,
     block_interval,
     rate_rank_sets,
@@ -109,3 +110,84 @@ def test_what_could_have_been_proven_lies_beyond_the_margin_of_a_tie():
     found = rate_rank_sets(quiet)
     assert found.rank == {"a": (1, 2), "b": (1, 2)}
     assert 0.04 < found.smallest_visible < TIE_RATE
+
+
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_intervals_of_rates_are_students_at_any_level_and_from_two_blocks_on(level):
+    from scipy import stats as scipy_stats
+
+    for a in ([100.0, 130.0], [100.0, 130.0, 90.0]):
+        logs = np.log(a)
+        low, high = scipy_stats.t.interval(
+            level, len(a) - 1, loc=logs.mean(), scale=scipy_stats.sem(logs)
+        )
+        found = block_interval(a, level)
+        assert (found.value, found.n) == (float(np.median(a)), len(a))
+        assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
+        ratio, _ = block_difference(a, [1.0] * len(a), level)
+        assert (ratio.value, ratio.low, ratio.high) == pytest.approx((logs.mean(), low, high))
+        assert ratio.n == len(a)
+
+
+def test_the_interval_of_a_rate_reaches_its_median_from_either_side():
+    below = block_interval([100.0] * 20 + [1e4] * 19)
+    assert below.low == below.value == 100.0 < below.high
+    above = block_interval([100.0] * 20 + [1.0] * 19)
+    assert above.low < above.value == above.high == 100.0
+
+
+def test_one_block_has_its_value_and_no_interval():
+    assert block_interval([5.0]) == Interval(5.0, None, None, 1)
+    assert block_difference([8.0], [1.0]) == (Interval(math.log(8), None, None, 1), 1.0)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_p_of_two_rates_does_not_depend_on_the_level_of_the_interval(level):
+    from scipy import stats as scipy_stats
+
+    a, b = [3.0, 4.0, 5.0, 7.0], [2.0, 4.5, 4.0, 5.0]
+    _, p = block_difference(a, b, level)
+    assert p == pytest.approx(scipy_stats.ttest_rel(np.log(a), np.log(b)).pvalue)
+
+
+def test_a_rate_is_judged_at_one_percent_with_a_margin_of_five_percent_in_logs():
+    wide = Interval(0.5, 0.1, 0.9, 9)
+    assert rate_verdict(wide, 0.01) == "better"
+    assert rate_verdict(wide, 0.011) == "unclear"
+    assert rate_verdict(Interval(-0.5, -0.9, -0.1, 9), 0.04, alpha=0.05) == "worse"
+    assert rate_verdict(Interval(0.0, -0.0487, 0.0487, 9), 1.0) == "tie"
+    assert rate_verdict(Interval(0.0, -0.0489, 0.0489, 9), 1.0) == "unclear"
+    assert rate_verdict(Interval(0.0, -0.18, 0.18, 9), 1.0, margin=0.2) == "tie"
+
+
+def test_the_smallest_visible_rate_is_the_median_over_pairs_at_the_first_level_of_holm():
+    rng = np.random.default_rng(7)
+    blocks = dict(zip("abc", drawn(rng, spread=0.05, models=3), strict=True))
+    halves = []
+    for one, other in ("ab", "ac", "bc"):
+        found, _ = block_difference(blocks[one], blocks[other], 1 - 0.01 / 3)
+        halves.append((found.high - found.low) / 2)
+    half = sorted(halves)[1]
+    found = rate_rank_sets(blocks)
+    assert found.smallest_visible == pytest.approx(math.exp(half) - 1)
+    assert found.items_needed == 2
+    loose = rate_rank_sets(blocks, alpha=0.3, margin=1.0)
+    halves = []
+    for one, other in ("ab", "ac", "bc"):
+        found, _ = block_difference(blocks[one], blocks[other], 0.9)
+        halves.append((found.high - found.low) / 2)
+    half = sorted(halves)[1]
+    assert loose.smallest_visible == pytest.approx(math.exp(math.log(2) - half) - 1)
+    alone = rate_rank_sets({"a": blocks["a"]})
+    assert (alone.rank, alone.smallest_visible) == ({"a": (1, 1)}, None)
+    assert rate_rank_sets({"a": [1.0], "b": [2.0]}).smallest_visible is None
+
+
+def test_ranks_of_rates_take_alpha_and_margin():
+    a, b = [10.0, 11.0, 12.0, 13.0], [9.0, 9.4, 11.5, 11.0]
+    _, p = block_difference(a, b)
+    assert 0.01 < p < 0.1
+    assert rate_rank_sets({"a": a, "b": b}).better_than == {"a": set(), "b": set()}
+    assert rate_rank_sets({"b": b, "a": a}, alpha=0.1).better_than == {"a": {"b"}, "b": set()}
+    assert rate_rank_sets({"a": a, "b": b}, 0.1).better_than == {"a": {"b"}, "b": set()}
+    assert rate_rank_sets({"a": a, "b": b}, 0.1, 0.5).better_than == {"a": set(), "b": set()}

@@ -1,0 +1,397 @@
+"""Scoring by hand: what is read in which pass, how charges are laid over bytes, and what is
+refused with which numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from support.toys import ByteModel, OrderK, Uniform
+
+from llmbench.adapter import Passage, Window
+from llmbench.errors import LlmbenchError, ModelError, Unsupported
+from llmbench.inference import batching, scoring
+from llmbench.ledger import END, SPELLING, TOKEN
+from llmbench.models.tokenizers.tokens import Tokens
+
+START, STOP = 256, 257
+
+
+class Reader(ByteModel):
+    """A uniform model over 258 symbols that keeps what it reads."""
+
+    bos_ids = (START, 255)
+    eos_ids = (STOP, 0)
+
+    def __init__(self, context: int | None = None):
+        self.context = context
+        self.read: list[list[list[int]]] = []
+
+    def logits(self, ids):
+        self.read.append(ids.tolist())
+        return torch.zeros(*ids.shape, 258)
+
+
+class Packable(OrderK):
+    """A model of order k that takes packed rows: of each query it reads what the mask shows, in
+    the order of the positions.
+    """
+
+    supports_packing = True
+
+    def __init__(self, context: int | None = None):
+        super().__init__(3, context)
+        self.packed: list[list[list[int]]] = []
+
+    def forward_packed(self, ids, positions, mask):
+        self.packed.append(ids.tolist())
+        rows = torch.zeros(*ids.shape, 256)
+        for row in range(len(ids)):
+            for query in range(ids.shape[1]):
+                seen = mask[row, 0, query].nonzero()[:, 0]
+                line = ids[row, seen[positions[row, seen].argsort()]]
+                rows[row, query] = self.logits(line[None])[0, -1]
+        return rows
+
+    def head(self, rows):
+        return rows
+
+
+class Pieces(Uniform):
+    """Pieces of three bytes, of which those that begin with `?` are unknown: 5 bits to spell."""
+
+    eos_ids = (9,)
+
+    def encode(self, text):
+        data = text.encode()
+        pieces = [data[at : at + 3] for at in range(0, len(data), 3)]
+        spelling = [5.0 if piece.startswith(b"?") else 0.0 for piece in pieces]
+        made = Tokens.of(range(len(pieces)), pieces, spelling)
+        return dataclasses.replace(made, loss="")
+
+
+def refused(model, passage=Passage("two words")):
+    with pytest.raises(LlmbenchError) as caught:
+        list(scoring.score(model, [passage]))
+    return caught.value
+
+
+def encoding(make, decoded=None):
+    """A byte model whose `encode` gives what `make` makes of the right tokens."""
+
+    class Odd(Uniform):
+        def encode(self, text):
+            return make(super().encode(text))
+
+        def decode(self, ids):
+            return super().decode(ids) if decoded is None else decoded
+
+    return Odd()
+
+
+# What is read
+# --------------------------------------------------------------------------------------------------
+
+
+def test_all_start_symbols_stand_before_a_text_and_its_last_id_is_not_read():
+    model = Reader()
+    (ledger,) = scoring.score(model, [Passage("ab", id="d7", score_eos=True)])
+    assert model.read == [[[START, 255, *b"ab"]]]
+    assert (ledger.id, ledger.bytes, ledger.tokens) == ("d7", 2, 2)
+    assert ledger.bits.tolist() == pytest.approx([math.log2(258)] * 3)
+    assert ledger.kind.tolist() == [TOKEN, TOKEN, END]
+    assert (ledger.start.tolist(), ledger.end.tolist()) == ([0, 1, 2], [1, 2, 2])
+
+
+def test_shorter_texts_are_padded_with_the_first_start_symbol():
+    model = Reader()
+    found = list(scoring.score(model, [Passage("c"), Passage("wxyz"), Passage("ab")]))
+    assert [len(ledger.bits) for ledger in found] == [1, 4, 2]
+    assert model.read == [
+        [[START, 255, *b"wxy"], [START, 255, ord("a"), START, START], [START, 255] + [START] * 3]
+    ]
+
+
+def test_an_empty_text_is_not_read_and_its_end_is():
+    model = Reader()
+    (ledger,) = scoring.score(model, [Passage("", context="ab")])
+    assert (model.read, ledger.bits.tolist(), ledger.bytes) == ([], [], 0)
+    (ledger,) = scoring.score(model, [Passage("", context="ab", score_eos=True)])
+    assert model.read == [[[START, 255, *b"ab"]]]
+    assert ledger.total(END) == pytest.approx(math.log2(258))
+
+
+@pytest.mark.parametrize(
+    ("context", "passage", "read"),
+    [
+        (4, Passage("yz", context="abcdef"), [b"defy"]),
+        (4, Passage("wxyz", context="abcdef"), [b"fwxy"]),
+        (4, Passage("vwxyz", context="abcdef"), [b"defv", b"fvwx", b"vwxy"]),
+        (20, Passage("yz", context="abc"), [b"\xff\xffabcy"]),
+        (None, Passage("yz", context="abc"), [b"\xff\xffabcy"]),
+        (4, Passage("uvwxyz"), [b"\xff\xffuv", b"uvwx", b"vwxy"]),
+    ],
+)
+def test_a_context_is_read_as_far_back_as_one_window_holds_it(context, passage, read):
+    model = Reader(context)
+    model.bos_ids = (255, 255)
+    list(scoring.score(model, [passage]))
+    assert sorted(bytes(row) for rows in model.read for row in rows) == sorted(read)
+
+
+def test_windows_have_the_stride_asked_for():
+    model = Reader(4)
+    list(scoring.score(model, [Passage("stuvwxyz")], Window("rolling")))
+    assert [bytes(row[2:]) for rows in model.read for row in rows] == [b"st", b"wx", b"xy"]
+    model.read.clear()
+    list(scoring.score(model, [Passage("abcde")], Window(1)))
+    assert model.read == [[[START, 255, *b"ab"], [255, *b"abc"], [*b"abcd"]]]
+
+
+def test_a_pass_reads_about_as_many_ids_as_the_budget_allows():
+    model = Reader()
+    list(scoring.score(model, [Passage("abc")] * 7, budget=12))
+    assert [len(rows) for rows in model.read] == [3, 3, 1]
+
+
+# Texts after one prompt
+# --------------------------------------------------------------------------------------------------
+
+ASKED = [
+    Passage(text, context=context, id=f"{context}{text}", score_eos=eos)
+    for context in ("the tap", "a kettle")
+    for text, eos in ((" drips", False), (" k", True), ("", True), (" hums on", False), ("", False))
+]
+
+
+@pytest.mark.parametrize("context", [None, 16, 24])
+def test_packed_texts_have_the_bits_of_each_alone(context):
+    model, plain = Packable(context), OrderK(3, context)
+    model.eos_ids = plain.eos_ids = (0,)
+    together = list(scoring.score(model, ASKED))
+    assert model.packed
+    for passage, ledger in zip(ASKED, together, strict=True):
+        (alone,) = scoring.score(plain, [passage])
+        assert ledger.id == passage.id
+        assert ledger.kind.tolist() == alone.kind.tolist()
+        assert ledger.bits == pytest.approx(alone.bits, rel=1e-6)
+
+
+def test_a_packed_row_is_the_prompt_and_then_each_text():
+    model = Packable()
+    list(scoring.score(model, [Passage(text, context="ab") for text in ("xyz", "uv", "w")]))
+    assert model.packed == [[[START, *b"abxyu"]]]
+
+
+@pytest.mark.parametrize("texts", [("xyz", "uv"), ("xyz",)])
+def test_texts_without_a_context_are_not_packed(texts):
+    model = Packable()
+    found = list(scoring.score(model, [Passage(text) for text in texts]))
+    assert model.packed == []
+    assert [len(ledger.bits) for ledger in found] == list(map(len, texts))
+
+
+def test_one_context_among_the_texts_is_enough_to_pack_and_leaves_no_text_out():
+    model = Packable()
+    passages = [Passage("xyz"), Passage("uv", context="ab"), Passage("pq", context="ab")]
+    found = list(scoring.score(model, passages))
+    assert model.packed == [[[START, *b"abup"]]]
+    (alone,) = scoring.score(OrderK(3, None), [passages[0]])
+    assert found[0].bits == pytest.approx(alone.bits, rel=1e-6)
+
+
+@pytest.mark.parametrize(("context", "budget", "most"), [(9, None, 9), (None, 8, 8), (9, 7, 7)])
+def test_a_packed_row_is_as_long_as_context_and_budget_allow(context, budget, most):
+    model = Packable(context)
+    passages = [Passage("xy", context="abcd", id=str(i)) for i in range(9)]
+    list(scoring.score(model, passages, budget=budget))
+    assert max(len(row) for rows in model.packed for row in rows) == most
+    if budget:
+        assert [len(rows) for rows in model.packed] == [1] * len(model.packed)
+
+
+def test_a_packed_row_is_as_long_as_one_pass_without_context_and_budget(monkeypatch):
+    monkeypatch.setattr(scoring, "TOKEN_BUDGET", 10)
+    monkeypatch.setattr(batching, "LEAST_BUDGET", 30)
+    model = Packable()
+    list(scoring.score(model, [Passage("xy", context="abcd", id=str(i)) for i in range(20)]))
+    assert {len(row) for rows in model.packed for row in rows} == {10}
+    assert [len(rows) for rows in model.packed] == [3, 1]
+
+
+def test_a_packed_model_with_an_escape_pays_for_it_in_its_head():
+    model, plain = Packable(), Packable()
+    model.escape = 0.5
+    passages = [Passage(text, context="ab") for text in ("xyz", "uv")]
+    for one, other in zip(
+        scoring.score(model, passages), scoring.score(plain, passages), strict=True
+    ):
+        assert one.bits == pytest.approx(other.bits + 1.0)
+
+
+# How charges are laid
+# --------------------------------------------------------------------------------------------------
+
+
+def rows_of(ledger):
+    return list(
+        zip(
+            ledger.start.tolist(),
+            ledger.end.tolist(),
+            ledger.bits.round(4).tolist(),
+            ledger.kind.tolist(),
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize("eos", [False, True])
+def test_an_unknown_piece_is_an_empty_token_charge_and_its_spelling(eos):
+    (ledger,) = scoring.score(Pieces(), [Passage("?abcde?fg?h", score_eos=eos)])
+    assert rows_of(ledger) == [
+        (0, 0, 8.0, TOKEN),
+        (0, 3, 5.0, SPELLING),
+        (3, 6, 8.0, TOKEN),
+        (6, 6, 8.0, TOKEN),
+        (6, 9, 5.0, SPELLING),
+        (9, 9, 8.0, TOKEN),
+        (9, 11, 5.0, SPELLING),
+        *([(11, 11, 8.0, END)] if eos else []),
+    ]
+    assert (ledger.tokens, ledger.unknown) == (4, 3)
+    assert ledger.kind.dtype == np.uint8
+    assert (ledger.start.dtype, ledger.end.dtype) == (np.int64, np.int64)
+
+
+@pytest.mark.parametrize("eos", [False, True])
+def test_known_pieces_are_a_token_charge_each(eos):
+    (ledger,) = scoring.score(Pieces(), [Passage("abcde", score_eos=eos)])
+    assert rows_of(ledger) == [
+        (0, 3, 8.0, TOKEN),
+        (3, 5, 8.0, TOKEN),
+        *([(5, 5, 8.0, END)] if eos else []),
+    ]
+    assert ledger.kind.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "shared", "rows"),
+    [
+        ("abc", "def", 0, [(0, 3, 8.0, TOKEN)]),
+        ("abcd", "efg", 1, [(0, 2, 8.0, TOKEN), (2, 3, 8.0, TOKEN)]),
+        ("abcde", "fg", 2, [(0, 1, 8.0, TOKEN), (1, 2, 8.0, TOKEN)]),
+        ("abc?", "efg", 1, [(0, 0, 8.0, TOKEN), (0, 2, 5.0, SPELLING), (2, 3, 8.0, TOKEN)]),
+        ("abcd", "", 0, []),
+    ],
+)
+def test_a_token_over_the_join_is_charged_to_the_text_with_the_bytes_it_shares(
+    context, text, shared, rows
+):
+    (ledger,) = scoring.score(Pieces(), [Passage(text, context=context)])
+    assert ledger.context_bytes == shared
+    assert rows_of(ledger) == rows
+
+
+# What is refused
+# --------------------------------------------------------------------------------------------------
+
+
+def test_without_a_start_symbol_nothing_predicts_the_first_token():
+    model = Uniform()
+    model.bos_ids = ()
+    assert str(refused(model)) == (
+        "`bos_ids` is empty, so nothing predicts the first token of a text"
+        " (set it to ids that may stand before any text, as that of a newline)"
+    )
+
+
+def test_without_an_end_symbol_the_end_of_a_text_is_not_charged():
+    error = refused(Uniform(), Passage("a", score_eos=True))
+    assert isinstance(error, Unsupported)
+    assert str(error) == (
+        "the model has no end symbol, so it cannot be charged for where a text ends (set `eos_ids`)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "covered", "count"),
+    [
+        (lambda t: {"ids": t.ids[:-1]}, 9, 8),
+        (lambda t: {"start": t.start[:-1]}, 9, 9),
+        (lambda t: {"spelling": t.spelling[:-1]}, 9, 9),
+        (lambda t: {"end": np.where(t.end == 9, 8, t.end)}, 8, 9),
+        (lambda t: {"end": np.where(t.end == 4, 3, t.end)}, 9, 9),
+        (lambda t: {"start": np.where(t.start == 0, 1, t.start)}, 9, 9),
+    ],
+)
+def test_spans_that_do_not_tile_the_text_are_refused_with_their_numbers(changes, covered, count):
+    error = refused(encoding(lambda tokens: dataclasses.replace(tokens, **changes(tokens))))
+    assert isinstance(error, ModelError)
+    assert str(error) == (
+        f"the tokens' spans do not tile the text: they cover {covered} of 9 bytes in {count}"
+        " tokens (`encode` must account for every byte)"
+    )
+
+
+def test_spans_are_checked_even_where_the_tokenizer_vouches_for_its_bytes():
+    error = refused(
+        encoding(lambda tokens: dataclasses.replace(tokens, end=tokens.end - 1, loss=""))
+    )
+    assert "they cover 8 of 9 bytes" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("decoded", "byte"),
+    [
+        (b"Two words", 0),
+        (b"two Words", 4),
+        (b"two WORDs", 4),
+        (b"two word", 8),
+        (b"two words.", 9),
+        (b"", 0),
+    ],
+)
+def test_a_lossy_tokenizer_is_refused_with_the_first_byte_that_does_not_come_back(decoded, byte):
+    error = refused(encoding(lambda tokens: tokens, decoded))
+    assert isinstance(error, Unsupported)
+    assert str(error) == (
+        f"lossy tokenizer: byte {byte} of the text does not come back from decode(encode(text))"
+        " (spell unknown pieces out (docs/adapters.md), or change nothing in the text)"
+    )
+
+
+def test_bytes_between_spelled_pieces_are_compared_and_spelled_ones_are_not():
+    """`t` and `o` of "two words" are spelled; the rest must come back."""
+
+    def spelled(tokens):
+        costs = np.where(np.isin(tokens.start, (0, 2)), 1.5, 0.0)
+        return dataclasses.replace(tokens, ids=np.where(costs > 0, 0, tokens.ids), spelling=costs)
+
+    (ledger,) = scoring.score(encoding(spelled), [Passage("two words")])
+    assert ledger.unknown == 2
+    error = refused(encoding(lambda tokens: spelled(tokens), b"w"))
+    assert "byte 3 of the text" in str(error)  # `w` comes back, ` words` does not
+
+    def last(tokens):
+        costs = np.where(tokens.start == 8, 1.5, 0.0)
+        return dataclasses.replace(
+            tokens, ids=np.where(tokens.start == 5, 0, tokens.ids), spelling=costs
+        )
+
+    assert "byte 5 of the text" in str(refused(encoding(last)))
+
+
+def test_an_empty_text_has_nothing_to_lose():
+    (ledger,) = scoring.score(encoding(lambda tokens: tokens), [Passage("")])
+    assert (ledger.bytes, len(ledger.bits)) == (0, 0)
+
+
+def test_what_a_tokenizer_says_it_loses_comes_before_its_spans():
+    error = refused(
+        encoding(lambda tokens: dataclasses.replace(tokens, end=tokens.end - 1, loss="accents"))
+    )
+    assert str(error) == "lossy tokenizer: accents"
