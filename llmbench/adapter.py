@@ -275,6 +275,14 @@ class Adapter(ABC):
         """Yield for each passage, in order, the bits of `text` after `context`: the chain rule."""
         raise Unsupported(f"{type(self).__name__} does not score text")
 
+    def find_loss(self, passage: Passage) -> str:
+        """Return what the model's tokenizer loses of a passage; "" if it holds all of it.
+
+        Only asked where a task leaves out such documents. The default loses nothing: a model that
+        then raises Unsupported in `score` is refused for the whole text.
+        """
+        return ""
+
     def pseudo_score(
         self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
     ) -> Iterator[Ledger]:

@@ -232,6 +232,20 @@ class Totals:
             documents=len(ledgers),
         )
 
+    @classmethod
+    def add(cls, totals: Sequence[Totals]) -> Totals:
+        """Of all documents together; the same numbers as `of` gives for their ledgers."""
+        return cls(
+            bits=math.fsum(one.bits for one in totals),
+            token_bits=math.fsum(one.token_bits for one in totals),
+            spelling_bits=math.fsum(one.spelling_bits for one in totals),
+            bytes=sum(one.bytes for one in totals),
+            words=sum(one.words for one in totals),
+            tokens=sum(one.tokens for one in totals),
+            unknown=sum(one.unknown for one in totals),
+            documents=sum(one.documents for one in totals),
+        )
+
     @property
     def bits_per_byte(self) -> float | None:
         return self.bits / self.bytes if self.bytes else None

@@ -104,6 +104,10 @@ class EncoderDecoderAdapter(Adapter):
         for pair in pairs:
             yield _ledger(pair)
 
+    def find_loss(self, passage: Passage) -> str:
+        """What is lost of a target; of a source nothing need come back."""
+        return self.encode(passage.text).loss or ""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         """Targets, streamed; the prompt is the source."""
         return generation.generate(self.token_model, requests)

@@ -277,6 +277,9 @@ class TokenAdapter(Adapter):
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         return scoring.score(self, passages, window)
 
+    def find_loss(self, passage: Passage) -> str:
+        return scoring.find_loss(self, passage)
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         return generation.generate(self, requests)
 

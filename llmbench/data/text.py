@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -44,6 +44,12 @@ class Document:
         before it, with nothing between them.
         """
         return self.context + self.text
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is asked: the text, its context, and the other candidates."""
+        parts = (self.context, *(self.choices or (self.text,)))
+        return sum(len(part.encode()) for part in parts)
 
     @property
     def is_plain(self) -> bool:
@@ -85,6 +91,11 @@ class Text:
     @cached_property
     def bytes(self) -> int:
         return sum(len(document.text.encode()) for document in self.documents)
+
+    def leave_out(self, ids: Collection[str]) -> Text:
+        """The documents with other ids than these."""
+        kept = tuple(document for document in self.documents if document.id not in ids)
+        return Text(self.name, kept, self.sampled)
 
     def sample(self, limit: int | None, seed: int) -> Text:
         """A seeded sample of `limit` documents in their old order; the whole text where it has no

@@ -27,6 +27,8 @@ from llmbench.inference.windows import Piece, windows
 from llmbench.ledger import END, SPELLING, TOKEN, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 
+LOSSY = "lossy tokenizer: "  # what such an error begins with
+
 
 @dataclass
 class _PassageLine:
@@ -109,7 +111,7 @@ def check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
     charged.
     """
     if tokens.loss:  # first: of what is lost no token may be left to cover it
-        raise Unsupported(f"lossy tokenizer: {tokens.loss}")
+        raise Unsupported(f"{LOSSY}{tokens.loss}")
     edges = np.concatenate(([0], tokens.end))
     if (
         not len(tokens.ids) == len(tokens.start) == len(tokens.spelling)
@@ -134,10 +136,20 @@ def check_tokens(model: TokenModel, tokens: Tokens, raw: bytes) -> None:
                 min(len(got), len(want)),
             )
             raise Unsupported(
-                f"lossy tokenizer: byte {int(tokens.start[a]) + at} of the text does not come back"
+                f"{LOSSY}byte {int(tokens.start[a]) + at} of the text does not come back"
                 " from decode(encode(text))",
                 hint="spell unknown pieces out (docs/adapters.md), or change nothing in the text",
             )
+
+
+def find_loss(model: TokenModel, passage: Passage) -> str:
+    """Return what a tokenizer loses of a passage and its context; "" if it holds all of them."""
+    whole = passage.context + passage.text
+    try:
+        check_tokens(model, model.encode(whole), whole.encode())
+    except Unsupported as error:
+        return error.what.removeprefix(LOSSY)
+    return ""
 
 
 def _score_windows(

@@ -12,7 +12,7 @@ from llmbench.results.record import Score
 if TYPE_CHECKING:
     from llmbench.results.ranking import Below
 
-CAUSES = "a wrong template, wrong labels or a preference for one answer can do that"
+CAUSES = "by a wrong template, wrong labels, or a preference for one answer or for short ones"
 
 
 def describe_chance(scores: Sequence[Score]) -> list[str]:
@@ -33,7 +33,7 @@ def describe_chance(scores: Sequence[Score]) -> list[str]:
         said.append(f"Not significantly different from chance: {join_words(near)}.")
     below = [one.model for one in _find_below(known) if one.answer is None]
     if below:
-        said.append(f"Significantly below chance: {join_words(below)} ({CAUSES}).")
+        said.append(f"Significantly below chance, perhaps {CAUSES}: {join_words(below)}.")
     return said
 
 
@@ -79,9 +79,9 @@ def describe_below(below: Sequence[Below]) -> list[str]:
         groups.setdefault((one.task, one.metric, one.answer, one.level), []).append(one.model)
     return [
         f"{task}, {metric}: {join_words(models)} {'is' if len(models) == 1 else 'are'}"
-        f" significantly below chance ({percent(level)}; {CAUSES})."
+        f" significantly below chance ({percent(level)}), perhaps {CAUSES}."
         if answer is None
-        else f"{task}, {metric}: {describe_constant(answer, level, models, 0)}"
+        else f"{task}, {metric}: a{describe_constant(answer, level, models, 0)[1:]}"
         for (task, metric, answer, level), models in groups.items()
     ]
 

@@ -52,6 +52,9 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         "model": Cell(cut(model.name, NAME_CHARACTERS)),
         "chance": _share(score.chance if score else None),
         "majority": _share(score.majority.value if score and score.majority else None),
+        "left_out": Cell(count(score.left_out), score.left_out)
+        if score and score.left_out
+        else Cell("-"),
         "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": _parameters(model.parameters),

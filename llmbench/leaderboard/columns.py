@@ -77,6 +77,13 @@ COLUMNS = [
         priority=NEVER,
         is_brief=False,
     ),
+    Column(
+        "left_out",
+        "left out",
+        "documents that some model of the run cannot hold, left out for all models",
+        priority=NEVER,
+        is_brief=False,
+    ),
     Column("tokenizer", "tokenizer", "what the model's tokens are", is_numeric=False, priority=2),
     Column(
         "context",

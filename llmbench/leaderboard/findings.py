@@ -82,6 +82,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     losses = {score.model: score.lossy for score in headline}
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
+    said += _describe_left_out(record, task, headline)
     names = {score.model for score in headline}
     said += _refusals(record, names) + _objects(record, names)
     halves = sorted(
@@ -137,6 +138,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     found = record.notes.tasks.get(notes_key(task, headline[0].metric), TaskNotes())
     names = {score.model for score in headline}
     said = _refusals(record, names) + _objects(record, names)
+    said += _describe_left_out(record, task, headline)
     said += describe_chance(headline) + describe_majority(_list_majorities(record, headline))
     said += _human(record, task)
     said += _describe_counts(record, task, tuple(COUNTED))
@@ -158,6 +160,14 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
         f"{', not over training seeds' if ranked else '. Models are not ranked here'}."
     )
     return said
+
+
+def _describe_left_out(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
+    """Return a sentence on the documents that some models cannot hold, if this table lacks them."""
+    found = record.notes.left_out.get(task)
+    if found is None or not any(score.left_out for score in headline):
+        return []
+    return [cut(f"{found.describe()}.", LONGEST)]
 
 
 def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str]:

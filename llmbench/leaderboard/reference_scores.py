@@ -80,8 +80,9 @@ def is_of(protocol: str, signature: str) -> bool:
     """Return whether this signature is of a score by this protocol on the whole text."""
     name, _, rest = protocol.partition(";")
     wanted = {"protocol": name.removeprefix("protocol="), **Signature.parse(rest).values()}
-    found = {"limit": ABSENT, **Signature.parse(signature).values()}
-    return all(found.get(key) == value for key, value in {"limit": ABSENT, **wanted}.items())
+    whole = {"limit": ABSENT, "left_out": ABSENT}
+    found = {**whole, **Signature.parse(signature).values()}
+    return all(found.get(key) == value for key, value in {**whole, **wanted}.items())
 
 
 def compare(figure: ReferenceScore, score: Score) -> ReferenceComparison:

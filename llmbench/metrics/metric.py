@@ -70,6 +70,7 @@ class ScoreRow(TypedDict):
     definition: NotRequired[DefinitionRow]
     charged: NotRequired[str]
     lossy: NotRequired[str]
+    left_out: NotRequired[int]
     straddled: NotRequired[int]
     blind: NotRequired[int]
     empty: NotRequired[int]

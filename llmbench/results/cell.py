@@ -42,6 +42,7 @@ class CellRow(TypedDict):
     model: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]
     files: Mapping[str, str]  # what belongs to it, relative to the run's folder -> sha256
+    lossy: NotRequired[Mapping[str, str]]  # see Outcome
 
 
 def read_cell(path: Path) -> CellRow | None:
@@ -85,6 +86,7 @@ def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> N
             "seconds": seconds,
             "scores": outcome.scores,
             "files": {f.relative_to(out).as_posix(): storage.digest_file(f) for f in files},
+            **({} if outcome.lossy is None else {"lossy": outcome.lossy}),
         },
     )
 

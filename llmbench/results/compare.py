@@ -169,7 +169,7 @@ def compare(
     ]
     return Comparison(
         *names,
-        facts=_facts(pairs),
+        facts=[*_facts(pairs), *_describe_left_out(met)],
         rows=rows,
         tests=tests,
         moved=[found for one in met for found in _rank_moved(one)[:top]],
@@ -220,6 +220,19 @@ def _name_scores(met: Met, several: bool) -> list[tuple[str, Score]]:
         for name, side, score in zip("AB", met.sides, met.scores, strict=True)
         if score is not None
     ]
+
+
+def _describe_left_out(met: Sequence[Met]) -> list[tuple[str, str]]:
+    """What is left out of the tasks that are compared: a fact for each that differs."""
+    found = {
+        (one.task, notes.describe()): None
+        for one in met
+        for side, score in zip(one.sides, one.scores, strict=True)
+        if score is not None
+        and score.left_out
+        and (notes := side.opened.record.notes.left_out.get(one.task)) is not None
+    }
+    return list(found)
 
 
 def _values(met: Met) -> tuple[float | None, float | None]:

@@ -14,13 +14,26 @@ if TYPE_CHECKING:
 _OfBytes = TypedDict("_OfBytes", {"output:byte": NotRequired[str], "tied:byte": NotRequired[bool]})
 
 
+class Parts(TypedDict):
+    """What a document adds to sums that its statistics lack; see ledger.Totals."""
+
+    words: int
+    tokens: int
+    unknown: int
+    token_bits: float
+    spelling_bits: float
+    charged: str  # as in the score
+    straddled: int  # passages whose first token covers the end of their context, too
+
+
 class SampleRow(_OfBytes):
     """What a task keeps of one item.
 
     bytes: of the text that was scored or written.
     statistics: of each metric [numerator, denominator], or the columns that its total needs; [] if
         it has none for this item.
-    The other keys are of generated text, of multiple choice and of blocks of measuring.
+    The other keys are of generated text, of multiple choice, of blocks of measuring, and of tasks
+    that leave out documents.
     """
 
     id: str
@@ -37,15 +50,18 @@ class SampleRow(_OfBytes):
     sentinel: NotRequired[Sequence[float]]
     drifted: NotRequired[bool]
     session: NotRequired[str]
+    parts: NotRequired[Parts]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers
-    where bits were charged, events where something was timed.
+    where bits were charged, events where something was timed. `lossy`: where such documents are
+    left out, the ids of those that the model cannot hold, and what it loses of each.
     """
 
     scores: Sequence[Mapping[str, Any]]
     samples: Sequence[Mapping[str, Any]]
     ledgers: Sequence[Ledger] = field(default=())
     events: Sequence[Mapping[str, Any]] = field(default=())
+    lossy: Mapping[str, str] | None = None

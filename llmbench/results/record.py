@@ -17,6 +17,7 @@ from llmbench.results import schema
 from llmbench.results.rows import (
     Definition,
     Items,
+    LeftOut,
     Majority,
     Number,
     Review,
@@ -59,6 +60,7 @@ class Score(SparseRow):
     # likelihood
     charged: str = "token"  # or "code", of a compressor, which is not ranked
     lossy: str = ""  # what the tokenizer loses of the text
+    left_out: int = 0  # documents that some model of the run cannot hold
     straddled: int | None = None  # texts whose first token covers the end of their context, too
     # generated text
     empty: int | None = None  # outputs without a word
@@ -261,6 +263,9 @@ class Notes(Row):
     files: dict[str, str] = Field(
         default_factory=dict,
         description="samples, charges and events in the run's folder -> sha256",
+    )
+    left_out: dict[str, LeftOut] = Field(
+        default_factory=dict, description="task -> documents that some models cannot hold"
     )
 
 

@@ -5,6 +5,7 @@ the rows inside a score and those that reviewed records alone have.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -110,3 +111,28 @@ class Review(Row):
     promoted: str
     commit: str | None = None
     sha256: str
+
+
+class LeftOut(Row):
+    """Documents of a task's text that tokenizers cannot hold, left out of the scores of `models`.
+
+    documents: id -> model -> what its tokenizer loses of it, with `bytes` together. all_documents,
+    all_bytes: those of the text, these included.
+    """
+
+    documents: dict[str, dict[str, str]]
+    bytes: int
+    all_documents: int
+    all_bytes: int
+    models: list[str]
+
+    def describe(self) -> str:
+        """Return in words how many there are, and for how many each model is the cause."""
+        causes = Counter(name for models in self.documents.values() for name in models)
+        named = ", ".join(f"{name} ({count:,})" for name, count in causes.items())
+        share = 100 * self.bytes / max(1, self.all_bytes)
+        count = len(self.documents)
+        return (
+            f"{count:,} of {self.all_documents:,} documents ({share:.1f} % of the bytes)"
+            f" {'is' if count == 1 else 'are'} left out for all models: lossy for {named}"
+        )

@@ -5,7 +5,7 @@ reviewed record has of them. A record from elsewhere does not choose which other
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,15 @@ class Opened:
         read. An id that comes again has a number.
         `texts`: with what was said, which is most of what samples hold.
         """
-        if self.record.items is not None:
+        if self.record.items is not None:  # of the documents that are left alone
             group = next(
                 (group for group in self.record.items.get(task, []) if model in group.models), None
             )
             return [] if group is None else _unpack(group, group.models[model])
         if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
             return []  # left by another run in this folder
-        return read_samples(self.folder, model, task, texts)
+        found = read_samples(self.folder, model, task, texts)
+        return leave_out(found, find_left_out(self.record, model, task))
 
 
 def open_results(path: Path) -> Opened:
@@ -104,6 +105,17 @@ def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> lis
         RecursionError,
     ):  # no file, no such name, no samples
         return []
+
+
+def find_left_out(record: Record, model: str, task: str) -> Collection[str]:
+    """Return the ids of the documents that a model's scores on a task leave out."""
+    found = record.notes.left_out.get(task)
+    return found.documents if found is not None and model in found.models else ()
+
+
+def leave_out(items: Sequence[Sample], ids: Collection[str]) -> list[Sample]:
+    """Return the items of other documents than these."""
+    return [item for item in items if item.key not in ids]
 
 
 def _unpack(group: Items, metrics: Mapping[str, Sequence[Sequence[float]]]) -> list[Sample]:
@@ -171,7 +183,9 @@ def samples(
             task = new_task_name(file.stem)
             if record.notes.cells and task not in record.notes.cells.get(model.name, []):
                 continue  # left by another run in this folder
-            yield model, task, [row for row in _rows(file) if isinstance(row, dict)]
+            ids = find_left_out(record, model.name, task)
+            rows = [row for row in _rows(file) if isinstance(row, dict)]
+            yield model, task, [row for row in rows if row.get("id") not in ids]
 
 
 def _rows(file: Path) -> list[Any]:

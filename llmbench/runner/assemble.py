@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import llmbench
 from llmbench.adapter import BuildContext
@@ -17,7 +19,7 @@ from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results import record
 from llmbench.results.cell import CellRow, read_cell
-from llmbench.results.ranking import rank_scores
+from llmbench.results.ranking import Item, rank_scores, with_statistics
 from llmbench.results.record import (
     Failure,
     Machine,
@@ -28,10 +30,14 @@ from llmbench.results.record import (
     SuiteRow,
     key_of,
 )
+from llmbench.results.rows import LeftOut
+from llmbench.results.samples import leave_out, read_samples
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
+from llmbench.runner.lossy_documents import score_documents
 from llmbench.runner.progress import Watcher
 from llmbench.storage import default_cache, read_sealed
+from llmbench.tasks.lossy import leaves_out
 from llmbench.tasks.task import Task
 from llmbench.training.cache import find_training_texts
 
@@ -47,7 +53,8 @@ def assemble(
     left in this folder. Without a watcher, nothing is ranked.
     """
     names = [card.name for card in made.cards]
-    models, scores, done, files = _read_cells(made, names, before)
+    found = _read_cells(made, names, before)
+    models, scores = found.models, found.scores
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
     for row in models.values():
@@ -59,15 +66,6 @@ def assemble(
     ]
     _add_overlap(made, models, before)
     scores = _with_prices(scores, made.options.price_per_hour)
-    kept = (
-        [
-            failure
-            for failure in before.failures
-            if failure.model in models and failure.model not in names
-        ]
-        if before
-        else []
-    )
     return Record(
         schema=SCHEMA,
         llmbench=llmbench.__version__,
@@ -90,24 +88,52 @@ def assemble(
         machine=_machine(made),
         models=list(models.values()),
         scores=scores,
-        failures=[*kept, *failures],
+        failures=[*_keep_failures(before, found, names), *failures, *found.failures],
         notes=Notes.model_validate(
-            {"tasks": _task_notes(made, scores, refused, watcher), "cells": done, "files": files}
+            {
+                "tasks": _task_notes(made, found, refused, watcher),
+                "cells": found.done,
+                "files": found.files,
+                "left_out": found.left_out,
+            }
         ),
     )
 
 
-def _read_cells(
-    made: Plan, names: Sequence[str], before: Record | None
-) -> tuple[dict[str, ModelRow], list[Score], dict[str, list[str]], dict[str, str]]:
-    """Of all finished cells return the models, the scores, for each model its tasks, and the
-    digests of their files.
+def _keep_failures(before: Record | None, found: _Found, names: Sequence[str]) -> list[Failure]:
+    """The failures of an earlier run that still hold: of models that are not asked again, but for
+    cells whose documents were looked at anew.
     """
-    files: dict[str, str] = {}
-    models: dict[str, ModelRow] = {}
-    scores: list[Score] = []
-    done: dict[str, list[str]] = {}
+    return [
+        failure
+        for failure in (before.failures if before else ())
+        if failure.model in found.models
+        and failure.model not in names
+        and (failure.model, failure.task) not in found.judged
+    ]
+
+
+@dataclass
+class _Found:
+    """What the finished cells hold. done: model -> its tasks. judged: cells of tasks that leave out
+    documents, as (model, task).
+    """
+
+    models: dict[str, ModelRow] = field(default_factory=dict)
+    scores: list[Score] = field(default_factory=list)
+    done: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    judged: set[tuple[str, str]] = field(default_factory=set)
+
+
+def _read_cells(made: Plan, names: Sequence[str], before: Record | None) -> _Found:
+    """Of all finished cells return what they hold, without documents that some models cannot hold
+    where a task leaves these out.
+    """
     others = [row.name for row in before.models if row.name not in names] if before else []
+    cells: dict[str, dict[str, CellRow]] = {}
     for name in [*others, *names]:
         for task in made.suite.tasks:
             cell = (
@@ -115,18 +141,36 @@ def _read_cells(
                 if name in names
                 else read_cell(made.cell_path(name, task.name))
             )
-            if cell is None or (
-                name not in names and not _same_question(made, cell, task)
+            if cell is not None and (
+                name in names or _same_question(made, cell, task)
             ):  # of this run's models the key has told
+                cells.setdefault(name, {})[task.name] = cell
+    rests = {
+        task.name: score_documents(
+            made, task, {name: own[task.name] for name, own in cells.items() if task.name in own}
+        )
+        for task in made.suite.tasks
+        if leaves_out(task)
+    }
+    found = _Found(
+        judged={(name, task) for name, own in cells.items() for task in own.keys() & rests.keys()}
+    )
+    for name, own in cells.items():
+        for task_name, cell in own.items():
+            found.models.setdefault(name, ModelRow.model_validate(cell["model"]))
+            found.files |= cell["files"]
+            rest = rests.get(task_name)
+            if rest is not None and name in rest.refused:
+                found.failures.append(rest.refused[name])
                 continue
-            models.setdefault(name, ModelRow.model_validate(cell["model"]))
-            scores += [
-                Score.model_validate({"model": name, "task": task.name, **row})
-                for row in cell["scores"]
-            ]
-            done.setdefault(name, []).append(task.name)
-            files |= cell["files"]
-    return models, scores, done, files
+            rows = cell["scores"] if rest is None else rest.scores.get(name, cell["scores"])
+            head = {"model": name, "task": task_name}
+            found.scores += [Score.model_validate({**head, **row}) for row in rows]
+            found.done.setdefault(name, []).append(task_name)
+    found.left_out = {
+        name: rest.left_out for name, rest in rests.items() if rest.left_out is not None
+    }
+    return found
 
 
 def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
@@ -139,7 +183,7 @@ def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
 
 
 def _task_notes(
-    made: Plan, scores: list[Score], refused: Sequence[str], watcher: Watcher | None
+    made: Plan, cells: _Found, refused: Sequence[str], watcher: Watcher | None
 ) -> Mapping[str, Mapping[str, object]]:
     """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
     turns, what is known about the measuring itself.
@@ -148,8 +192,8 @@ def _task_notes(
     if watcher is not None:
         name = made.suite.name
         found |= rank_scores(
-            scores,
-            made.out,
+            cells.scores,
+            partial(_read_items, made, cells.left_out),
             refused,
             lambda share, what: watcher.progress(name, "comparing", share, what),
         )
@@ -163,6 +207,13 @@ def _task_notes(
                     **{key: seen[key] for key in ("again", "cost", "state", "session")},
                 }
     return found
+
+
+def _read_items(made: Plan, left_out: Mapping[str, LeftOut], score: Score) -> list[Item]:
+    """The items of a score, without documents that it leaves out."""
+    ids = left_out[score.task].documents if score.left_out else ()
+    items = read_samples(made.out, score.model, score.task, texts=False)
+    return with_statistics(leave_out(items, ids), score.metric)
 
 
 def _with_prices(scores: list[Score], price: float | None) -> list[Score]:

@@ -17,6 +17,7 @@ from llmbench.runner import worker
 from llmbench.runner.messages import failure_of
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
+from llmbench.tasks.lossy import run_documents
 from llmbench.tasks.task import Task, check_outcome
 
 ALONE = "this task measures a process of its own, and the model is an object of the calling process"
@@ -69,7 +70,7 @@ def _fill(
     begun = time.perf_counter()
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
-        outcome = check_outcome(task, task.run(adapter, report))
+        outcome = check_outcome(task, run_documents(task, spec, adapter, report))
         key = made.keys[card.name, spec.name]
         head = CellHead(key, made.question, made.options.machine, spec.name, row)
         write_cell(made.out, head, outcome, time.perf_counter() - begun)

@@ -45,6 +45,7 @@ from llmbench.results.cell import write_cell
 from llmbench.runner import messages
 from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
 from llmbench.storage import default_cache
+from llmbench.tasks.lossy import run_documents
 from llmbench.tasks.task import Task, check_outcome
 
 PROOF_SECONDS = 60.0  # for each check that a run samples
@@ -139,7 +140,7 @@ def work(job: Job, emit: Emit) -> None:
             asked = task_registry.build(task, texts, job["options"]["seed"])
             if meter:
                 asked.meter = meter
-            outcome = check_outcome(asked, asked.run(adapter, report))
+            outcome = check_outcome(asked, run_documents(asked, task, adapter, report))
             head = messages.head_of(job, task.name, row)
             write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
         except BaseException as error:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data.text import Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import Unsupported
 from llmbench.ledger import END, WORD_COUNTER
 from llmbench.metrics.facts import CONDITIONAL_BITS
 from llmbench.metrics.likelihood import Item
-from llmbench.results.outcome import Outcome
+from llmbench.metrics.metric import ScoreRow
+from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
-from llmbench.tasks.likelihood import charge, sample_row, score_rows
+from llmbench.tasks.likelihood import add_samples, charge, sample_row, score_rows
+from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
 from llmbench.tasks.prompts import (
     TEMPLATE_HELP,
     check_sources,
@@ -24,18 +26,17 @@ from llmbench.tasks.prompts import (
     fill_template,
     sign_template,
 )
-from llmbench.tasks.task import Task
 
 METRIC = CONDITIONAL_BITS
 
 
-class Conditional(Task):
+class Conditional(DocumentTask):
     """Items are pairs. A causal model reads the source as its prompt; where the target ends is part
     of the answer, and is charged. A token that covers the end of the source and the beginning of
     the target is charged whole.
     """
 
-    class Settings(Task.Settings):
+    class Settings(DocumentTask.Settings):
         """Bits of targets given their sources: a text of pairs."""
 
         text: str = "test"
@@ -60,22 +61,35 @@ class Conditional(Task):
             return super().signature
         return super().signature + sign_template(self.template, self.text)
 
+    def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
+        source = fill_template(self.template, document)
+        return [Passage(document.text, source, document.id, score_eos=True)]
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        passages = [
-            Passage(pair.text, fill_template(self.template, pair), pair.id, score_eos=True)
-            for pair in self.text.documents
-        ]
+        pairs = self.text.documents
+        passages = [passage for pair in pairs for passage in self.list_passages(pair, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
         if any(END not in ledger.kind for ledger in ledgers):
             raise Unsupported("the model does not charge for where a text ends")
-        items = [
-            Item(ledger.id, ledger.total() + ledger.total(END), ledger.bytes, 0)
-            for ledger in ledgers
-        ]
-        found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
+        rows = []
+        for pair, ledger in zip(pairs, ledgers, strict=True):
+            bits = ledger.total() + ledger.total(END)
+            rows.append(sample_row(Item(pair.id, bits, ledger.bytes, 0), METRIC))
+            if self.keeps_parts:
+                rows[-1]["parts"] = count_parts([ledger], 0)
+        items = [row["statistics"][METRIC] for row in rows]
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
-        rows = [
-            {**row, "straddled": straddled}
-            for row in score_rows({METRIC: found}, self.signature, WORD_COUNTER, ledgers)
-        ]
-        return Outcome(rows, [sample_row(item, METRIC) for item in items], ledgers)
+        return Outcome(self._score(items, name_charge(ledgers), straddled), rows, ledgers)
+
+    def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
+        items, _, charged = add_samples(samples, METRIC)
+        straddled = sum(row["parts"]["straddled"] for row in samples)
+        return self._score([(item.bits, item.bytes) for item in items], charged, straddled)
+
+    def _score(
+        self, items: Sequence[Sequence[float]], charged: str, straddled: int
+    ) -> list[ScoreRow]:
+        """items: bits and bytes of each target."""
+        found = ratio_interval([bits for bits, _ in items], [size for _, size in items])
+        rows = score_rows({METRIC: found}, self.signature, WORD_COUNTER, charged)
+        return [{**row, "straddled": straddled} for row in rows]

@@ -5,7 +5,7 @@ whether a model says it, and what it costs.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field
@@ -15,27 +15,28 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
+from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.likelihood import charge
+from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.prompts import BOS_HELP, Bos, gives_bos
 from llmbench.tasks.reference_based import generate_texts
-from llmbench.tasks.task import Task
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
 PUNCTUATION = string.punctuation + "«»“”‘’"
 PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 
 
-class LastWord(Task):
+class LastWord(DocumentTask):
     """A document is everything before its last word, and that word with the space before it. Said
     is what a greedy model goes on with, up to the next space; punctuation around it does not count,
     but where it is all there is.
     """
 
-    class Settings(Task.Settings):
+    class Settings(DocumentTask.Settings):
         """Whether a model says the last word of a text, and what it costs."""
 
         text: str = "test"
@@ -59,27 +60,28 @@ class LastWord(Task):
     def signature(self) -> Signature:
         return super().signature.extend(bos=self.bos)
 
+    def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
+        before, word = split_last_word(document)
+        if adapter.reads_source:
+            word = word.strip()  # a target of its own begins with no space
+        bos = gives_bos(self.bos, adapter)
+        return [Passage(word, context=before, id=document.id, add_bos=bos)]
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        pairs, bos = [split_last_word(d) for d in self.text.documents], gives_bos(self.bos, adapter)
-        if adapter.reads_source:  # a target of its own begins with no space
-            pairs = [(before, word.strip()) for before, word in pairs]
-        passages = [
-            Passage(word, context=before, id=document.id, add_bos=bos)
-            for document, (before, word) in zip(self.text.documents, pairs, strict=True)
-        ]
+        documents = self.text.documents
+        passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
         said = generate_texts(
             adapter,
             [
-                Request(before, max_bytes=len(word.encode()) + ROOM, add_bos=bos)
-                for before, word in pairs
+                Request(p.context, max_bytes=len(p.text.encode()) + ROOM, add_bos=p.add_bos)
+                for p in passages
             ],
             progress,
         )
         samples: list[SampleRow] = []
-        for document, (before, word), ledger, text in zip(
-            self.text.documents, pairs, ledgers, said, strict=True
-        ):
+        for document, passage, ledger, text in zip(documents, passages, ledgers, said, strict=True):
+            before, word = passage.context, passage.text
             right = float(bare(text) == bare(word))
             numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
             samples.append(
@@ -92,17 +94,26 @@ class LastWord(Task):
                     "statistics": numbers,
                 }
             )
+            if self.keeps_parts:
+                samples[-1]["parts"] = count_parts([ledger], 1)
+        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
+        return Outcome(self._score(samples, straddled), samples)
+
+    def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
+        return self._score(samples, sum(row["parts"]["straddled"] for row in samples))
+
+    def _score(self, samples: Sequence[SampleRow], straddled: int) -> list[ScoreRow]:
         accuracy = create_metric("accuracy")
         found = accuracy.value([sample["statistics"]["accuracy"] for sample in samples])
         assert found is not None
-        bits = ratio_interval([ledger.total() for ledger in ledgers], [1] * len(ledgers))
+        costs = [sample["statistics"][PERPLEXITY.name][0] for sample in samples]
+        bits = ratio_interval(costs, [1] * len(costs))
         low, high = (None if end is None else two_to(end) for end in (bits.low, bits.high))
         rows = [
             accuracy.metric.row(found.value, found.n, str(self.signature), found.low, found.high),
             PERPLEXITY.row(two_to(bits.value), bits.n, str(self.signature), low, high),
         ]
-        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
-        return Outcome([{**row, "straddled": straddled} for row in rows], samples)
+        return [{**row, "straddled": straddled} for row in rows]
 
 
 def split_last_word(document: Document) -> tuple[str, str]:

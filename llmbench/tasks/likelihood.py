@@ -11,7 +11,7 @@ from pydantic import Field
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.config.model_card import Positive
 from llmbench.data.splitting import block_edges
-from llmbench.data.text import Text
+from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError
 from llmbench.inference.pass_progress import watch_passes
 from llmbench.ledger import (
@@ -30,19 +30,19 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval
+from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
 from llmbench.tasks.prompts import check_plain
-from llmbench.tasks.task import Task
 
 OPENINGS = 3  # items whose samples hold
 OPENING_BYTES = 600  # of their text, cut at a character's border
 
 
-class Likelihood(Task):
+class Likelihood(DocumentTask):
     """Charges every byte of a text. Items are its documents; of a single long one, blocks cut at
     natural breaks.
     """
 
-    class Settings(Task.Settings):
+    class Settings(DocumentTask.Settings):
         """Bits of a text."""
 
         text: str = "test"
@@ -75,21 +75,37 @@ class Likelihood(Task):
         )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        passages = [Passage(document.text, id=document.id) for document in self.text.documents]
+        passages = [
+            passage
+            for document in self.text.documents
+            for passage in self.list_passages(document, adapter)
+        ]
         if adapter.is_masked:
             return self._gaps(adapter, passages, progress)
         ledgers = charge(adapter, passages, self.window, progress)
         items = items_of(ledgers, passages)
         totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
-        found = intervals(items, totals)
-        truths = [document.truth for document in self.text.documents if document.truth is not None]
-        if len(truths) == len(items) == len(passages):
+        rows = sample_rows(items, passages)
+        if self.keeps_parts:
+            add_parts(rows, ledgers, [count_words(passage.text) for passage in passages])
+        return Outcome(self._score(items, totals, name_charge(ledgers)), rows, ledgers)
+
+    def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
+        return [Passage(document.text, id=document.id)]
+
+    def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
+        items, totals, charged = add_samples(samples, BITS_PER_BYTE)
+        return self._score(items, totals, charged)
+
+    def _score(self, items: Sequence[Item], totals: Totals, charged: str) -> list[ScoreRow]:
+        found, documents = intervals(items, totals), self.text.documents
+        truths = [document.truth for document in documents if document.truth is not None]
+        if len(truths) == len(items) == len(documents):
             found["excess_bits_per_byte"] = ratio_interval(
                 [item.bits - truth for item, truth in zip(items, truths, strict=True)],
                 [item.bytes for item in items],
             )
-        scores = score_rows(found, self.signature, WORD_COUNTER, ledgers)
-        return Outcome(scores, sample_rows(items, passages), ledgers)
+        return score_rows(found, self.signature, WORD_COUNTER, charged)
 
     def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:
         """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about;
@@ -118,7 +134,7 @@ class Likelihood(Task):
             limit=self.text.sampled,
         )
         found = ratio_interval([item.bits for item in items], [item.bytes for item in items])
-        rows = score_rows({PSEUDO_BITS: found}, signature, WORD_COUNTER, ledgers)
+        rows = score_rows({PSEUDO_BITS: found}, signature, WORD_COUNTER, name_charge(ledgers))
         lost = next((ledger for ledger in ledgers if ledger.loss), None)
         if lost:
             loss = (
@@ -165,10 +181,11 @@ def charge(
 
 
 def score_rows(
-    found: Mapping[str, Interval], signature: Signature, words: str, ledgers: Sequence[Ledger]
+    found: Mapping[str, Interval], signature: Signature, words: str, charged: str
 ) -> list[ScoreRow]:
-    """The record's rows of these metrics; `words` names the word counter."""
-    charged = "code" if any((ledger.kind == CODE).any() for ledger in ledgers) else "token"
+    """The record's rows of these metrics; `words` names the word counter, `charged` is
+    `name_charge` of the ledgers.
+    """
     rows: list[ScoreRow] = []
     for name, interval in found.items():
         mark = str(signature.extend(words=words) if name == "word_perplexity" else signature)
@@ -179,6 +196,40 @@ def score_rows(
             }
         )
     return rows
+
+
+def add_parts(rows: Sequence[SampleRow], ledgers: Sequence[Ledger], words: Sequence[int]) -> None:
+    """Give the rows of documents, each with a ledger, the parts that `add_samples` needs; words: of
+    each document. Documents without a byte have no row.
+    """
+    charged = [
+        (ledger, count) for ledger, count in zip(ledgers, words, strict=True) if ledger.bytes
+    ]
+    for row, (ledger, count) in zip(rows, charged, strict=True):
+        row["parts"] = count_parts([ledger], count)
+
+
+def add_samples(samples: Sequence[SampleRow], metric: str) -> tuple[list[Item], Totals, str]:
+    """Return the items of documents with parts, their totals, and what charged their bits."""
+    items, totals = [], []
+    for row in samples:
+        bits, size = row["statistics"][metric]
+        parts = row["parts"]
+        items.append(Item(row["id"], bits, int(size), parts["words"]))
+        totals.append(
+            Totals(
+                bits=bits,
+                token_bits=parts["token_bits"],
+                spelling_bits=parts["spelling_bits"],
+                bytes=int(size),
+                words=parts["words"],
+                tokens=parts["tokens"],
+                unknown=parts["unknown"],
+                documents=1,
+            )
+        )
+    charged = "code" if any(row["parts"]["charged"] == "code" for row in samples) else "token"
+    return items, Totals.add(totals), charged
 
 
 def score_passages(

@@ -20,6 +20,7 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.likelihood import charge
+from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.majority import compare_majority, find_common_candidate
 from llmbench.tasks.prompts import (
     BOS_HELP,
@@ -29,7 +30,6 @@ from llmbench.tasks.prompts import (
     gives_bos,
     move_space,
 )
-from llmbench.tasks.task import Task
 
 ROUNDING = 1e-12  # relative difference of two sums of the same bits
 
@@ -45,12 +45,12 @@ def check_candidates(text: Text) -> None:
             )
 
 
-class MultipleChoice(Task):
+class MultipleChoice(DocumentTask):
     """Each candidate is charged after the prompt, which is free, with the space that parts them. Of
     equal ones the first is the choice, and they are counted.
     """
 
-    class Settings(PromptSettings):
+    class Settings(PromptSettings, DocumentTask.Settings):
         """Questions with candidates: accuracy of the one that needs the fewest bits."""
 
         join: str = " "
@@ -77,7 +77,8 @@ class MultipleChoice(Task):
         return (asked + self.asking.sign(self.text)).extend(limit=self.text.sampled)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        documents, passages = self.text.documents, self._passages(adapter)
+        documents = self.text.documents
+        passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
         edges = [0]
         for document in documents:
@@ -86,8 +87,18 @@ class MultipleChoice(Task):
             _sample(document, passages[a].context, ledgers[a:b])
             for document, (a, b) in zip(documents, pairwise(edges), strict=True)
         ]
-        chance = sum(1 / len(d.choices) for d in documents) / len(documents)
+        if self.keeps_parts:
+            for sample, (a, b) in zip(samples, pairwise(edges), strict=True):
+                sample["parts"] = count_parts(ledgers[a:b], 0)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
+        return Outcome(self._score(samples, straddled), samples)
+
+    def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
+        return self._score(samples, sum(row["parts"]["straddled"] for row in samples))
+
+    def _score(self, samples: Sequence[SampleRow], straddled: int) -> list[ScoreRow]:
+        documents = self.text.documents
+        chance = sum(1 / len(d.choices) for d in documents) / len(documents)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
         answer, hits = find_common_candidate(documents)
         for norm, suffix in (("none", ""), ("byte", ":byte")):
@@ -102,20 +113,18 @@ class MultipleChoice(Task):
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):
                 row["majority"] = majority
             scores.append(row)
-        return Outcome(scores, samples)
+        return scores
 
-    def _passages(self, adapter: Adapter) -> list[Passage]:
-        """Return what is scored: each candidate after its prompt, with the space before it."""
-        bos, found = gives_bos(self.bos, adapter), []
-        for document in self.text.documents:
-            prompt = self.asking.prompt(document)
-            for number, choice in enumerate(document.choices):
-                context, text = (
-                    (prompt, choice)  # a target of its own, which nothing stands before
-                    if adapter.reads_source
-                    else move_space(prompt, self.asking.join + choice)
-                )
-                found.append(Passage(text, context, f"{document.id} {number}", add_bos=bos))
+    def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
+        """Return each candidate after its prompt, with the space before it."""
+        bos, found, prompt = gives_bos(self.bos, adapter), [], self.asking.prompt(document)
+        for number, choice in enumerate(document.choices):
+            context, text = (
+                (prompt, choice)  # a target of its own, which nothing stands before
+                if adapter.reads_source
+                else move_space(prompt, self.asking.join + choice)
+            )
+            found.append(Passage(text, context, f"{document.id} {number}", add_bos=bos))
         return found
 
 

@@ -8,16 +8,18 @@ WikiText's pages. Reference: EleutherAI/lm-evaluation-harness, task `wikitext` v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.data.text import Text
+from llmbench.data.text import Document, Text
 from llmbench.ledger import Totals
+from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.metrics.likelihood import Item, intervals
-from llmbench.results.outcome import Outcome
-from llmbench.tasks.likelihood import charge, sample_row, score_rows
-from llmbench.tasks.task import Task
+from llmbench.metrics.metric import ScoreRow
+from llmbench.results.outcome import Outcome, SampleRow
+from llmbench.tasks.likelihood import add_samples, charge, sample_row, score_rows
+from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 # pieces between runs of white space: an edge of white space makes an empty piece, which counts
@@ -65,12 +67,12 @@ def count_pieces(page: str) -> int:
     return len(re.split(r"\s+", page))
 
 
-class WikitextLmEval(Task):
+class WikitextLmEval(DocumentTask):
     """Charges the detokenised documents in rolling windows; items are documents, with the bytes and
     words of the originals.
     """
 
-    class Settings(Task.Settings):
+    class Settings(DocumentTask.Settings):
         """Bits of a detokenised text over the bytes and words of the original, as lm-eval's task
         `wikitext` has them.
         """
@@ -86,20 +88,30 @@ class WikitextLmEval(Task):
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
         return cls(texts[settings.text])
 
+    def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
+        return [Passage(detokenise(document.text), id=document.id)]
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pages = self.text.documents
-        ledgers = charge(
-            adapter,
-            [Passage(detokenise(page.text), id=page.id) for page in pages],
-            Window("rolling"),
-            progress,
-        )
+        passages = [passage for page in pages for passage in self.list_passages(page, adapter)]
+        ledgers = charge(adapter, passages, Window("rolling"), progress)
         items = [
             Item(page.id, ledger.total(), len(page.text.encode()), count_pieces(page.text))
             for page, ledger in zip(pages, ledgers, strict=True)
         ]
-        found = intervals(items, Totals.of(ledgers, sum(item.words for item in items)))
-        scores = score_rows(
-            {name: found[name] for name in METRICS}, self.signature, WORD_COUNTER, ledgers
+        totals = Totals.of(ledgers, sum(item.words for item in items))
+        rows = [sample_row(item) for item in items]
+        if self.keeps_parts:
+            for row, ledger, item in zip(rows, ledgers, items, strict=True):
+                row["parts"] = count_parts([ledger], item.words)
+        return Outcome(self._score(items, totals, name_charge(ledgers)), rows, ledgers)
+
+    def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
+        items, totals, charged = add_samples(samples, BITS_PER_BYTE)
+        return self._score(items, totals, charged)
+
+    def _score(self, items: Sequence[Item], totals: Totals, charged: str) -> list[ScoreRow]:
+        found = intervals(items, totals)
+        return score_rows(
+            {name: found[name] for name in METRICS}, self.signature, WORD_COUNTER, charged
         )
-        return Outcome(scores, [sample_row(item) for item in items], ledgers)

@@ -33,6 +33,7 @@ from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results import signature as results_signature
 from llmbench.results.record import Notes, Score, key_of, notes_key
+from llmbench.results.rows import LeftOut
 
 NO_TASK = ""  # the task of what stands beside every table's own scores: no table has this title
 
@@ -166,7 +167,10 @@ def _table(
         "models": rows,
         "scores": scores,
         "failures": [],
-        "notes": Notes(tasks={notes_key(group.title, metric): notes}),
+        "notes": Notes(
+            tasks={notes_key(group.title, metric): notes},
+            left_out=_join_left_out(group, metric, models),
+        ),
     }
     table = table_of_task(first.model_copy(update=changes), group.title, metric)
     where = {cut(cell.model, NAME_CHARACTERS): cell.run for cell in group.cells}
@@ -185,6 +189,27 @@ def _table(
             cut(text, SAMPLE_CHARACTERS) for text in (*group.said, *said, *remarks, *table.notes)
         ],
     )
+
+
+def _join_left_out(group: TableGroup, metric: str, models: Models) -> dict[str, LeftOut]:
+    """The documents that the runs of a table left out, all the same ones, with the models of all
+    runs that cannot hold them.
+    """
+    joined: LeftOut | None = None
+    for cell in group.cells:
+        own = cell.run.record.notes.left_out.get(cell.task)
+        if own is None or metric not in cell.scores or not cell.scores[metric].left_out:
+            continue
+        before = {} if joined is None else joined.documents
+        documents = {
+            id: {
+                **before.get(id, {}),
+                **{models.name(cell.run, name): why for name, why in causes.items()},
+            }
+            for id, causes in own.documents.items()
+        }
+        joined = own.model_copy(update={"documents": documents})
+    return {} if joined is None else {group.title: joined}
 
 
 def _keep_usual_signature(cells: Sequence[CellScores]) -> tuple[list[list[Score]], list[str]]:
