@@ -10,11 +10,14 @@ import random
 import pytest
 from support import honest_tokenizers
 from support.comparisons import print_comparison
+from support.run_helpers import llmbench as llmbench_command
+from support.run_helpers import run_json
 
 import llmbench
 from llmbench.leaderboard.merge.merge import merge
 from llmbench.leaderboard.renderers import table
 from llmbench.results.gate import gate
+from llmbench.results.promote import promote
 from llmbench.results.samples import open_results
 from llmbench.results.signature import Signature
 from llmbench.runner import in_process
@@ -30,6 +33,14 @@ tasks:
 """
 BOTH = "2 of 60 documents (1.5 % of the bytes) are left out for all models: lossy for"
 SEED = next(s for s in range(9) if 7 in random.Random(s).sample(range(60), 30))
+PICKY = """\
+from llmbench.adapters.trivial import UniformBytes
+
+
+class Picky(UniformBytes):
+    def find_loss(self, passage):
+        return "a control byte" if "\\x04" in passage.text else ""
+"""
 Adapter = honest_tokenizers.adapter
 
 
@@ -174,3 +185,36 @@ def test_a_suite_without_such_documents_has_the_numbers_of_one_without_the_optio
     assert [s.model_dump() for s in seen.record.scores] == [
         s.model_dump() for s in usual.record.scores
     ]
+
+
+def test_a_reviewed_record_holds_the_documents_that_are_left(place):
+    run(["gaps", "nfc", "llama3"], out="out")
+    kept = open_results(promote(open_results(place / "out"), place / "record.json"))
+    assert len(kept.items("llama3", "likelihood")) == 58
+    found = gate(open_results(place / "out"), kept, {})
+    assert found.ok
+    assert {one.row.n for one in found.rows} == {58}
+
+
+def test_a_run_that_is_resumed_leaves_out_the_same_documents(place):
+    first = run(["gaps", "nfc", "llama3"], out="out")
+    again = run(["llama3"], out="out")
+    assert left_out(again) == left_out(first)
+    assert bits(again) == bits(first)
+
+
+def test_a_worker_leaves_them_out_and_cells_that_are_done_follow(tmp_path):
+    write_text(tmp_path / "test.jsonl", range(60))
+    (tmp_path / "odd.yaml").write_text(f"{SUITE}models: [zlib]\n")
+    (tmp_path / "picky.py").write_text(PICKY)
+    ask = ("run", "odd.yaml", "--out", "out")
+    assert llmbench_command(*ask, cwd=tmp_path).returncode == 0
+    done = llmbench_command(*ask, "--model", "picky.py:Picky", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "likelihood: done before" in done.stderr
+    record = run_json(tmp_path / "out")
+    assert record["notes"]["left_out"]["likelihood"]["documents"] == {
+        "d7": {"Picky": "a control byte"}
+    }
+    assert {row["left_out"] for row in record["scores"]} == {1}
+    assert len({row["n"] for row in record["scores"]}) == 1

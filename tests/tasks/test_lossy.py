@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from support import honest_tokenizers
+from support import honest_tokenizers, small_checkpoints
 from support.known import Known, quiet
 
 from llmbench.adapter import Chunk, Passage, Window
@@ -261,3 +261,13 @@ def test_a_text_of_one_document_has_its_blocks_as_items_and_is_refused_whole():
     odd = Text("test", (Document("whole", "the\x04 tap " * 40),))
     with pytest.raises(Unsupported, match=r"1 of 1 document \(100.0 % of the bytes\)"):
         ask(Likelihood(odd, Window("half")), model)
+
+
+def test_a_target_that_an_encoder_decoder_cannot_hold_is_left_out(tmp_path):
+    model = small_checkpoints.load(small_checkpoints.t5(tmp_path / "t5"))
+    rows = [Document(f"p{i}", "the kettle", f"der {i}. Kessel") for i in range(40)]
+    rows[3] = Document("p3", "the\n\nkettle", "der Kessel")  # its tokenizer joins white space
+    text = Text("test", tuple(rows))
+    outcome = ask(Conditional(text), model)
+    assert list(outcome.lossy) == ["p3"]
+    assert unsigned(outcome.scores) == Conditional(without(text, "p3")).run(model, quiet).scores
