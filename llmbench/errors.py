@@ -16,6 +16,8 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
+from llmbench.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
+
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
 
@@ -29,10 +31,12 @@ class LlmbenchError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         whole = f"{text} ({self.hint})" if self.hint else text
-        return " ".join(
+        line = " ".join(
             # it may quote a file: no control character reaches the terminal
             "".join(c if c.isprintable() else " " for c in whole).split()
         )
+        half = MESSAGE_CHARACTERS // 2
+        return line if len(line) <= MESSAGE_CHARACTERS else f"{line[:half]} … {line[-half:]}"
 
 
 class UsageError(LlmbenchError):
@@ -81,6 +85,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint: the nearest known word, else all of them (at most 30), else nothing."""
     names = sorted(known)
+    if len(word) > NAME_CHARACTERS:
+        return ""  # like none of them; and the search takes the square of its length
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +44,13 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     )
 
 
-def write_sealed(path: Path, data: Mapping[str, object]) -> None:
-    """Like `write_json`, with the digest of all its bytes at the end. See `read_sealed`."""
-    write_bytes(path, _encode(seal(data)))
+def write_sealed(path: Path, data: Mapping[str, object]) -> str:
+    """Like `write_json`, with the digest of all its bytes at the end; see `read_sealed`. Returns
+    the sha256 of the file.
+    """
+    raw = _encode(seal(data))
+    write_bytes(path, raw)
+    return hashlib.sha256(raw).hexdigest()
 
 
 def seal(data: Mapping[str, object]) -> str:
@@ -64,11 +71,38 @@ def check_seal(raw: bytes, name: str) -> None:
         raise Damaged(f"{name}: its digest is wrong: changed since it was written")
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """The object of a sealed file. Raises Damaged if it is not what was written, OSError if it
-    cannot be read.
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file. OSError if there is none, or if it is anything else: a pipe
+    would be waited for without end.
     """
-    raw = path.read_bytes()
+    with open_regular(path) as file:
+        return file.read()
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a regular file; none has a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, opened for reading. OSError if it is missing, or a pipe, device or folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_sealed(path: Path, expected: str | None = None) -> dict[str, Any]:
+    """The object of a sealed file. Raises Damaged if it is not what was written, or not the file
+    with the sha256 `expected`; OSError if it cannot be read.
+    """
+    raw = read_bytes(path)
+    if expected is not None and hashlib.sha256(raw).hexdigest() != expected:
+        raise Damaged(f"{path.name}: not the file that was written")
     check_seal(raw, path.name)
     data: dict[str, Any] = json.loads(raw)
     data.pop(DIGEST)
@@ -77,7 +111,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 def digest_file(path: Path) -> str:
     """sha256 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

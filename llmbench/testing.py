@@ -17,9 +17,10 @@ from typing import cast
 
 import numpy as np
 
+from llmbench import limits
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
 from llmbench.conformance.check import Check, Subject
-from llmbench.conformance.kit import CHECKS, TIMEOUT, WORDS, Result, find_checks, run, words
+from llmbench.conformance.kit import CHECKS, WORDS, Result, find_checks, run, words
 from llmbench.errors import UsageError
 from llmbench.ledger import END, TOKEN, Ledger
 from llmbench.runner import session
@@ -33,7 +34,7 @@ def conformance(
     model: Model,
     *,
     expected_failures: Mapping[str, str] | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float = limits.CHECK_SECONDS,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a test function: pytest runs it once for each check, passed to it as `check`.
 
@@ -74,7 +75,7 @@ def check_conformance(
     *,
     only: Sequence[str] = (),
     expected_failures: Mapping[str, str] | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float = limits.CHECK_SECONDS,
 ) -> list[Result]:
     """Run the checks on `model` and return their results; needs no pytest.
 

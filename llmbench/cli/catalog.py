@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from llmbench.cli import options
+
 
 @click.command()
 def models() -> int:
@@ -110,7 +112,7 @@ def _write_plugin(kind: str, name: str) -> int:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.json_output
 @click.option(
     "--device",
     default="auto",
@@ -118,12 +120,7 @@ def _write_plugin(kind: str, name: str) -> int:
     type=click.Choice(["auto", "cpu", "cuda"]),
     help="Device to measure.",
 )
-@click.option(
-    "--threads",
-    default=None,
-    type=click.IntRange(1),
-    help="Number of CPU threads (default: all cores).",
-)
+@options.threads
 @click.option("--again", is_flag=True, help="Measure again instead of using the stored result.")
 def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
     """Describe this machine: versions, devices, load, memory bandwidth and peak FLOP/s.

@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that `llmbench --help` start
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -15,6 +16,7 @@ import llmbench
 from llmbench.cli import catalog, compare, leaderboard, model, run
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError, did_you_mean
 
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -50,7 +52,7 @@ def main() -> None:
         text = error.format_message()
         # a group without a command raises its help, since click 8.2
         is_help = type(error).__name__ == "NoArgsIsHelpError"
-        click.echo(text if is_help else f"llmbench: {' '.join(text.split())}", err=True)
+        click.echo(text if is_help else f"llmbench: {LlmbenchError(text)}", err=True)
         code = 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = 130
@@ -58,9 +60,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
     except OSError as error:
-        culprit = error.filename or "the system"
-        click.echo(f"llmbench: {culprit}: {error.strerror or error}", err=True)
-        code = 1
+        culprit = str(error.filename or "the system")
+        told = LlmbenchError(error.strerror or str(error), where=culprit)
+        click.echo(f"llmbench: {told}", err=True)
+        code = 2 if error.errno in NO_PATH else 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

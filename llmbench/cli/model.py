@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llmbench import limits
 from llmbench.cli import options
 from llmbench.errors import UsageError
 from llmbench.hardware.device import pick_device
@@ -78,7 +80,7 @@ def score(
         facts = session.score(
             spec,
             textfile,
-            window=int(window) if window.isdecimal() else window,
+            window=int(window) if re.fullmatch("[0-9]{1,9}", window) else window,
             fields=fields,
             given=data,
             seed=seed,
@@ -108,23 +110,26 @@ def score(
     "--max-bytes",
     default=300,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, limits.TEXT_BYTES),
     help="Length of the generated text.",
 )
 @click.option(
     "--temperature",
     default=0.8,
     show_default=True,
-    type=click.FloatRange(0),
+    type=options.Number(0, limits.TEMPERATURE),
     help="Sampling temperature; 0 is greedy.",
 )
 @click.option(
-    "--top-k", default=None, type=click.IntRange(1), help="Sample from the K likeliest tokens."
+    "--top-k",
+    default=None,
+    type=click.IntRange(1, limits.IDS),
+    help="Sample from the K likeliest tokens.",
 )
 @click.option(
     "--top-p",
     default=None,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=options.Number(0, 1, min_open=True),
     help="Sample from the fewest tokens whose probabilities sum to at least P.",
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text.")
@@ -224,9 +229,9 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
 @click.option("--only", multiple=True, metavar="CHECK", help="Run only the checks of these names.")
 @click.option(
     "--timeout",
-    default=120.0,
+    default=limits.CHECK_SECONDS,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Number(min=0, min_open=True),
     help="Time limit of one check in seconds.",
 )
 @options.data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
 
 import click
 
+from llmbench import limits
 from llmbench.errors import UsageError
 from llmbench.hardware.device import DTYPES
 
@@ -36,6 +38,18 @@ def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) ->
     raise UsageError(f"{param.opts[0]}: invalid size {value!r} (use 8GB or 512MiB)")
 
 
+class Number(click.FloatRange):
+    """A number in a range, which NaN is not."""
+
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the CPU threads of this process. Must be called before torch is imported."""
     from llmbench.hardware import machine
@@ -55,7 +69,7 @@ seed = click.option(
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, limits.SEED),
     help="Seed of training, sampling and generation.",
 )
 device = click.option(
@@ -74,7 +88,7 @@ dtype = click.option(
 threads = click.option(
     "--threads",
     default=None,
-    type=click.IntRange(1),
+    type=click.IntRange(1, limits.THREADS),
     help="Number of CPU threads (default: all cores).",
 )
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

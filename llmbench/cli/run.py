@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from llmbench import limits
 from llmbench.cli import options
 from llmbench.cli.catalog import print_rows
 
@@ -49,9 +50,9 @@ if TYPE_CHECKING:
 @options.seed
 @click.option(
     "--timeout",
-    default=3600.0,
+    default=limits.CELL_SECONDS,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Number(min=0, min_open=True),
     help="Time limit of one cell in seconds, including the model's training.",
 )
 @click.option(
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--price-per-hour",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Number(min=0, min_open=True),
     help="Price of this machine in any currency; adds the price per million tokens.",
 )
 @click.option("--offline", is_flag=True, help="Download nothing.")

@@ -10,6 +10,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
+from llmbench import limits
 from llmbench.errors import UsageError
 
 IMPORTED = {  # by the templates: a class of that name would hide them
@@ -68,6 +69,11 @@ def write_plugin(kind: str, name: str, folder: Path) -> tuple[list[Path], str]:
     Returns the files and the command that tries them. Raises UsageError if the name is not an
     identifier, hides a module, or a file exists; then nothing is written.
     """
+    if "/" in name or "\\" in name or len(name) > limits.NAME_CHARACTERS:
+        raise UsageError(
+            f"{name!r} is not a name: files are written into the current folder",
+            hint="letters, digits and underscores, as in my_net",
+        )
     stem = re.sub(r"[^a-z0-9_]", "_", name.strip().lower().removesuffix(".py"))
     cls = stem.title().replace("_", "")
     _check_name(name, stem, cls)

@@ -4,28 +4,33 @@ others published about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from llmbench import limits
 from llmbench.config import strict_yaml
 from llmbench.config.plugins import check_spec
 from llmbench.config.strict_yaml import Strict
 from llmbench.errors import UsageError
 
 Positive = Annotated[int, Field(ge=1)]
+Rows = Annotated[int, Field(ge=1, le=limits.ROWS)]
+Ids = Annotated[int, Field(ge=1, le=limits.IDS)]
+TextBytes = Annotated[int, Field(ge=1, le=limits.TEXT_BYTES)]
+DEPTHS = ("layers", "n_layer", "num_layers", "num_hidden_layers")  # how many layers are called
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Recipe(Strict):
     """How a network is trained: a fixed number of steps, so that it can be done again."""
 
-    steps: Positive
-    batch: Positive = 32
-    length: Positive = Field(64, description="ids a row in one step")
+    steps: int = Field(ge=1, le=limits.STEPS)
+    batch: Rows = 32
+    length: Ids = Field(64, description="ids a row in one step")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW")
     matrix_learning_rate: float | None = Field(
         None, gt=0, description="where given, the weight matrices are trained by Muon at this rate"
@@ -34,8 +39,11 @@ class Recipe(Strict):
     warmup: Share = Field(0.03, description="share of the steps in which the rate rises")
     final: Share = Field(0.02, description="share of the rate that is left at the end")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    evaluations: Positive = Field(
-        8, description="how often the validation text is scored, evenly spaced"
+    evaluations: int = Field(
+        8,
+        ge=1,
+        le=limits.EVALUATIONS,
+        description="how often the validation text is scored, evenly spaced",
     )
     hold_out: float = Field(
         0.01,
@@ -51,6 +59,12 @@ class NetworkSpec(Strict):
     cls: str = Field(alias="class")
     arguments: dict[str, int | float | bool | str] = {}
 
+    @model_validator(mode="after")
+    def _fit(self) -> NetworkSpec:
+        if not self.cls.rpartition(":")[0].endswith(".py"):
+            _check_sizes(self.arguments, least=1)
+        return self
+
 
 class VocabularySpec(Strict):
     """How text becomes symbols: every character of the training text, its `size` most frequent
@@ -58,7 +72,13 @@ class VocabularySpec(Strict):
     """
 
     splitter: Literal["characters", "words", "bpe"] = "characters"
-    size: Positive | None = None
+    size: Annotated[int, Field(ge=limits.LEAST_VOCABULARY, le=limits.VOCABULARY)] | None = None
+
+    @model_validator(mode="after")
+    def _hold_bytes(self) -> VocabularySpec:
+        if self.splitter == "bpe" and self.size is not None and self.size < limits.LEAST_BPE:
+            raise ValueError(f"a byte-level BPE has at least {limits.LEAST_BPE} ids")
+        return self
 
 
 class NewCheckpoint(Strict):
@@ -66,19 +86,26 @@ class NewCheckpoint(Strict):
     seed.
     """
 
-    vocabulary: Positive = Field(
-        description="ids of the BPE, the 256 bytes and the end of text among them"
+    vocabulary: int = Field(
+        ge=limits.LEAST_BPE,
+        le=limits.VOCABULARY,
+        description="ids of the BPE, the 256 bytes and the end of text among them",
     )
     config: dict[str, int | float | bool | str] = Field(
         {}, description="what GPT2Config is given: n_embd, n_layer, n_head, n_positions, ..."
     )
 
+    @model_validator(mode="after")
+    def _fit(self) -> NewCheckpoint:
+        _check_sizes(self.config, least=-1)  # which is no id
+        return self
+
 
 class Lora(Strict):
     """Low-rank adaptation (Hu et al. 2021), not of all weights; needs the extra `peft`."""
 
-    rank: Positive = 8
-    alpha: Positive = 16
+    rank: int = Field(8, ge=1, le=limits.RANK)
+    alpha: int = Field(16, ge=1, le=limits.RANK)
     dropout: float = Field(0.0, ge=0, lt=1)
     modules: list[str] = Field(
         [],
@@ -151,7 +178,7 @@ class Published(Strict):
 class Card(Strict):
     """One model."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=limits.NAME_CHARACTERS)
     stage: Annotated[int, Field(ge=0, le=6)] | None = Field(
         None, description="step of the roadmap; 0 for floors; none for a model of one's own"
     )
@@ -169,6 +196,17 @@ class Card(Strict):
     source: str = Field("", description="who made the weights, and where they are described")
     licence: str = ""
     published: list[Published] = []
+
+
+def _check_sizes(arguments: Mapping[str, object], least: int) -> None:
+    """Raise ValueError if a whole number among the arguments of a network that llmbench or
+    transformers makes is not a size that a machine can hold.
+    """
+    for name, value in arguments.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            most = limits.LAYERS if name in DEPTHS else limits.ARGUMENT
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be from {least} to {most}: it is {value}")
 
 
 @dataclass(frozen=True)
@@ -198,7 +236,7 @@ def read(path: Path) -> Card:
         "adapter": _anchor_class(card.adapter, strict_yaml.place(path, places, ("adapter",)), path)
     }
     if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
-        folder = (path.parent / Path(card.checkpoint.id).expanduser()).resolve()
+        folder = resolve_path(Path(card.checkpoint.id).expanduser(), path.parent)
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})
     if card.network:
         where = strict_yaml.place(path, places, ("network", "class"))
@@ -221,7 +259,16 @@ def _anchor_class(spec: str, where: str, card: Path) -> str:
 def anchor_path(spec: str, folder: Path) -> str:
     """`file.py:Class` with the file's path made absolute from `folder`; anything else as it is."""
     file, colon, name = spec.rpartition(":")
-    return f"{(folder / file).resolve()}:{name}" if colon and file.endswith(".py") else spec
+    is_file = colon and file.endswith(".py")
+    return f"{resolve_path(file, folder)}:{name}" if is_file else spec
+
+
+def resolve_path(name: str | Path, folder: Path) -> Path:
+    """The absolute path of a name in a file in this folder. UsageError if it is none."""
+    try:
+        return (folder / name).resolve()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"not a path: {error}", where=str(name)) from None
 
 
 def is_path(id: str) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.storage import is_file
 
 # names that a source uses to bind others while it runs
 DYNAMIC = {"*", "globals", "locals", "vars", "setattr", "exec", "__dict__", "__getattr__"}
@@ -114,7 +115,7 @@ def class_place(cls: type) -> str:
 
 
 def _load_file(path: Path) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise _no_file(path)
     name = f"llmbench_model_{path.stem}"
     spec = spec_from_file_location(name, path)
@@ -143,7 +144,7 @@ def source_file(spec: str) -> Path:
     """Return the file that holds `module:Name` or `file.py:Name`, without importing anything."""
     where = spec.rpartition(":")[0]
     file = Path(where) if where.endswith(".py") else _module_file(where)
-    if not file.is_file():
+    if not is_file(file):
         raise _no_file(file)
     return file
 
@@ -176,7 +177,7 @@ def _module_file(name: str) -> Path:
     for number, part in enumerate(rest, 2):
         inside = file.parent / part
         file = inside / "__init__.py" if inside.is_dir() else inside.with_suffix(".py")
-        if not file.is_file():
+        if not is_file(file):
             whole = ".".join(name.split(".")[:number])
             near = [path.stem for path in inside.parent.glob("*.py")]
             raise UsageError(f"there is no module {whole!r}", hint=did_you_mean(part, near))

@@ -7,18 +7,20 @@ and turns the first finding into one line with "did you mean".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llmbench import limits
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.storage import open_regular
 
 Path_ = tuple[str | int, ...]
 Places = dict[Path_, tuple[int, int]]
-MOST_NODES = 50_000
 SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "merge")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,7 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Strict(BaseModel):
     """A mapping in one of our YAML files: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def read(path: Path) -> tuple[Any, Places]:
@@ -34,7 +36,11 @@ def read(path: Path) -> tuple[Any, Places]:
     into them.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        with open_regular(path) as file:
+            raw = file.read(limits.YAML_BYTES + 1)
+        if len(raw) > limits.YAML_BYTES:
+            raise UsageError(f"longer than {limits.YAML_BYTES >> 20} MiB", where=str(path))
+        text = raw.decode("utf-8")
     except OSError as error:
         raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError as error:
@@ -58,7 +64,7 @@ def _plain(node: yaml.Node, at: Path_, places: Places, path: str) -> Any:
     mark = node.start_mark
     places[at] = (mark.line + 1, mark.column + 1)
     where = f"{path}:{mark.line + 1}:{mark.column + 1}"
-    if len(places) > MOST_NODES:  # aliases of aliases grow without end
+    if len(places) > limits.YAML_NODES:
         raise UsageError("too much in one file", where=where)
     if isinstance(node, yaml.MappingNode):
         data: dict[Any, Any] = {}
@@ -102,15 +108,38 @@ def check(model: type[Model], data: Any, places: Places, path: Path) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        findings = sorted(
-            error.errors(include_url=False),
-            key=lambda finding: finding["type"] != "extra_forbidden",
-        )
-        finding = findings[0]
-        at = [step for step in finding["loc"] if _exists(data, step, finding["loc"])]
+        finding = _choose(data, error.errors(include_url=False))
+        at = _path_of(data, finding)
         what, hint = _say(model, finding, at)
-        key = (*at, "?") if finding["type"] == "extra_forbidden" else tuple(at)
+        key = (*at, "?") if finding["type"] == "extra_forbidden" or _is_key(finding) else tuple(at)
         raise UsageError(what, where=place(path, places, key), hint=hint) from None
+
+
+def _choose(data: Any, findings: Sequence[Any]) -> Any:
+    """The finding that is told: an unknown key before all others; of several about one value and
+    what is in it, as the members of a union have, one that is not about its type, the innermost.
+    """
+    first = min(findings, key=lambda finding: finding["type"] != "extra_forbidden")
+    at = _path_of(data, first)
+    same = [finding for finding in findings if _path_of(data, finding)[: len(at)] == at]
+    is_word = isinstance(first.get("input"), str)
+    return min(
+        same,
+        key=lambda f: (
+            f["type"] in TYPES,
+            f["type"] == "literal_error" and not is_word,
+            -len(_path_of(data, f)),
+        ),
+    )
+
+
+def _path_of(data: Any, finding: Any) -> list[str | int]:
+    return [step for step in finding["loc"] if _exists(data, step, finding["loc"])]
+
+
+def _is_key(finding: Any) -> bool:
+    """Whether a key is wrong, and not the value under it."""
+    return bool(finding["loc"]) and finding["loc"][-1] == "[key]"
 
 
 def _exists(data: Any, step: str | int, loc: tuple[str | int, ...]) -> bool:
@@ -141,10 +170,26 @@ def _say(model: type[BaseModel], finding: Any, at: Sequence[str | int]) -> tuple
         return f"the key {name!r} is missing", ""
     if finding["type"] == "model_type":
         return "expected a mapping of keys to values", ""
+    got, facts = finding.get("input"), finding.get("ctx", {})
+    if finding["type"] == "literal_error":
+        known = re.findall("'([^']*)'", str(facts["expected"]))
+        kind = "key" if _is_key(finding) else "value"
+        value = f"unknown {kind} {_shorten(got)}"
+        return value if _is_key(finding) else f"{name}: {value}", did_you_mean(str(got), known)
     message = finding["msg"].removeprefix("Value error, ")
-    got = finding.get("input")
-    shown = "" if isinstance(got, dict | list) else f", not {got!r}"
-    return f"{name}: {message[0].lower()}{message[1:]}{shown}", ""
+    told = WORDS.get(finding["type"])
+    words = told.format_map(facts) if told else f"{message[0].lower()}{message[1:]}"
+    shown = "" if isinstance(got, dict | list) else f", not {_shorten(got)}"
+    subject = "a key: " if _is_key(finding) else f"{name}: " if name else ""
+    return f"{subject}{words}{shown}", ""
+
+
+def _shorten(value: object) -> str:
+    """A value as YAML or JSON would write it, about; cut if it is long."""
+    if value is None or isinstance(value, bool):
+        return "nothing" if value is None else str(value).lower()
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
 
 
 def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
@@ -180,5 +225,30 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [inner for part in get_args(annotation) for inner in _models(part)]
 
 
+SHOWN = 80  # characters of a wrong value in an error
+TYPES = {  # of pydantic's findings: those about a value's type
+    "string_type": "expected a string",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping of keys to values",
+    "tuple_type": "expected a list",
+}
+WORDS: Mapping[str, str] = {
+    **TYPES,
+    "string_pattern_mismatch": "expected a name of letters, digits and . _ -, beginning with a"
+    " letter or a digit",
+    "string_too_long": "longer than {max_length} characters",
+    "string_too_short": "must not be empty",
+    "too_short": "too few entries: it needs {min_length}",
+    "too_long": "too many entries: at most {max_length}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
+    "finite_number": "must be a finite number",
+}
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of suites, tasks and texts: files are called after them
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=limits.NAME_CHARACTERS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ NOT_CHECKED = (
     "llmbench.data.loading",
     "llmbench.errors",
     "llmbench.hardware",
+    "llmbench.limits",
     "llmbench.models.pretrained.fast_import",
     "llmbench.results",
     "llmbench.storage",
@@ -86,11 +88,16 @@ def of_weights(cache: Path, fingerprint: str, device: str) -> Path:
     )
 
 
-def read(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
+def read(
+    path: Path, fingerprint: str, device: str, known: Collection[str] | None = None
+) -> CertificateRow | None:
     """The certificate in a file; None where there is none, where it is damaged, or where it is of
-    other weights, another device or other checks.
+    other weights, another device or other checks. `known`: digests of the files that are believed;
+    without it, all are.
     """
     try:
+        if known is not None and storage.digest_file(path) not in known:
+            return None
         row = Certificate.model_validate(storage.read_sealed(path)).model_dump()
     except (OSError, ValueError):  # Damaged and ValidationError are ValueErrors
         return None
@@ -99,11 +106,13 @@ def read(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
     return cast(CertificateRow, row)
 
 
-def load_certificate(path: Path, fingerprint: str, device: str) -> CertificateRow | None:
+def load_certificate(
+    path: Path, fingerprint: str, device: str, known: Collection[str] | None = None
+) -> CertificateRow | None:
     """The certificate in a file, where it proves on this device all that a run proves. Without a
-    fingerprint nobody knows whose it is.
+    fingerprint nobody knows whose it is. `known`: as for `read`.
     """
-    found = read(path, fingerprint, device) if fingerprint else None
+    found = read(path, fingerprint, device, known) if fingerprint else None
     if found is None:
         return None
     return (

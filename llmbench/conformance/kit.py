@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from types import FrameType
 from typing import Literal, TypedDict
 
+from llmbench import limits
 from llmbench.adapter import Adapter, Progress
 from llmbench.conformance import (
     context_checks,
@@ -56,7 +57,6 @@ CHECKS: tuple[Check, ...] = (
     *decoding_checks.CHECKS,
 )
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
-TIMEOUT = 120.0  # seconds for one check
 BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"
 LARGE = "a large model; it proves nothing: give a larger --timeout"
 
@@ -121,7 +121,7 @@ def find_checks(names: Sequence[str]) -> list[Check]:
 
 
 def run(
-    subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = TIMEOUT
+    subject: Subject, checks: Sequence[Check] = CHECKS, timeout: float = limits.CHECK_SECONDS
 ) -> Iterator[Result]:
     """Yield the result of each check as soon as it is known. Nothing that an adapter does ends
     this, but Ctrl-C does. `timeout`: seconds for each check.

@@ -10,6 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import regex
+
+from llmbench import limits
 from llmbench.data import fields as data_fields
 from llmbench.data import rows
 from llmbench.data.splitting import cut_fraction
@@ -53,13 +56,13 @@ def load(
         where, documents = STORYWORLD, _stories(**(select or {}))
     elif str(source) in BUILT_IN:
         where, raw = str(source), _built_in(str(source))
-        documents = list(_documents(rows.read_rows(raw, where, "json lines"), select))
+        documents = list(_documents(rows.read_rows(raw, where, "json lines"), where, select))
     else:
         path = Path(source)
         where, form = str(path), rows.format_of(path)
         raw = rows.read_bytes(path)
         if form != "text":
-            documents = list(_documents(rows.read_rows(raw, where, form), select, fields))
+            documents = list(_documents(rows.read_rows(raw, where, form), where, select, fields))
         elif select or fields:
             raise UsageError(
                 f"`{'select' if select else 'fields'}` needs a file of rows:"
@@ -123,11 +126,13 @@ def _built_in(name: str) -> bytes:
 
 def _documents(
     found: Iterable[rows.Row],
+    name: str,
     select: Mapping[str, str] | None,
     fields: data_fields.Fields | None = None,
 ) -> Iterator[Document]:
-    """The document of each row that matches `select`."""
+    """The document of each row that matches `select`. `name`: of the file."""
     seen: set[str] = set()
+    passed: dict[str, set[str]] = {key: set() for key in select or {}}
     for row, where, number in found:
         if not isinstance(row, dict):
             raise UsageError(
@@ -158,14 +163,34 @@ def _documents(
             if key not in row:
                 raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
         if select and any(str(row[key]) != value for key, value in select.items()):
+            for key, values in passed.items():
+                if len(values) < limits.ENTRIES:  # enough to suggest one
+                    values.add(str(row[key]))
             continue
-        identity = str(row["id"]) if "id" in row else f"line-{number}"
-        _check_utf8(identity, "the id", where)
+        identity = _read_id(row, number, where)
         if identity in seen:
             raise UsageError(f"the id {identity!r} stands here a second time", where=where)
         seen.add(identity)
         shown = data_fields.template_fields(row, asked)
         yield Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
+    if not seen and select:
+        key = next((k for k, values in passed.items() if select[k] not in values), "")
+        what = f"no row has {key}: {select[key]}" if key else "no row has all that `select` names"
+        raise UsageError(
+            what, where=name, hint=did_you_mean(select.get(key, ""), passed.get(key, ()))
+        )
+
+
+def _read_id(row: Mapping[str, object], number: int, where: str) -> str:
+    """The id of a row, by default its number. UsageError if it cannot be stored or shown."""
+    identity = str(row["id"]) if "id" in row else f"line-{number}"
+    _check_utf8(identity, "the id", where)
+    if len(identity) > limits.ID_CHARACTERS:
+        raise UsageError(
+            f"the id has {len(identity)} characters, and may have {limits.ID_CHARACTERS}",
+            where=where,
+        )
+    return identity
 
 
 def _check_utf8(value: str, what: str, where: str) -> None:
@@ -233,7 +258,17 @@ def _starts(text: str, pattern: str, where: str) -> list[int]:
     too, unless it is white space.
     """
     try:
-        starts = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
-    except re.error as error:
+        re.compile(pattern)
+        patient = regex.compile(pattern, regex.MULTILINE)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
         raise UsageError(f"the regex {pattern!r} is wrong: {error}", where=where) from None
+    seconds = limits.REGEX_SECONDS * (1 + len(text) // limits.REGEX_BYTES)
+    try:
+        starts = [match.start() for match in patient.finditer(text, timeout=seconds)]
+    except TimeoutError:
+        raise UsageError(
+            f"the regex {pattern!r} takes longer than {seconds:g} s on this text",
+            where=where,
+            hint="make it simpler: without a repetition inside a repetition, as in (a+)+",
+        ) from None
     return [0, *starts] if starts and text[: starts[0]].strip() else starts

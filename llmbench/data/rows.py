@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from llmbench import limits
 from llmbench.errors import UsageError
 
 Format = Literal["text", "json lines", "json", "csv", "tsv"]
@@ -37,7 +38,6 @@ UNREAD = {
     ),
 }
 
-LONGEST_UNPACKED = 4 << 30  # bytes that a gzipped file may unpack to
 MARK = "\ufeff"  # some programs write it before UTF-8
 
 
@@ -72,14 +72,14 @@ def read_bytes(path: Path) -> bytes:
         if path.suffix.lower() != ".gz":
             return path.read_bytes()
         with gzip.open(path) as unpacked:
-            raw = unpacked.read(LONGEST_UNPACKED + 1)
+            raw = unpacked.read(limits.UNPACKED_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UsageError(f"not a whole gzip file: {error}", where=str(path)) from None
     except OSError as error:
         raise UsageError(f"cannot read the text: {error.strerror}", where=str(path)) from None
-    if len(raw) > LONGEST_UNPACKED:
+    if len(raw) > limits.UNPACKED_BYTES:
         raise UsageError(
-            f"it unpacks to more than {LONGEST_UNPACKED >> 30} GiB",
+            f"it unpacks to more than {limits.UNPACKED_BYTES >> 30} GiB",
             where=str(path),
             hint="unpack it first",
         )

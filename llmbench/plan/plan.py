@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
@@ -34,8 +34,6 @@ from llmbench.results.cell import CellRow, read_cell
 from llmbench.tasks.task import Task
 
 _FACTS = TypeAdapter(AdapterFacts)
-DEFAULT_TIMEOUT = 3600.0
-CHECK_TIMEOUT = 120.0  # seconds for importing all model files
 WORDS = {
     "about",
     "estimate",
@@ -60,7 +58,7 @@ class Options:
     threads: int | None = None
     limit: int | None = None
     seed: int = 0
-    timeout: float = DEFAULT_TIMEOUT
+    timeout: float = limits.CELL_SECONDS
     offline: bool = False
     cache: Path | None = None
     memory_budget: int | None = None
@@ -126,16 +124,12 @@ def plan(spec: str, options: Options) -> Plan:
 
     Raises UsageError for the first thing that is wrong.
     """
-    price = options.price_per_hour
-    if price is not None and not 0 < price < math.inf:
-        raise UsageError(f"--price-per-hour {price} is not a price above 0")
+    _check_numbers(options)
     if options.device.startswith("cuda") and not machine.may_have_cuda():
         raise UsageError(
             f"--device {options.device}: this machine shows no GPU that torch could use as cuda",
             hint="leave it out, or use --device cpu",
         )
-    if not options.timeout > 0:
-        raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
     suite = plan_suite.read(spec)
     suite.load_texts(
         options.data, options.limit, options.seed, fetch=not options.offline, cache=options.cache
@@ -176,6 +170,22 @@ def plan(spec: str, options: Options) -> Plan:
             if lack is not None and (model.name, task.name) not in lacks
         }
     return Plan(suite, models, options, out, question, keys, lacks)
+
+
+def _check_numbers(options: Options) -> None:
+    """UsageError for a number that is beyond all sense, as Python may give it."""
+    price = options.price_per_hour
+    if price is not None and not 0 < price < math.inf:
+        raise UsageError(f"--price-per-hour {price} is not a price above 0")
+    if not options.timeout > 0:
+        raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
+    for name, value, least, most in (
+        ("seed", options.seed, 0, limits.SEED),
+        ("limit", options.limit, 1, sys.maxsize),
+        ("threads", options.threads, 1, limits.THREADS),
+    ):
+        if value is not None and not least <= value <= most:
+            raise UsageError(f"--{name} {value} is not from {least} to {most}")
 
 
 def _find_lack(suite: Suite, model: ResolvedModel, task: Task.Settings) -> Unavailable | None:
@@ -337,12 +347,12 @@ def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
             input=f"{token}\n{job}\n",
             capture_output=True,
             text=True,
-            timeout=CHECK_TIMEOUT,
+            timeout=limits.IMPORT_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise UsageError(
-            f"importing the model files took longer than {CHECK_TIMEOUT:g} s",
+            f"importing the model files took longer than {limits.IMPORT_SECONDS:g} s",
             where=", ".join(model.name for model in models),
         ) from None
     lines = [line.partition(token)[2] for line in done.stdout.split("\n") if token in line]

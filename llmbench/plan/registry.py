@@ -12,12 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote
 
+from llmbench import limits
 from llmbench.adapter import Adapter, AdapterFacts
 from llmbench.config import model_card
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import check_spec, class_place, load_object
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.storage import is_file
 
 _TRAINED = ("network", "recipe")
 # name -> class, and the attributes of that class; a test holds these beside the class itself
@@ -73,11 +75,11 @@ def names(folder: str) -> list[str]:
 def suite_path(spec: str) -> Path:
     """A suite by path or by shipped name."""
     path = Path(spec)
-    if path.is_file():
+    if is_file(path):
         return path
     if spec in names("suites"):
         return find_shipped("suites") / f"{spec}.yaml"
-    if path.is_dir():
+    if len(spec) < limits.NAME_CHARACTERS and path.is_dir():
         raise UsageError("a folder, not a suite", where=spec, hint="name one of its YAML files")
     if path.parent.name == "suites" and path.stem in names(
         "suites"
@@ -104,7 +106,7 @@ def resolve(spec: str) -> Card:
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml")
     if spec.endswith((".yaml", ".yml")):
-        if not Path(spec).is_file():
+        if not is_file(Path(spec)):
             raise UsageError(f"there is no card {spec}")
         return model_card.read(Path(spec))
     if spec.endswith(".py"):
@@ -132,14 +134,12 @@ def _refuse_unserved(spec: str) -> None:
     """Raise UsageError for kinds of models that people name and that cannot be run."""
     if spec.lower().endswith(".gguf"):
         raise UsageError(
-            "GGUF files cannot be run",
-            where=spec,
+            f"{spec}: GGUF files cannot be run",
             hint="give the unquantised checkpoint as hf:DIRECTORY",
         )
     if spec.partition(":")[0].lower() in SERVERS:
         raise UsageError(
-            "models behind a server cannot be run",
-            where=spec,
+            f"{spec}: models behind a server cannot be run",
             hint="give a checkpoint as hf:ID_OR_DIRECTORY, or an adapter as file.py:Class",
         )
 
@@ -154,7 +154,17 @@ def name_card(name: str, model: str | Adapter) -> Card:
 
 def _own(name: str, adapter: str) -> Card:
     """The card of a model that has none."""
+    _check_length(plain_name(name))
     return Card.model_validate({"name": plain_name(name), "adapter": adapter})
+
+
+def _check_length(name: str) -> None:
+    """Raise UsageError if no file can be called after a model."""
+    if len(name) > limits.NAME_CHARACTERS:
+        raise UsageError(
+            f"the model's name has more than {limits.NAME_CHARACTERS} characters: {name}",
+            hint="give it a shorter `name` in a card",
+        )
 
 
 def plain_name(name: str) -> str:
@@ -176,11 +186,13 @@ def _checkpoint(spec: str) -> Card:
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
     given = _options(spec, query)
     languages = [value for name, value in given.items() if name != "bos"]
-    name = plain_name("-".join([pretrained_files.name_of(id), *languages]))
-    bos = {"bos": int(given["bos"])} if given.get("bos", "").isdecimal() else {}
+    own = pretrained_files.name_of(id)
+    name = plain_name("-".join([own, *languages])) if languages else own
+    _check_length(name)
+    bos = {"bos": int(given["bos"])} if re.fullmatch("[0-9]{1,9}", given.get("bos", "")) else {}
     return Card.model_validate(
         {
-            "name": name if languages else pretrained_files.name_of(id),
+            "name": name,
             "adapter": "huggingface",
             "checkpoint": {"id": place, **given, **bos},
         }

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 from llmbench.adapter import Adapter
 from llmbench.config import strict_yaml
-from llmbench.config.model_card import Card, NetworkSpec, Recipe, VocabularySpec
+from llmbench.config.model_card import Card, NetworkSpec, Recipe, VocabularySpec, resolve_path
 from llmbench.config.strict_yaml import Strict
 from llmbench.data import hub
 from llmbench.data.text import Text
@@ -160,11 +160,9 @@ class Suite:
         changes: dict[str, object] = {"name": entry.name or base.name}
         if entry.network:
             network = base.network or self._refuse("network", base, at)
-            changes["network"] = NetworkSpec.model_validate(
-                {
-                    "class": network.cls,
-                    "arguments": {**network.arguments, **entry.network.arguments},
-                }
+            arguments = {**network.arguments, **entry.network.arguments}
+            changes["network"] = self._merge(
+                NetworkSpec, network, {"arguments": arguments}, "models", at, "network"
             )
         if entry.vocabulary:
             vocabulary = base.vocabulary or VocabularySpec()
@@ -186,13 +184,15 @@ class Suite:
     ) -> Part:
         """The part of a card with changes; a wrong one is reported at its own line."""
         places = self._places_under(*at)
-        return strict_yaml.check(kind, {**old.model_dump(), **changes}, places, self.path)
+        return strict_yaml.check(
+            kind, {**old.model_dump(by_alias=True), **changes}, places, self.path
+        )
 
 
 def _beside(spec: str, folder: Path) -> str:
     """Paths in a suite are relative to the suite."""
     file = re.match(r"(.+\.(?:py|ya?ml))(:.*)?$", spec)
-    return str((folder / file[1]).resolve()) + (file[2] or "") if file else spec
+    return f"{resolve_path(file[1], folder)}{file[2] or ''}" if file else spec
 
 
 def read(spec: str) -> Suite:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from llmbench.config.model_card import Positive, Share
+from llmbench import limits
+from llmbench.config.model_card import Share
 from llmbench.config.strict_yaml import Name, Strict
 from llmbench.data.fields import Part
 
@@ -111,7 +112,7 @@ class SuiteFile(Strict):
     """A suite's YAML file."""
 
     name: Name
-    version: Positive
+    version: int = Field(ge=1, le=limits.ARGUMENT)
     about: str = ""
     sources: dict[
         Name,

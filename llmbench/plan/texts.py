@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from llmbench.data.fields import PARTS, Fields
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.plan.suite_file import HubSpec, SuiteFile, TextSpec
+from llmbench.storage import is_file
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class TextLoader:
                 fields=fields if columns else None,
             )
         path = self.path.parent / source
-        if not path.is_file():
+        if not is_file(path):
             known = [*loading.SOURCES, *self.file.sources]
             raise _no_source(source, path, known, self._where(*at, "source"))
         return loading.load(role, path, split, spec.select, fields=spec.fields)
@@ -112,7 +114,9 @@ def _no_source(source: str, path: Path, known: Sequence[str], where: str) -> Usa
         return UsageError(
             f"unknown source {source!r}", where=where, hint=did_you_mean(source, known)
         )
-    near = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+    near: list[str] = []
+    with suppress(OSError):  # no folder has such a name
+        near = [file.name for file in path.parent.glob("*") if path.parent.is_dir()]
     hint = did_you_mean(path.name, near)
     if not hint.startswith("did"):  # all the files of a folder would say less
         hint = "paths are relative to the folder of the suite"

@@ -45,12 +45,12 @@ class CellRow(TypedDict):
     lossy: NotRequired[Mapping[str, str]]  # see Outcome
 
 
-def read_cell(path: Path) -> CellRow | None:
+def read_cell(path: Path, expected: str | None = None) -> CellRow | None:
     """A cell's content; None if there is none or it is not what a cell must be, or if it or what
-    belongs to it was changed since it was written.
+    belongs to it was changed since it was written. `expected`: the sha256 that its file must have.
     """
     try:
-        data = storage.read_sealed(path)
+        data = storage.read_sealed(path, expected)
         for name, digest in data["files"].items():
             if storage.digest_file(path.parents[2] / name) != digest:
                 return None
@@ -63,8 +63,10 @@ def read_cell(path: Path) -> CellRow | None:
         return None
 
 
-def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> None:
-    """Samples and charges first, the cell last: a cell that is there is whole."""
+def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> str:
+    """Write samples and charges first, the cell last: a cell that is there is whole. Returns the
+    sha256 of the cell's file.
+    """
     model, task = head.model.name, head.task
     files = [out / "samples" / model / f"{task}.jsonl"]
     storage.write_lines(files[0], outcome.samples)
@@ -74,7 +76,7 @@ def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> N
     if outcome.events:
         files.append(out / "events" / model / f"{task}.parquet")
         write_events(files[-1], outcome.events)
-    storage.write_sealed(
+    return storage.write_sealed(
         out / "cells" / model / f"{task}.json",
         {
             "schema": schema.SCHEMA,

@@ -11,14 +11,13 @@ from functools import partial
 import llmbench
 from llmbench.adapter import BuildContext
 from llmbench.config.model_card import Stage
-from llmbench.conformance import certificates
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results import record
-from llmbench.results.cell import CellRow, read_cell
+from llmbench.results.cell import CellRow
 from llmbench.results.ranking import Item, rank_scores, with_statistics
 from llmbench.results.record import (
     Failure,
@@ -34,16 +33,17 @@ from llmbench.results.rows import LeftOut
 from llmbench.results.samples import leave_out, read_samples
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
+from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.lossy_documents import score_documents
 from llmbench.runner.progress import Watcher
-from llmbench.storage import default_cache, read_sealed
+from llmbench.storage import default_cache
 from llmbench.tasks.lossy import leaves_out
 from llmbench.tasks.task import Task
 from llmbench.training.cache import find_training_texts
 
 
 def assemble(
-    made: Plan,
+    folder: RunFolder,
     failures: Sequence[Failure],
     started: str,
     before: Record | None,
@@ -52,13 +52,14 @@ def assemble(
     """The record: this run's cells, and those of models that an earlier run of the same question
     left in this folder. Without a watcher, nothing is ranked.
     """
+    made = folder.made
     names = [card.name for card in made.cards]
-    found = _read_cells(made, names, before)
+    found = _read_cells(folder, names, before)
     models, scores = found.models, found.scores
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
     for row in models.values():
-        add_certificate(made, row)
+        add_certificate(folder, row)
     refused = [
         row.name
         for row in models.values()
@@ -91,7 +92,7 @@ def assemble(
         failures=[*_keep_failures(before, found, names), *failures, *found.failures],
         notes=Notes.model_validate(
             {
-                "tasks": _task_notes(made, found, refused, watcher),
+                "tasks": _task_notes(folder, found, refused, watcher),
                 "cells": found.done,
                 "files": found.files,
                 "left_out": found.left_out,
@@ -128,18 +129,17 @@ class _Found:
     judged: set[tuple[str, str]] = field(default_factory=set)
 
 
-def _read_cells(made: Plan, names: Sequence[str], before: Record | None) -> _Found:
+def _read_cells(folder: RunFolder, names: Sequence[str], before: Record | None) -> _Found:
     """Of all finished cells return what they hold, without documents that some models cannot hold
     where a task leaves these out.
     """
+    made = folder.made
     others = [row.name for row in before.models if row.name not in names] if before else []
     cells: dict[str, dict[str, CellRow]] = {}
     for name in [*others, *names]:
         for task in made.suite.tasks:
             cell = (
-                made.cell(name, task.name)
-                if name in names
-                else read_cell(made.cell_path(name, task.name))
+                folder.cell(name, task.name) if name in names else folder.read_cell(name, task.name)
             )
             if cell is not None and (
                 name in names or _same_question(made, cell, task)
@@ -183,11 +183,12 @@ def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
 
 
 def _task_notes(
-    made: Plan, cells: _Found, refused: Sequence[str], watcher: Watcher | None
+    folder: RunFolder, cells: _Found, refused: Sequence[str], watcher: Watcher | None
 ) -> Mapping[str, Mapping[str, object]]:
     """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
     turns, what is known about the measuring itself.
     """
+    made = folder.made
     found: dict[str, Mapping[str, object]] = {}
     if watcher is not None:
         name = made.suite.name
@@ -198,10 +199,8 @@ def _task_notes(
             lambda share, what: watcher.progress(name, "comparing", share, what),
         )
     for task in made.suite.tasks:
-        place = made.out / "rounds" / f"{task.name}.json"
-        if task.process == "interleaved" and place.is_file():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                seen = read_sealed(place)
+        if task.process == "interleaved" and (seen := folder.read_rounds(task.name)):
+            with suppress(KeyError):
                 found[task.name] = {
                     **found.get(task.name, {}),
                     **{key: seen[key] for key in ("again", "cost", "state", "session")},
@@ -264,18 +263,14 @@ def _machine(made: Plan) -> Machine:
     )
 
 
-def add_certificate(made: Plan, row: ModelRow) -> None:
+def add_certificate(folder: RunFolder, row: ModelRow) -> None:
     """What the model was proven to be, by this run or by `llmbench check`, with the weights of its
     cells and on their device.
     """
     if not row.fingerprint:
         return
-    place = certificates.of_run(made.out, row.name)
-    found = certificates.read(place, row.fingerprint, row.device)
-    if row.process == "worker":  # an object may compute other things from the same weights
-        cache = made.options.cache or default_cache()
-        place = certificates.of_weights(cache, row.fingerprint, row.device)
-        found = certificates.merge(found, certificates.read(place, row.fingerprint, row.device))
+    in_cache = row.process == "worker"  # an object may compute other things from the same weights
+    found = folder.certificate(row.name, row.fingerprint, row.device, in_cache)
     row.certificate = record.Certificate.model_validate(found) if found else None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, Progress
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Check, Subject
@@ -20,9 +20,6 @@ from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter
 from llmbench.runner import session
 
-# times its limit that a check may take before the program ends: a hang inside foreign code hears no
-# alarm
-PATIENCE = 2.0
 SILENCE = 20.0  # seconds after which a check that is still running is named on stderr
 
 
@@ -75,7 +72,9 @@ class Proof:
         return kit.report(self.results, self.fingerprint, self.name, self.device)
 
     def _run(self, check: Check) -> kit.Result:
-        alarm = threading.Timer(PATIENCE * self.timeout, _give_up, (check.name, self.timeout))
+        alarm = threading.Timer(
+            limits.CHECK_PATIENCE * self.timeout, _give_up, (check.name, self.timeout)
+        )
         alarm.daemon = True
         alarm.start()
         done = threading.Event()
@@ -125,8 +124,8 @@ def _name_slow(name: str, done: threading.Event) -> None:
 
 def _give_up(name: str, timeout: float) -> None:
     sys.stderr.write(
-        f"llmbench: the check {name} did not end within {PATIENCE * timeout:g} s and cannot be"
-        " stopped; nothing is proven (`llmbench check` again goes on from there)\n"
+        f"llmbench: the check {name} did not end within {limits.CHECK_PATIENCE * timeout:g} s and"
+        " cannot be stopped; nothing is proven (`llmbench check` again goes on from there)\n"
     )
     sys.stderr.flush()
     os._exit(1)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates, kit
 from llmbench.plan import task_registry
-from llmbench.plan.plan import Plan
 from llmbench.results.cell import CellHead, write_cell
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner import worker
+from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.messages import failure_of
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
@@ -24,12 +23,13 @@ ALONE = "this task measures a process of its own, and the model is an object of 
 HOW = "save the model, and give it as file.py:Class, module:Class or hf:DIRECTORY"
 
 
-def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
+def run(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]:
     """Measure the model of `card` by all tasks whose texts are here; return a row for each failure.
 
     Whatever the object raises costs the cell alone; only Ctrl-C ends the run, and what is finished
     is kept. Cells of earlier runs are never taken over: what an object computes cannot be told.
     """
+    made = folder.made
     adapter = made.objects[card.name]
     tasks = [task for task in made.suite.tasks if (card.name, task.name) not in made.lacks]
     failures = [_refuse(card, task) for task in tasks if task.process != "shared"]
@@ -43,19 +43,19 @@ def run(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
             row.process = "caller"
             for task in tasks:
                 watcher.progress(card.name, task.name, 0.0, "")
-                failure = _fill(made, card, adapter, task, row, watcher)
+                failure = _fill(folder, card, adapter, task, row, watcher)
                 if failure is None:
                     watcher.cell(card.name, task.name, "done")
                 else:
                     failures.append(failure)
-            _certify(made, adapter, info, watcher)
+            _certify(folder, adapter, info, watcher)
     for failure in failures:
         watcher.cell(card.name, failure.task, failure.reason)
     return failures
 
 
 def _fill(
-    made: Plan,
+    folder: RunFolder,
     card: Card,
     adapter: Adapter,
     spec: Task.Settings,
@@ -67,13 +67,14 @@ def _fill(
     def report(what: str, share: float, remark: str) -> None:
         watcher.progress(card.name, what, share, remark)
 
-    begun = time.perf_counter()
+    made, begun = folder.made, time.perf_counter()
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
         outcome = check_outcome(task, run_documents(task, spec, adapter, report))
         key = made.keys[card.name, spec.name]
         head = CellHead(key, made.question, made.options.machine, spec.name, row)
-        write_cell(made.out, head, outcome, time.perf_counter() - begun)
+        digest = write_cell(made.out, head, outcome, time.perf_counter() - begun)
+        folder.accept_cell(card.name, spec.name, digest)
     except Exception as error:
         return _explain(card, spec, error)
     return None
@@ -90,12 +91,13 @@ def _refuse(card: Card, task: Task.Settings) -> Failure:
     return Failure(model=card.name, task=task.name, reason="unsupported", message=ALONE, hint=HOW)
 
 
-def _certify(made: Plan, adapter: Adapter, info: ModelInfo, watcher: Watcher) -> None:
+def _certify(folder: RunFolder, adapter: Adapter, info: ModelInfo, watcher: Watcher) -> None:
     """Earn A1 and A2 by sampling, for this run alone: another run may hold another object."""
 
     def report(what: str, share: float, remark: str) -> None:
         watcher.progress(info.name, what, share, remark)
 
-    results = kit.sample(adapter, worker.PROOF_SECONDS, report)
+    results = kit.sample(adapter, limits.PROOF_SECONDS, report)
     found = kit.certificate(results, info.fingerprint, info.device)
-    storage.write_sealed(Path(certificates.of_run(made.out, info.name)), found)
+    digest = storage.write_sealed(certificates.of_run(folder.out, info.name), found)
+    folder.accept_certificate(info.name, digest)

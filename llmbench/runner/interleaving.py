@@ -17,12 +17,11 @@ from llmbench import storage
 from llmbench.config.model_card import Card
 from llmbench.errors import Reason
 from llmbench.hardware import machine, peaks
-from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
+from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.messages import (
     BlockEvent,
     CellEvent,
-    Command,
     Event,
     LoadedEvent,
     PeaksJob,
@@ -68,8 +67,9 @@ class Contender:
 class Rounds:
     """One speed task over all models that lack it."""
 
-    def __init__(self, made: Plan, task: Speed.Settings, watcher: Watcher):
-        self.made, self.task, self.watcher = made, task, watcher
+    def __init__(self, folder: RunFolder, task: Speed.Settings, watcher: Watcher):
+        made = folder.made
+        self.folder, self.made, self.task, self.watcher = folder, made, task, watcher
         self.failures: list[Failure] = []
         self.loading = 0.0
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
@@ -140,6 +140,10 @@ class Rounds:
                         "this machine", event["what"], event["share"], event["remark"]
                     )
 
+    def _begin(self, *group: Contender) -> None:
+        """Write down whose turn it is: a model may kill the whole run."""
+        self.folder.turns.begin(*(f"{one.card.name}/{self.task.name}" for one in group))
+
     # Workers
     # ----------------------------------------------------------------------------------------------
 
@@ -147,7 +151,10 @@ class Rounds:
         """Two at a time, if there is room: importing takes one core, and nothing is timed yet."""
         waiting = list(contenders)
         while waiting:
-            group = waiting[: TOGETHER if machine.free_memory() > HALF * free["resident"] else 1]
+            is_room = (
+                machine.free_memory() > HALF * free["resident"] and not self.folder.turns.deaths
+            )
+            group = waiting[: TOGETHER if is_room else 1]
             self._load(group)
             for one in group:
                 self._park(one, contenders, free)
@@ -156,6 +163,7 @@ class Rounds:
     def _load(self, group: Sequence[Contender]) -> None:
         """Have workers load; a model that cannot be loaded is out, with its row."""
         begun = time.perf_counter()
+        self._begin(*group)
         for one in group:
             one.child = Child(one.log, self.made.options, "llmbench.runner.workers.speed")
             one.child.send({**one.job, "facts": one.facts})
@@ -168,7 +176,8 @@ class Rounds:
         """Have a worker that loaded its model warm up, alone."""
         if one.child is not None and not one.out:
             begun = time.perf_counter()
-            _tell(one.child, {"do": "prepare"})
+            self._begin(one)
+            one.child.send({"do": "prepare"})
             event = self._wait(one, "ready")
             if event is not None:
                 one.facts, one.held = event["facts"], event["held"]
@@ -224,14 +233,9 @@ class Rounds:
         one.out = True
         self._close(one)
         if not one.again:
+            task = self.task.name
             self.failures.append(
-                Failure(
-                    model=one.card.name,
-                    task=self.task.name,
-                    reason=reason,
-                    message=message,
-                    hint=hint,
-                )
+                Failure(model=one.card.name, task=task, reason=reason, message=message, hint=hint)
             )
             self.watcher.cell(one.card.name, self.task.name, reason)
 
@@ -302,7 +306,8 @@ class Rounds:
         self._load_again(one)
         if one.child is None:
             return
-        _tell(one.child, {"do": "block"})
+        self._begin(one)
+        one.child.send({"do": "block"})
         event = self._wait(one, "block")
         if event is not None:
             one.blocks.append(event)
@@ -321,16 +326,19 @@ class Rounds:
                 continue
             self._load_again(one)
             if one.child is not None and not one.out:
-                _tell(one.child, {"do": "finish", "blocks": self._number(one.blocks)})
+                self._begin(one)
+                one.child.send({"do": "finish", "blocks": self._number(one.blocks)})
                 event = self._wait(one, "cell")
                 if event is not None:
+                    self.folder.accept_cell(one.card.name, self.task.name, event["digest"])
                     self.watcher.cell(one.card.name, self.task.name, event["outcome"])
         cost["seconds"] = time.perf_counter() - self.begun
         if not cost["blocks"]:
             return
         state = {"before": self.state, "after": machine.load_state()}
         facts = {"session": self.session, "again": again, "cost": cost, "state": state}
-        storage.write_sealed(self.made.out / "rounds" / f"{self.task.name}.json", facts)
+        path = self.made.out / "rounds" / f"{self.task.name}.json"
+        self.folder.accept(path, storage.write_sealed(path, facts))
 
     def _number(self, blocks: Sequence[BlockEvent]) -> list[NumberedBlock]:
         """The blocks of a model, which has one in each round, as its task takes them."""
@@ -389,7 +397,3 @@ class Rounds:
             "blocks": len(blocks),
             "drifted": sum(bool(block["drifted"]) for block in blocks),
         }
-
-
-def _tell(child: Child, command: Command) -> None:
-    child.send(command)

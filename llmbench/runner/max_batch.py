@@ -14,6 +14,7 @@ from llmbench.hardware import machine
 from llmbench.plan.plan import Plan
 from llmbench.results import cell as results_cell
 from llmbench.results.record import Failure, ModelRow
+from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.messages import BatchJob, failure_of, head_of, job_of, log_of
 from llmbench.runner.process import open_child
 from llmbench.runner.progress import Watcher
@@ -32,9 +33,14 @@ class _Over(Exception):
 
 
 def run(
-    made: Plan, card: Card, task: MaxBatch.Settings, known: Mapping[str, str], watcher: Watcher
+    folder: RunFolder,
+    card: Card,
+    task: MaxBatch.Settings,
+    known: Mapping[str, str],
+    watcher: Watcher,
 ) -> list[Failure]:
     """Search, and write the cell."""
+    made = folder.made
     begun, budget = time.perf_counter(), made.options.memory_budget or int(FREE_SHARE * _free(made))
     fail = partial(Failure, model=card.name, task=task.name)
     job = job_of(made, card, [task], known)
@@ -61,7 +67,8 @@ def run(
         outcome = asked.outcome(fit, words)
         assert model is not None  # a search whose first attempt fails is over
         head = head_of(job, task.name, model)
-        results_cell.write_cell(made.out, head, outcome, time.perf_counter() - begun)
+        digest = results_cell.write_cell(made.out, head, outcome, time.perf_counter() - begun)
+        folder.accept_cell(card.name, task.name, digest)
     except _Over as over:
         failure = over.failure
     except CellError as error:

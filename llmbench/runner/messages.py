@@ -58,6 +58,7 @@ class Job(TypedDict):
     known: task -> the fingerprint that its finished cell was made with.
     missing: role of a text that is not on this machine -> the reason and a hint.
     keys: task -> the key of its cell, in the order of the tasks.
+    certificates: digests of the certificates that may be believed.
     """
 
     model: Mapping[str, object]
@@ -70,6 +71,7 @@ class Job(TypedDict):
     machine: str
     keys: Mapping[str, str]
     out: str
+    certificates: Sequence[str]
 
 
 class SpeedJob(Job):
@@ -130,11 +132,22 @@ class TaskEvent(TypedDict):
 
 
 class CellEvent(TypedDict):
-    """A cell is there."""
+    """A cell is there. `digest`: sha256 of the file that was written now, "" if none was."""
 
     event: Literal["cell"]
     task: str
     outcome: Literal["done", "done before"]
+    digest: str
+
+
+class CertificateEvent(TypedDict):
+    """Certificates were written. `digest`: sha256 of the one in the run's folder; `cached`: of the
+    one in the cache, "" if none was written there.
+    """
+
+    event: Literal["certificate"]
+    digest: str
+    cached: str
 
 
 class FailedEvent(TypedDict):
@@ -218,6 +231,7 @@ Event = (
     ProgressEvent
     | TaskEvent
     | CellEvent
+    | CertificateEvent
     | FailedEvent
     | LoadedEvent
     | ReadyEvent
@@ -233,8 +247,16 @@ Emit = Callable[[Event], None]
 # ----------------------------------------------------------------------------------------------
 
 
-def job_of(made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mapping[str, str]) -> Job:
-    """The job of a worker. `known`: task -> the fingerprint its finished cell was made with."""
+def job_of(
+    made: Plan,
+    card: Card,
+    tasks: Sequence[Task.Settings],
+    known: Mapping[str, str],
+    certificates: Sequence[str] = (),
+) -> Job:
+    """The job of a worker. `known`: task -> the fingerprint its finished cell was made with.
+    `certificates`: digests of those that may be believed.
+    """
     options = made.options
     return {
         "model": made.models[card.name].to_json(),
@@ -254,6 +276,7 @@ def job_of(made: Plan, card: Card, tasks: Sequence[Task.Settings], known: Mappin
         "machine": options.machine,
         "keys": {task.name: made.keys[card.name, task.name] for task in tasks},
         "out": str(made.out),
+        "certificates": certificates,
     }
 
 

@@ -16,13 +16,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
+from llmbench import limits
 from llmbench.errors import Reason
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
 from llmbench.runner.messages import Event
 
-LONGEST_WAIT = 3600.0  # seconds in one wait of the operating system, which knows no months
 SETTLING = (
     "cell",
     "failed",
@@ -31,9 +32,7 @@ SETTLING = (
     "block",
     "probe",
 )  # events after which the time that is allowed begins anew
-LONGEST_EVENT = 256 << 20  # bytes; what goes on for longer without an end is none
 MARKER = "LLMBENCH_WORKER"  # the variable that marks a worker's processes
-GOODBYE = 10.0  # seconds for a worker that said all to end
 
 
 class Child:
@@ -91,8 +90,8 @@ class Child:
             with selectors.DefaultSelector() as selector:
                 selector.register(self.process.stdout, selectors.EVENT_READ)
                 left = deadline - time.monotonic()
-                if not selector.select(min(max(0.0, left), LONGEST_WAIT)):
-                    if left > LONGEST_WAIT:
+                if not selector.select(min(max(0.0, left), limits.WAIT_SECONDS)):
+                    if left > limits.WAIT_SECONDS:
                         continue
                     self.late = True
                     return None
@@ -100,11 +99,13 @@ class Child:
             if not piece:
                 return None
             *lines, self._rest = (self._rest + piece).split(b"\n")
-            if len(self._rest) > LONGEST_EVENT:
+            if len(self._rest) > limits.EVENT_BYTES:
                 self._rest = b""
-            self._waiting.extend(
-                json.loads(line.partition(self._token)[2]) for line in lines if self._token in line
-            )
+            for line in lines:
+                _, token, text = line.partition(self._token)
+                with suppress(ValueError):
+                    if token and isinstance(event := json.loads(text), dict) and "event" in event:
+                        self._waiting.append(cast(Event, event))
         return self._waiting.popleft()
 
     def explain_end(self, timeout: float) -> tuple[Reason, str, str]:
@@ -135,7 +136,7 @@ class Child:
     def wait(self) -> None:
         """Let a worker that said all end by itself."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=GOODBYE)
+            self.process.wait(timeout=limits.GOODBYE_SECONDS)
 
     def kill(self) -> None:
         """End it, and whatever its model started."""

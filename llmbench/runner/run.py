@@ -4,12 +4,8 @@ while a worker runs.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from llmbench import storage
 from llmbench.config.model_card import Card
@@ -22,6 +18,7 @@ from llmbench.results.record import (
 )
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import assemble, now
+from llmbench.runner.folder.run_folder import RunFolder, open_folder
 from llmbench.runner.messages import Job, failure_of, job_of, log_of
 from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
@@ -36,61 +33,68 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     """
     watcher = watcher or Silent()
     started = now()
-    made.out.mkdir(parents=True, exist_ok=True)
     failures: list[Failure] = []
     interrupted = False
-    with _lock(made.out) as lock:
+    with open_folder(made) as folder:
         before = _before(made.out)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         storage.write_sealed(made.out / "suite.json", mark)
+        _tell_deaths(folder, watcher)
         try:
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))
-                failures += _run_model(made, card, watcher)
+                failures += _run_model(folder, card, watcher)
             for task in made.suite.tasks:
                 if isinstance(task, Speed.Settings):
-                    failures += _run_rounds(made, task, watcher)
+                    failures += _run_rounds(folder, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
-        if not _is_there(made.out, lock):
-            raise UsageError(
-                "the folder was removed or replaced while the run was at work; what it had measured"
-                " is lost",
-                where=str(made.out),
-                hint="run again, and leave the folder alone until it ends",
-            )
+            if folder.turns.at_work:
+                watcher.warn(f"interrupted while {', '.join(folder.turns.at_work)} was at work")
+        folder.check_there()
+        folder.turns.end()
+        _remove_unknown(folder, watcher)
+        failures += _find_changed(folder, failures)
         try:
-            result = assemble(made, failures, started, before, watcher)
+            result = assemble(folder, failures, started, before, watcher)
         except (
             KeyboardInterrupt
         ):  # comparing answers can take minutes; what was measured is written without it
             interrupted = True
-            result = assemble(made, failures, started, before, None)
+            result = assemble(folder, failures, started, before, None)
         result.write(made.out)
     return result, interrupted
 
 
-@contextmanager
-def _lock(out: Path) -> Iterator[TextIO]:
-    """One run at a time in a folder."""
-    with (out / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                "another run is at work in this folder",
-                where=str(out),
-                hint="wait for it, or choose another --out",
-            ) from None
-        yield handle
+def _tell_deaths(folder: RunFolder, watcher: Watcher) -> None:
+    """Say in which turns earlier runs in this folder were killed, and what follows."""
+    for turn, count in folder.turns.deaths.items():
+        times = f"{count} times" if count > 1 else "once"
+        follows = "it is left out" if folder.turns.is_left_out(turn) else "it is tried again"
+        watcher.warn(f"a run in this folder was killed {times} while {turn} was at work: {follows}")
 
 
-def _is_there(out: Path, lock: TextIO) -> bool:
-    """Whether the folder still holds the very lock that this run has."""
-    try:
-        return os.path.samestat((out / ".lock").stat(), os.fstat(lock.fileno()))
-    except OSError:
-        return False
+def _remove_unknown(folder: RunFolder, watcher: Watcher) -> None:
+    """Remove results that nobody vouches for, and say so."""
+    for name in folder.remove_unknown():
+        watcher.warn(f"removed {name}: it is not what a worker of this model wrote")
+
+
+def _find_changed(folder: RunFolder, failures: Sequence[Failure]) -> list[Failure]:
+    """Rows of cells that were finished and whose files were changed since then."""
+    failed = {(failure.model, failure.task) for failure in failures}
+    return [
+        Failure(
+            model=model,
+            task=task,
+            reason="error",
+            message="its files were changed or removed after they were written, while the run was"
+            " at work",
+            hint="run again with the same --out, without the model that does so",
+        )
+        for model, task in folder.lost_cells()
+        if (model, task) not in failed
+    ]
 
 
 def _before(out: Path) -> Record | None:
@@ -101,17 +105,24 @@ def _before(out: Path) -> Record | None:
         return None
 
 
-def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
+def _run_model(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]:
     """The model's missing cells, but those of tasks that all models take turns in. Whatever happens
     to a worker is a row for each cell that it leaves open.
 
     A model from outside is loaded even if all its cells are there: its weights may have changed,
     which only its fingerprint tells.
     """
+    made = folder.made
+    _remove_unknown(folder, watcher)
+    if folder.turns.is_left_out(card.name):
+        return _unavailable(made, card, watcher) + _leave_out(folder, card.name, watcher)
     if card.name in made.objects:
-        return _unavailable(made, card, watcher) + in_process.run(made, card, watcher)
+        folder.turns.begin(card.name)
+        failures = _unavailable(made, card, watcher) + in_process.run(folder, card, watcher)
+        folder.turns.end(card.name)
+        return failures
     tasks = [task for task in made.suite.tasks if task.process != "interleaved"]
-    known = _known(made, card)
+    known = _known(folder, card)
     if not made.models[card.name].is_outside:
         for task in made.suite.tasks:
             if task.name in known:
@@ -125,22 +136,33 @@ def _run_model(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
     trains = card.recipe is not None and any(
         _is_asked(made, card, task, known) for task in made.suite.tasks
     )
+    if asked or trains:
+        folder.turns.begin(card.name)
     for batch in (
         [shared] if shared or trains else []
     ) + alone:  # one without a task trains, so that other processes find what they measure
-        failures += _run_batch(made, card, batch, known, watcher)
+        failures += _run_batch(folder, card, batch, known, watcher)
     for task in asked:
         if isinstance(task, MaxBatch.Settings):
-            failures += max_batch.run(made, card, task, known, watcher)
-    return failures + _lost(made, card, asked, failures)
+            failures += max_batch.run(folder, card, task, known, watcher)
+    folder.turns.end(card.name)
+    return failures + _lost(folder, card, asked, failures)
 
 
-def _known(made: Plan, card: Card) -> dict[str, str]:
+def _leave_out(folder: RunFolder, turn: str, watcher: Watcher) -> list[Failure]:
+    """Rows for the open cells of a turn in which the run was killed too often."""
+    rows = folder.leave_out(turn)
+    for row in rows:
+        watcher.cell(row.model, row.task, row.reason)
+    return rows
+
+
+def _known(folder: RunFolder, card: Card) -> dict[str, str]:
     """Finished cells of a model: task -> the fingerprint that it was made with."""
     return {
         task.name: cell["model"]["fingerprint"]
-        for task in made.suite.tasks
-        if (cell := made.cell(card.name, task.name)) is not None
+        for task in folder.made.suite.tasks
+        if (cell := folder.cell(card.name, task.name)) is not None
     }
 
 
@@ -150,17 +172,24 @@ def _is_asked(made: Plan, card: Card, task: Task.Settings, known: Mapping[str, s
     )
 
 
-def _run_rounds(made: Plan, task: Speed.Settings, watcher: Watcher) -> list[Failure]:
+def _run_rounds(folder: RunFolder, task: Speed.Settings, watcher: Watcher) -> list[Failure]:
     """A task in which all models take turns."""
-    cards = [card for card in made.cards if card.name not in made.objects]
-    found = [(card, _known(made, card)) for card in cards]
+    made = folder.made
+    _remove_unknown(folder, watcher)
+    turns = {card.name: f"{card.name}/{task.name}" for card in made.cards}
+    left_out = {name for name, turn in turns.items() if folder.turns.is_left_out(turn)}
+    failures = [row for name in left_out for row in _leave_out(folder, turns[name], watcher)]
+    absent = {*left_out, *made.objects}
+    found = [(card, _known(folder, card)) for card in made.cards if card.name not in absent]
     asked = [(card, known) for card, known in found if _is_asked(made, card, task, known)]
-    failures = interleaving.Rounds(made, task, watcher).run(asked) if asked else []
-    return failures + [row for card, _ in asked for row in _lost(made, card, [task], failures)]
+    if asked:
+        failures += interleaving.Rounds(folder, task, watcher).run(asked)
+        folder.turns.end(*(turns[card.name] for card, _ in asked))
+    return failures + [row for card, _ in asked for row in _lost(folder, card, [task], failures)]
 
 
 def _lost(
-    made: Plan, card: Card, asked: Sequence[Task.Settings], failures: Sequence[Failure]
+    folder: RunFolder, card: Card, asked: Sequence[Task.Settings], failures: Sequence[Failure]
 ) -> list[Failure]:
     """Rows of cells that were finished, and cannot be read back."""
     failed = {failure.task for failure in failures if failure.model == card.name}
@@ -171,7 +200,7 @@ def _lost(
     names = [
         task.name
         for task in asked
-        if task.name not in failed and made.cell(card.name, task.name) is None
+        if task.name not in failed and folder.cell(card.name, task.name) is None
     ]
     return [
         Failure(model=card.name, task=name, reason="error", message=lost, hint=hint)
@@ -180,16 +209,17 @@ def _lost(
 
 
 def _run_batch(
-    made: Plan,
+    folder: RunFolder,
     card: Card,
     tasks: Sequence[Task.Settings],
     known: Mapping[str, str],
     watcher: Watcher,
 ) -> list[Failure]:
     """One worker and its tasks: rows for those that it leaves open."""
-    job = job_of(made, card, tasks, known)
+    made = folder.made
+    job = job_of(made, card, tasks, known, folder.known_certificates(card.name))
     with process.open_child(log_of(made, card), made.options) as child:
-        failures, open_tasks = _follow(child, job, made.options.timeout, card, watcher)
+        failures, open_tasks = _follow(child, job, folder, card, watcher)
     if open_tasks:
         reason, message, hint = child.explain_end(made.options.timeout)
         for name in open_tasks:
@@ -220,21 +250,24 @@ def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
 
 
 def _follow(
-    child: Child, job: Job, timeout: float, card: Card, watcher: Watcher
+    child: Child, job: Job, folder: RunFolder, card: Card, watcher: Watcher
 ) -> tuple[list[Failure], list[str]]:
     """Read events until the worker ends or is late: (failures it reported, tasks it left open)."""
     failures: list[Failure] = []
     open_tasks = list(job["keys"])
     child.send(job)
-    for event in child.events(timeout):
+    for event in child.events(folder.made.options.timeout):
         if event["event"] == "end":
             break
         if event["event"] == "progress":
             watcher.progress(card.name, event["what"], event["share"], event["remark"])
-        elif event["event"] == "cell":
+        elif event["event"] == "certificate":
+            folder.accept_certificate(card.name, event["digest"], event["cached"])
+        elif event["event"] == "cell" and event["task"] in open_tasks:
             open_tasks.remove(event["task"])
+            folder.accept_cell(card.name, event["task"], event["digest"])
             watcher.cell(card.name, event["task"], event["outcome"])
-        elif event["event"] == "failed":
+        elif event["event"] == "failed" and event["task"] in open_tasks:
             open_tasks.remove(event["task"])
             failures.append(failure_of(card, event))
             watcher.cell(card.name, event["task"], event["reason"])

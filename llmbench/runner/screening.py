@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, Progress
 from llmbench.config.source_code import PACKAGE
 from llmbench.conformance import kit
@@ -24,7 +24,6 @@ from llmbench.conformance.check import Subject
 from llmbench.errors import Unsupported, UsageError
 
 CHECKS = ("causality", "single-bos")
-SECONDS = 30.0  # for each check; one that takes longer says nothing
 
 _passed: WeakValueDictionary[int, Adapter] = WeakValueDictionary()  # id -> object of this process
 
@@ -58,7 +57,7 @@ def screen(
     subject = Subject(adapter, thorough=False)
     if subject.obstacle:
         raise UsageError(subject.obstacle, where=name)
-    results = list(kit.run(subject, kit.find_checks(CHECKS), SECONDS))
+    results = list(kit.run(subject, kit.find_checks(CHECKS), limits.SCREENING_SECONDS))
     for result in results:
         if result.state == "failed":
             raise Unsupported(

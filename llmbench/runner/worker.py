@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, AdapterFacts, BuildContext, ModelInfo, Progress
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
@@ -47,8 +47,6 @@ from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOption
 from llmbench.storage import default_cache
 from llmbench.tasks.lossy import run_documents
 from llmbench.tasks.task import Task, check_outcome
-
-PROOF_SECONDS = 60.0  # for each check that a run samples
 
 
 def main() -> None:
@@ -132,7 +130,7 @@ def work(job: Job, emit: Emit) -> None:
         return
     for task in tasks:
         if job["known"].get(task.name) == info.fingerprint:
-            emit({"event": "cell", "task": task.name, "outcome": "done before"})
+            emit({"event": "cell", "task": task.name, "outcome": "done before", "digest": ""})
             continue
         emit({"event": "task", "task": task.name})
         begun = time.perf_counter()
@@ -142,15 +140,15 @@ def work(job: Job, emit: Emit) -> None:
                 asked.meter = meter
             outcome = check_outcome(asked, run_documents(asked, task, adapter, report))
             head = messages.head_of(job, task.name, row)
-            write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
+            digest = write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
         except BaseException as error:
             emit(failure(task.name, error))
             if isinstance(error, KeyboardInterrupt):
                 return
         else:
-            emit({"event": "cell", "task": task.name, "outcome": "done"})
+            emit({"event": "cell", "task": task.name, "outcome": "done", "digest": digest})
     if not fresh:  # whose process does nothing else
-        certify(adapter, info, Path(job["out"]), _cache(job["options"]), report)
+        certify(adapter, info, job, emit, report)
     adapter.close()
 
 
@@ -184,7 +182,7 @@ def load_only_task(job: Job, emit: Emit) -> Loaded | None:
     adapter = load(model, texts, job["options"], messages.progress(emit), job["missing"])
     info, row = describe(adapter, model.card)
     if job["known"].get(spec.name) == info.fingerprint:
-        emit({"event": "cell", "task": spec.name, "outcome": "done before"})
+        emit({"event": "cell", "task": spec.name, "outcome": "done before", "digest": ""})
         return None
     return Loaded(adapter, info, row, task_registry.build(spec, texts, job["options"]["seed"]))
 
@@ -199,33 +197,29 @@ def _imports(model: ResolvedModel) -> None:
         importlib.import_module("transformers")
 
 
-def certify(
-    adapter: Adapter,
-    info: ModelInfo,
-    out: Path,
-    cache: Path,
-    report: Progress,
-) -> None:
+def certify(adapter: Adapter, info: ModelInfo, job: Job, emit: Emit, report: Progress) -> None:
     """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back.
     What these weights have earned they keep.
     """
     from llmbench.conformance import kit
 
+    known = set(job["certificates"])
     place, weights = (
-        certificates.of_run(out, info.name),
-        certificates.of_weights(cache, info.fingerprint, info.device),
+        certificates.of_run(Path(job["out"]), info.name),
+        certificates.of_weights(_cache(job["options"]), info.fingerprint, info.device),
     )
     found = certificates.load_certificate(
-        place, info.fingerprint, info.device
-    ) or certificates.load_certificate(weights, info.fingerprint, info.device)
+        place, info.fingerprint, info.device, known
+    ) or certificates.load_certificate(weights, info.fingerprint, info.device, known)
     if found is None:  # what was not earned before may have been the machine's fault
-        results = kit.sample(adapter, PROOF_SECONDS, report)
+        results = kit.sample(adapter, limits.PROOF_SECONDS, report)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
-        storage.write_sealed(place, found)
+        digest, cached = storage.write_sealed(place, found), ""
         if certificates.load_certificate(place, info.fingerprint, info.device):
-            before = certificates.read(weights, info.fingerprint, info.device)
-            storage.write_sealed(weights, certificates.merge(found, before) or found)
+            before = certificates.read(weights, info.fingerprint, info.device, known)
+            cached = storage.write_sealed(weights, certificates.merge(found, before) or found)
+        emit({"event": "certificate", "digest": digest, "cached": cached})
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")
 

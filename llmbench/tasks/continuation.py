@@ -13,8 +13,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from llmbench import limits
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import Ids, TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 from llmbench.metrics.metric import ScoreRow
@@ -32,11 +33,9 @@ from llmbench.tasks.prompts import trim_prompt
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
 
-Temperature = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(ge=0, le=limits.TEMPERATURE)]
 GREEDY, SAMPLED = "greedy", "sampled"
-SEEDS_APART = (
-    1000  # between the seeds of two answers to one prompt: there are fewer prompts than that
-)
+SEEDS_APART = limits.PROMPTS  # between the seeds of two answers to one prompt
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Continuation(Task):
     class Settings(Task.Settings):
         """What a model says after prompts: given ones, or ones that are cut from a text."""
 
-        prompts: list[str] = []
+        prompts: list[str] = Field([], max_length=limits.PROMPTS)
         text: str | None = Field(
             None,
             description=(
@@ -92,16 +91,16 @@ class Continuation(Task):
                 " answer"
             ),
         )
-        count: int = Field(20, ge=1, le=1000, description="prompts that are cut")
-        prompt_bytes: Positive = 100
-        max_bytes: Positive = 200
+        count: int = Field(20, ge=1, le=limits.PROMPTS, description="prompts that are cut")
+        prompt_bytes: TextBytes = 100
+        max_bytes: TextBytes = 200
         temperature: Temperature | list[Temperature] = Field(
             0.8, description="0 is greedy; [0, 1]: both, each judged by itself"
         )
         seeds: int = Field(
-            1, ge=1, le=100, description="answers to each prompt, where they are sampled"
+            1, ge=1, le=limits.ANSWERS, description="answers to each prompt, where they are sampled"
         )
-        top_k: Positive | None = None
+        top_k: Ids | None = None
         top_p: float | None = Field(None, gt=0, le=1)
         metrics: list[str] | None = Field(
             None,

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import Ids
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError
@@ -46,8 +46,8 @@ class Likelihood(DocumentTask):
         """Bits of a text."""
 
         text: str = "test"
-        window: Literal["half", "rolling"] | Positive = "half"
-        pseudo_positions: Positive | None = Field(
+        window: Literal["half", "rolling"] | Ids = "half"
+        pseudo_positions: Ids | None = Field(
             None,
             description=(
                 "of models that see both sides: a seeded sample of so many tokens; all by default"

@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from llmbench import limits
 from llmbench.adapter import Adapter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError, did_you_mean
@@ -62,6 +63,7 @@ class PromptSettings(Task.Settings):
     shots: int = Field(
         0,
         ge=0,
+        le=limits.SHOTS,
         description="examples before the question, drawn by the seed, never the one that is asked",
     )
     shots_from: str = Field("train", description="the text that examples come from")

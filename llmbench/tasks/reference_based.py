@@ -10,7 +10,7 @@ from typing import ClassVar, Self, TypedDict
 from pydantic import Field
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.metric import MajorityRow, ScoreRow
@@ -33,7 +33,7 @@ class Writing(Task):
         """How far a model writes, and by which metrics that is judged."""
 
         stop: list[str] = ["\n"]
-        max_bytes: Positive = 300
+        max_bytes: TextBytes = 300
         metrics: list[str] | None = Field(
             None,
             min_length=1,
@@ -212,7 +212,7 @@ class Answer(Writing):
     class Settings(Writing.Settings):
         """A question in, a short answer out."""
 
-        max_bytes: Positive = 60
+        max_bytes: TextBytes = 60
 
     protocol = "answer/1"
     metrics = ("exact_match", "f1")

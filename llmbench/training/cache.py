@@ -37,6 +37,7 @@ NOT_IN_KEYS = (
     "llmbench.hardware",
     "llmbench.inference.generation",
     "llmbench.inference.sampling",
+    "llmbench.limits",
     "llmbench.models.pretrained.fast_import",
     "llmbench.models.pretrained.files",
     "llmbench.storage",

@@ -92,7 +92,7 @@ WRONG = [
     ("run tiny.yaml --model my_models.py:Goood", "did you mean 'Good'?"),
     ("run tiny.yaml --model zlib", "two models are called 'zlib'"),
     ("run tiny.yaml --only zlb", "did you mean 'zlib'?"),
-    ("run tiny.yaml --price-per-hour nan", "--price-per-hour nan is not a price above 0"),
+    ("run tiny.yaml --price-per-hour nan", "'--price-per-hour': nan is not a number"),
     ("run tiny.yaml --price-per-hour inf", "--price-per-hour inf is not a price above 0"),
     ("run tiny.yaml --model llama.GGUF", "llama.GGUF: GGUF files cannot be run"),
     ("score ollama:llama3 test.jsonl", "ollama:llama3: models behind a server cannot be run"),
@@ -134,6 +134,9 @@ WRONG = [
     ("new adapter 3d", "cannot be the name"),
     ("new adapter tokens", "cannot be the name"),
     ("new adapter torch", "a module 'torch' already exists"),
+    ("new adapter ../x", "'../x' is not a name: files are written into the current folder"),
+    ("run tiny.yaml --timeout nan", "'--timeout'"),
+    (f"run {'x' * 5000}", "there is no such suite"),
 ]
 
 

@@ -14,6 +14,7 @@ from llmbench import storage
 from llmbench.conformance.certificates import LEVELS, merge, of_run, of_weights, read, version
 from llmbench.results import record
 from llmbench.runner import assemble
+from llmbench.runner.folder.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +71,8 @@ def test_a_model_has_what_its_weights_have_proven_on_its_own_device(tmp_path):
     storage.write_sealed(of_run(tmp_path, "m"), proofs("not tested", "not tested", "not tested"))
     for device, states in found.items():
         row = record.ModelRow(name="m", fingerprint="f", device=device)
-        assemble.add_certificate(made, row)
+        with (tmp_path / ".lock").open("w") as lock:
+            assemble.add_certificate(RunFolder(made, lock), row)
         assert tuple(proof.state for proof in row.certificate.levels.values()) == states
 
 

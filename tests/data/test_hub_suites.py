@@ -96,7 +96,7 @@ def test_a_file_replaces_a_source_and_is_cut_like_it(tmp_path):
         (
             "join: lines",
             "join: words",
-            r"mine\.yaml:4:70: join: input should be 'lines', not 'words'",
+            r"mine\.yaml:4:70: join: unknown value 'words' \(known: lines\)",
         ),
         ("{about: pages, ", "{", r"mine\.yaml:4:9: the key 'about' is missing"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -301,3 +302,34 @@ def test_overlap_counts_substrings_of_fifty_bytes():
     test = Text("test", (Document("b", "Q" * 30 + "".join(chr(97 + i % 26) for i in range(60))),))
     assert overlap_share(test, train) == pytest.approx(11 / 41)
     assert overlap_share(Text("t", (Document("c", "short"),)), train) is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^ = [^=].* = $", r"^Chapter \d+$", "^", r"\n\n(?=[A-Z])", "(?i)^the ", r"\bx\b|^$"]
+)
+def test_a_pattern_with_a_time_limit_cuts_where_re_does(pattern):
+    text = " = One = \nThe x.\n\nChapter 12\n\n = = Two = = \n\nthe end\n = Three = \n" * 3
+    expected = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
+    found = loading._starts(text, pattern, "here")
+    assert found in (expected, [0, *expected])
+    assert len(expected) > 1
+
+
+def test_a_pattern_that_backtracks_for_ever_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("llmbench.limits.REGEX_SECONDS", 0.05)
+    path = tmp_path / "a.txt"
+    path.write_text("a" * 60 + "!\n")
+    with pytest.raises(UsageError, match=r"a\.txt: the regex '\(a\|aa\)\+\$' takes longer than"):
+        loading.load("test", path, {"regex": "(a|aa)+$"})
+
+
+def test_a_value_that_no_row_has_is_suggested(tmp_path):
+    with pytest.raises(UsageError, match=r"no row has part: tails \(did you mean 'tales'\?\)"):
+        loading.load("test", "fables", select={"part": "tails"})
+
+
+def test_an_id_of_thousands_of_letters_is_refused_at_its_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n' + json.dumps({"id": "x" * 1001, "text": "b"}))
+    with pytest.raises(UsageError, match=r"a\.jsonl:2:1: the id has 1001 characters"):
+        loading.load("test", path)

@@ -90,7 +90,7 @@ def test_a_wrong_file_is_placed(tmp_path, name, content, complaint):
 
 
 def test_a_file_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("llmbench.data.rows.LONGEST_UNPACKED", 1 << 20)
+    monkeypatch.setattr("llmbench.limits.UNPACKED_BYTES", 1 << 20)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(bytes(2 << 20)))
     with pytest.raises(UsageError, match="unpacks to more than"):
         load("t", tmp_path / "a.txt.gz")

@@ -84,15 +84,19 @@ def test_every_shipped_card_is_read(name):
             "name: mine\nmodel: []\n",
             r"mine\.yaml:2:1: unknown key 'model' \(did you mean 'models'\?\)",
         ),
-        ("version: 1", "version: one", r"mine\.yaml:2:10: version: .*integer.*'one'"),
+        (
+            "version: 1",
+            "version: one",
+            r"mine\.yaml:2:10: version: expected a whole number, not 'one'",
+        ),
         (
             "source: fables,",
             "source: fables, fields: {text: []},",
-            r"mine\.yaml:4:.*at least 1 item",
+            r"mine\.yaml:4:.*text: too few entries: it needs 1",
         ),
         ("version: 1\n", "", r"mine\.yaml:1:1: the key 'version' is missing"),
-        ("window: half", "window: 0", r"mine\.yaml:6:44: window: "),
-        ("window: half", "window: whole", r"mine\.yaml:6:44: window: "),
+        ("window: half", "window: 0", r"mine\.yaml:6:44: window: must be at least 1, not 0"),
+        ("window: half", "window: hlaf", r"mine\.yaml:6:44: window: .*did you mean .half"),
         (
             "task: likelihood",
             "task: likelyhood",
@@ -113,7 +117,7 @@ def test_every_shipped_card_is_read(name):
             "stesp: 3",
             r"mine\.yaml:11:14: unknown key 'stesp' \(did you mean 'steps'\?\)",
         ),
-        ("steps: 3", "steps: 0", r"mine\.yaml:11:21: steps: .*greater"),
+        ("steps: 3", "steps: 0", r"mine\.yaml:11:21: steps: must be at least 1, not 0"),
         ("name: thin-lstm", "name: uniform-bytes", r"two models are called 'uniform-bytes'"),
         (
             "source: fables",

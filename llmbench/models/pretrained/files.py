@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmbench import limits
 from llmbench.config.model_card import CheckpointSpec, is_path
 from llmbench.data import hub
 from llmbench.errors import CellError, Unavailable, UsageError
@@ -46,7 +47,6 @@ OLD_OWNERS = (
     "distilbert",
     "google-bert",
 )  # their models have older ids without an owner, as which they may be cached
-HEADER_LIMIT = 100_000_000  # bytes; of safetensors' header, by its format
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,9 @@ def _check_weights(file: Path, where: str) -> None:
     size = file.stat().st_size
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
-        head = handle.read(length) if 0 < length <= min(HEADER_LIMIT, size) else b""
+        head = (
+            handle.read(length) if 0 < length <= min(limits.SAFETENSORS_HEADER_BYTES, size) else b""
+        )
     try:
         tensors = json.loads(head)
         end = max(

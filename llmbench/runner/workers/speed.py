@@ -77,8 +77,8 @@ def serve(job: SpeedJob, emit: Emit, lines: Iterator[Command]) -> None:
             if line["do"] == "finish":
                 outcome = task.finish(adapter, facts, line["blocks"])
                 head, seconds = messages.head_of(job, name, row), time.perf_counter() - started
-                results_cell.write_cell(Path(job["out"]), head, outcome, seconds)
-                emit({"event": "cell", "task": name, "outcome": "done"})
+                digest = results_cell.write_cell(Path(job["out"]), head, outcome, seconds)
+                emit({"event": "cell", "task": name, "outcome": "done", "digest": digest})
                 break
             emit(measure_block(adapter, task, facts, sentinel))
             sentinel.slept = time.process_time()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import Rows, TextBytes
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, OutOfMemory, Unsupported
 from llmbench.metrics.facts import FACTS
@@ -34,9 +34,9 @@ class MaxBatch(Task):
 
         process: ClassVar[Process] = "attempts"
         text: str = "test"
-        prompt_bytes: Positive = 256
-        answer_bytes: Positive = 64
-        most: Positive = Field(1024, description="the search ends here; a model that fits says so")
+        prompt_bytes: TextBytes = 256
+        answer_bytes: TextBytes = 64
+        most: Rows = Field(1024, description="the search ends here; a model that fits says so")
 
     protocol = "max-batch/1"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
 from llmbench.hardware.memory import Meter
@@ -37,8 +37,8 @@ class Memory(Task):
 
         process: ClassVar[Process] = "own"
         text: str = "test"
-        prompt_bytes: Positive = 1024
-        answer_bytes: Positive = 256
+        prompt_bytes: TextBytes = 1024
+        answer_bytes: TextBytes = 256
 
     protocol = "memory/1"
 

@@ -18,8 +18,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from llmbench import limits
 from llmbench.adapter import Adapter, Progress, Request
-from llmbench.config.model_card import Positive
+from llmbench.config.model_card import Rows, TextBytes
 from llmbench.data.text import Text, passage
 from llmbench.errors import ModelError, is_out_of_memory
 from llmbench.hardware.peaks import Ceilings
@@ -71,29 +72,33 @@ class Speed(Task):
 
         process: ClassVar[Process] = "interleaved"
         text: str = "test"
-        prompt_bytes: Positive = 256
-        answer_bytes: Positive = Field(
+        prompt_bytes: TextBytes = 256
+        answer_bytes: TextBytes = Field(
             64, description="fed as given text, so that every model writes the same"
         )
         blocks: int = Field(
             16,
             ge=8,
-            le=1000,
+            le=limits.BLOCKS,
             description="many short ones, so that a disturbance of the machine hits all models",
         )
         block_seconds: float = Field(
             0.1, gt=0, le=600, description="a block repeats its work until it takes about so long"
         )
-        batches: list[Positive] = Field(
-            [1], description="answers side by side: the best of these is measured beside 1"
+        batches: list[Rows] = Field(
+            [1],
+            max_length=limits.ENTRIES,
+            description="answers side by side: the best of these is measured beside 1",
         )
-        depths: list[Positive] = Field(
+        depths: list[TextBytes] = Field(
             [],
+            max_length=limits.ENTRIES,
             description="bytes of prompts: how the time of a token grows with its context",
         )
         energy_seconds: float | None = Field(
             None,
             ge=5,
+            le=limits.CELL_SECONDS,
             description="read the machine's energy counter over so long a time of writing",
         )
 
