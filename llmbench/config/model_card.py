@@ -17,7 +17,6 @@ from llmbench.config.plugins import check_spec
 from llmbench.config.strict_yaml import Strict
 from llmbench.errors import UsageError
 
-Positive = Annotated[int, Field(ge=1)]
 Rows = Annotated[int, Field(ge=1, le=limits.ROWS)]
 Ids = Annotated[int, Field(ge=1, le=limits.IDS)]
 TextBytes = Annotated[int, Field(ge=1, le=limits.TEXT_BYTES)]
