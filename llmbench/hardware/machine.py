@@ -107,6 +107,11 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+def is_amd() -> bool:
+    """Return whether the processor is one of AMD's."""
+    return "AMD" in _cpu()
+
+
 def _memory() -> int:
     import psutil
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from llmbench.errors import OutOfMemory, is_out_of_memory
-from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.cpu_kernels import CpuKernels
 from llmbench.inference.pass_progress import Passes
 from llmbench.inference.token_model import TokenModel
 
@@ -101,7 +101,7 @@ def _run_in_threads(batches: deque[Sequence[Job]], run: Callable[[Sequence[Job]]
 
     def work() -> None:
         torch.set_num_threads(1)
-        with torch.inference_mode(), CausalBlocks():  # both are a thread's own
+        with torch.inference_mode(), CpuKernels():  # both are a thread's own
             while batches:
                 try:
                     batch = batches.popleft()

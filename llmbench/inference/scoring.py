@@ -20,6 +20,7 @@ from llmbench.errors import ModelError, Unsupported
 from llmbench.inference import packing
 from llmbench.inference.batching import TOKEN_BUDGET, in_batches
 from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.cpu_kernels import CpuKernels
 from llmbench.inference.stateful import score_carried
 from llmbench.inference.token_bits import charge, check_logits
 from llmbench.inference.token_model import TokenModel
@@ -55,7 +56,7 @@ def score(
     `budget`, the ids in one forward pass, beyond float rounding.
     """
     lines = _lines(model, passages)
-    with torch.inference_mode(), CausalBlocks():
+    with torch.inference_mode(), CpuKernels():
         if model.context is None and model.is_stateful:
             score_carried(model, lines, budget or TOKEN_BUDGET)
         else:

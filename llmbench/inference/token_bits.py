@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.errors import ModelError
+from llmbench.inference.cpu_kernels import onednn_product
 from llmbench.inference.token_model import TokenModel
 
 LOGITS_BUDGET = 1 << 20  # logits held at once: rows of a chunk times the vocabulary
@@ -119,12 +120,16 @@ def _charge_transposed(
     out, size = np.empty(len(targets)), LEAST_ROWS
     if len(targets) and int(targets.max()) >= len(matrix):
         raise ModelError(f"token id {int(targets.max())} has no logit: there are {len(matrix)}")
+    multiply = onednn_product()
     logits = torch.empty(len(matrix), min(size, len(targets)))
     for at in range(0, len(targets), size):
-        part = rows[at : at + size].T
-        if logits.shape[1] != part.shape[1]:
-            logits = torch.empty(len(matrix), part.shape[1])
-        torch.mm(matrix, part, out=logits)
+        part = rows[at : at + size]
+        if multiply is not None:
+            logits = multiply(matrix, part, None)
+        else:
+            if logits.shape[1] != len(part):
+                logits = torch.empty(len(matrix), len(part))
+            torch.mm(matrix, part.T, out=logits)
         chosen = logits.gather(0, torch.from_numpy(targets[at : at + size])[None])[0]
         top = logits.amax(0)
         out[at : at + size] = _to_bits(logits.sub_(top).exp_().sum(0).log_() + top - chosen)

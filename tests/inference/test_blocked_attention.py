@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llmbench.inference.blocked_attention import BLOCK, CausalBlocks
+from llmbench.inference.blocked_attention import BLOCK, LONG, CausalBlocks
 
 
 def drawn(length, heads=2, keys=2, dtype=torch.float32):
@@ -64,4 +64,14 @@ def test_it_is_used_and_ends(monkeypatch):
     with CausalBlocks():
         F.scaled_dot_product_attention(query, key, value, is_causal=True)
     F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    assert calls == [1]
+
+
+def test_a_long_text_is_left_whole(monkeypatch):
+    calls = []
+    monkeypatch.setattr(CausalBlocks, "_attend", lambda self, *a, **k: calls.append(1) or a[1])
+    with CausalBlocks():
+        for length in (LONG - 1, LONG):
+            query = torch.zeros(1, 1, length, 1)
+            F.scaled_dot_product_attention(query, query, query, is_causal=True)
     assert calls == [1]

@@ -1,9 +1,9 @@
 """Import transformers without the parts that scoring never uses.
 
 transformers imports torch's compiler for a few decorators and one context manager, torch's
-distributed tensors for models in parts, and optional packages for losses and images. Inside
-`fast_import` the compiler is a stand-in that loads the real one on first use, and the rest looks
-absent; afterwards everything is as it was. `peak_ram` of a checkpoint is therefore about 77 MiB
+distributed tensors for models in parts, optional packages for losses and images, and sympy. Inside
+`fast_import` the compiler is a stand-in that loads the real one on first use, patterns for weights
+are compiled when used, and the rest looks absent; afterwards everything is as it was. `peak_ram` of a checkpoint is therefore about 77 MiB
 less than a plain `from_pretrained` shows. LLMBENCH_FAST_IMPORT=0 switches all of it off. If a
 later version lacks a name that this relies on, the import is only slower.
 """
@@ -13,10 +13,11 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ SWITCH = "LLMBENCH_FAST_IMPORT"  # environment variable; 0 turns fast imports of
 UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa")
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
+PATTERNS = "transformers.core_model_loading"
 MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators for the compiler only
 
 
@@ -38,12 +40,17 @@ def fast_import() -> Iterator[None]:
         yield
         return
     collecting, distributed = gc.isenabled(), torch.distributed.is_available
+    arange = torch.arange
     gc.disable()
     # transformers asks once and keeps the answer
     torch.distributed.is_available = lambda: False
+    with torch.device("meta"):  # which lists the functions of torch once, and must find this one
+        torch.empty(0)
+    torch.arange = _count_for_real(arange)
     stand_ins = _make_stand_ins()
     sys.modules.update(stand_ins)
     restore = _hide_optional_packages()
+    restore_patterns = _compile_when_used()
     init = torch.nn.init
     draws: dict[str, Callable[..., Any]] = {
         "normal_": init.normal_,
@@ -58,10 +65,12 @@ def fast_import() -> Iterator[None]:
         for name, draw in draws.items():
             setattr(init, name, draw)
         restore()
+        restore_patterns()
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
         torch.distributed.is_available = distributed
+        torch.arange = arange
         if collecting:
             gc.enable()
 
@@ -75,6 +84,19 @@ def _skip_on_meta(draw: Callable[..., Any]) -> Callable[..., Any]:
         return tensor if tensor.is_meta else draw(tensor, *args, **kwargs)
 
     return draw_if_real
+
+
+def _count_for_real(arange: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return `arange` that counts on the CPU where the default device is meta: rotations are
+    computed from it while a model is built, and of meta tensors torch asks sympy.
+    """
+
+    def count(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if "device" not in kwargs and torch.get_default_device().type == "meta":
+            kwargs["device"] = "cpu"
+        return arange(*args, **kwargs)
+
+    return count
 
 
 def _hide_optional_packages() -> Callable[[], None]:
@@ -104,6 +126,35 @@ def _hide_optional_packages() -> Callable[[], None]:
 
     packages._is_package_available = is_available
     forget_answers()
+    return restore
+
+
+class _Pattern:
+    """A regular expression that is compiled on first use."""
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(re.compile(self.source), name)  # `re` keeps what it compiled
+
+
+def _compile_when_used() -> Callable[[], None]:
+    """Let transformers compile the 1,300 patterns that rename weights of all its models only when
+    they are used; return the function that undoes it.
+    """
+    try:
+        module: Any = importlib.import_module(PATTERNS)
+        real = module.re
+    except (ImportError, AttributeError):  # another version
+        return lambda: None
+    module.re = SimpleNamespace(**{**vars(re), "compile": _Pattern})
+
+    def restore() -> None:
+        module.re = real
+
     return restore
 
 
