@@ -3,9 +3,10 @@
 transformers imports torch's compiler for a few decorators and one context manager, torch's
 distributed tensors for models in parts, optional packages for losses and images, and sympy. Inside
 `fast_import` the compiler is a stand-in that loads the real one on first use, patterns for weights
-are compiled when used, and the rest looks absent; afterwards everything is as it was. `peak_ram` of a checkpoint is therefore about 77 MiB
-less than a plain `from_pretrained` shows. LLMBENCH_FAST_IMPORT=0 switches all of it off. If a
-later version lacks a name that this relies on, the import is only slower.
+are compiled when used, and the rest looks absent; afterwards everything is as it was. `peak_ram` of
+a checkpoint is therefore about 77 MiB less than a plain `from_pretrained` shows.
+LLMBENCH_FAST_IMPORT=0 switches all of it off. If a later version lacks a name that this relies on,
+the import is only slower.
 """
 
 from __future__ import annotations
