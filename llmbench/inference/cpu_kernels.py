@@ -39,11 +39,11 @@ def find_onednn() -> Product | None:
     except AttributeError:
         return None
 
-    def multiply(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    def compute(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
         product: Tensor = linear(x, matrix, bias, "none", [], "")
         return product
 
-    return multiply
+    return compute
 
 
 class CpuKernels(CausalBlocks):
