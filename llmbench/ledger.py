@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("token", "spelling", "code", "end", "pseudo")
 TOKEN, SPELLING, CODE, END, PSEUDO = range(5)
+PIECE = 1 << 18  # charges of a long document that are held at a time
 
 WORD_COUNTER = (  # the named word counter: maximal runs of characters that are no white space
     "whitespace"
@@ -29,17 +32,30 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def word_starts(text: str) -> NDArray[np.int64]:
-    """Byte offset of each word's first byte."""
-    sizes = np.fromiter(
-        (len(c.encode("utf-8", "surrogatepass")) for c in text), dtype=np.int64, count=len(text)
-    )
-    offsets = np.concatenate(([0], np.cumsum(sizes)))
-    return offsets[[match.start() for match in _WORD.finditer(text)]]
+def count_block_words(text: str, edges: Sequence[int]) -> list[int]:
+    """How many words start in each block [edges[i], edges[i+1]) of the text's bytes; edges are
+    borders of characters.
+    """
+    raw, found, inside = text.encode("utf-8", "surrogatepass"), [], False
+    for a, b in zip(edges, edges[1:], strict=False):
+        block = raw[a:b].decode("utf-8", "surrogatepass")
+        cut = inside and bool(_WORD.match(block))  # it started in the block before
+        found.append(count_words(block) - cut)
+        inside = bool(_WORD.match(block[-1:])) if block else inside
+    return found
 
 
 class LedgerError(ValueError):
     """A ledger that breaks a rule; the message says which charge and which rule."""
+
+
+class Charges(NamedTuple):
+    """Some charges of a document, in the order of the text; see Ledger."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    bits: NDArray[np.float64]
+    kind: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -159,6 +175,13 @@ class Ledger:
         ):
             raise LedgerError(f"{self.id}: the spans of pseudo-bits overlap or leave the text")
 
+    def check_pieces(self) -> Iterator[Charges]:
+        """Check the ledger, and yield all its charges, at most PIECE at a time."""
+        self.check()
+        for a in range(0, len(self.start), PIECE):
+            b = a + PIECE
+            yield Charges(self.start[a:b], self.end[a:b], self.bits[a:b], self.kind[a:b])
+
     def total(self, *kinds: int) -> float:
         """Bits of the given kinds; without any, of everything that tiles the text: neither of its
         end nor of gaps.
@@ -187,21 +210,98 @@ class Ledger:
         same bytes; an empty charge goes to the next byte's stretch.
         """
         text = self.kind != END
-        start, end, bits = self.start[text], self.end[text], self.bits[text]
-        marks = np.asarray(edges, dtype=np.int64)
-        if len(marks) < 2 or marks[0] != 0 or marks[-1] != self.bytes:
-            raise LedgerError(f"{self.id}: edges must run from 0 to {self.bytes}")
-        first = np.clip(np.searchsorted(marks, start, side="right") - 1, 0, len(marks) - 2)
-        last = np.clip(
-            np.searchsorted(marks, np.maximum(end - 1, start), side="right") - 1, 0, len(marks) - 2
-        )
-        out = np.zeros(len(marks) - 1)
+        blocks = Blocks(edges, self.bytes, self.id)
+        blocks.add(self.start[text], self.end[text], self.bits[text])
+        return blocks.bits
+
+
+class ByteLedger(Ledger):
+    """The ledger of a long document that pays for each byte by a charge of kind token. The bits of
+    bytes first .. last-1 are computed by `bits_of(first, last)` when `check_pieces` comes to them;
+    who asks for `start`, `end`, `bits` or `kind` gets them whole.
+    """
+
+    def __init__(
+        self, bits_of: Callable[[int, int], NDArray[np.float64]], bytes: int, id: str = ""
+    ):
+        vars(self).update(bytes=bytes, id=id, _bits_of=bits_of)
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        return np.arange(self.bytes, dtype=np.int64)
+
+    @cached_property
+    def end(self) -> NDArray[np.int64]:
+        return self.start + 1
+
+    @cached_property
+    def bits(self) -> NDArray[np.float64]:
+        pieces = [self._piece(first).bits for first in range(0, self.bytes, PIECE)]
+        return np.concatenate(pieces) if pieces else np.empty(0)
+
+    @cached_property
+    def kind(self) -> NDArray[np.uint8]:
+        return np.full(self.bytes, TOKEN, dtype=np.uint8)
+
+    def _piece(self, first: int) -> Charges:
+        last = min(first + PIECE, self.bytes)
+        if "bits" in vars(self):  # somebody has them, and may have changed them
+            bits = self.bits[first:last]
+        else:
+            bits = vars(self)["_bits_of"](first, last)
+        at = np.arange(first, last, dtype=np.int64)
+        return Charges(at, at + 1, bits, np.full(last - first, TOKEN, dtype=np.uint8))
+
+    def check_pieces(self) -> Iterator[Charges]:
+        """Yield its charges, each piece checked as soon as it is computed."""
+        for first in range(0, self.bytes, PIECE):
+            piece = self._piece(first)
+            moved = Charges(piece.start - first, piece.end - first, piece.bits, piece.kind)
+            try:
+                Ledger(*moved, bytes=len(piece.start), id=self.id).check()
+            except LedgerError as error:
+                raise LedgerError(f"{error} (from byte {first} on)") from None
+            yield piece
+
+
+class Blocks:
+    """The bits of each stretch [edges[i], edges[i+1]) of a document of `size` bytes, from charges
+    that come a piece at a time. A charge that crosses an edge is shared in proportion to its bytes;
+    an empty one goes to the next byte's stretch. LedgerError unless edges run from 0 to `size`.
+    """
+
+    def __init__(self, edges: Sequence[int], size: int, id: str = ""):
+        self._marks = np.asarray(edges, dtype=np.int64)
+        if len(edges) < 2 or edges[0] != 0 or edges[-1] != size:
+            raise LedgerError(f"{id}: edges must run from 0 to {size}")
+        self._inside = np.zeros(len(edges) - 1)
+        self._crossing: list[tuple[int, int, float, int, int]] = []
+
+    def add(
+        self, start: NDArray[np.int64], end: NDArray[np.int64], bits: NDArray[np.float64]
+    ) -> None:
+        """Take in the next charges of the text; none of its end."""
+        most = len(self._marks) - 2
+        first = np.clip(np.searchsorted(self._marks, start, side="right") - 1, 0, most)
+        tail = np.maximum(end - 1, start)
+        last = np.clip(np.searchsorted(self._marks, tail, side="right") - 1, 0, most)
         whole = first == last
-        np.add.at(out, first[whole], bits[whole])
-        for i in np.flatnonzero(~whole):
-            for b in range(first[i], last[i] + 1):
-                share = min(end[i], marks[b + 1]) - max(start[i], marks[b])
-                out[b] += bits[i] * share / (end[i] - start[i])
+        np.add.at(self._inside, first[whole], bits[whole])
+        self._crossing += [
+            (int(start[i]), int(end[i]), float(bits[i]), int(first[i]), int(last[i]))
+            for i in np.flatnonzero(~whole)
+        ]
+
+    @property
+    def bits(self) -> NDArray[np.float64]:
+        """Bits of each stretch, so far. Those of crossing charges are added last, in their order,
+        so that the sums do not depend on the pieces.
+        """
+        out, marks = self._inside.copy(), self._marks
+        for start, end, bits, first, last in self._crossing:
+            for b in range(first, last + 1):
+                share = min(end, marks[b + 1]) - max(start, marks[b])
+                out[b] += bits * share / (end - start)
         return out
 
 

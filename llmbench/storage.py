@@ -38,10 +38,12 @@ def as_json(data: Any) -> str:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines, written like `write_json`."""
-    write_text(
-        path,
-        "".join(json.dumps(_json(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows),
-    )
+    write_stream(path, (_encode(as_line(row)) for row in rows))
+
+
+def as_line(row: Mapping[str, Any]) -> str:
+    """A row as JSON lines have it, with its line end."""
+    return json.dumps(_json(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_sealed(path: Path, data: Mapping[str, object]) -> str:
@@ -151,11 +153,17 @@ def _encode(text: str) -> bytes:
 
 def write_bytes(path: Path, raw: bytes) -> None:
     """Bytes, written like `write_json`."""
+    write_stream(path, [raw])
+
+
+def write_stream(path: Path, pieces: Iterable[bytes]) -> None:
+    """Bytes that come in pieces, written like `write_json`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

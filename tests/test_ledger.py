@@ -13,13 +13,16 @@ from llmbench.ledger import (
     PSEUDO,
     SPELLING,
     TOKEN,
+    Blocks,
+    ByteLedger,
     Ledger,
     LedgerError,
     Totals,
+    count_block_words,
     count_words,
     two_to,
-    word_starts,
 )
+from llmbench.metrics.likelihood import Sum
 
 
 def ledger(*charges, size):
@@ -129,9 +132,62 @@ def test_a_compressors_charge_has_no_tokens():
     assert totals.spelling_share is None
 
 
-def test_words_start_where_they_start():
-    assert word_starts(" \N{SNOWMAN}a b\n\ncd").tolist() == [1, 6, 9]
-    assert word_starts("").tolist() == []
+@pytest.mark.parametrize(
+    ("text", "edges", "words"),
+    [
+        (" \N{SNOWMAN}a b\n\ncd", [0, 1, 4, 6, 9, 11], [0, 1, 0, 1, 1]),
+        ("one two", [0, 2, 2, 4, 7], [1, 0, 0, 1]),
+        ("", [0, 0], [0]),
+    ],
+)
+def test_a_word_is_of_the_block_in_which_it_starts(text, edges, words):
+    assert count_block_words(text, edges) == words
+
+
+def test_a_sum_of_portions_is_that_of_all_rounded_once():
+    numbers = [1e16, 1.0, -0.0, 3e-17, *(0.1 * i for i in range(999)), 1e16, 7e300, 5e-324]
+    for size in (1, 7, 500, 2000):
+        found = Sum()
+        for first in range(0, len(numbers), size):
+            found.add(numbers[first : first + size])
+        assert found.value == math.fsum(numbers)
+    found.add([math.inf])
+    found.add([1.0])
+    assert found.value == math.inf
+    assert Sum().value == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_blocks_do_not_depend_on_the_pieces(size):
+    charges = [(i, min(i + 3, 100), 0.1 * i + 1e-9, TOKEN) for i in range(0, 100, 3)]
+    made = ledger(*charges, size=100)
+    edges = [0, 1, 20, 21, 22, 40, 99, 100]
+    blocks = Blocks(edges, 100)
+    for a in range(0, len(made.start), size):
+        blocks.add(made.start[a : a + size], made.end[a : a + size], made.bits[a : a + size])
+    assert blocks.bits.tolist() == made.bits_between(edges).tolist()
+
+
+def test_a_ledger_by_bytes_is_that_of_its_arrays(monkeypatch):
+    monkeypatch.setattr("llmbench.ledger.PIECE", 7)
+    bits = np.linspace(0.1, 9.7, 40)
+    lazy = ByteLedger(lambda a, b: bits[a:b], 40, "long")
+    whole = ledger(*((i, i + 1, bits[i], TOKEN) for i in range(40)), size=40)
+    for pieces in (list(lazy.check_pieces()), list(whole.check_pieces())):
+        assert max(len(piece.start) for piece in pieces) == 7
+        joined = [np.concatenate(column).tolist() for column in zip(*pieces, strict=True)]
+        columns = (whole.start, whole.end, whole.bits, whole.kind)
+        assert joined == [column.tolist() for column in columns]
+    lazy.check()
+    assert (lazy.total(), lazy.tokens, lazy.bytes_charged) == (whole.total(), 40, 40)
+    lazy.bits[8] = 0.0
+    assert [piece.bits.tolist() for piece in lazy.check_pieces()][1][1] == 0.0
+
+
+@pytest.mark.parametrize("bits", [lambda a, b: np.ones(b - a - 1), lambda a, b: -np.ones(b - a)])
+def test_wrong_bits_of_a_ledger_by_bytes_are_refused(bits):
+    with pytest.raises(LedgerError, match=r"long: .*from byte 0 on"):
+        list(ByteLedger(bits, 5, "long").check_pieces())
 
 
 CHARGE = st.tuples(
@@ -301,7 +357,5 @@ def test_a_power_of_two_that_no_float_holds_is_infinite():
     assert two_to(1024.0) == math.inf
 
 
-def test_half_a_surrogate_pair_is_three_bytes_and_offsets_are_integers():
-    starts = word_starts("\ud800 a")
-    assert starts.tolist() == [0, 4]
-    assert starts.dtype == np.int64
+def test_half_a_surrogate_pair_is_three_bytes():
+    assert count_block_words("\ud800 a", [0, 3, 4, 5]) == [1, 0, 1]

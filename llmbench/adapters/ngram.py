@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from llmbench.adapter import Adapter, BuildContext, ModelInfo, Passage, Window
 from llmbench.adapters.token import TokenAdapter
-from llmbench.ledger import TOKEN, Ledger
+from llmbench.ledger import PIECE, TOKEN, ByteLedger, Ledger
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.models.tokenizers.witten_bell import WittenBell
 
@@ -92,9 +93,21 @@ class ByteNgram(TokenAdapter):
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
-            given, whole = len(passage.context.encode()), _bytes(passage.context + passage.text)
-            bits = -np.log2(self.model.probabilities(whole))[given:]
-            at = np.arange(len(bits), dtype=np.int64)
-            yield Ledger(
-                at, at + 1, bits, np.full(len(bits), TOKEN, dtype=np.uint8), len(bits), passage.id
-            )
+            given = len(passage.context.encode())
+            whole = np.frombuffer((passage.context + passage.text).encode(), dtype=np.uint8)
+            n = len(whole) - given
+            if n > PIECE:
+                yield ByteLedger(partial(self._bits_of, whole, given), n, passage.id)
+                continue
+            at = np.arange(n, dtype=np.int64)
+            kind = np.full(n, TOKEN, dtype=np.uint8)
+            yield Ledger(at, at + 1, self._bits_of(whole, given, 0, n), kind, n, passage.id)
+
+    def _bits_of(
+        self, whole: NDArray[np.uint8], given: int, first: int, last: int
+    ) -> NDArray[np.float64]:
+        """Bits of the bytes first .. last-1 after the context; `whole`: both."""
+        a = given + first
+        begin = max(0, a - self.order)  # what stands further back changes nothing
+        p = self.model.probabilities(whole[begin : given + last].astype(np.int64))
+        return -np.log2(p[a - begin :])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, ModelInfo, Passage, Window
 from llmbench.errors import UsageError
-from llmbench.ledger import CODE, TOKEN, Ledger
+from llmbench.ledger import CODE, PIECE, TOKEN, ByteLedger, Ledger
 
 
 def _info(name: str, family: str, parameters: int | None, context: int | None) -> ModelInfo:
@@ -44,6 +44,9 @@ class UniformBytes(Adapter):
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
             n = len(passage.text.encode())
+            if n > PIECE:
+                yield ByteLedger(lambda first, last: np.full(last - first, 8.0), n, passage.id)
+                continue
             at = np.arange(n, dtype=np.int64)
             yield Ledger(
                 at, at + 1, np.full(n, 8.0), np.full(n, TOKEN, dtype=np.uint8), n, passage.id

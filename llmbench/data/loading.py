@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import regex
 
 from llmbench import limits
 from llmbench.data import fields as data_fields
 from llmbench.data import rows
+from llmbench.data.documents import Documents
 from llmbench.data.splitting import cut_fraction
 from llmbench.data.storyworld import stories
 from llmbench.data.text import Document, Text
@@ -26,6 +28,10 @@ BUILT_IN = {
 
 
 STORYWORLD = "storyworld"  # generated: see storyworld/
+
+
+IDS_AT_ONCE = 1 << 14  # that are held as they stand
+PLAIN_KEYS = frozenset(("id", "text"))
 
 
 STORIES = {"train": 800, "valid": 60, "test": 120}  # stories of each split
@@ -52,17 +58,17 @@ def load(
     row is wrong, or nothing is left; and where pairs or questions are to be cut or
     joined.
     """
+    found: Iterable[Document]
     if str(source) == STORYWORLD:
-        where, documents = STORYWORLD, _stories(**(select or {}))
+        where, found = STORYWORLD, _stories(**(select or {}))
     elif str(source) in BUILT_IN:
         where, raw = str(source), _built_in(str(source))
-        documents = list(_documents(rows.read_rows(raw, where, "json lines"), where, select))
+        found = _documents(rows.read_rows(raw, where, "json lines"), where, select)
     else:
         path = Path(source)
         where, form = str(path), rows.format_of(path)
-        raw = rows.read_bytes(path)
         if form != "text":
-            documents = list(_documents(rows.read_rows(raw, where, form), where, select, fields))
+            found = _documents(rows.read_file(path, form), where, select, fields)
         elif select or fields:
             raise UsageError(
                 f"`{'select' if select else 'fields'}` needs a file of rows:"
@@ -70,18 +76,19 @@ def load(
                 where=where,
             )
         else:
-            documents = [Document(name, rows.decode(raw, where))]
+            found = [Document(name, rows.decode(rows.read_bytes(path), where))]
     if join or split:
-        _check_plain(documents, "joined" if join else "cut", where)
-    if join:
-        documents = [Document(name, "".join(document.text for document in documents))]
-    if split:
-        documents = list(_cut(documents, split, where))
+        found = list(found)
+        _check_plain(found, "joined" if join else "cut", where)
+        if join:
+            found = [Document(name, "".join(document.text for document in found))]
+        if split:
+            found = _cut(found, split, where)
     # of a pair an empty answer is an answer
-    documents = [document for document in documents if document.text or document.context]
+    documents = Documents(document for document in found if document.text or document.context)
     if not documents:
         raise UsageError("the text is empty", where=where, hint=f"it was to be the text {name!r}")
-    return Text(name, tuple(documents))
+    return Text(name, documents)
 
 
 def _stories(part: str = "stories", split: str = "test", **more: str) -> list[Document]:
@@ -131,54 +138,92 @@ def _documents(
     fields: data_fields.Fields | None = None,
 ) -> Iterator[Document]:
     """The document of each row that matches `select`. `name`: of the file."""
-    seen: set[str] = set()
+    seen = _Ids()
     passed: dict[str, set[str]] = {key: set() for key in select or {}}
-    for row, where, number in found:
-        if not isinstance(row, dict):
-            raise UsageError(
-                f"a row must be an object, got {json.dumps(row)[:40]}",
-                where=where,
-                hint='{"text": "..."} is one',
-            )
-        asked = data_fields.fields_of(row, fields or {})
-        choices = data_fields.choices(asked, where)
-        (text_field, text), (given_field, given) = asked["text"], asked["given"]
-        text, given = choices[0] if choices else text, "" if given is None else given
-        right = data_fields.answers(text) if given and not choices else ()
-        text = right[0] if right else text
-        for field, value in (
-            (text_field, text),
-            (given_field, given),
-            *((asked["choices"][0], choice) for choice in choices[1:]),
-            *((text_field, answer) for answer in right[1:]),
-        ):
-            if not isinstance(value, str):
-                raise UsageError(
-                    f"a row must be an object with a string in the field `{field}`",
-                    where=where,
-                    hint=data_fields.suggest(row),
-                )
-            _check_utf8(value, f"the field `{field}`", where)
-        for key in select or {}:
-            if key not in row:
-                raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
-        if select and any(str(row[key]) != value for key, value in select.items()):
-            for key, values in passed.items():
-                if len(values) < limits.ENTRIES:  # enough to suggest one
-                    values.add(str(row[key]))
-            continue
-        identity = _read_id(row, number, where)
-        if identity in seen:
-            raise UsageError(f"the id {identity!r} stands here a second time", where=where)
-        seen.add(identity)
-        shown = data_fields.template_fields(row, asked)
-        yield Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
-    if not seen and select:
+    try:
+        for row in found:
+            document = None if select or fields else _plain_document(row)
+            if document is None:
+                document = _document(row.value, row.where, row.number, select, fields)
+            if document is not None:
+                seen.add(document.id, row)
+                yield document
+            elif isinstance(row.value, dict):
+                for key, values in passed.items():
+                    if len(values) < limits.ENTRIES:  # enough to suggest one
+                        values.add(str(row.value[key]))
+    finally:  # an id that stands twice is told before what is wrong further on
+        seen.check()
+    if not seen.count and select:
         key = next((k for k, values in passed.items() if select[k] not in values), "")
         what = f"no row has {key}: {select[key]}" if key else "no row has all that `select` names"
         raise UsageError(
             what, where=name, hint=did_you_mean(select.get(key, ""), passed.get(key, ()))
         )
+
+
+def _plain_document(row: rows.Row) -> Document | None:
+    """The document of a row with a text, perhaps an id, and nothing else, which most rows are; None
+    of others.
+    """
+    value = row.value
+    if not isinstance(value, dict) or not value.keys() <= PLAIN_KEYS:
+        return None
+    text, id = value.get("text"), value.get("id", "")
+    if not isinstance(text, str) or not isinstance(id, str) or len(id) > limits.ID_CHARACTERS:
+        return None
+    if not (text.isascii() and id.isascii()):
+        try:
+            text.encode()
+            id.encode()
+        except UnicodeEncodeError:
+            return None
+    if "id" not in value:
+        return Document(f"line-{row.number}", text)
+    return Document(id, text, fields={"id": id})
+
+
+def _document(
+    row: object,
+    where: str,
+    number: int,
+    select: Mapping[str, str] | None,
+    fields: data_fields.Fields | None,
+) -> Document | None:
+    """The document of a row; None if `select` leaves it out."""
+    if not isinstance(row, dict):
+        raise UsageError(
+            f"a row must be an object, got {json.dumps(row)[:40]}",
+            where=where,
+            hint='{"text": "..."} is one',
+        )
+    asked = data_fields.fields_of(row, fields or {})
+    choices = data_fields.choices(asked, where)
+    (text_field, text), (given_field, given) = asked["text"], asked["given"]
+    text, given = choices[0] if choices else text, "" if given is None else given
+    right = data_fields.answers(text) if given and not choices else ()
+    text = right[0] if right else text
+    for field, value in (
+        (text_field, text),
+        (given_field, given),
+        *((asked["choices"][0], choice) for choice in choices[1:]),
+        *((text_field, answer) for answer in right[1:]),
+    ):
+        if not isinstance(value, str):
+            raise UsageError(
+                f"a row must be an object with a string in the field `{field}`",
+                where=where,
+                hint=data_fields.suggest(row),
+            )
+        _check_utf8(value, f"the field `{field}`", where)
+    for key in select or {}:
+        if key not in row:
+            raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
+    if select and any(str(row[key]) != value for key, value in select.items()):
+        return None
+    identity = _read_id(row, number, where)
+    shown = data_fields.template_fields(row, asked)
+    return Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
 
 
 def _read_id(row: Mapping[str, object], number: int, where: str) -> str:
@@ -191,6 +236,42 @@ def _read_id(row: Mapping[str, object], number: int, where: str) -> str:
             where=where,
         )
     return identity
+
+
+class _Ids:
+    """The ids of a text, of which none may stand twice: 8 bytes each, a hash of 64 bits. A false
+    alarm is a matter of 1e-7 for a million, and gone when the file is read again.
+    """
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, dtype=np.int64)  # in order
+        self.count = 0
+        self._new: dict[int, tuple[str, rows.Row]] = {}  # hash -> id, and its row
+
+    def add(self, id: str, row: rows.Row) -> None:
+        """Take in an id. Raises UsageError if it is there already, soon or at the next `check`."""
+        key = hash(id)
+        if key in self._new:
+            self._refuse(id, row)
+        self._new[key] = id, row
+        self.count += 1
+        if len(self._new) >= IDS_AT_ONCE:
+            self.check()
+
+    def check(self) -> None:
+        """Raise UsageError if one of the last ids stands here a second time."""
+        new = np.fromiter(self._new, dtype=np.int64, count=len(self._new))
+        if len(self._known):
+            at = np.minimum(np.searchsorted(self._known, new), len(self._known) - 1)
+            again = new[self._known[at] == new]
+            if len(again):
+                self._refuse(*self._new[int(again[0])])
+        self._known = np.sort(np.concatenate([self._known, new]), kind="stable")
+        self._new = {}
+
+    def _refuse(self, id: str, row: rows.Row) -> NoReturn:
+        self._new = {}
+        raise UsageError(f"the id {id!r} stands here a second time", where=row.where)
 
 
 def _check_utf8(value: str, what: str, where: str) -> None:

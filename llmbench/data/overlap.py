@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.data.text import Text
 
 OVERLAP_BYTES = 50
+FACTOR = 0x9E3779B97F4A7C15  # of the polynomial
+PORTION = 1 << 20  # bytes that are hashed at a time
+MOST_HELD = 1 << 25  # hashes that are held: of more, a part after the other is looked for
+FILTER_BITS = 24
+
+Hashes = NDArray[np.uint64]
 
 
 def overlap_share(test: Text, train: Text, length: int = OVERLAP_BYTES) -> float | None:
@@ -17,24 +25,98 @@ def overlap_share(test: Text, train: Text, length: int = OVERLAP_BYTES) -> float
     Substrings are compared by a 64-bit polynomial hash: a false match is a matter of 1e-7 even for
     a gigabyte of text.
     """
-    wanted = _hashes(test, length)
-    if not wanted.size:
+    total = sum(max(0, len(raw) - length + 1) for raw in test.raw_texts())
+    if not total:
         return None
-    return float(np.isin(wanted, np.unique(_hashes(train, length))).mean())
+    parts = 1 + min(test.bytes, train.bytes) // MOST_HELD
+    count = _count_in_test if test.bytes < train.bytes else _count_in_train
+    return sum(count(test, train, length, parts, part) for part in range(parts)) / total
 
 
-def _hashes(text: Text, length: int) -> NDArray[np.uint64]:
-    parts = []
-    for document in text.documents:
-        data = np.frombuffer(document.text.encode(), dtype=np.uint8).astype(np.uint64)
-        if len(data) < length:
-            continue
-        windows = np.zeros(len(data) - length + 1, dtype=np.uint64)
-        for offset in range(length):
-            windows = (
-                windows * np.uint64(0x9E3779B97F4A7C15)
-                + data[offset : offset + len(windows)]
-                + np.uint64(1)
-            )
-        parts.append(windows)
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+def _count_in_train(test: Text, train: Text, length: int, parts: int, part: int) -> int:
+    """How many of the test's hashes occur in the training text, whose hashes are held."""
+    table = _Table(np.unique(_gather(train, length, parts, part)))
+    chosen = (_choose(hashes, parts, part) for hashes in _hashes(test, length))
+    return sum(len(table.find(hashes)) for hashes in chosen)
+
+
+def _count_in_test(test: Text, train: Text, length: int, parts: int, part: int) -> int:
+    """The same, where the test's hashes are held."""
+    known, counts = np.unique(_gather(test, length, parts, part), return_counts=True)
+    table, seen = _Table(known), np.zeros(len(known), dtype=bool)
+    for hashes in _hashes(train, length):
+        seen[table.find(_choose(hashes, parts, part))] = True
+    return int(counts[seen].sum())
+
+
+class _Table:
+    """Different hashes in order, with a filter before them that most others do not pass."""
+
+    def __init__(self, known: Hashes):
+        self._known = known
+        self._filter = np.zeros(1 << FILTER_BITS, dtype=bool)
+        self._filter[known >> np.uint64(64 - FILTER_BITS)] = True
+
+    def find(self, hashes: Hashes) -> NDArray[np.int64]:
+        """The places of these hashes, without those that are not there."""
+        hashes = hashes[self._filter[hashes >> np.uint64(64 - FILTER_BITS)]]
+        if not len(hashes):
+            return np.empty(0, dtype=np.int64)
+        at = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
+        found: NDArray[np.int64] = at[self._known[at] == hashes]
+        return found
+
+
+def _gather(text: Text, length: int, parts: int, part: int) -> Hashes:
+    found = [_choose(hashes, parts, part) for hashes in _hashes(text, length)]
+    return np.concatenate([np.empty(0, dtype=np.uint64), *found])
+
+
+def _choose(hashes: Hashes, parts: int, part: int) -> Hashes:
+    return hashes if parts == 1 else hashes[hashes % np.uint64(parts) == part]
+
+
+def _hashes(text: Text, length: int) -> Iterator[Hashes]:
+    """The hashes of all substrings of documents, about PORTION at a time."""
+    waiting: list[bytes | memoryview] = []
+    size = 0
+    for raw in text.raw_texts():
+        for first in range(0, len(raw) - length + 1, PORTION):
+            piece = raw[first : first + PORTION + length - 1] if len(raw) > PORTION else raw
+            waiting.append(piece)
+            size += len(piece)
+            if size >= PORTION:
+                yield _hash_all(waiting, length)
+                waiting, size = [], 0
+    if waiting:
+        yield _hash_all(waiting, length)
+
+
+def _hash_all(pieces: Sequence[bytes | memoryview], length: int) -> Hashes:
+    """The hashes of the substrings of these pieces, none of which is shorter than they: of bytes b
+    the sum of (b_i + 1) FACTOR^(length - 1 - i), modulo 2^64.
+    """
+    data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    power, width = data.astype(np.uint64) + np.uint64(1), 1  # hashes of `width` bytes each
+    found, done = power[:0], 0  # hashes of `done` bytes each
+    rest = length
+    while rest:
+        if rest & 1:
+            found = _join(found, done, power, width) if done else power
+            done += width
+        rest >>= 1
+        if rest:
+            power, width = _join(power, width, power, width), 2 * width
+    inside = np.ones(len(data), dtype=bool)
+    ends = np.cumsum([len(piece) for piece in pieces])
+    for back in range(1, length):  # a substring that begins there leaves its piece
+        inside[ends - back] = False
+    return found[: len(data) - length + 1][inside[: len(data) - length + 1]]
+
+
+def _join(one: Hashes, size: int, other: Hashes, more: int) -> Hashes:
+    """Hashes of `size` + `more` bytes, from those of `size` bytes and those of `more`."""
+    count = min(len(one), len(other) - size)
+    factor = np.uint64(pow(FACTOR, more, 1 << 64))
+    joined: Hashes = one[:count] * factor + other[size : size + count]
+    return joined

@@ -11,9 +11,10 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 from llmbench import limits
 from llmbench.errors import UsageError
@@ -42,11 +43,20 @@ MARK = "\ufeff"  # some programs write it before UTF-8
 
 
 class Row(NamedTuple):
-    """A row of a file, and where it stands."""
+    """A row of a file, and where it stands. `number`: its line; of a JSON array its position, from
+    1.
+    """
 
     value: object
-    where: str  # file:line:column
-    number: int  # its line; of a JSON array its position, from 1
+    number: int
+    file: str
+    line: int
+    column: int = 1
+
+    @property
+    def where(self) -> str:
+        """file:line:column."""
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 def format_of(path: Path) -> Format:
@@ -66,36 +76,64 @@ def format_of(path: Path) -> Format:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file, of a .gz file unpacked. Raises UsageError if it cannot be read."""
+    with _open(path) as file:
+        raw = file.read() if path.suffix.lower() != ".gz" else file.read(limits.UNPACKED_BYTES + 1)
+        _check_unpacked(path, len(raw))
+        return raw
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, as `read_bytes` has them, each with its end; one is held at a time."""
+    with _open(path) as file:
+        if path.suffix.lower() != ".gz":
+            yield from file
+            return
+        size = 0
+        for line in file:
+            size += len(line)
+            _check_unpacked(path, size)
+            yield line
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, of a .gz file what it unpacks to. Raises UsageError if it cannot be read."""
     try:
         if not path.is_file() and path.exists():
             raise UsageError("cannot read the text: not a regular file", where=str(path))
         if path.suffix.lower() != ".gz":
-            return path.read_bytes()
-        with gzip.open(path) as unpacked:
-            raw = unpacked.read(limits.UNPACKED_BYTES + 1)
+            with path.open("rb") as file:
+                yield file
+        else:
+            with gzip.open(path) as unpacked:
+                yield cast(BinaryIO, unpacked)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UsageError(f"not a whole gzip file: {error}", where=str(path)) from None
     except OSError as error:
         raise UsageError(f"cannot read the text: {error.strerror}", where=str(path)) from None
-    if len(raw) > limits.UNPACKED_BYTES:
+
+
+def _check_unpacked(path: Path, size: int) -> None:
+    if path.suffix.lower() == ".gz" and size > limits.UNPACKED_BYTES:
         raise UsageError(
             f"it unpacks to more than {limits.UNPACKED_BYTES >> 30} GiB",
             where=str(path),
             hint="unpack it first",
         )
-    return raw
 
 
-def decode(raw: bytes, where: str) -> str:
-    """The text of UTF-8 bytes. Raises UsageError with file:line:column if there is none."""
+def decode(raw: bytes, where: str, line: int = 1) -> str:
+    """The text of UTF-8 bytes, which begin in this line of a file. Raises UsageError with
+    file:line:column if there is none.
+    """
     if not raw:
         raise UsageError("the text is empty", where=f"{where}:1:1")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        wide = line == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        line += raw.count(b"\n", 0, error.start)
         raise UsageError(
             f"not UTF-8: byte 0x{raw[error.start]:02x}",
             where=f"{where}:{line}:{column}",
@@ -105,36 +143,69 @@ def decode(raw: bytes, where: str) -> str:
         ) from None
 
 
+def read_file(path: Path, format: Format) -> Iterator[Row]:
+    """The rows of a file; see `read_rows`. Of JSON lines one is held at a time."""
+    if format != "json lines":
+        yield from read_rows(read_bytes(path), str(path), format)
+        return
+    empty = True
+    for row in _json_lines(read_lines(path), str(path)):
+        yield row
+        empty = False
+    if empty and not read_bytes(path):
+        decode(b"", str(path))
+
+
 def read_rows(raw: bytes, where: str, format: Format) -> Iterator[Row]:
     """The rows of a file with its bytes. `where`: its name.
 
     A byte order mark before the first row is none of the text. Raises UsageError with
     file:line:column at the first wrong row.
     """
-    text = decode(raw, where).removeprefix(MARK)
     if format == "json lines":
-        yield from _json_lines(text, where)
-    elif format == "json":
+        if not raw:
+            decode(raw, where)
+        yield from _json_lines(io.BytesIO(raw), where)
+        return
+    text = decode(raw, where).removeprefix(MARK)
+    if format == "json":
         yield from _json_array(text, where)
     else:
         yield from _read_separated(text, where, "," if format == "csv" else "\t")
 
 
-def _json_lines(text: str, where: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[Row]:
+    """Lines end at \\n alone."""
+    decoder = json.JSONDecoder()
+    for number, raw in enumerate(lines, 1):
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(
-                f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"not JSON that can be read: {error}", where=f"{where}:{number}:1"
-            ) from None
-        yield Row(value, f"{where}:{number}:1", number)
+            line = raw.decode().rstrip("\n")
+        except UnicodeDecodeError:
+            line = decode(raw, where, number)
+        if number == 1:
+            line = line.removeprefix(MARK)
+        try:
+            value, end = decoder.raw_decode(line)
+        except (ValueError, RecursionError):
+            end = -1
+        if end != len(line) and (end < 0 or line[end:].strip(" \t\r")):
+            if not line.strip():
+                continue
+            value = _load_line(line, where, number)
+        yield Row(value, number, where, number)
+
+
+def _load_line(line: str, where: str, number: int) -> object:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"not JSON that can be read: {error}", where=f"{where}:{number}:1"
+        ) from None
 
 
 class _Cursor:
@@ -150,11 +221,16 @@ class _Cursor:
             self.at += 1
         return self.text[self.at : self.at + 1]
 
-    def place(self, at: int | None = None) -> str:
+    def find_place(self, at: int | None = None) -> tuple[int, int]:
+        """Line and column."""
         at = self.at if at is None else at
         self._line += self.text.count("\n", self._counted, at)
         self._counted = at
-        return f"{self.where}:{self._line}:{at - self.text.rfind(chr(10), 0, at)}"
+        return self._line, at - self.text.rfind("\n", 0, at)
+
+    def place(self, at: int | None = None) -> str:
+        line, column = self.find_place(at)
+        return f"{self.where}:{line}:{column}"
 
 
 def _json_array(text: str, where: str) -> Iterator[Row]:
@@ -169,14 +245,15 @@ def _json_array(text: str, where: str) -> Iterator[Row]:
     cursor.at += 1
     number, after = 0, cursor.skip_blanks()
     while after != "]":
-        place, number = cursor.place(), number + 1
+        spot, number = cursor.find_place(), number + 1
         try:
             value, cursor.at = decoder.raw_decode(text, cursor.at)
         except json.JSONDecodeError as error:
             raise UsageError(f"not JSON: {error.msg}", where=cursor.place(error.pos)) from None
         except (ValueError, RecursionError) as error:
+            place = f"{where}:{spot[0]}:{spot[1]}"
             raise UsageError(f"not JSON that can be read: {error}", where=place) from None
-        yield Row(value, place, number)
+        yield Row(value, number, where, *spot)
         after = cursor.skip_blanks()
         if after not in (",", "]"):
             raise UsageError("not JSON: expected , or ]", where=cursor.place())
@@ -195,7 +272,8 @@ def _read_separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
     before = 0
     try:
         for cells in reader:
-            place, before = f"{where}:{before + 1}:1", reader.line_num
+            line, before = before + 1, reader.line_num
+            place = f"{where}:{line}:1"
             if not cells:
                 continue
             if not names:
@@ -209,7 +287,7 @@ def _read_separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
                     where=place,
                     hint="a cell with a separator or a line break stands in double quotes",
                 )
-            yield Row(dict(zip(names, cells, strict=True)), place, int(place.split(":")[-2]))
+            yield Row(dict(zip(names, cells, strict=True)), line, where, line)
     except csv.Error as error:
         raise UsageError(
             f"not {delimiter!r}-separated values: {error}", where=f"{where}:{before + 1}:1"

@@ -6,55 +6,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
+from llmbench.data.documents import Document as Document
+from llmbench.data.documents import Documents
 from llmbench.data.splitting import cut_fraction
 from llmbench.errors import UsageError
 
 PARTED = 1 << 63  # before the parts of a pair or a question; no text is so long
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text with its own context, after `given` where it is a pair. `id` is unique within its
-    Text. `choices`: of a question with candidates all of them, the right one, which is the text,
-    included. `truth`: the bits that the source itself needs for the text, where they are known.
-    `others`: of a pair with several right answers those besides the text. `fields`: the other
-    strings of its row, by name, for templates.
-    """
-
-    id: str
-    text: str
-    context: str = ""
-    choices: tuple[str, ...] = ()
-    truth: float | None = None
-    others: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """All right answers."""
-        return (self.text, *self.others)
-
-    @property
-    def whole(self) -> str:
-        """What a model that goes on with a text reads to learn the text: of a pair the source
-        before it, with nothing between them.
-        """
-        return self.context + self.text
-
-    @property
-    def size(self) -> int:
-        """Bytes of all that is asked: the text, its context, and the other candidates."""
-        parts = (self.context, *(self.choices or (self.text,)))
-        return sum(len(part.encode()) for part in parts)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is neither a pair nor a question."""
-        return not self.context and not self.choices
 
 
 @dataclass(frozen=True)
@@ -65,7 +27,7 @@ class Text:
     """
 
     name: str
-    documents: tuple[Document, ...]
+    documents: Sequence[Document]
     sampled: str = "none"  # N@seed where only a sample is left
 
     def __repr__(self) -> str:
@@ -76,6 +38,10 @@ class Text:
         if len(self.documents) == 1 and self.documents[0].is_plain:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
+        if isinstance(self.documents, Documents) and self.documents.have_only_text:
+            for raw in self.raw_texts():
+                digest.update(len(raw).to_bytes(8, "big") + raw)
+            return digest.hexdigest()
         for document in self.documents:
             parts = (
                 [document.text]
@@ -88,14 +54,20 @@ class Text:
                 digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
 
+    def raw_texts(self) -> Iterator[bytes | memoryview]:
+        """The documents' texts in UTF-8."""
+        if isinstance(self.documents, Documents):
+            return self.documents.texts.raws()
+        return (document.text.encode() for document in self.documents)
+
     @cached_property
     def bytes(self) -> int:
-        return sum(len(document.text.encode()) for document in self.documents)
+        return sum(len(raw) for raw in self.raw_texts())
 
     def leave_out(self, ids: Collection[str]) -> Text:
         """The documents with other ids than these."""
-        kept = tuple(document for document in self.documents if document.id not in ids)
-        return Text(self.name, kept, self.sampled)
+        kept = Documents(document for document in self.documents if document.id not in ids)
+        return Text(self.name, kept, self.sampled) if ids else self
 
     def sample(self, limit: int | None, seed: int) -> Text:
         """A seeded sample of `limit` documents in their old order; the whole text where it has no
@@ -104,7 +76,7 @@ class Text:
         if limit is None or limit >= len(self.documents):
             return self
         chosen = sorted(random.Random(seed).sample(range(len(self.documents)), limit))
-        return Text(self.name, tuple(self.documents[i] for i in chosen), f"{limit}@{seed}")
+        return Text(self.name, Documents(self.documents[i] for i in chosen), f"{limit}@{seed}")
 
     def hold_out(self, share: float) -> tuple[Text, Text]:
         """(the rest, the tail): the last documents making up `share` of the bytes, or the tail of a
@@ -141,8 +113,11 @@ def passage(text: Text, seed: int | None, *sizes: int) -> tuple[str, ...]:
     ones empty.
     """
     first = 0 if seed is None else random.Random(seed).randrange(len(text.documents))
-    documents = [document.text for document in (*text.documents[first:], *text.documents[:first])]
-    raw, found, at = "\n\n".join(documents).encode(), [], 0
+    raw, found, at = bytearray(), [], 0
+    for number in chain(range(first, len(text.documents)), range(first)):
+        raw += (b"\n\n" if number != first else b"") + text.documents[number].text.encode()
+        if len(raw) >= sum(sizes):
+            break
     for size in sizes:
         piece = raw[at : at + size].decode(errors="ignore")
         found.append(piece)

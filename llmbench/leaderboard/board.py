@@ -4,6 +4,7 @@ draw. Sees no model and no torch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,17 +238,20 @@ def _find_samples(record: Record, folder: Path | None) -> list[PromptSamples]:
         return []
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     more: dict[tuple[str, str, str], tuple[str, str]] = {}
-    for model, task, rows in samples(record, folder):
+    counts: Counter[str] = Counter()
+    for model, task, rows in samples(record, folder, only_said=True):
         for row in rows:
             if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
-                answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
                 key = (task, str(row.get("id")), row["input"])
+                if key not in found:
+                    counts[task] += 1
+                    if counts[task] > MOST_SAYINGS:
+                        continue
+                answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
                 found.setdefault(key, []).append(answer)
                 more[key] = str(row.get("decoding") or ""), str(row.get("reference") or "")
     shown = [
-        key
-        for task in dict.fromkeys(key[0] for key in found)
-        for key in [key for key in found if key[0] == task][:MOST_SAYINGS]
+        key for task in dict.fromkeys(key[0] for key in found) for key in found if key[0] == task
     ]
     told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
     return [PromptSamples(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]

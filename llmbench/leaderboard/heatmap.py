@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
@@ -18,8 +19,8 @@ from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.results.record import Record
 from llmbench.results.samples import inside, samples
+from llmbench.results.tables.charges import read_charges
 
-CHARGES = ("document", "start", "end", "bits", "kind")  # columns of the file
 MOST_PASSAGES = 3  # of a task
 LONGEST, SHORTEST = 600, 200  # bytes of a passage: with many models they are shorter, then fewer
 MOST_BYTES = 50_000  # of all rows of a page together
@@ -91,7 +92,7 @@ def build_heatmaps(record: Record, folder: Path | None) -> list[Heatmap]:
         return []
     found: dict[Key, list[tuple[str, int | None]]] = {}
     for model, task, rows in samples(record, folder):
-        for row in rows[:MOST_PASSAGES]:
+        for row in islice(rows, MOST_PASSAGES):
             if _is_opening(row):
                 found.setdefault((task, str(row.get("id")), row["input"]), []).append(
                     (model.name, model.stage)
@@ -165,38 +166,12 @@ def _pieces(folder: Path, model: str, task: str, id: str, size: int) -> list[Pie
     choices = [(id, 0), (document, int(offset))] if is_block else [(id, 0)]
     for name, begin in choices:
         pieces = _tile(
-            _charges(place / f"{task}.parquet", name, begin, begin + size) if place else [], begin
+            read_charges(place / f"{task}.parquet", name, begin, begin + size) if place else [],
+            begin,
         )
         if pieces and pieces[0].start <= 0 and pieces[-1].end >= size:
             return pieces
     return None
-
-
-def _charges(file: Path, document: str, begin: int, end: int) -> list[tuple[int, int, float, str]]:
-    """The charges (start, end, bits, kind) of a document that touch [begin, end). Read without
-    `pyarrow.dataset`, which would import pandas.
-    """
-    import pyarrow.parquet as pq
-
-    found: list[tuple[int, int, float, str]] = []
-    try:
-        with pq.ParquetFile(file) as table:
-            for number in range(table.num_row_groups):
-                group = table.read_row_group(number, use_threads=False)
-                names = group.column("document").to_pylist()
-                here = [row for row, name in enumerate(names) if name == document]
-                if not here:
-                    continue
-                part = group.slice(here[0], here[-1] + 1 - here[0])
-                columns = [part.column(name).to_pylist() for name in CHARGES]
-                found += [
-                    (int(a), int(b), float(bits), str(kind))
-                    for name, a, b, bits, kind in zip(*columns, strict=True)
-                    if name == document and a < end and b >= begin
-                ]
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError):
-        return []  # torn, or not a file of charges
-    return found
 
 
 def _tile(charges: Sequence[tuple[int, int, float, str]], begin: int) -> list[Piece]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from pydantic import ValidationError
 
 from llmbench import storage
-from llmbench.ledger import Ledger
 from llmbench.results import schema
 from llmbench.results.outcome import Outcome
 from llmbench.results.record import ModelRow, Score
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from llmbench.results.tables.arrow import numbers, strings, write_table
+from llmbench.results.tables.charges import write_charges
+from llmbench.results.tables.samples_file import write_samples
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,13 @@ def write_cell(out: Path, head: CellHead, outcome: Outcome, seconds: float) -> s
     sha256 of the cell's file.
     """
     model, task = head.model.name, head.task
-    files = [out / "samples" / model / f"{task}.jsonl"]
-    storage.write_lines(files[0], outcome.samples)
-    if outcome.ledgers:
+    files = write_samples(out / "samples" / model / f"{task}.jsonl", outcome.samples)
+    if outcome.charges is not None or outcome.ledgers:
         files.append(out / "charges" / model / f"{task}.parquet")
-        write_charges(files[-1], outcome.ledgers)
+        if outcome.charges is not None:
+            outcome.charges.copy_to(files[-1])
+        else:
+            write_charges(files[-1], outcome.ledgers)
     if outcome.events:
         files.append(out / "events" / model / f"{task}.parquet")
         write_events(files[-1], outcome.events)
@@ -106,67 +107,10 @@ def write_events(path: Path, answers: Sequence[Mapping[str, Any]]) -> None:
     ]
     names = ("block", "what", "answer", "asked", "ns", "tokens", "bytes")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-    _write_table(
+    write_table(
         path,
         {
-            name: _strings(values) if name == "what" else _numbers(np.asarray(values))
+            name: strings(values) if name == "what" else numbers(np.asarray(values))
             for name, values in columns.items()
         },
     )
-
-
-def write_charges(path: Path, ledgers: Sequence[Ledger]) -> None:
-    """The bit ledger as Parquet: document, start, end, bits, kind; one row a charge."""
-    import numpy as np
-    import pyarrow as pa
-
-    from llmbench.ledger import KINDS
-
-    sizes = [len(ledger.start) for ledger in ledgers]
-    ids = np.repeat(np.arange(len(ledgers), dtype=np.int32), sizes)
-    kinds = np.concatenate([ledger.kind for ledger in ledgers]).astype(np.int8)
-    _write_table(
-        path,
-        {
-            "document": pa.DictionaryArray.from_arrays(
-                _numbers(ids), _strings([ledger.id for ledger in ledgers])
-            ),
-            "start": _numbers(np.concatenate([ledger.start for ledger in ledgers])),
-            "end": _numbers(np.concatenate([ledger.end for ledger in ledgers])),
-            "bits": _numbers(np.concatenate([ledger.bits for ledger in ledgers])),
-            "kind": pa.DictionaryArray.from_arrays(_numbers(kinds), _strings(KINDS)),
-        },
-    )
-
-
-def _write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
-    pq.write_table(table, sink, compression="zstd")
-    storage.write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def _numbers(values: NDArray[Any]) -> Any:
-    """An Arrow array over the memory of these numbers. Made from its buffer, since `pyarrow.array`
-    would import pandas: half a second and about 50 MB in every worker.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    kind = pa.from_numpy_dtype(values.dtype)
-    buffer = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(kind, len(values), [None, buffer])
-
-
-def _strings(values: Sequence[str]) -> Any:
-    """An Arrow array of strings, without pandas (see `_numbers`)."""
-    import numpy as np
-    import pyarrow as pa
-
-    raw = [value.encode("utf-8", "backslashreplace") for value in values]
-    ends = np.cumsum([0, *map(len, raw)], dtype=np.int64)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))]
-    return pa.Array.from_buffers(pa.large_string(), len(raw), buffers).cast(pa.string())

@@ -8,6 +8,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.results.matching import Met, Pair, Wanted, meet, same_machine
 from llmbench.results.paired_tests import (
@@ -163,7 +165,7 @@ def compare(
     met = [one for one in met if metrics or one.items or not metric_of(one.score).is_derived]
     rows, tests = _rows(met)
     flips = [
-        (one, _flips(one, "a"), _flips(one, "b"))
+        (one, _find_flips(one, "a"), _find_flips(one, "b"))
         for one in met
         if one.items and one.kind == "share"
     ]
@@ -172,8 +174,13 @@ def compare(
         facts=[*_facts(pairs), *_describe_left_out(met)],
         rows=rows,
         tests=tests,
-        moved=[found for one in met for found in _rank_moved(one)[:top]],
-        flips=[found for _, *both in flips for some in both for found in some[:top]],
+        moved=[found for one in met for found in _rank_moved(one, top)],
+        flips=[
+            _flip(one, right, at)
+            for one, *both in flips
+            for right, places in zip("ab", both, strict=True)
+            for at in places[:top]
+        ],
         flipped=[Flipped(*_names(one), len(a), len(b)) for one, a, b in flips],
         missing=[found for one in met for found in _list_missing(one)],
         below=find_below([named for one in met for named in _name_scores(one, len(pairs) > 1)]),
@@ -205,7 +212,7 @@ def _difference(met: Met, tests: int) -> Difference:
         metric_of(met.score),
         *met.rows,
         tests=tests,
-        in_turns=all(one.session == other.session for one, other in met.items),
+        in_turns=met.items.are_in_turns,
     )
 
 
@@ -303,41 +310,42 @@ def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
     return replace(row, test=found.test, left_out=met.left_out)
 
 
-def _rank_moved(met: Met) -> list[Moved]:
-    """Items of bits and of means, the furthest apart first."""
-    if met.kind not in ("bits", "mean", "ratio", "items"):
+def _rank_moved(met: Met, top: int) -> list[Moved]:
+    """The `top` items of bits and of means that are furthest apart, these first."""
+    if met.kind not in ("bits", "mean", "ratio", "items") or not met.items:
         return []
-    rates = [
-        (item.key, x[0] / x[1], y[0] / y[1])
-        for (item, _), x, y in zip(met.items, *met.rows, strict=True)
-        if x[1] and y[1]
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in met.rows)
+    counted = np.flatnonzero((x[:, 1] != 0) & (y[:, 1] != 0))
+    a, b = x[counted, 0] / x[counted, 1], y[counted, 0] / y[counted, 1]
+    order = np.argsort(-np.abs(a - b), kind="stable")[:top]
+    found = [(met.items.key(int(counted[i])), float(a[i]), float(b[i])) for i in order]
+    return [
+        Moved(*_names(met), key, one, other, one - other)
+        for key, one, other in found
+        if one != other
     ]
-    found = [Moved(*_names(met), key, a, b, a - b) for key, a, b in rates if a != b]
-    return sorted(found, key=lambda one: -abs(one.difference))
 
 
-def _flips(met: Met, right: str) -> list[Flip]:
-    """Questions that A alone ("a") or B alone ("b") answered rightly."""
-    apart = [
-        pair
-        for pair, x, y in zip(met.items, *met.rows, strict=True)
-        if (x[0] > y[0] if right == "a" else x[0] < y[0])
-    ]
+def _find_flips(met: Met, right: str) -> list[int]:
+    """The places of the questions that A alone ("a") or B alone ("b") answered rightly."""
+    x, y = (np.asarray(rows, dtype=np.float64)[:, 0] for rows in met.rows)
+    places: list[int] = np.flatnonzero(x > y if right == "a" else x < y).tolist()
+    return places
+
+
+def _flip(met: Met, right: str, at: int) -> Flip:
     norm = met.score.norm
     output = "output" if norm == "none" else f"output:{norm}"
-    said = [
-        (
-            one.said.get("input", ""),
-            one.said.get("reference", ""),
-            one.said.get(output, ""),
-            other.said.get(output, ""),
-        )
-        for one, other in apart
-    ]
-    return [
-        Flip(*_names(met), one.key, right, *texts)
-        for (one, _), texts in zip(apart, said, strict=True)
-    ]
+    one, other = met.items.read_said(at)
+    return Flip(
+        *_names(met),
+        met.items.key(at),
+        right,
+        one.get("input", ""),
+        one.get("reference", ""),
+        one.get(output, ""),
+        other.get(output, ""),
+    )
 
 
 def _list_missing(met: Met) -> list[Missing]:

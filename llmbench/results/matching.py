@@ -9,11 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.results import signature
 from llmbench.results.paired_tests import Rows, is_consistent
 from llmbench.results.record import Score, is_memory, key_of, metric_of
-from llmbench.results.samples import Opened, Sample, statistic_of
+from llmbench.results.samples import Opened, statistic_of
+from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Verdict
 
 NAMED = 5  # items that a reason names
@@ -50,6 +54,41 @@ Pair = tuple[Side, Side]
 
 
 @dataclass(frozen=True)
+class Items:
+    """The items that two sides have in common: their numbers in either side's table."""
+
+    tables: tuple[ItemTable, ItemTable]
+    numbers: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.numbers[0])
+
+    def key(self, at: int) -> str:
+        """What pair number `at` is called."""
+        return self.tables[0].keys[int(self.numbers[0][at])]
+
+    def read_said(self, at: int) -> tuple[dict[str, str], dict[str, str]]:
+        """What was said of it on either side."""
+        one, other = (
+            table.read_said(int(numbers[at]))
+            for table, numbers in zip(self.tables, self.numbers, strict=True)
+        )
+        return one, other
+
+    @property
+    def are_in_turns(self) -> bool:
+        """Whether all were measured in the same session on both sides."""
+        one, other = (table.sessions for table in self.tables)
+        if not one.size and not other.size:
+            return True
+        return all(one[i] == other[j] for i, j in zip(*self.numbers, strict=True))
+
+
+NONE = np.empty(0, dtype=np.int64)
+NO_ITEMS = Items((ItemTable(), ItemTable()), (NONE, NONE))
+
+
+@dataclass(frozen=True)
 class Met:
     """Two models' scores of the same name. `items`: pairs of items, and `rows` their statistics,
     where a test can be made; `stop`: why not, else.
@@ -61,7 +100,7 @@ class Met:
     task: str
     key: str
     scores: tuple[Score | None, Score | None]
-    items: Sequence[tuple[Sample, Sample]] = ()
+    items: Items = NO_ITEMS
     rows: tuple[Rows, Rows] = ((), ())
     stop: Stop = ("unclear", "")
     missing: tuple[Sequence[str], Sequence[str]] = ((), ())
@@ -85,7 +124,7 @@ def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
     one session.
     """
     left, right = pair[0].scores(), pair[1].scores()
-    items = cache(lambda i, task: pair[i].opened.items(pair[i].model, task))
+    items = cache(lambda i, task: pair[i].opened.table(pair[i].model, task))
     for task, key in dict.fromkeys((*left, *right)):
         one, other = left.get((task, key)), right.get((task, key))
         if not any(wanted(score) for score in (one, other) if score is not None):
@@ -134,17 +173,15 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
 def _with_items(
     met: Met,
     scores: tuple[Score, Score],
-    items: tuple[Sequence[Sample], Sequence[Sample]],
+    tables: tuple[ItemTable, ItemTable],
     in_turns: bool,
 ) -> Met:
     """The items of both sides, in pairs, or why that cannot be."""
-    names = [statistic_of(score) for score in scores]
     a, b = (
-        {item.key: item for item in found if item.statistics.get(name)}
-        for found, name in zip(items, names, strict=True)
+        table.find_rows(statistic_of(score)) for table, score in zip(tables, scores, strict=True)
     )
-    for side, found in zip(met.sides, (a, b), strict=True):
-        if not found:
+    for side, (numbers, _) in zip(met.sides, (a, b), strict=True):
+        if not len(numbers):
             return _stop(
                 met,
                 (
@@ -152,8 +189,7 @@ def _with_items(
                     f"the samples of {side.model} are missing, so no test is possible",
                 ),
             )
-    asked = [{item.key for item in found} for found in items]
-    missing = [key for key in b if key not in asked[0]], [key for key in a if key not in asked[1]]
+    places, missing = _pair_items(tables, (a[0], b[0]))
     if any(missing):
         said = [
             f"{len(ids)} of {side.model} ({_name_some(ids)})"
@@ -161,8 +197,7 @@ def _with_items(
             if ids
         ]
         return _stop(met, ("not comparable", f"items are missing: {' and '.join(said)}"), missing)
-    pairs = [(item, b[key]) for key, item in a.items() if key in b]
-    if not pairs:
+    if not len(places[0]):
         return _stop(
             met,
             (
@@ -170,35 +205,56 @@ def _with_items(
                 "there is no item that the metric counts on both sides: no test can be run",
             ),
         )
-    rows = (
-        [one.statistics[names[0]] for one, _ in pairs],
-        [other.statistics[names[1]] for _, other in pairs],
-    )
+    items = Items(tables, (a[0][places[0]], b[0][places[1]]))
+    rows = _take(a[1], places[0]), _take(b[1], places[1])
     stop = _rows_differ(metric_of(scores[0]).test, rows)
-    if (
-        stop is None
-        and in_turns
-        and met.kind == "rate"
-        and any(one.session != other.session for one, other in pairs)
-    ):
+    if stop is None and in_turns and met.kind == "rate" and not items.are_in_turns:
         stop = "not comparable", "measured in different sessions"
-    stop = stop or _items_contradict(met, scores, (a.values(), b.values()))
+    stop = stop or _items_contradict(met, scores, (a[1], b[1]))
     if stop is not None:
         return _stop(met, stop)
-    return Met(
-        met.sides, met.task, met.key, met.scores, pairs, rows, left_out=len(a.keys() ^ b.keys())
+    left_out = len(a[0]) + len(b[0]) - 2 * len(items)
+    return Met(met.sides, met.task, met.key, met.scores, items, rows, left_out=left_out)
+
+
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _pair_items(
+    tables: tuple[ItemTable, ItemTable], numbers: Places
+) -> tuple[Places, tuple[list[str], list[str]]]:
+    """The places in `numbers` of the items that both have, in the order of the first; and the keys
+    that stand in the numbers of one side alone and nowhere on the other.
+    """
+    one, other = (table.keys for table in tables)
+    if all(x == y for x, y in zip(one.frames(), other.frames(), strict=True)):
+        _, first, second = np.intersect1d(*numbers, assume_unique=True, return_indices=True)
+        return (first, second), ([], [])
+    asked = set(one), set(other)
+    lacking = (
+        [key for i in numbers[1] if (key := other[i]) not in asked[0]],
+        [key for i in numbers[0] if (key := one[i]) not in asked[1]],
     )
+    place = {other[i]: at for at, i in enumerate(numbers[1])}
+    pairs = [(at, place[key]) for at, i in enumerate(numbers[0]) if (key := one[i]) in place]
+    found = np.asarray(pairs, dtype=np.int64).reshape(len(pairs), 2)
+    return (found[:, 0], found[:, 1]), lacking
+
+
+def _take(rows: Rows, places: NDArray[np.int64]) -> Rows:
+    """These rows; a matrix, unless their lengths differ."""
+    if isinstance(rows, np.ndarray):
+        return rows[places]
+    chosen = [rows[i] for i in places]
+    return chosen if len({len(row) for row in chosen}) > 1 else np.asarray(chosen)
 
 
 def _items_contradict(
-    met: Met, scores: tuple[Score, Score], items: tuple[Collection[Sample], Collection[Sample]]
+    met: Met, scores: tuple[Score, Score], rows: tuple[Rows, Rows]
 ) -> Stop | None:
     """Why a score is not that of all its items, paired or not; None if both are."""
-    for side, score, found in zip(met.sides, scores, items, strict=True):
-        name = statistic_of(score)
-        if not is_consistent(
-            metric_of(score), [item.statistics[name] for item in found], score.value
-        ):
+    for side, score, found in zip(met.sides, scores, rows, strict=True):
+        if not is_consistent(metric_of(score), found, score.value):
             return (
                 "unclear",
                 f"the items of {side.model} do not give its score: they are of another run",
@@ -208,20 +264,30 @@ def _items_contradict(
 
 def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
     """Why statistics of the same items cannot be compared."""
-    if not all(math.isfinite(value) for side in rows for row in side for value in row):
+    if not all(_are_finite(side) for side in rows):
         return "unclear", "infinite: no test can be run"
-    if len({len(row) for side in rows for row in side}) != 1 or len(rows[0][0]) < 2:
+    x, y = rows
+    if (
+        not isinstance(x, np.ndarray)
+        or not isinstance(y, np.ndarray)
+        or x.shape != y.shape
+        or x.shape[1] < 2
+    ):
         return (
             "unclear",
             "the statistics of the items are not what this metric has: no test can be run",
         )
-    if kind in ("bits", "mean", "share") and any(
-        x[1] != y[1] or x[1] <= 0 for x, y in zip(*rows, strict=True)
-    ):
+    if kind in ("bits", "mean", "share") and ((x[:, 1] != y[:, 1]) | (x[:, 1] <= 0)).any():
         return "not comparable", "the items are not of the same size"
-    if kind == "rate" and any(row[0] <= 0 for side in rows for row in side):
+    if kind == "rate" and min(x[:, 0].min(), y[:, 0].min()) <= 0:
         return "unclear", "a rate that is none: no test can be run"
     return None
+
+
+def _are_finite(rows: Rows) -> bool:
+    if isinstance(rows, np.ndarray):
+        return bool(np.isfinite(rows).all())
+    return all(math.isfinite(value) for row in rows for value in row)
 
 
 def _name_some(ids: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from llmbench.ledger import Ledger
+    from llmbench.results.tables.charges import ChargesFile
 
 
 # keys that are no names
@@ -57,7 +58,8 @@ class SampleRow(_OfBytes):
 class Outcome:
     """Scores (the record's rows, without model and task), samples (one mapping an item), ledgers
     where bits were charged, events where something was timed. `lossy`: where such documents are
-    left out, the ids of those that the model cannot hold, and what it loses of each.
+    left out, the ids of those that the model cannot hold, and what it loses of each. `charges`: a
+    file of the charges, in place of ledgers.
     """
 
     scores: Sequence[Mapping[str, Any]]
@@ -65,3 +67,4 @@ class Outcome:
     ledgers: Sequence[Ledger] = field(default=())
     events: Sequence[Mapping[str, Any]] = field(default=())
     lossy: Mapping[str, str] | None = None
+    charges: ChargesFile | None = None

@@ -40,7 +40,7 @@ TRIALS = 10_000  # of approximate randomisation: sacrebleu's own number
 SEED = 12345  # and its seed
 AT_ONCE = 4_000_000  # choices of a trial for an item that are held as numbers
 Total = Callable[[Sequence[float]], float]
-Rows = Sequence[Sequence[float]]  # an item's statistics each
+Rows = Sequence[Sequence[float]] | NDArray[np.float64]  # an item's statistics each
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def share_difference(a: Rows, b: Rows, level: float = LEVEL) -> Difference:
     item to each of the four kinds of items (Agresti & Min 2005), so that it has a width even where
     the two never differ.
     """
-    only_a = sum(x[0] > y[0] for x, y in zip(a, b, strict=True))
-    only_b = sum(x[0] < y[0] for x, y in zip(a, b, strict=True))
+    right_a, right_b = (np.asarray(rows, dtype=np.float64)[:, 0] for rows in (a, b))
+    only_a, only_b = int((right_a > right_b).sum()), int((right_a < right_b).sum())
     n, apart = len(a), only_a - only_b
     middle = apart / (n + 2)
     half = (

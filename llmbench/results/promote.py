@@ -116,7 +116,7 @@ def _items(run: Opened) -> dict[str, list[dict[str, object]]]:
         if metric_of(score).test:
             by_cell.setdefault((score.task, score.model), []).append(score)
     for (task, model), scores in by_cell.items():
-        items = run.items(model, task)
+        items = run.items(model, task, texts=False)
         kept = {
             statistic_of(score): rows
             for score in scores

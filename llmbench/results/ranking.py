@@ -4,20 +4,73 @@ prove.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
+from llmbench.data.strings import Strings
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import ALPHA, Rows, quality_rank_sets
 from llmbench.results.record import Score, key_of, notes_key
-from llmbench.results.samples import Sample, read_samples
+from llmbench.results.samples import read_items
+from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
 
-Item = tuple[str, list[float]]  # id, statistics
-Source = Callable[[Score], list[Item]]
+
+@dataclass(frozen=True)
+class Items:
+    """The items that have statistics of a metric, and these. Blocks are the same item only in the
+    same session.
+    """
+
+    table: ItemTable
+    numbers: NDArray[np.int64]
+    rows: Rows
+
+    @classmethod
+    def of(cls, table: ItemTable, metric: str) -> Items:
+        """Those of a table."""
+        numbers, rows = table.find_rows(metric, least=2)
+        return cls(table, numbers, rows)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def column(self, number: int) -> list[float] | NDArray[np.float64]:
+        """One of the statistics, of all items."""
+        rows = self.rows
+        return rows[:, number] if isinstance(rows, np.ndarray) else [row[number] for row in rows]
+
+    def digest(self, metric: str) -> bytes:
+        """A digest of what must be the same for models to be compared: the items, and what their
+        bits are divided by.
+        """
+        digest = hashlib.sha256()
+        for column in (self.table.keys, self.table.sessions):
+            chosen = column
+            if len(self) != len(column):
+                chosen = Strings(column[i] for i in self.numbers)
+            for frame in chosen.frames():
+                digest.update(frame)
+        if metric not in QUALITY:
+            digest.update(np.asarray(self.column(1), dtype=np.float64).tobytes())
+        return digest.digest()
+
+    def describe(self, metric: str) -> list[tuple[str, float]]:
+        """What `digest` is made of."""
+        sizes = [0.0] * len(self) if metric in QUALITY else self.column(1)
+        names = (f"{self.table.keys[i]} {self.table.sessions[i]}" for i in self.numbers)
+        return list(zip(names, map(float, sizes), strict=True))
+
+
+Source = Callable[[Score], Items]
 
 
 class Proven(TypedDict):
@@ -51,20 +104,17 @@ def rank_scores(
             for score in scores
             if score.task == task and key_of(score) == metric and is_ranked(score, refused)
         ]
+        if len(rows) < 2:
+            continue
         items = {
             score.model: _read_items(out, score) if isinstance(out, Path) else out(score)
             for score in rows
         }
-        shapes = [_shape(metric, found) for found in items.values() if found]
-        if not shapes:
-            continue
-        usual = max(sorted(set(shapes)), key=shapes.count)
-        ranked = {
-            score.model: score for score in rows if _shape(metric, items[score.model]) == usual
-        }
+        usual = _find_usual(metric, items)
+        ranked = {score.model: score for score in rows if score.model in usual}
         if len(ranked) < 2:
             continue
-        result = _rank(metric, {name: [values for _, values in items[name]] for name in ranked})
+        result = _rank(metric, {name: items[name] for name in ranked})
         for name, score in ranked.items():
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
@@ -76,22 +126,24 @@ def rank_scores(
     return notes
 
 
-def _shape(metric: str, items: Sequence[Item]) -> tuple[tuple[str, float], ...]:
-    """What must be the same for models to be compared: the items, and what their bits are divided
-    by.
-    """
-    return tuple((key, 0.0 if metric in QUALITY else values[1]) for key, values in items)
+def _find_usual(metric: str, items: Mapping[str, Items]) -> set[str]:
+    """The models that were asked what most were asked; of as many, the first in order."""
+    digests = {name: found.digest(metric) for name, found in items.items() if found}
+    counts = Counter(digests.values())
+    most = [digest for digest, count in counts.items() if count == max(counts.values())]
+    if len(most) > 1:
+        one = {digest: name for name, digest in digests.items()}
+        most.sort(key=lambda digest: items[one[digest]].describe(metric))
+    return {name for name, digest in digests.items() if digest in most[:1]}
 
 
-def _rank(metric: str, items: dict[str, Rows]) -> Ranking:
+def _rank(metric: str, items: Mapping[str, Items]) -> Ranking:
     if metric in QUALITY:
-        return quality_rank_sets(FACTS[metric], items)
-    values = {name: [row[0] for row in found] for name, found in items.items()}
-    return (
-        rate_rank_sets(values)
-        if metric == SPEED
-        else rank_sets(values, [row[1] for row in next(iter(items.values()))])
-    )
+        return quality_rank_sets(FACTS[metric], {name: one.rows for name, one in items.items()})
+    values = {name: one.column(0) for name, one in items.items()}
+    if metric == SPEED:
+        return rate_rank_sets(values)
+    return rank_sets(values, next(iter(items.values())).column(1))
 
 
 def is_ranked(score: Score, refused: Collection[str]) -> bool:
@@ -105,16 +157,9 @@ def is_ranked(score: Score, refused: Collection[str]) -> bool:
     )
 
 
-def with_statistics(items: Iterable[Sample], metric: str) -> list[Item]:
-    """The items that have statistics of a metric. Blocks are the same item only in the same
-    session.
-    """
-    found = [(f"{item.key} {item.session}", item.statistics.get(metric, [])) for item in items]
-    return [(key, values) for key, values in found if len(values) > 1]
-
-
-def _read_items(out: Path, score: Score) -> list[Item]:
-    return with_statistics(read_samples(out, score.model, score.task, texts=False), score.metric)
+def _read_items(out: Path, score: Score) -> Items:
+    metric = score.metric
+    return Items.of(read_items(out, score.model, score.task, [metric]), metric)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ reviewed record has of them. A record from elsewhere does not choose which other
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,18 @@ from typing import Any
 from llmbench.results.record import ModelRow, Record, Score, load
 from llmbench.results.rows import Items
 from llmbench.results.schema import file_names, new_task_name
+from llmbench.results.tables.items import SAID, ItemTable
+from llmbench.results.tables.samples_file import find_said, read_columns
 
-SAID = (
-    "input",
-    "output",
-    "output:byte",
-    "reference",
-)  # of a sample; a choice by bits per byte has a name of its own
+UNREADABLE = (  # no file, no such name, no samples
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,18 @@ class Opened:
         found = read_samples(self.folder, model, task, texts)
         return leave_out(found, find_left_out(self.record, model, task))
 
+    def table(self, model: str, task: str) -> ItemTable:
+        """The same as columns."""
+        if self.record.items is None:
+            if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
+                return ItemTable()
+            found = read_items(self.folder, model, task)
+            return found.leave_out(find_left_out(self.record, model, task))
+        table = ItemTable()
+        for item in self.items(model, task):
+            table.add(item.key, item.statistics, item.session)
+        return table
+
 
 def open_results(path: Path) -> Opened:
     """The run in a folder, or the record in a file. UsageError where it cannot be read, or where
@@ -83,28 +101,50 @@ def read_samples(folder: Path, model: str, task: str, texts: bool = True) -> lis
     """The items in a run's folder, read a line at a time. A record from elsewhere does not choose
     which other files are read.
     """
+    file = _find_file(folder, model, task)
+    if file is None:
+        return []
+    try:
+        return list(_number_repeats(_read_row(row, texts) for row, _ in _rows(file)))
+    except UNREADABLE:
+        return []
+
+
+def read_items(
+    folder: Path, model: str, task: str, metrics: Sequence[str] | None = None
+) -> ItemTable:
+    """The same as columns, with these metrics, by default all: from the file of columns, else from
+    the lines.
+    """
+    file = _find_file(folder, model, task)
+    table = None if file is None else read_columns(file, metrics)
+    if file is None or table is not None:
+        return table or ItemTable()
+    table, places = ItemTable(file), array("q")
+
+    def read() -> Iterator[Sample]:
+        for row, place in _rows(file):
+            places.append(place)
+            yield _read_row(row, texts=False)
+
+    try:
+        for at, item in enumerate(_number_repeats(read())):
+            table.add(item.key, item.statistics, item.session, places[at])
+    except UNREADABLE:
+        return ItemTable()
+    return table
+
+
+def _find_file(folder: Path, model: str, task: str) -> Path | None:
+    """The file of samples; None where a name would lead elsewhere."""
     place = inside(folder, "samples", model)
     if place is None or Path(task).name != task:
-        return []
+        return None
     files = [place / f"{name}.jsonl" for name in file_names(task)]
     try:
-        file = next((file for file in files if file.exists()), files[0])
-        with file.open(encoding="utf-8", newline="\n") as lines:  # which end there alone
-            return list(
-                _number_repeats(
-                    _read_row(json.loads(line), texts) for line in lines if line.strip()
-                )
-            )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ):  # no file, no such name, no samples
-        return []
+        return next((file for file in files if file.exists()), files[0])
+    except (OSError, ValueError):  # no name that a file can have
+        return None
 
 
 def find_left_out(record: Record, model: str, task: str) -> Collection[str]:
@@ -173,10 +213,10 @@ def sample_files(folder: Path, model: str) -> list[Path]:
 
 
 def samples(
-    record: Record, folder: Path
-) -> Iterator[tuple[ModelRow, str, list[Mapping[str, Any]]]]:
+    record: Record, folder: Path, only_said: bool = False
+) -> Iterator[tuple[ModelRow, str, Iterator[Mapping[str, Any]]]]:
     """Model, task and rows of each file of samples that belongs to the record, in the order of its
-    models.
+    models. `only_said`: the rows that hold texts, and perhaps others.
     """
     for model in record.models:
         for file in sample_files(folder, model.name):
@@ -184,13 +224,32 @@ def samples(
             if record.notes.cells and task not in record.notes.cells.get(model.name, []):
                 continue  # left by another run in this folder
             ids = find_left_out(record, model.name, task)
-            rows = [row for row in _rows(file) if isinstance(row, dict)]
-            yield model, task, [row for row in rows if row.get("id") not in ids]
+            rows = _readable_rows(file, find_said(file) if only_said else None)
+            yield model, task, (row for row in rows if row.get("id") not in ids)
 
 
-def _rows(file: Path) -> list[Any]:
-    """Lines end at \\n alone: what a model says may hold other signs that part lines."""
+def _readable_rows(file: Path, places: Sequence[int] | None) -> Iterator[Mapping[str, Any]]:
+    """The rows whose lines begin there, by default all, up to the first that cannot be read."""
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError, RecursionError):
-        return []
+        for row, _ in _rows(file, places):
+            if isinstance(row, dict):
+                yield row
+    except UNREADABLE:
+        return
+
+
+def _rows(file: Path, places: Sequence[int] | None = None) -> Iterator[tuple[Any, int]]:
+    """The rows whose lines begin there, by default all, and where they begin. Lines end at \\n
+    alone: what a model says may hold other signs that part lines.
+    """
+    with file.open("rb") as lines:
+        if places is not None:
+            for place in places:
+                lines.seek(place)
+                yield json.loads(lines.readline().decode()), place
+            return
+        place = 0
+        for line in lines:
+            if line.strip():
+                yield json.loads(line.decode()), place
+            place += len(line)

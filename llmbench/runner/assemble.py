@@ -18,7 +18,7 @@ from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results import record
 from llmbench.results.cell import CellRow
-from llmbench.results.ranking import Item, rank_scores, with_statistics
+from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
     Failure,
     Machine,
@@ -30,7 +30,7 @@ from llmbench.results.record import (
     key_of,
 )
 from llmbench.results.rows import LeftOut
-from llmbench.results.samples import leave_out, read_samples
+from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
 from llmbench.runner.folder.run_folder import RunFolder
@@ -208,11 +208,11 @@ def _task_notes(
     return found
 
 
-def _read_items(made: Plan, left_out: Mapping[str, LeftOut], score: Score) -> list[Item]:
+def _read_items(made: Plan, left_out: Mapping[str, LeftOut], score: Score) -> Items:
     """The items of a score, without documents that it leaves out."""
     ids = left_out[score.task].documents if score.left_out else ()
-    items = read_samples(made.out, score.model, score.task, texts=False)
-    return with_statistics(leave_out(items, ids), score.metric)
+    table = read_items(made.out, score.model, score.task, [score.metric])
+    return Items.of(table.leave_out(ids), score.metric)
 
 
 def _with_prices(scores: list[Score], price: float | None) -> list[Score]:

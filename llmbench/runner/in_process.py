@@ -70,6 +70,7 @@ def _fill(
     made, begun = folder.made, time.perf_counter()
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
+        task.scratch = made.out
         outcome = check_outcome(task, run_documents(task, spec, adapter, report))
         key = made.keys[card.name, spec.name]
         head = CellHead(key, made.question, made.options.machine, spec.name, row)

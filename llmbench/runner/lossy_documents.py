@@ -85,6 +85,7 @@ def _note(text: Text, ids: Sequence[str], causes: Mapping[str, Mapping[str, str]
 
 def _read_rows(made: Plan, cell: CellRow) -> list[Mapping[str, Any]]:
     """The samples of a cell, as they were written; its digests were checked when it was read."""
-    file = next(Path(name) for name in cell["files"] if name.startswith("samples/"))
+    names = [name for name in cell["files"] if name.startswith("samples/")]
+    file = next(Path(name) for name in names if name.endswith(".jsonl"))
     with (made.out / file).open(encoding="utf-8", newline="\n") as lines:
         return [json.loads(line) for line in lines if line.strip()]

@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TextIO, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NotRequired, TypedDict
 
 from llmbench.adapter import Progress
-from llmbench.data.text import Document, Text
+from llmbench.data.documents import Documents
+from llmbench.data.strings import Frame
+from llmbench.data.text import Text
 from llmbench.errors import Reason
 from llmbench.results.cell import CellHead
 from llmbench.results.record import Failure, ModelRow
@@ -31,13 +33,11 @@ if TYPE_CHECKING:
 
 
 class TextRow(TypedDict):
-    """A text. Of a document: id, text, context, choices, truth."""
+    """A text. `frames`: of `Documents.frames`; they follow the line of the job as they are."""
 
     name: str
     sampled: str
-    documents: Sequence[
-        tuple[str, str, str, Sequence[str], float | None, Sequence[str], Mapping[str, str]]
-    ]
+    frames: Sequence[Frame]
 
 
 class JobOptions(TypedDict):
@@ -287,19 +287,22 @@ def log_of(made: Plan, card: Card) -> Path:
 
 def text_row(text: Text) -> TextRow:
     """A text as part of a job."""
-    documents = [
-        (
-            document.id,
-            document.text,
-            document.context,
-            list(document.choices),
-            document.truth,
-            list(document.others),
-            dict(document.fields),
-        )
-        for document in text.documents
-    ]
-    return {"name": text.name, "sampled": text.sampled, "documents": documents}
+    documents = text.documents
+    if not isinstance(documents, Documents):
+        documents = Documents(documents)
+    return {"name": text.name, "sampled": text.sampled, "frames": documents.frames()}
+
+
+def encode(message: Mapping[str, Any]) -> Iterator[Frame]:
+    """A job or a command as bytes: a line of JSON, in which each text has the lengths of its frames
+    in place of these, and then the frames.
+    """
+    texts: Mapping[str, TextRow] = message.get("texts", {})
+    rows = {role: {**row, "frames": [len(f) for f in row["frames"]]} for role, row in texts.items()}
+    line = {**message, "texts": rows} if texts else message
+    yield json.dumps(line).encode() + b"\n"
+    for row in texts.values():
+        yield from row["frames"]
 
 
 def failure_of(card: Card, event: FailedEvent) -> Failure:
@@ -324,11 +327,7 @@ def head_of(job: Job, task: str, model: ModelRow) -> CellHead:
 
 def read_text(row: TextRow) -> Text:
     """The text of a `text_row`."""
-    documents = tuple(
-        Document(id, text, given, tuple(choices), truth, tuple(others), fields)
-        for id, text, given, choices, truth, others, fields in row["documents"]
-    )
-    return Text(row["name"], documents, row["sampled"])
+    return Text(row["name"], Documents.from_frames(row["frames"]), row["sampled"])
 
 
 PROGRESS_EVERY = 0.2  # seconds between two progress events
@@ -346,11 +345,12 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
     _end_with_parent()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    token = sys.stdin.readline().strip()
-    job = json.loads(sys.stdin.readline())
+    lines = sys.stdin.buffer
+    token = lines.readline().decode().strip()
+    job = _read_job(lines)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     if stays:
-        threading.Thread(target=_read, args=(sys.stdin, waiting), daemon=True).start()
+        threading.Thread(target=_read, args=(lines, waiting), daemon=True).start()
 
     def emit(event: Event) -> None:
         out.write(f"{token}{json.dumps(event)}\n")
@@ -359,7 +359,17 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
     return job, emit, iter(waiting.get, None)
 
 
-def _read(stream: TextIO, into: queue.SimpleQueue[Any]) -> None:
+def _read_job(stream: BinaryIO) -> Any:
+    """The job in the next line, with the frames of its texts, which stand behind it; see
+    `encode`.
+    """
+    job = json.loads(stream.readline())
+    for row in job.get("texts", {}).values():
+        row["frames"] = [stream.read(length) for length in row["frames"]]
+    return job
+
+
+def _read(stream: BinaryIO, into: queue.SimpleQueue[Any]) -> None:
     for line in stream:
         into.put(json.loads(line))
     os._exit(1)  # the parent is gone

@@ -22,7 +22,7 @@ from llmbench import limits
 from llmbench.errors import Reason
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
-from llmbench.runner.messages import Event
+from llmbench.runner.messages import Event, encode
 
 SETTLING = (
     "cell",
@@ -68,10 +68,11 @@ class Child:
             self.process.stdin.flush()
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Send one line of JSON. If the child is dead, reading its events finds out."""
+        """Send a job or a command. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            for piece in encode(message):
+                self.process.stdin.write(piece)
             self.process.stdin.flush()
 
     def events(self, timeout: float) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from llmbench.adapter import Adapter, BuildContext, Passage, Progress, Window
+from llmbench.adapter import Adapter, BuildContext, Progress, Window
 from llmbench.config.model_card import Card
 from llmbench.data import loading
 from llmbench.data.text import Document, Text
@@ -25,12 +25,13 @@ from llmbench.errors import (
     is_out_of_memory,
 )
 from llmbench.hardware import machine
-from llmbench.ledger import KINDS, PSEUDO, WORD_COUNTER, Totals, count_words
+from llmbench.ledger import WORD_COUNTER
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
 from llmbench.runner.screening import screen
 from llmbench.storage import default_cache
-from llmbench.tasks.likelihood import Likelihood, charge, items_of
+from llmbench.tasks.likelihood import Likelihood
+from llmbench.tasks.passages import Passages, measure
 from llmbench.tasks.prompts import check_plain
 
 
@@ -239,7 +240,7 @@ def _score(
     rule: Window,
     progress: Progress = _ignore,
 ) -> TextScore:
-    passages = [Passage(document.text, id=document.id) for document in loaded.documents]
+    passages = Passages(loaded.documents)
     if adapter.is_masked:
         raise Unsupported(
             "a model that sees both sides has pseudo-bits only",
@@ -247,9 +248,9 @@ def _score(
             hint="run a suite: `llmbench run SUITE --model SPEC`, or llmbench.run",
         )
     with model_errors(name):
-        ledgers = charge(adapter, passages, rule, progress)
-    totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
-    found = intervals(items_of(ledgers, passages), totals)
+        count = measure(adapter, passages, rule, progress)
+    totals = count.totals
+    found = intervals(count.items, totals)
     headline, words = found["bits_per_byte"], found.get("word_perplexity")
     per_token = totals.token_perplexity
     return {
@@ -268,11 +269,7 @@ def _score(
         "tokens": totals.tokens,
         "words": totals.words,
         "signature": str(Likelihood(loaded, rule).signature.extend(words=WORD_COUNTER)),
-        "charges": {
-            kind: _number(math.fsum(ledger.total(i) for ledger in ledgers))
-            for i, kind in enumerate(KINDS)
-            if i != PSEUDO
-        },
+        "charges": {kind: _number(bits) for kind, bits in count.charges.items()},
     }
 
 

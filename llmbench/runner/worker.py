@@ -136,6 +136,7 @@ def work(job: Job, emit: Emit) -> None:
         begun = time.perf_counter()
         try:
             asked = task_registry.build(task, texts, job["options"]["seed"])
+            asked.scratch = Path(job["out"])
             if meter:
                 asked.meter = meter
             outcome = check_outcome(asked, run_documents(asked, task, adapter, report))

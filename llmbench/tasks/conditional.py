@@ -17,8 +17,9 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
-from llmbench.tasks.likelihood import add_samples, charge, sample_row, score_rows
+from llmbench.tasks.likelihood import add_samples, sample_row, score_rows
 from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
+from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import (
     TEMPLATE_HELP,
     check_sources,

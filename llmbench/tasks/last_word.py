@@ -20,8 +20,8 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
-from llmbench.tasks.likelihood import charge
 from llmbench.tasks.lossy import DocumentTask, count_parts
+from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import BOS_HELP, Bos, gives_bos
 from llmbench.tasks.reference_based import generate_texts
 

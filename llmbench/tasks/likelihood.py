@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from itertools import islice
+from typing import Literal, Self, overload
 
 import numpy as np
 from pydantic import Field
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.config.model_card import Ids
+from llmbench.data.documents import Document, Documents
 from llmbench.data.splitting import block_edges
-from llmbench.data.text import Document, Text
+from llmbench.data.text import Text
 from llmbench.errors import ModelError
-from llmbench.inference.pass_progress import watch_passes
 from llmbench.ledger import (
     CODE,
     PSEUDO,
     WORD_COUNTER,
     Ledger,
-    LedgerError,
     Totals,
-    count_words,
-    word_starts,
 )
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, PSEUDO_BITS
-from llmbench.metrics.likelihood import Item, intervals
+from llmbench.metrics.likelihood import Item, Items, intervals
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.results.tables.charges import ChargesFile
 from llmbench.stats import Interval, ratio_interval
-from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
+from llmbench.tasks.lossy import DocumentTask, name_charge
+from llmbench.tasks.passages import PartsColumns, Passages, measure
 from llmbench.tasks.prompts import check_plain
 
 OPENINGS = 3  # items whose samples hold
@@ -75,20 +75,19 @@ class Likelihood(DocumentTask):
         )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        passages = [
-            passage
-            for document in self.text.documents
-            for passage in self.list_passages(document, adapter)
-        ]
+        passages = Passages(self.text.documents)
         if adapter.is_masked:
             return self._gaps(adapter, passages, progress)
-        ledgers = charge(adapter, passages, self.window, progress)
-        items = items_of(ledgers, passages)
-        totals = Totals.of(ledgers, sum(count_words(passage.text) for passage in passages))
-        rows = sample_rows(items, passages)
-        if self.keeps_parts:
-            add_parts(rows, ledgers, [count_words(passage.text) for passage in passages])
-        return Outcome(self._score(items, totals, name_charge(ledgers)), rows, ledgers)
+        charges = ChargesFile(self.scratch)
+        parts = PartsColumns() if self.keeps_parts else None
+        try:
+            count = measure(adapter, passages, self.window, progress, charges, parts)
+        except BaseException:
+            charges.close()
+            raise
+        charged = "code" if count.by_kind[CODE].parts else "token"
+        scores = self._score(count.items, count.totals, charged)
+        return Outcome(scores, sample_rows(count.items, passages, parts), charges=charges)
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
         return [Passage(document.text, id=document.id)]
@@ -98,12 +97,11 @@ class Likelihood(DocumentTask):
         return self._score(items, totals, charged)
 
     def _score(self, items: Sequence[Item], totals: Totals, charged: str) -> list[ScoreRow]:
-        found, documents = intervals(items, totals), self.text.documents
-        truths = [document.truth for document in documents if document.truth is not None]
-        if len(truths) == len(items) == len(documents):
+        found, columns = intervals(items, totals), Items.of(items)
+        truths = find_truths(self.text.documents)
+        if len(truths) == len(columns) == len(self.text.documents):
             found["excess_bits_per_byte"] = ratio_interval(
-                [item.bits - truth for item, truth in zip(items, truths, strict=True)],
-                [item.bytes for item in items],
+                columns.bits - np.asarray(truths), columns.bytes
             )
         return score_rows(found, self.signature, WORD_COUNTER, charged)
 
@@ -146,6 +144,13 @@ class Likelihood(DocumentTask):
         return Outcome(rows, [sample_row(item, PSEUDO_BITS) for item in items], ledgers)
 
 
+def find_truths(documents: Sequence[Document]) -> list[float]:
+    """The bits that the source itself needs, of the documents of which they are known."""
+    if isinstance(documents, Documents) and documents.have_only_text:
+        return []
+    return [document.truth for document in documents if document.truth is not None]
+
+
 def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
     """What documents, or the blocks of a single one, contribute; those without a charged byte are
     left out.
@@ -167,19 +172,6 @@ def gap_items(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[It
     return [row for row in rows if row.bytes]
 
 
-def charge(
-    adapter: Adapter, passages: Sequence[Passage], window: Window, progress: Progress
-) -> list[Ledger]:
-    """The ledgers of the passages, each checked."""
-    remark = f"{len(passages)} document{'s' if len(passages) != 1 else ''}"
-    with watch_passes(lambda share: progress("scoring", share, remark)):
-        ledgers = score_passages(adapter, passages, window)
-    for passage, ledger in zip(passages, ledgers, strict=True):
-        check_ledger(ledger, passage)
-    progress("scoring", 1.0, remark)
-    return list(ledgers)
-
-
 def score_rows(
     found: Mapping[str, Interval], signature: Signature, words: str, charged: str
 ) -> list[ScoreRow]:
@@ -196,17 +188,6 @@ def score_rows(
             }
         )
     return rows
-
-
-def add_parts(rows: Sequence[SampleRow], ledgers: Sequence[Ledger], words: Sequence[int]) -> None:
-    """Give the rows of documents, each with a ledger, the parts that `add_samples` needs; words: of
-    each document. Documents without a byte have no row.
-    """
-    charged = [
-        (ledger, count) for ledger, count in zip(ledgers, words, strict=True) if ledger.bytes
-    ]
-    for row, (ledger, count) in zip(rows, charged, strict=True):
-        row["parts"] = count_parts([ledger], count)
 
 
 def add_samples(samples: Sequence[SampleRow], metric: str) -> tuple[list[Item], Totals, str]:
@@ -232,69 +213,54 @@ def add_samples(samples: Sequence[SampleRow], metric: str) -> tuple[list[Item], 
     return items, Totals.add(totals), charged
 
 
-def score_passages(
-    adapter: Adapter, passages: Sequence[Passage], window: Window
-) -> Sequence[Ledger]:
-    """Return one ledger for each passage. Raises ModelError if their numbers differ."""
-    ledgers = list(adapter.score(passages, window))
-    if len(ledgers) != len(passages):
-        raise ModelError(f"score gave {len(ledgers)} ledgers for {len(passages)} passages")
-    return ledgers
-
-
-def check_ledger(ledger: Ledger, passage: Passage) -> None:
-    """Whoever made it: the ledger must charge exactly the bytes of the passage."""
-    size = len(passage.text.encode())
-    if ledger.bytes != size:
-        raise ModelError(
-            f"the ledger of {passage.id!r} charges {ledger.bytes} bytes, the text has {size}",
-            hint="same text above and below the line",
-        )
-    try:
-        ledger.check()
-    except LedgerError as error:
-        raise ModelError(f"a ledger breaks a rule: {error}") from None
-
-
-def items_of(ledgers: Sequence[Ledger], passages: Sequence[Passage]) -> list[Item]:
-    """Documents, or the blocks of a single one; those without a byte are left out."""
-    if len(passages) > 1:
-        rows = [
-            Item(p.id, ledger.total(), ledger.bytes, count_words(p.text))
-            for ledger, p in zip(ledgers, passages, strict=True)
-        ]
-        return [row for row in rows if row.bytes]
-    ledger, passage = ledgers[0], passages[0]
-    edges = block_edges(passage.text)
-    if (
-        ledger.kind == CODE
-    ).any():  # a compressor's one charge says nothing about parts of the text
-        edges = [0, ledger.bytes]
-    bits = ledger.bits_between(edges)
-    words = (
-        np.histogram(word_starts(passage.text), bins=[*edges[:-1], edges[-1] + 1])[0]
-        if edges[-1]
-        else [0]
-    )
-    parts = zip(edges, edges[1:], strict=False)
-    return [
-        Item(f"{passage.id}@{a}", float(bits[i]), b - a, int(words[i]))
-        for i, (a, b) in enumerate(parts)
-    ]
-
-
-def sample_rows(items: Sequence[Item], passages: Sequence[Passage]) -> list[SampleRow]:
-    """The items' rows. The first ones, the same for every model, hold the opening of their text,
-    for boards to show where the bits went.
+class ItemSamples(Sequence[SampleRow]):
+    """The items' rows, made when they are asked for. `inputs`: what the first ones hold of their
+    texts.
     """
-    rows = [sample_row(item) for item in items]
-    texts = [passage.text.encode() for passage in passages if passage.text]
-    begin = 0
-    for number, row in enumerate(rows[:OPENINGS]):
-        raw = texts[number] if len(passages) > 1 else texts[0][begin : begin + row["bytes"]]
-        begin += row["bytes"]
-        row["input"] = raw[:OPENING_BYTES].decode("utf-8", "ignore")
-    return rows
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        inputs: Sequence[str] = (),
+        parts: PartsColumns | None = None,
+    ):
+        self._items, self._inputs, self._parts = items, inputs, parts
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> SampleRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[SampleRow]: ...
+    def __getitem__(self, at: int | slice) -> SampleRow | list[SampleRow]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        at = range(len(self))[at]
+        row = sample_row(self._items[at])
+        if at < len(self._inputs):
+            row["input"] = self._inputs[at]
+        if self._parts is not None:
+            row["parts"] = self._parts[at]
+        return row
+
+
+def sample_rows(
+    items: Sequence[Item], passages: Sequence[Passage], parts: PartsColumns | None = None
+) -> ItemSamples:
+    """The items' rows, with these parts. The first ones, the same for every model, hold the opening
+    of their text, for boards to show where the bits went.
+    """
+    if len(passages) == 1:
+        raw, ends = passages[0].text.encode(), [0]
+        for item in items[:OPENINGS]:
+            ends.append(ends[-1] + item.bytes)
+        openings = [raw[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    else:
+        texts = (passage.text.encode() for passage in passages)
+        openings = list(islice((raw for raw in texts if raw), OPENINGS))
+    inputs = [raw[:OPENING_BYTES].decode("utf-8", "ignore") for raw in openings]
+    return ItemSamples(items, inputs, parts)
 
 
 def sample_row(item: Item, metric: str = BITS_PER_BYTE) -> SampleRow:

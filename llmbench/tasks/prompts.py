@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from llmbench import limits
 from llmbench.adapter import Adapter
-from llmbench.data.text import Document, Text
+from llmbench.data.documents import Document, Documents
+from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
@@ -141,6 +142,8 @@ def check_plain(text: Text) -> None:
     """Raise UsageError if a document of `text` has a source or candidates, which a task that
     charges whole texts would leave out.
     """
+    if isinstance(text.documents, Documents) and text.documents.have_only_text:
+        return
     for document in text.documents:
         if not document.is_plain:
             raise UsageError(

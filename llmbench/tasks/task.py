@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -70,6 +71,7 @@ class Task(ABC):
 
     protocol: ClassVar[str]  # name/version, part of every signature: bump it when numbers change
     settings: Settings
+    scratch: Path | None = None  # a folder for files without names; None: where temporary files are
     meter: Meter | None = None  # of a task with `process = "own"`: memory since its process began
 
     def __init__(self, text: Text, settings: Any, seed: int = 0):

@@ -18,8 +18,9 @@ from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
-from llmbench.tasks.likelihood import add_samples, charge, sample_row, score_rows
+from llmbench.tasks.likelihood import add_samples, sample_row, score_rows
 from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
+from llmbench.tasks.passages import charge
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 # pieces between runs of white space: an edge of white space makes an empty piece, which counts

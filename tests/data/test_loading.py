@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from llmbench.data import loading, splitting
 from llmbench.data.overlap import overlap_share
+from llmbench.data.rows import Row
 from llmbench.data.splitting import block_edges
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.storage import write_lines
 
 
 def write(path, content):
@@ -49,6 +51,39 @@ def test_json_lines_are_documents_and_can_be_selected(tmp_path):
     assert loading.load("t", path, select={"kind": "y"}).documents == (Document("zwei", "two"),)
     with pytest.raises(UsageError, match="did you mean 'kind'"):
         loading.load("t", path, select={"kin": "y"})
+
+
+@pytest.mark.parametrize("known", [1, 2, 100])
+def test_an_id_stands_once_however_many_are_held(tmp_path, monkeypatch, known):
+    monkeypatch.setattr(loading, "IDS_AT_ONCE", known)
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": str(i), "text": "x"} for i in range(7)]
+    write_lines(path, rows)
+    assert len(loading.load("t", path).documents) == 7
+    write_lines(path, [*rows, {"id": "3", "text": "y"}, {"text": 3}])
+    with pytest.raises(UsageError, match=r"a\.jsonl:8:1: the id '3' stands here a second time"):
+        loading.load("t", path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "a"},
+        {"text": "a", "id": "b"},
+        {"id": "", "text": "a"},
+        {"id": 3, "text": "a"},
+        {"text": "", "id": "b"},
+        {"text": "a", "lang": "de"},
+        {"given": "a", "text": "b", "id": "c"},
+    ],
+)
+def test_a_plain_row_is_read_as_every_row_is(row):
+    short = loading._plain_document(Row(row, 7, "a", 7))
+    whole = loading._document(row, "a:7:1", 7, None, None)
+    assert short in (None, whole)
+    assert (short is None) == (row.keys() > {"id", "text"} or "lang" in row or row.get("id") == 3)
+    if short is not None:
+        assert short.fields == whole.fields
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ from llmbench.leaderboard.heatmap import (
     line_ends,
     lines,
 )
-from llmbench.results.cell import CellHead, write_cell, write_charges
+from llmbench.results.cell import CellHead, write_cell
 from llmbench.results.record import ModelRow
+from llmbench.results.tables.charges import write_charges
 from llmbench.tasks.likelihood import Likelihood
 
 

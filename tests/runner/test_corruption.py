@@ -56,21 +56,22 @@ def test_a_changed_cell_is_filled_again_and_a_board_of_it_refused(tmp_path):
     arguments = ("run", "tiny.yaml", "--only", "uniform-bytes", "--only", "zlib", "--out", "out")
     assert llmbench(*arguments, cwd=place).returncode == 0
     whole = run_json(place / "out")["scores"]
-    samples, charges, cell = (
+    samples, columns, charges, cell = (
         place / "out" / name
         for name in (
             "samples/uniform-bytes/likelihood.jsonl",
+            "samples/uniform-bytes/likelihood.parquet",
             "charges/uniform-bytes/likelihood.parquet",
             "cells/zlib/likelihood.json",
         )
     )
-    for file in (samples, charges):
+    for file in (samples, columns, charges):
         raw = file.read_bytes()
         file.write_bytes(flip(raw, random.Random(0)))
         with pytest.raises(UsageError, match=f"{file.name}: changed since the run wrote it"):
             open_results(place / "out")
         file.write_bytes(raw)
-    for file in (charges, cell):
+    for file in (columns, cell):
         file.write_bytes(flip(file.read_bytes(), random.Random(0)))
     done = llmbench(*arguments, cwd=place)
     assert done.returncode == 0

@@ -262,7 +262,7 @@ def charge(
     run stores them.
     """
     from llmbench.ledger import TOKEN, Ledger
-    from llmbench.results.cell import write_charges
+    from llmbench.results.tables.charges import write_charges
 
     whole = len(text.encode("utf-8", "replace"))
     ends = [*range(size, whole, size), whole]

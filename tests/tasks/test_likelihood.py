@@ -8,6 +8,7 @@ import pytest
 from support.toys import TEXT, Uniform
 
 from llmbench.adapter import Adapter, ModelInfo, Window
+from llmbench.adapters.ngram import ByteNgram
 from llmbench.adapters.trivial import Compressor, UniformBytes
 from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError
@@ -124,3 +125,62 @@ def _array(values):
     import numpy as np
 
     return np.array(values)
+
+
+def rows_of(made, place):
+    """Samples, and all rows of the charges file."""
+    import pyarrow.parquet as pq
+
+    made.charges.copy_to(place)
+    return list(made.samples), pq.read_table(place).to_pydict()
+
+
+@pytest.mark.parametrize("text", [LONG, SHORT], ids=["one document", "five"])
+@pytest.mark.parametrize("kind", ["uniform", "n-gram", "words", "zlib"])
+def test_a_long_document_in_pieces_costs_what_it_costs_whole(tmp_path, monkeypatch, text, kind):
+    class Words(Adapter):
+        """Tokens of several bytes, some of them spelled."""
+
+        info = ModelInfo("words", "", "", None, None, None, "cpu", "")
+
+        def score(self, passages, window=Window()):
+            for passage in passages:
+                n = len(passage.text.encode())
+                ends = [*range(5, n, 5), n]
+                bits = [0.1 + 7.3 * (i % 11) for i in range(len(ends))]
+                kinds = [i % 2 for i in range(len(ends))]
+                yield Ledger.build([0, *ends[:-1]], ends, bits, kinds, n, passage.id)
+
+    made = {
+        "uniform": UniformBytes,
+        "n-gram": lambda: ByteNgram([TEXT], order=3),
+        "words": Words,
+        "zlib": lambda: Compressor("zlib"),
+    }
+    whole, _ = outcome(made[kind](), text)
+    for module in ("llmbench.ledger", "llmbench.adapters.trivial", "llmbench.adapters.ngram"):
+        monkeypatch.setattr(f"{module}.PIECE", 50)
+    monkeypatch.setattr("llmbench.tasks.passages.AT_ONCE", 2)
+    pieces, _ = outcome(made[kind](), text)
+    assert pieces.scores == whole.scores
+    assert rows_of(pieces, tmp_path / "b") == rows_of(whole, tmp_path / "a")
+
+
+def test_a_model_that_fails_halfway_leaves_no_file(tmp_path):
+    task = Likelihood(SHORT, Window())
+    task.scratch = tmp_path
+    with pytest.raises(ModelError):
+        task.run(Cheat(lambda p: charge(len(p.text.encode()) - 1, 1.0)), lambda *said: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_portions_do_not_hide_a_wrong_number_of_ledgers(monkeypatch, count):
+    class Some(Cheat):
+        def score(self, passages, window=Window()):
+            wanted = 2 if len(passages) == 2 else count - 4
+            return [*super().score(passages), *super().score(passages)][:wanted]
+
+    monkeypatch.setattr("llmbench.tasks.passages.AT_ONCE", 2)
+    with pytest.raises(ModelError, match=f"score gave {count} ledgers for 5 passages"):
+        outcome(Some(lambda p: charge(len(p.text.encode()), 1.0)), SHORT)

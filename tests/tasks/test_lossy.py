@@ -204,7 +204,7 @@ def test_scores_from_samples_are_those_of_a_corpus_made_by_hand(case):
 def test_infinite_bits_and_a_compressors_code_stay_what_they_are():
     text = plain()
     for model in (Priced(code=True), Priced(infinite="12 spoons")):
-        rows = ask(Likelihood(text, Window("half")), model).samples
+        rows = list(ask(Likelihood(text, Window("half")), model).samples)
         stored = json.loads(json.dumps(rows).replace("Infinity", '"inf"'))
         found = score_rest(Likelihood(text, Window("half")), stored, ["d0"])
         by_hand = Likelihood(without(text, "d0"), Window("half")).run(model, quiet)

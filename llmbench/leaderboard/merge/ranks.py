@@ -13,9 +13,10 @@ from llmbench.leaderboard.merge.runs import (
 )
 from llmbench.metrics.facts import FACTS, RANKED, SPEED
 from llmbench.results.paired_tests import is_consistent
-from llmbench.results.ranking import Item, is_ranked, rank_scores, with_statistics
+from llmbench.results.ranking import Items, is_ranked, rank_scores
 from llmbench.results.record import Score, TaskNotes, key_of, notes_key
 from llmbench.results.samples import Opened
+from llmbench.results.tables.items import ItemTable
 
 RANKED_AT_MOST = 40  # models: the work grows with the fourth power of their number
 
@@ -90,17 +91,13 @@ def _rename(notes: TaskNotes, run: SourceRun, models: Models) -> TaskNotes:
     return notes.model_copy(update=changes)
 
 
-def _items(cell: CellScores, metric: str) -> list[Item]:
+def _items(cell: CellScores, metric: str) -> Items:
     """The items that a score was made of, beside the record or, of a reviewed one, in it; none
     where they are not to be had, or are not those of this score.
     """
     score = cell.scores[metric]
-    found = with_statistics(
-        Opened(cell.run.record, cell.run.path).items(score.model, score.task, texts=False), metric
-    )
-    return (
-        found
-        if len(found) == score.n
-        and is_consistent(FACTS[metric], [values for _, values in found], score.value)
-        else []
-    )
+    table = Opened(cell.run.record, cell.run.path).table(score.model, score.task)
+    found = Items.of(table, metric)
+    if len(found) == score.n and is_consistent(FACTS[metric], found.rows, score.value):
+        return found
+    return Items.of(ItemTable(), metric)
