@@ -54,6 +54,12 @@ class Text:
                 digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
 
+    @property
+    def columns(self) -> Documents:
+        """The documents as columns."""
+        documents = self.documents
+        return documents if isinstance(documents, Documents) else Documents(documents)
+
     def raw_texts(self) -> Iterator[bytes | memoryview]:
         """The documents' texts in UTF-8."""
         if isinstance(self.documents, Documents):

@@ -287,10 +287,7 @@ def log_of(made: Plan, card: Card) -> Path:
 
 def text_row(text: Text) -> TextRow:
     """A text as part of a job."""
-    documents = text.documents
-    if not isinstance(documents, Documents):
-        documents = Documents(documents)
-    return {"name": text.name, "sampled": text.sampled, "frames": documents.frames()}
+    return {"name": text.name, "sampled": text.sampled, "frames": text.columns.frames()}
 
 
 def encode(message: Mapping[str, Any]) -> Iterator[Frame]:
@@ -360,9 +357,7 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
 
 
 def _read_job(stream: BinaryIO) -> Any:
-    """The job in the next line, with the frames of its texts, which stand behind it; see
-    `encode`.
-    """
+    """The job in the next line, with the frames of its texts behind it; see `encode`."""
     job = json.loads(stream.readline())
     for row in job.get("texts", {}).values():
         row["frames"] = [stream.read(length) for length in row["frames"]]
