@@ -29,6 +29,7 @@ STEPS = 10_000_000  # of training: weeks at 0.1 s a step
 ROWS = 1 << 16  # in a batch, or answers side by side
 IDS = 1 << 20  # of a window, a row or a context: the longest contexts there are
 TEXT_BYTES = 1 << 20  # of a prompt or an answer: as many tokens as that, at most
+CHECK_BYTES = 1 << 24  # of a text that a check makes longer until it has enough tokens
 VOCABULARY = 1 << 20  # four times the largest there is
 LEAST_VOCABULARY = 2  # with one symbol there is nothing to predict
 LEAST_BPE = 257  # the 256 bytes and the end of text

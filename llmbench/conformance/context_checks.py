@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from llmbench import limits
 from llmbench.adapter import Adapter, Passage, Window
 from llmbench.conformance.check import LOGITS, Check, Failed, Skip, Subject, can_hold, show
 from llmbench.ledger import END, TOKEN
@@ -48,6 +49,8 @@ def borders(subject: Subject) -> str:
     tokens, compared, tried = model.encode(long), 0, 0
     for count in _lengths(subject, model):
         while len(tokens.ids) < count:
+            if size > limits.CHECK_BYTES:
+                raise Skip(f"{len(long)} bytes are only {len(tokens.ids)} tokens")
             size *= 2
             long = subject.repeat(size)
             tokens = model.encode(long)

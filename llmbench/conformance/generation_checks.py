@@ -164,10 +164,10 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
             )
             if model.unknown is not None:
                 row[model.unknown] = -torch.inf
-            top, chosen = row.topk(2)
-            if (len(line) > begin and len(line) > (model.context or len(line))) or float(
-                top[0] - top[1]
-            ) < TIE:
+            top, chosen = row.topk(min(2, len(row)))  # a vocabulary may have one symbol
+            if (len(line) > begin and len(line) > (model.context or len(line))) or (
+                len(top) > 1 and float(top[0] - top[1]) < TIE
+            ):
                 # a tie may go either way, and past its context a model goes on by a rule of its own
                 break
             if int(chosen[0]) in model.eos_ids:

@@ -10,7 +10,7 @@ import os
 import sys
 
 import pytest
-from support.run_helpers import folder
+from support.run_helpers import folder, llmbench, run_json
 
 from llmbench import limits
 from llmbench.cli import main
@@ -307,3 +307,21 @@ def test_a_wrong_card_is_refused_with_its_place(place, monkeypatch, capsys, card
 @pytest.mark.parametrize(("line", "want"), LINES, ids=shorten)
 def test_a_wrong_command_or_file_is_refused(place, monkeypatch, capsys, line, want):
     refuse(monkeypatch, capsys, line.split(), want)
+
+
+HUGE = [
+    ("width: 8", f"width: {limits.ARGUMENT}"),
+    ("steps: 2", f"steps: 2, batch: {limits.ROWS}, length: {limits.IDS}"),
+]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("old", "new"), HUGE)
+def test_a_model_of_the_largest_sizes_is_a_row_for_want_of_memory(place, capsys, old, new):
+    (place / "c.yaml").write_text(CARD.replace(old, new))
+    done = llmbench("run", "tiny.yaml", "--model", "c.yaml", "--only", "zlib", cwd=place)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    (folder,) = (place / "reports" / "tiny").iterdir()
+    reasons = {row["model"]: row["reason"] for row in run_json(folder)["failures"]}
+    assert reasons["mine"] == "out_of_memory"
