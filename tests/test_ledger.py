@@ -101,7 +101,8 @@ def test_infinite_bits_are_reported_and_not_skipped():
 
 def test_an_empty_document_has_no_charges_and_no_rate():
     empty = Ledger.build([], [], [], [], bytes=0)
-    assert Totals.of([empty], 0).bits_per_byte is None
+    totals = Totals.of([empty], 0)
+    assert totals.bits_per_byte is totals.byte_perplexity is totals.word_perplexity is None
 
 
 def test_bits_between_edges_share_a_crossing_charge_by_bytes():
@@ -270,6 +271,11 @@ def test_gaps_that_run_backwards_are_refused():
             3,
             "the spans of pseudo-bits overlap or leave the text",
         ),
+        (
+            [(0, 1, 1.0, PSEUDO), (1, 3, 1.0, PSEUDO), (2, 4, 1.0, PSEUDO)],
+            4,
+            "the spans of pseudo-bits overlap or leave the text",
+        ),
         ([(0, 4, 1.0, PSEUDO)], 3, "the spans of pseudo-bits overlap or leave the text"),
     ],
 )
@@ -299,7 +305,8 @@ def test_gaps_need_not_tile_and_are_counted_apart():
 
 
 def test_a_ledger_is_built_of_any_sequences_with_its_types():
-    made = Ledger.build(iter([0, 2]), (2, 2), np.array([1, 2]), iter([TOKEN, END]), 2, "d7")
+    small = np.array([2, 2], np.int32)
+    made = Ledger.build(iter(np.int32([0, 2])), small, np.array([1, 2]), [TOKEN, END], 2, "d7")
     assert [a.dtype for a in (made.start, made.end, made.bits, made.kind)] == [
         np.int64,
         np.int64,

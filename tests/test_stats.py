@@ -214,7 +214,7 @@ def test_a_difference_of_ratios_is_that_of_the_sums():
     assert found.n == 2
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 30), (30, 30), (1, 30), (29, 30)])
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (9, 9), (33, 33), (1, 30), (29, 30)])
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_the_interval_of_a_share_is_wilsons(hits, n, level):
     known = scipy.stats.binomtest(hits, n).proportion_ci(level, method="wilson")
@@ -333,3 +333,23 @@ def test_a_verdict_needs_a_p_of_at_most_alpha_and_a_difference():
     assert verdict(wide, 0.02, alpha=0.01) == "unclear"
     assert verdict(wide, 1.0, margin=2.0) == "tie"
     assert verdict(Interval(0.0, -1.0, 1.0, 9), 0.0) == "unclear"
+
+
+def test_items_in_single_precision_are_computed_in_double():
+    rng = np.random.default_rng(10)
+    a, b, n = (rng.uniform(1, 2, 12).astype(np.float32) for _ in range(3))
+    wide_a, wide_b, wide_n = (x.astype(np.float64) for x in (a, b, n))
+    for found, known in (
+        (ratio_interval(a, wide_n), ratio_interval(wide_a, wide_n)),
+        (ratio_interval(wide_a, n), ratio_interval(wide_a, wide_n)),
+        (difference_interval(a, b, n), difference_interval(wide_a, wide_b, wide_n)),
+        (difference_interval(a, wide_b, n), difference_interval(wide_a, wide_b, wide_n)),
+        (stats.block_interval(a), stats.block_interval(wide_a)),
+        (stats.block_difference(a, wide_b), stats.block_difference(wide_a, wide_b)),
+        (stats.block_difference(wide_a, b), stats.block_difference(wide_a, wide_b)),
+        (
+            rank_sets({"a": a, "b": b}, n).smallest_visible,
+            rank_sets({"a": wide_a, "b": wide_b}, wide_n).smallest_visible,
+        ),
+    ):
+        assert found == known

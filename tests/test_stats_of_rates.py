@@ -171,6 +171,9 @@ def test_the_smallest_visible_rate_is_the_median_over_pairs_at_the_first_level_o
     found = rate_rank_sets(blocks)
     assert found.smallest_visible == pytest.approx(math.exp(half) - 1)
     assert found.items_needed == 2
+    two = rate_rank_sets({name: blocks[name] for name in "ab"}).smallest_visible
+    one, _ = block_difference(blocks["a"], blocks["b"], 0.99)
+    assert two == pytest.approx(math.expm1((one.high - one.low) / 2))
     loose = rate_rank_sets(blocks, alpha=0.3, margin=1.0)
     halves = []
     for one, other in ("ab", "ac", "bc"):

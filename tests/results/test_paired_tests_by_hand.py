@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,6 +40,12 @@ OTHERS = [[5.0, 3.0], [2.0, 2.0], [1.0, 5.0], [1.0, 1.0]]
 
 def shares(right):
     return [[float(one), 1.0] for one in right]
+
+
+def record(seen, sums):
+    """A total that keeps the sums it is asked for."""
+    seen.append(sums)
+    return 0.0
 
 
 def ratio(sums):
@@ -246,6 +253,23 @@ def test_one_test_takes_ten_thousand_flips_or_swaps(monkeypatch):
         difference(FACTS["bits_per_byte"], ROWS, ROWS, *tests)
         difference(RATIO, ROWS, ROWS, *tests)
     assert asked == [10_000, 10_000, 10_000, 10_000, 10_400, 10_000, 80_800, 10_100]
+
+
+def test_items_in_single_precision_are_computed_in_double():
+    rng = np.random.default_rng(3)
+    a, b = (rng.uniform(1, 2, (9, 2)).astype(np.float32) for _ in range(2))
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    for pair in ((a, wide_b), (wide_a, b)):
+        assert ratio_difference(*pair) == ratio_difference(wide_a, wide_b)
+        assert welch_difference(*(x[:, 0] for x in pair)) == welch_difference(
+            wide_a[:, 0], wide_b[:, 0]
+        )
+        seen: list[list[float]] = []
+        randomisation_p(*pair, partial(record, seen), 1)
+        assert seen[:2] == [wide_a.sum(axis=0).tolist(), wide_b.sum(axis=0).tolist()]
+        found = corpus_difference(*pair, ratio, 9).interval
+        assert found.value == ratio(wide_a.sum(axis=0)) - ratio(wide_b.sum(axis=0))
+    assert value_of(FACTS["bits_per_byte"], a) == value_of(FACTS["bits_per_byte"], wide_a)
 
 
 def test_a_direction_that_is_unknown_makes_no_verdict_and_higher_turns_it():
