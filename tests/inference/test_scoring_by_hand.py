@@ -10,11 +10,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.toys import ByteModel, OrderK, Uniform
+from support.toys import ByteModel, OrderK, Uniform, network
 
 from llmbench.adapter import Passage, Window
 from llmbench.errors import LlmbenchError, ModelError, Unsupported
 from llmbench.inference import batching, scoring
+from llmbench.inference.blocked_attention import CausalBlocks
 from llmbench.ledger import END, SPELLING, TOKEN
 from llmbench.models.tokenizers.tokens import Tokens
 
@@ -55,10 +56,10 @@ class Packable(OrderK):
                 seen = mask[row, 0, query].nonzero()[:, 0]
                 line = ids[row, seen[positions[row, seen].argsort()]]
                 rows[row, query] = self.logits(line[None])[0, -1]
-        return rows
+        return rows / 2
 
     def head(self, rows):
-        return rows
+        return rows * 2
 
 
 class Pieces(Uniform):
@@ -231,6 +232,67 @@ def test_a_packed_model_with_an_escape_pays_for_it_in_its_head():
         scoring.score(model, passages), scoring.score(plain, passages), strict=True
     ):
         assert one.bits == pytest.approx(other.bits + 1.0)
+
+
+class Elsewhere(Packable):
+    """A packable model on a device without numbers, which ends with what it is given."""
+
+    device = "meta"
+
+    def forward_packed(self, ids, positions, mask):
+        raise Given(ids, positions, mask)
+
+    def logits(self, ids):
+        raise Given(ids)
+
+
+class Split(Elsewhere):
+    supports_packing = False
+    has_split_head = True
+
+    def hidden(self, ids):
+        raise Given(ids)
+
+
+class Given(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "count"), [(Elsewhere(), "ab", 3), (Elsewhere(), "", 1), (Split(), "", 1)]
+)
+def test_ids_are_put_on_the_models_device(model, context, count):
+    with pytest.raises(Given) as caught:
+        list(scoring.score(model, [Passage(text, context=context) for text in ("xy", "uv")]))
+    assert [part.device.type for part in caught.value.args] == ["meta"] * count
+
+
+def test_packed_rows_are_read_under_their_mask_in_blocks(monkeypatch):
+    masks = []
+
+    class Noted(CausalBlocks):
+        def __init__(self, mask=None):
+            masks.append(mask)
+            super().__init__(mask)
+
+    monkeypatch.setattr(scoring, "CausalBlocks", Noted)
+    list(scoring.score(Packable(), [Passage(text, context="ab") for text in ("xyz", "uv")]))
+    whole, packed = masks
+    assert whole is None
+    assert packed.shape == (1, 1, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "width"),
+    [(Packable(), "ab", 256), (OrderK(2, None), "", 256), (network("transformer-decoder"), "", 32)],
+)
+def test_the_first_pass_tells_the_width_of_the_rows(model, context, width, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        batching, "_budget", lambda model, width: asked.append(width) or batching.TOKEN_BUDGET
+    )
+    list(scoring.score(model, [Passage(text, context=context) for text in ("xyz", "uv")]))
+    assert asked == [0, width]
 
 
 # How charges are laid
