@@ -257,11 +257,27 @@ def test_patterns_of_many_items_are_drawn_four_million_signs_at_a_time():
     assert sign_flip_ps(d[None], flips) == [(reached + 1) / (flips + 1)]
 
 
-def test_sums_that_differ_by_rounding_only_are_as_far_apart():
-    """0.1 + 0.2 - 0.3 is not 0 in floats: of the 4 patterns of this triple each counts."""
-    d = [0.1, 0.2, -0.3]
-    assert sign_flip_p(d, [0.0] * 3) == 1.0
-    assert sign_flip_p([0.1, 0.2, 0.3], [0.0, 0.0, 0.6]) == 1.0
+@pytest.mark.parametrize("scale", [1, 2**30, 2**-30])
+def test_sums_that_differ_by_rounding_only_are_as_far_apart(scale):
+    """Added one after the other these are 1.7999999999999998, and 1.8 if rounded once: the observed
+    arrangement must count all the same, at any scale. Another pair's large items change nothing.
+    """
+    assert 0.3 + 0.9 + 0.6 < math.fsum([0.3, 0.9, 0.6])
+    d = scale * np.array([0.3, 0.9, 0.6])
+    assert sign_flip_p(d, np.zeros(3)) == 2**-2
+    assert sign_flip_ps(np.array([d, 1e14 * d])) == [2**-2, 2**-2]
+    assert sign_flip_p(scale * np.array([0.1, 0.2, -0.3]), np.zeros(3)) == 1.0
+
+
+def test_sixteen_items_are_tried_in_all_patterns():
+    assert sign_flip_p(np.ones(16), np.zeros(16)) == 2**-15
+
+
+def test_differences_of_items_in_single_precision_are_taken_in_double(monkeypatch):
+    seen = []
+    monkeypatch.setattr(stats, "sign_flip_ps", lambda d, *rest: seen.append(d.tolist()) or [1.0])
+    rank_sets({"a": np.float32([2**24 + 2]), "b": np.float32([1])}, [1.0])
+    assert seen == [[[2.0**24 + 1]]]
 
 
 def test_holms_values_never_fall_and_never_pass_one():
@@ -297,7 +313,9 @@ def test_a_model_whose_difference_is_significant_at_alpha_itself_is_better():
     items, size = {"worse": [2.0] * 6, "best": [1.0] * 6}, [1.0] * 6
     assert rank_sets(items, size, alpha=2**-5).better_than == {"worse": set(), "best": {"worse"}}
     assert rank_sets(items, size, alpha=2**-5 - 1e-9).better_than["best"] == set()
-    assert rank_sets(items, size).rank == {"worse": (2, 2), "best": (1, 1)}
+    found = rank_sets(items, size)
+    assert found.rank == {"worse": (2, 2), "best": (1, 1)}
+    assert (found.items_needed, found.smallest_visible) == (6, 0.0)
 
 
 def test_ranks_depend_on_the_seed_only_where_patterns_are_drawn():
