@@ -63,14 +63,14 @@ class Packable(OrderK):
 
 
 class Pieces(Uniform):
-    """Pieces of three bytes, of which those that begin with `?` are unknown: 5 bits to spell."""
+    """Pieces of three bytes, of which those that begin with `?` are unknown: half a bit to spell."""
 
     eos_ids = (9,)
 
     def encode(self, text):
         data = text.encode()
         pieces = [data[at : at + 3] for at in range(0, len(data), 3)]
-        spelling = [5.0 if piece.startswith(b"?") else 0.0 for piece in pieces]
+        spelling = [0.5 if piece.startswith(b"?") else 0.0 for piece in pieces]
         made = Tokens.of(range(len(pieces)), pieces, spelling)
         return dataclasses.replace(made, loss="")
 
@@ -106,6 +106,18 @@ def test_all_start_symbols_stand_before_a_text_and_its_last_id_is_not_read():
     assert ledger.bits.tolist() == pytest.approx([math.log2(258)] * 3)
     assert ledger.kind.tolist() == [TOKEN, TOKEN, END]
     assert (ledger.start.tolist(), ledger.end.tolist()) == ([0, 1, 2], [1, 2, 2])
+
+
+def test_ids_are_integers_even_if_nothing_stands_before_or_after_them():
+    passages = [Passage("b", context="a", add_bos=False), Passage("a", score_eos=True)]
+    assert [line.ids.dtype for line in scoring._lines(Reader(), passages)] == [np.int64] * 2
+
+
+def test_a_tokenizer_that_encodes_fewer_texts_than_it_is_given_is_refused():
+    model = Reader()
+    model.encode_all = lambda texts: [model.encode(texts[0])]
+    with pytest.raises(ValueError, match="shorter"):
+        list(scoring.score(model, [Passage("ab"), Passage("cd")]))
 
 
 def test_shorter_texts_are_padded_with_the_first_start_symbol():
@@ -316,12 +328,12 @@ def test_an_unknown_piece_is_an_empty_token_charge_and_its_spelling(eos):
     (ledger,) = scoring.score(Pieces(), [Passage("?abcde?fg?h", score_eos=eos)])
     assert rows_of(ledger) == [
         (0, 0, 8.0, TOKEN),
-        (0, 3, 5.0, SPELLING),
+        (0, 3, 0.5, SPELLING),
         (3, 6, 8.0, TOKEN),
         (6, 6, 8.0, TOKEN),
-        (6, 9, 5.0, SPELLING),
+        (6, 9, 0.5, SPELLING),
         (9, 9, 8.0, TOKEN),
-        (9, 11, 5.0, SPELLING),
+        (9, 11, 0.5, SPELLING),
         *([(11, 11, 8.0, END)] if eos else []),
     ]
     assert (ledger.tokens, ledger.unknown) == (4, 3)
@@ -346,7 +358,7 @@ def test_known_pieces_are_a_token_charge_each(eos):
         ("abc", "def", 0, [(0, 3, 8.0, TOKEN)]),
         ("abcd", "efg", 1, [(0, 2, 8.0, TOKEN), (2, 3, 8.0, TOKEN)]),
         ("abcde", "fg", 2, [(0, 1, 8.0, TOKEN), (1, 2, 8.0, TOKEN)]),
-        ("abc?", "efg", 1, [(0, 0, 8.0, TOKEN), (0, 2, 5.0, SPELLING), (2, 3, 8.0, TOKEN)]),
+        ("abc?", "efg", 1, [(0, 0, 8.0, TOKEN), (0, 2, 0.5, SPELLING), (2, 3, 8.0, TOKEN)]),
         ("abcd", "", 0, []),
     ],
 )
@@ -430,7 +442,7 @@ def test_bytes_between_spelled_pieces_are_compared_and_spelled_ones_are_not():
     """`t` and `o` of "two words" are spelled; the rest must come back."""
 
     def spelled(tokens):
-        costs = np.where(np.isin(tokens.start, (0, 2)), 1.5, 0.0)
+        costs = np.where(np.isin(tokens.start, (0, 2)), 0.5, 0.0)
         return dataclasses.replace(tokens, ids=np.where(costs > 0, 0, tokens.ids), spelling=costs)
 
     (ledger,) = scoring.score(encoding(spelled), [Passage("two words")])
@@ -439,7 +451,7 @@ def test_bytes_between_spelled_pieces_are_compared_and_spelled_ones_are_not():
     assert "byte 3 of the text" in str(error)  # `w` comes back, ` words` does not
 
     def last(tokens):
-        costs = np.where(tokens.start == 8, 1.5, 0.0)
+        costs = np.where(tokens.start == 8, 0.5, 0.0)
         return dataclasses.replace(
             tokens, ids=np.where(tokens.start == 5, 0, tokens.ids), spelling=costs
         )
