@@ -62,7 +62,7 @@ def score(
         else:
             _score_windows(model, lines, window, budget)
     for line in lines:
-        yield _ledger(line, model.escape)
+        yield _ledger(line)
 
 
 def _lines(model: TokenModel, passages: Sequence[Passage]) -> list[_PassageLine]:
@@ -242,7 +242,7 @@ def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[_PassageLine
     return int(rows.shape[-1])
 
 
-def _ledger(line: _PassageLine, escape: float) -> Ledger:
+def _ledger(line: _PassageLine) -> Ledger:
     """Token charges over their spans; an unknown piece is an empty token charge, then a spelling
     charge over its bytes.
     """

@@ -63,7 +63,7 @@ class Packable(OrderK):
 
 
 class Pieces(Uniform):
-    """Pieces of three bytes, of which those that begin with `?` are unknown: half a bit to spell."""
+    """Pieces of three bytes. Those that begin with `?` are unknown, and half a bit to spell."""
 
     eos_ids = (9,)
 
@@ -289,8 +289,7 @@ def test_packed_rows_are_read_under_their_mask_in_blocks(monkeypatch):
 
     monkeypatch.setattr(scoring, "CausalBlocks", Noted)
     list(scoring.score(Packable(), [Passage(text, context="ab") for text in ("xyz", "uv")]))
-    whole, packed = masks
-    assert whole is None
+    (packed,) = masks
     assert packed.shape == (1, 1, 6, 6)
 
 
@@ -457,6 +456,17 @@ def test_bytes_between_spelled_pieces_are_compared_and_spelled_ones_are_not():
         )
 
     assert "byte 5 of the text" in str(refused(encoding(last)))
+
+
+def test_what_a_tokenizer_loses_of_a_text_and_its_context_is_found_without_scoring():
+    passage = Passage(" words", context="two")
+    assert scoring.find_loss(encoding(lambda tokens: tokens), passage) == ""
+    lossy = encoding(lambda tokens: dataclasses.replace(tokens, loss="accents"))
+    assert scoring.find_loss(lossy, passage) == "accents"
+    changed = encoding(lambda tokens: tokens, b"two Words")
+    said = "byte 4 of the text does not come back from decode(encode(text))"
+    assert scoring.find_loss(changed, passage) == said
+    assert scoring.find_loss(changed, Passage("two Words")) == ""
 
 
 def test_an_empty_text_has_nothing_to_lose():
