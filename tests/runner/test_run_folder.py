@@ -214,6 +214,7 @@ def test_a_damaged_note_of_who_was_at_work_says_nothing(place, monkeypatch):
         assert run_folder.turns.deaths == {}
 
 
+@pytest.mark.slow
 def test_forged_results_of_models_before_and_after_are_not_believed(place):
     assert run(place, "Floor", "Last", out="honest").returncode == 0
     done = run(place, "Floor", "Forges", "Last")
@@ -230,6 +231,7 @@ def test_forged_results_of_models_before_and_after_are_not_believed(place):
     assert bits(place) == dict.fromkeys(("uniform-bytes", "Forges", "Floor", "Last"), 8.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_a_model_kills_is_told_of_and_the_model_left_out_in_the_end(place):
     (place / "signal").write_text("SIGKILL")
     for expected in ("", "killed once while Kills was at work: it is tried again"):
@@ -254,3 +256,41 @@ def test_a_run_that_a_model_interrupts_names_it(place):
     assert done.returncode == 130
     assert "interrupted while Kills was at work" in done.stderr
     assert bits(place) == {"uniform-bytes": 8.0}
+
+
+def test_the_turns_of_one_task_have_deaths_and_rows_of_their_own(place, monkeypatch):
+    made = planned(place, monkeypatch)
+    for _ in range(2):
+        kill(made, "zlib/likelihood")
+    with opened(made) as run_folder:
+        assert run_folder.turns.is_left_out("zlib/likelihood")
+        assert not run_folder.turns.is_left_out("zlib")
+        (row,) = run_folder.leave_out("zlib/likelihood")
+        assert (row.model, row.task) == ("zlib", "likelihood")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_model_that_kills_the_rounds_is_left_out_of_them_alone(place):
+    with (place / "my_models.py").open("a") as file:
+        file.write(
+            "\n\nclass Shoots(Good):\n    def logits(self, ids):\n        import signal\n"
+            "        os.kill(os.getppid(), signal.SIGKILL)\n        time.sleep(100)\n"
+        )
+    (place / "speed.yaml").write_text(
+        "name: quick-speed\nversion: 1\ntexts: {test: {source: train.txt}}\nmodels: []\ntasks:\n"
+        "- {task: speed, prompt_bytes: 16, answer_bytes: 4, blocks: 8, block_seconds: 0.01}\n"
+    )
+    models = ("--model", "my_models.py:Good", "--model", "my_models.py:Shoots")
+    arguments = ("run", "speed.yaml", *models, "--out", "out")
+    for count in (0, 1):
+        done = llmbench(*arguments, cwd=place)
+        assert done.returncode == -9
+        assert done.stderr.count("killed once while Shoots/speed was at work") == count
+    done = llmbench(*arguments, cwd=place)
+    assert done.returncode == 1, done.stderr
+    assert "killed 2 times while Shoots/speed was at work: it is left out" in done.stderr
+    record = run_json(place / "out")
+    assert {row["model"] for row in record["scores"]} == {"Good"}
+    assert [(row["model"], row["reason"]) for row in record["failures"]] == [("Shoots", "crashed")]
+    assert "session" in record["notes"]["tasks"]["speed"]
