@@ -325,8 +325,19 @@ def test_a_ledger_is_built_of_any_sequences_with_its_types():
 
 @pytest.mark.parametrize("edges", [[], [6], [0], [1, 6], [0, 3], [0, 7], [3, 0]])
 def test_edges_that_do_not_run_over_the_whole_text_are_refused(edges):
+    made = Ledger.build([0], [6], [1.0], [TOKEN], 6, "d7")
+    with pytest.raises(LedgerError, match=r"^d7: edges must run from 0 to 6$"):
+        made.bits_between(edges)
     with pytest.raises(LedgerError, match=r"^: edges must run from 0 to 6$"):
-        ledger((0, 6, 1.0, TOKEN), size=6).bits_between(edges)
+        Blocks(edges, 6)
+
+
+def test_a_ledger_by_bytes_has_the_types_of_others_and_no_name_of_its_own():
+    made = ByteLedger(lambda a, b: np.ones(b - a), 3)
+    assert made.id == ""
+    (piece,) = made.check_pieces()
+    for columns in (piece, (made.start, made.end, made.bits, made.kind)):
+        assert [column.dtype for column in columns] == [np.int64, np.int64, np.float64, np.uint8]
 
 
 def test_an_empty_charge_belongs_to_the_next_byte_and_at_the_end_to_the_last():
@@ -361,6 +372,14 @@ def test_totals_add_up_all_documents():
         unknown=1,
         documents=2,
     )
+
+
+def test_totals_of_parts_add_up_to_those_of_all():
+    one = ledger((0, 0, 2.0, TOKEN), (0, 4, 10.0, SPELLING), (4, 5, 1.0, TOKEN), size=5)
+    two = ledger((0, 3, 4.0, TOKEN), (3, 3, 9.0, END), size=3)
+    parts = [Totals.of([one], 2), Totals.of([two, two], 5)]
+    assert Totals.add(parts) == Totals.of([one, two, two], 7)
+    assert Totals.add([]) == Totals.of([], 0)
 
 
 def test_a_power_of_two_that_no_float_holds_is_infinite():
