@@ -283,6 +283,13 @@ class Adapter(ABC):
         """
         return ""
 
+    def find_prompt_loss(self, prompt: str) -> str:
+        """Return what the model does not read of a prompt or source as it stands; "" if nothing.
+
+        Such prompts are read as the tokenizer reads them, and counted on the board.
+        """
+        return self.find_loss(Passage(prompt))
+
     def pseudo_score(
         self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
     ) -> Iterator[Ledger]:

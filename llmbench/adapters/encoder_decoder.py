@@ -108,6 +108,10 @@ class EncoderDecoderAdapter(Adapter):
         """What is lost of a target; of a source nothing need come back."""
         return self.encode(passage.text).loss or ""
 
+    def find_prompt_loss(self, prompt: str) -> str:
+        """What is lost of a source; the default knows nothing of it."""
+        return ""
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         """Targets, streamed; the prompt is the source."""
         return generation.generate(self.token_model, requests)
@@ -121,7 +125,7 @@ class EncoderDecoderAdapter(Adapter):
         """Return the (bytes, tokens) that are read: of a long source, its beginning."""
         size, count = len(prompt.encode()), len(self.encode_source(prompt))
         most = self.source_context or count
-        return round(size * min(1.0, most / max(1, count))), min(count, most)
+        return (size, count) if count <= most else (size * most // count, most)
 
     # Optional, for speed: with a cache
     # ---------------------------------------------------------------------------------

@@ -280,6 +280,9 @@ class TokenAdapter(Adapter):
     def find_loss(self, passage: Passage) -> str:
         return scoring.find_loss(self, passage)
 
+    def find_prompt_loss(self, prompt: str) -> str:
+        return scoring.find_prompt_loss(self, prompt)
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         return generation.generate(self, requests)
 

@@ -17,6 +17,7 @@ from llmbench.errors import UsageError
 from llmbench.hardware.device import pick_device
 
 if TYPE_CHECKING:
+    from llmbench.adapter import Adapter
     from llmbench.conformance.kit import Result
 
 SCORE_LINES = (
@@ -181,6 +182,7 @@ def generate(
         )
         with session.model_errors(card.name):
             screen(adapter, card.name, progress, default_cache())
+            _warn_of_prompt(adapter, card.name, prompt)
     shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
     with session.model_errors(card.name):
         for chunk in adapter.generate([request]):
@@ -189,6 +191,24 @@ def generate(
             shown = ""
     click.echo(shown)
     return 0
+
+
+def _warn_of_prompt(adapter: Adapter, name: str, prompt: str) -> None:
+    """Say on stderr what of the prompt the model does not read as it stands."""
+    read, whole = adapter.measure_prompt(prompt)[0], len(prompt.encode())
+    if read < whole:
+        part = "beginning" if adapter.reads_source else "end"
+        click.echo(
+            f"llmbench: {name} reads only the {part} of the prompt: {read} of {whole} bytes fit"
+            " into its context",
+            err=True,
+        )
+    if loss := adapter.find_prompt_loss(prompt):
+        click.echo(
+            f"llmbench: the tokenizer of {name} cannot hold the prompt, which is read as it reads"
+            f" it: {loss}",
+            err=True,
+        )
 
 
 @click.command()

@@ -153,6 +153,19 @@ def find_loss(model: TokenModel, passage: Passage) -> str:
     return ""
 
 
+def find_prompt_loss(model: TokenModel, prompt: str) -> str:
+    """Return what a tokenizer loses of a prompt, or the first piece that it reads as unknown."""
+    if loss := find_loss(model, Passage(prompt)):
+        return loss
+    tokens = model.encode(prompt)
+    unknown = np.flatnonzero(tokens.spelling > 0)
+    if not len(unknown):
+        return ""
+    start, end = int(tokens.start[unknown[0]]), int(tokens.end[unknown[0]])
+    piece = prompt.encode()[start:end].decode(errors="replace")
+    return f"{piece!r} at byte {start} is not in the vocabulary"
+
+
 def _score_windows(
     model: TokenModel, lines: Sequence[_PassageLine], window: Window, budget: int | None
 ) -> None:

@@ -1,13 +1,13 @@
-"""Sentences on what needs no reading of the questions: chance, and one answer to all of them."""
+"""Sentences on chance, on one answer to all questions, and on a model before fine-tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.numbers import percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
-from llmbench.results.record import Score
+from llmbench.results.record import ModelRow, Score
 
 if TYPE_CHECKING:
     from llmbench.results.ranking import Below
@@ -90,3 +90,33 @@ def _find_below(scores: Sequence[Score]) -> list[Below]:
     from llmbench.results.ranking import find_below  # loads numpy, which few boards need
 
     return find_below([(score.model, score) for score in scores])
+
+
+def describe_transfer(
+    model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]
+) -> str:
+    """Return what fine-tuning changed, if the model that it began with is in the same table."""
+    began_with = (model.training.began_with if model.training else None) or ""
+    before = began_with.rpartition("/")[2]  # of a hub id the last part is the card's name
+    before = _find_name(before, values) if before else ""
+    if model.name not in values or before not in values:
+        return ""
+    proof = next(
+        (
+            word
+            for one, other, word in ((model.name, before, "better"), (before, model.name, "worse"))
+            if other in beaten.get(one, [])
+        ),
+        "",
+    )
+    verdict = f"significantly {proof}" if proof else "no significant difference"
+    return (
+        f"{model.name} was fine-tuned from {before}: {values[model.name]:.3f} bits/byte, before"
+        f" {values[before]:.3f} ({verdict})."
+    )
+
+
+def _find_name(model: str, names: Collection[str]) -> str:
+    """Return the model's name in a table. A board of many runs may add a suffix in brackets."""
+    alike = [name for name in names if name.startswith(f"{model} [")]
+    return alike[0] if model not in names and len(alike) == 1 else model

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
+from llmbench.leaderboard.findings import describe_misread
 from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
@@ -130,7 +131,7 @@ def compose(
         for failure in _join_failures(record.failures)
     ]
     facts = [(key, cut(value, NAME_CHARACTERS)) for key, value in facts]
-    said, proofs = _find_samples(record, folder), _list_certificates(record)
+    (said, lost), proofs = _find_samples(record, folder), _list_certificates(record)
     pictures, made = (
         (find_points(record), find_curves(record), build_heatmaps(record, folder)),
         provenance(record),
@@ -145,7 +146,7 @@ def compose(
         proofs,
         *pictures,
         made,
-        summary=_summary(tables, len(record.failures)),
+        summary=[*_summary(tables, len(record.failures)), *_describe_lost(lost)],
     )
 
 
@@ -159,6 +160,13 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
     if tables and not said:
         return ["No metric here has a direction, so no model is best."]
     return said[:MOST_SENTENCES] or [summarise_nothing(failures)]
+
+
+def _describe_lost(lost: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a sentence on the prompts that are not held. lost: task -> `MODEL N of M` each."""
+    return [
+        f"{cut(task, NAME_CHARACTERS)}: {describe_misread(counts)}" for task, counts in lost.items()
+    ]
 
 
 def _headlines(record: Record) -> list[tuple[str, str]]:
@@ -230,18 +238,25 @@ def _cut_texts(failure: Failure) -> dict[str, str]:
     }
 
 
-def _find_samples(record: Record, folder: Path | None) -> list[PromptSamples]:
+def _find_samples(
+    record: Record, folder: Path | None
+) -> tuple[list[PromptSamples], dict[str, list[str]]]:
     """The first prompts of each task, and the continuations from the run's samples, in the order of
-    the models.
+    the models; and of tasks without scores, whose table would say it, how many prompts are not
+    held.
     """
     if folder is None:
-        return []
+        return [], {}
+    scored, lost = {score.task for score in record.scores}, dict[str, list[str]]()
     found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     more: dict[tuple[str, str, str], tuple[str, str]] = {}
     counts: Counter[str] = Counter()
     for model, task, rows in samples(record, folder, only_said=True):
+        held: dict[str, bool] = {}  # prompt -> whether it is
         for row in rows:
             if isinstance(row.get("output"), str) and isinstance(row.get("input"), str):
+                if task not in scored:
+                    held[row["input"]] = not row.get("lost")
                 key = (task, str(row.get("id")), row["input"])
                 if key not in found:
                     counts[task] += 1
@@ -250,8 +265,12 @@ def _find_samples(record: Record, folder: Path | None) -> list[PromptSamples]:
                 answer = (cut(model.name, NAME_CHARACTERS), cut(row["output"], SAMPLE_CHARACTERS))
                 found.setdefault(key, []).append(answer)
                 more[key] = str(row.get("decoding") or ""), str(row.get("reference") or "")
+        if few := sum(not is_held for is_held in held.values()):
+            name = cut(model.name, NAME_CHARACTERS)
+            lost.setdefault(task, []).append(f"{name} {few} of {len(held)}")
     shown = [
         key for task in dict.fromkeys(key[0] for key in found) for key in found if key[0] == task
     ]
     told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
-    return [PromptSamples(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]
+    said = [PromptSamples(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]
+    return said, lost

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-from llmbench.leaderboard.baselines import describe_chance, describe_majority
+from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
 from llmbench.leaderboard.numbers import percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED, WRITING
@@ -23,11 +23,14 @@ COUNTED = {
     "empty": "Answers that were empty or white space",
     "broken": "Answers with invalid UTF-8",
     "cut": "Prompts longer than the context, cut to their end",
+    "cut_sources": "Sources longer than the context, cut to their beginning",
+    "misread": "Prompts that the tokenizer cannot hold, read as it reads them",
     "tied": "Ties, resolved in favour of the first answer",
     "straddled": (
         "Texts whose first token covers the end of their prompt, too, and is charged whole"
     ),
 }
+OF_PROMPTS = ("prompts", "cut", "cut_sources", "misread")
 
 
 BLIND = {  # metric -> what it does not see
@@ -104,7 +107,9 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
             f" {join_words(losers)}."
         )
     values = {score.model: float(score.value) for score in headline}
-    said += [note for model in trained.values() if (note := _transfer(model, values, beaten))]
+    said += [
+        note for model in trained.values() if (note := describe_transfer(model, values, beaten))
+    ]
     winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
         said.append(f"Significantly better than the byte n-gram: {join_words(sorted(winners))}.")
@@ -174,10 +179,20 @@ def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str
     """Return a sentence for each of these counts that is not 0 for every model."""
     found = []
     for key in keys:
-        counts = [f"{model} {n}" for model, n in _count_answers(record, task, key).items() if n]
+        wholes = _count_answers(record, task, "prompts") if key in OF_PROMPTS else {}
+        counts = [
+            f"{model} {n}{f' of {wholes[model]}' if model in wholes else ''}"
+            for model, n in _count_answers(record, task, key).items()
+            if n
+        ]
         if counts:
             found.append(f"{COUNTED[key]}: {join_words(counts)}.")
     return found
+
+
+def describe_misread(counts: Sequence[str]) -> str:
+    """Return the sentence on prompts that tokenizers cannot hold. counts: `MODEL N of M` each."""
+    return f"{COUNTED['misread']}: {join_words(counts)}."
 
 
 def _describe_blindness(record: Record, task: str) -> list[str]:
@@ -200,14 +215,17 @@ def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
         many = {
             "empty": score.empty,
             "broken": score.broken,
+            "prompts": score.prompts,
             "cut": score.cut,
+            "cut_sources": score.cut_sources,
+            "misread": score.misread,
             "tied": score.tied if score.norm == "none" else None,
             "straddled": score.straddled,
         }
         if score.task == task and (count := many[key]) is not None:
             found[score.model, score.decoding] = count
     models = dict.fromkeys(model for model, _ in found)
-    total = max if key == "cut" else sum  # both kinds of answers have the same prompts
+    total = max if key in OF_PROMPTS else sum  # both kinds of answers have the same prompts
     return {
         model: total(many for (other, _), many in found.items() if other == model)
         for model in models
@@ -356,36 +374,6 @@ def _describe_cost(found: TaskNotes) -> list[str]:
         f" process: {cost.get('parent_cpu', 0):.1f} s, of waiting workers:"
         f" {cost.get('parked_cpu', 0):.1f} s."
     ]
-
-
-def _transfer(
-    model: ModelRow, values: Mapping[str, float], beaten: Mapping[str, Sequence[str]]
-) -> str:
-    """Return what fine-tuning changed, if the model that it began with is in the same table."""
-    began_with = (model.training.began_with if model.training else None) or ""
-    before = began_with.rpartition("/")[2]  # of a hub id the last part is the card's name
-    before = _find_name(before, values) if before else ""
-    if model.name not in values or before not in values:
-        return ""
-    proof = next(
-        (
-            word
-            for one, other, word in ((model.name, before, "better"), (before, model.name, "worse"))
-            if other in beaten.get(one, [])
-        ),
-        "",
-    )
-    verdict = f"significantly {proof}" if proof else "no significant difference"
-    return (
-        f"{model.name} was fine-tuned from {before}: {values[model.name]:.3f} bits/byte, before"
-        f" {values[before]:.3f} ({verdict})."
-    )
-
-
-def _find_name(model: str, names: Collection[str]) -> str:
-    """Return the model's name in a table. A board of many runs may add a suffix in brackets."""
-    alike = [name for name in names if name.startswith(f"{model} [")]
-    return alike[0] if model not in names and len(alike) == 1 else model
 
 
 def _label(metric: str) -> str:

@@ -31,6 +31,7 @@ class SampleRow(_OfBytes):
     """What a task keeps of one item.
 
     bytes: of the text that was scored or written.
+    lost: what the model's tokenizer does not hold of the input, if anything.
     statistics: of each metric [numerator, denominator], or the columns that its total needs; [] if
         it has none for this item.
     The other keys are of generated text, of multiple choice, of blocks of measuring, and of tasks
@@ -43,6 +44,7 @@ class SampleRow(_OfBytes):
     output: str | None
     reference: str | None
     statistics: dict[str, list[float]]
+    lost: NotRequired[str]
     decoding: NotRequired[str]
     bits: NotRequired[Sequence[float]]
     chosen: NotRequired[int]

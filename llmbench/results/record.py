@@ -66,7 +66,10 @@ class Score(SparseRow):
     empty: int | None = None  # outputs without a word
     broken: int | None = None  # outputs with invalid UTF-8
     blind: int | None = None  # samples with letters that the metric's tokenizer does not see
-    cut: int | None = None  # prompts that were read in part
+    prompts: int | None = None  # different ones
+    cut: int | None = None  # prompts of which only the end was read
+    cut_sources: int | None = None  # sources of which only the beginning was read
+    misread: int | None = None  # prompts that the tokenizer does not hold as they stand
     decoding: str = ""  # greedy or sampled
     variant: str = ""  # sets greedy outputs apart from sampled ones
     human: Number | None = None  # the same metric of human text

@@ -232,11 +232,7 @@ class Continuation(Task):
         scores: list[ScoreRow] = []
         for kind in dict.fromkeys(kind for kind, _, _ in ways):
             mine = [sample for sample in samples if sample["decoding"] == kind]
-            facts = counts(
-                adapter,
-                [sample["input"] or "" for sample in mine],
-                [sample["output"] or "" for sample in mine],
-            )
+            facts = counts(adapter, mine)
             for scorer in self.scorers:
                 name = f"{scorer.metric.name}{self._variant(kind)}"
                 rows = [sample["statistics"].get(name, []) for sample in mine]

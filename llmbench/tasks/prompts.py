@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, NotRequired, Self, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from llmbench.adapter import Adapter
 from llmbench.data.documents import Document, Documents
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.results.outcome import SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
 
@@ -52,6 +53,33 @@ def trim_prompt(prompt: str, adapter: Adapter) -> str:
     Line ends stay: what follows one is another line. A source that is read whole stays as it is.
     """
     return prompt if adapter.reads_source else prompt.rstrip(" \t")
+
+
+class PromptCounts(TypedDict):
+    """How many different prompts there are, of how many only a part was read (of a prompt its end,
+    of a source its beginning), and how many a tokenizer does not hold as they stand.
+    """
+
+    prompts: int
+    cut: NotRequired[int]
+    cut_sources: NotRequired[int]
+    misread: int
+
+
+def count_prompts(adapter: Adapter, samples: Sequence[SampleRow]) -> PromptCounts:
+    """Count the prompts of these samples, each once; those that are not held are marked `lost`."""
+    prompts = dict.fromkeys(sample["input"] or "" for sample in samples)
+    losses = {prompt: adapter.find_prompt_loss(prompt) for prompt in prompts}
+    for sample in samples:
+        if loss := losses[sample["input"] or ""]:
+            sample["lost"] = loss
+    short = sum(adapter.measure_prompt(prompt)[0] < len(prompt.encode()) for prompt in prompts)
+    found: PromptCounts = {
+        "prompts": len(prompts),
+        "misread": sum(map(bool, losses.values())),
+    }
+    found["cut_sources" if adapter.reads_source else "cut"] = short
+    return found
 
 
 class PromptSettings(Task.Settings):

@@ -5,7 +5,7 @@ answers to questions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self, TypedDict
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -19,7 +19,14 @@ from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.majority import compare_majority, find_common_answer
-from llmbench.tasks.prompts import Asking, PromptSettings, check_sources, trim_prompt
+from llmbench.tasks.prompts import (
+    Asking,
+    PromptCounts,
+    PromptSettings,
+    check_sources,
+    count_prompts,
+    trim_prompt,
+)
 from llmbench.tasks.task import Task
 
 RIGHT_OR_WRONG = ("accuracy", "exact_match")  # metrics by which an answer is one or the other
@@ -106,7 +113,7 @@ class Writing(Task):
                     "statistics": numbers,
                 }
             )
-        facts = counts(adapter, [request.prompt for request in requests], outputs)
+        facts = counts(adapter, samples)
         scores: list[ScoreRow] = []
         for scorer in self.scorers:
             name = scorer.metric.name
@@ -159,29 +166,22 @@ def _sign_references(text: Text) -> Signature:
     return Signature.of(references=f"best of {most}") if most > 1 else Signature()
 
 
-class Counts(TypedDict):
+class Counts(PromptCounts):
     """How many outputs are empty or white space alone, how many hold bytes that are no UTF-8, and
-    of how many prompts only a part was read.
+    what was not read of their prompts.
     """
 
     empty: int
     broken: int
-    cut: int
 
 
-def counts(adapter: Adapter, prompts: Sequence[str], outputs: Sequence[str]) -> Counts:
-    """Count what went wrong with these outputs, which show U+FFFD for invalid UTF-8. A prompt that
-    comes several times counts once.
-    """
-    short = {
-        prompt
-        for prompt in dict.fromkeys(prompts)
-        if adapter.measure_prompt(prompt)[0] < len(prompt.encode())
-    }
+def counts(adapter: Adapter, samples: Sequence[SampleRow]) -> Counts:
+    """Count what went wrong with these samples. Their outputs show U+FFFD for invalid UTF-8."""
+    outputs = [sample["output"] or "" for sample in samples]
     return {
         "empty": sum(not output.strip() for output in outputs),
         "broken": sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs),
-        "cut": len(short),
+        **count_prompts(adapter, samples),
     }
 
 

@@ -7,6 +7,8 @@ from support.hand_record import likelihood, model, record
 
 from llmbench.leaderboard.board import build
 from llmbench.leaderboard.findings import notes
+from llmbench.leaderboard.renderers.registry import draw
+from llmbench.storage import write_lines
 
 WARNINGS = ("tokenizer of BLEU parts words at spaces", "ROUGE sees only a to z")
 SENTENCE = "The byte n-gram, which only counts, is significantly better than net."
@@ -62,3 +64,39 @@ def test_all_metrics_of_what_was_written_stand_in_one_table():
     tables = build(found).tables
     assert [(table.task, table.headline) for table in tables] == [("translation", "bleu")]
     assert {"bleu", "chrf", "exact_match", "accuracy"} <= {c.key for c in tables[0].columns}
+
+
+def test_prompts_that_were_not_read_as_they_stand_are_counted_of_all():
+    both = {"decoding": "sampled", "variant": ""}
+    found = record(
+        models=[model("net", 3), model("t5", 4), model("old", 1)],
+        scores=[
+            written("bleu", prompts=100, misread=3, cut=2, decoding="greedy"),
+            written("bleu", prompts=100, misread=3, cut=2, **both),
+            written("bleu", prompts=100, misread=0, cut_sources=7, **both) | {"model": "t5"},
+            written("bleu", cut=1, **both) | {"model": "old"},
+        ],
+    )
+    said = notes(found, "translation", [found.scores[0]])
+    for sentence in (
+        "Prompts that the tokenizer cannot hold, read as it reads them: net 3 of 100.",
+        "Prompts longer than the context, cut to their end: net 2 of 100 and old 1.",
+        "Sources longer than the context, cut to their beginning: t5 7 of 100.",
+    ):
+        assert sentence in said
+
+
+def test_prompts_of_a_task_without_scores_are_counted_from_its_samples(tmp_path):
+    asked = {
+        "input": "h\u00e9",
+        "output": "x",
+        "statistics": {},
+        "lost": "byte 1 does not come back",
+    }
+    rows = [{**asked, "id": "0 greedy"}, {**asked, "id": "0 sampled"}]
+    rows.append({"id": "1", "input": "the tap", "output": "x", "statistics": {}})
+    write_lines(tmp_path / "samples" / "net" / "said.jsonl", rows)
+    board = build(record(models=[model("net", 3)], scores=[]), tmp_path)
+    sentence = "Prompts that the tokenizer cannot hold, read as it reads them: net 1 of 2."
+    for form in ("table", "md", "html"):
+        assert sentence in " ".join(draw(form, board).split())

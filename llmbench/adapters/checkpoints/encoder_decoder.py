@@ -43,7 +43,7 @@ class EncoderDecoderLM(CheckpointAdapter, EncoderDecoderAdapter):
         super().__init__(loaded)
         self.languages = {"source_lang": source_lang, "target_lang": target_lang}
         self.source_text, self.text = self.text, ByteTokenizer(tokenizer, is_target=True)
-        self.text.refuses_first_space = True
+        self.text.refuses_first_space = self.source_text.refuses_first_space = True
         source, target = tokenizer("a")["input_ids"], tokenizer(text_target="a")["input_ids"]
         before, after = _find_frame(self.source_text.encode("a").ids.tolist(), source, where)
         self.source_code, self.source_frame = code, ([*code, *before], after)
@@ -100,6 +100,9 @@ class EncoderDecoderLM(CheckpointAdapter, EncoderDecoderAdapter):
     def encode_source(self, text: str) -> list[int]:
         prefix, suffix = self.source_frame
         return [*prefix, *self.source_text.encode(text).ids.tolist(), *suffix]
+
+    def find_prompt_loss(self, prompt: str) -> str:
+        return self._mark_unknown(self.source_text.encode(prompt)).loss or ""
 
     def reference_bits(self, source: str, target: str) -> float | None:
         """Bits of a target and its end by the model's own loss on `text_target`."""
