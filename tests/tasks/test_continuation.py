@@ -163,8 +163,8 @@ def test_bytes_of_a_byte_model_that_are_no_utf8_are_shown_as_such_and_counted():
         ({}, "neither `prompts` nor a `text`"),
         ({"prompts": ["a"], "temperature": [0.5, 1]}, "greedy answers and sampled ones"),
         ({"prompts": ["a"], "temperature": []}, "greedy answers and sampled ones"),
-        ({"prompts": ["a"], "temperature": -1}, "greater than or equal to 0"),
-        ({"prompts": ["a"], "seeds": 0}, "greater than or equal to 1"),
+        ({"prompts": ["a"], "temperature": -1}, "must be at least 0"),
+        ({"prompts": ["a"], "seeds": 0}, "must be at least 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(given, what):
