@@ -107,9 +107,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
             f" {join_words(losers)}."
         )
     values = {score.model: float(score.value) for score in headline}
-    said += [
-        note for model in trained.values() if (note := describe_transfer(model, values, beaten))
-    ]
+    said += filter(None, (describe_transfer(m, values, beaten) for m in trained.values()))
     winners = [name for name in trained if counter in beaten.get(name, [])]
     if winners:
         said.append(f"Significantly better than the byte n-gram: {join_words(sorted(winners))}.")
