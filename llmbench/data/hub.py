@@ -161,6 +161,11 @@ def _is_kept(file: Path) -> bool:
         return False
 
 
+def list_fields(file: Path) -> list[str]:
+    """Return the fields of the data set that a file's rows are of; [] if they were not noted."""
+    return [str(name) for name in storage.read_sealed(file.with_suffix(".json")).get("fields", [])]
+
+
 def _state(folder: Path) -> list[tuple[str, int, int]]:
     """What changes when a file of the folder does."""
     facts = [
@@ -306,6 +311,7 @@ def _write(rows: Rows, sources: Sequence[str], file: Path) -> None:
         **asdict(rows),
         "config": builder.config.name,
         "rows": len(lines),
+        "fields": list(fields),
         "commit": commit,
         "fingerprint": table._fingerprint,
     }

@@ -74,6 +74,14 @@ class Suite:
         """file:line:column of a place in the file."""
         return strict_yaml.place(self.path, self._places, at)
 
+    def _find_shown_fields(self) -> dict[str, list[str]]:
+        """Return role -> the other fields of its rows that templates show."""
+        shown: dict[str, list[str]] = {}
+        for task in self.tasks:
+            for role in task.text_roles().values():
+                shown.setdefault(role, []).extend(task.field_names())
+        return shown
+
     def load_texts(
         self,
         given: Mapping[str, str],
@@ -88,7 +96,9 @@ class Suite:
         `fetch`: data sets may be asked of the hub, and are kept under `cache`.
         """
         rows = partial(hub.text_file, cache=cache, fetch=fetch)
-        loader = TextLoader(self.path, self.file, self._places, given, rows)
+        loader = TextLoader(
+            self.path, self.file, self._places, given, rows, self._find_shown_fields()
+        )
         loader.check_given()
         self.texts, self.missing = {}, {}
         asked = {task.text for task in self.tasks}

@@ -20,7 +20,8 @@ from llmbench.storage import is_file
 class TextLoader:
     """Loads the texts of a suite file. `given`: the user's own files by name, as in --data.
 
-    `fetch_rows`: the file with the rows of a Hub dataset.
+    `fetch_rows`: the file with the rows of a Hub dataset. `shown`: role -> the fields of its rows
+    that templates show besides the parts of a document.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class TextLoader:
     places: Places
     given: Mapping[str, str]
     fetch_rows: Callable[[hub.Rows], Path]
+    shown: Mapping[str, Sequence[str]]
 
     def check_given(self) -> None:
         """Raise UsageError if --data names what the suite does not have, or is not a file."""
@@ -68,8 +70,11 @@ class TextLoader:
             fields: Fields = (
                 spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
             )
-            columns = _columns(fields, spec.select) if spec.fields or spec.select else ()
+            shown = self.shown.get(role, ())
+            is_mapped = bool(spec.fields or spec.select or shown)
+            columns = _columns(fields, [*spec.select, *shown]) if is_mapped else ()
             file = self._fetch(source, chosen, at, columns)
+            self._check_shown(shown, file, source, at)
             return loading.load(
                 role,
                 file,
@@ -104,6 +109,25 @@ class TextLoader:
                 error.what, hint=f"{error.hint}; or give a file with --data {at[1]}=PATH"
             ) from None
 
+    def _check_shown(
+        self, shown: Sequence[str], file: Path, source: str, at: tuple[str, str]
+    ) -> None:
+        """Raise UsageError if a template shows a field that a data set does not have."""
+        known = hub.list_fields(file) if shown else []
+        for name in shown:
+            if name == "id":
+                raise UsageError(
+                    f"{source}: a template cannot show the field 'id': of a Hub dataset it is the"
+                    " number of the row",
+                    where=self._where(*at),
+                )
+            if known and not {name, name.partition(".")[0]} & set(known):
+                raise UsageError(
+                    f"{source}: there is no field {name!r}, which a template shows",
+                    where=self._where(*at),
+                    hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+                )
+
     def _where(self, *at: str) -> str:
         return place(self.path, self.places, at)
 
@@ -123,10 +147,11 @@ def _no_source(source: str, path: Path, known: Sequence[str], where: str) -> Usa
     return UsageError(f"there is no file {path}", where=where, hint=hint)
 
 
-def _columns(fields: Fields, select: Mapping[str, str]) -> tuple[str, ...]:
+def _columns(fields: Fields, others: Sequence[str]) -> tuple[str, ...]:
     """The fields of a data set that may hold the parts of a pair or a question, renamed or not, and
-    those that choose its rows.
+    others. Of `a.b` the object a, or the field of that name.
     """
     named = [fields.get(part, part) for part in PARTS]
     names = [name for found in named for name in ([found] if isinstance(found, str) else found)]
-    return tuple(sorted({name.partition(".")[0] for name in names} | set(select)))
+    names += others
+    return tuple(sorted({name.partition(".")[0] for name in names} | {*names}))

@@ -25,6 +25,7 @@ from llmbench.tasks.prompts import (
     check_sources,
     check_template,
     fill_template,
+    find_others,
     sign_template,
 )
 
@@ -46,6 +47,9 @@ class Conditional(DocumentTask):
         def check(self, text: Text) -> None:
             check_sources(text)
             check_template(self.template, text)
+
+        def field_names(self) -> Sequence[str]:
+            return find_others(self.template)
 
     protocol = "conditional/1"
 

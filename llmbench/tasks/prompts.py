@@ -106,8 +106,16 @@ class PromptSettings(Task.Settings):
     def check(self, text: Text) -> None:
         check_template(self.template, text)
 
+    def field_names(self) -> Sequence[str]:
+        return find_others(self.template)
+
     def text_roles(self) -> dict[str, str]:
         return {"text": self.text, **({"shots_from": self.shots_from} if self.shots else {})}
+
+
+def find_others(template: str) -> list[str]:
+    """Return the names of the fields that a template shows besides {given}."""
+    return [name for name in find_fields(template) if name != "given"]
 
 
 def find_fields(template: str) -> list[str]:
@@ -145,7 +153,7 @@ def sign_template(template: str, text: Text) -> Signature:
     text covers.
     """
     signed = Signature.of(template=repr(template))
-    names = [name for name in find_fields(template) if name != "given"]
+    names = find_others(template)
     if not names:
         return signed
     digest = hashlib.sha256()

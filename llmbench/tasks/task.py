@@ -58,6 +58,10 @@ class Task(ABC):
             """Key of the entry -> the suite's text that it names, for all texts the task reads."""
             return {} if self.text is None else {"text": self.text}
 
+        def field_names(self) -> Sequence[str]:
+            """Other fields of the rows of its texts that the entry shows, besides their parts."""
+            return ()
+
         def metric_names(self) -> Sequence[str]:
             """The text metrics that the entry names."""
             return ()

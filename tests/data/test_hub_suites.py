@@ -12,7 +12,7 @@ from support.run_helpers import llmbench, run_json
 from llmbench.data import loading
 from llmbench.data.hub import Rows, text_file
 from llmbench.errors import UsageError
-from llmbench.plan import suite
+from llmbench.plan import suite, task_registry
 
 
 @pytest.fixture(autouse=True)
@@ -262,3 +262,74 @@ def test_a_data_set_without_any_of_the_named_fields_is_refused_with_those_it_has
     place = parquet_folder(tmp_path, test=[{"page": "x"}])
     with pytest.raises(UsageError, match=r"none of the fields query, question \(there are: page\)"):
         text_file(Rows(str(place), columns=("query", "question")))
+
+
+SHOWN = """name: shown
+version: 1
+texts:
+  test: {{source: "hub:{place}", fields: {{given: question, text: answer}}}}
+  train: {{source: "hub:{place}", hub: {{split: train}}, fields: {{given: question, text: answer}}}}
+tasks:
+  - {{task: answer, template: "{template}", shots: 1}}
+models: [uniform-bytes]
+"""
+
+
+def shown_rows(*names):
+    return [
+        {
+            "question": f"Who is {name}?",
+            "answer": name,
+            "passage": f"{name} lives here.",
+            "about": {"year": "1812"},
+            "old.name": f"Old {name}",
+            "unread": name,
+        }
+        for name in names
+    ]
+
+
+def suite_that_shows(tmp_path, template):
+    place = parquet_folder(tmp_path, test=shown_rows("A", "B"), train=shown_rows("C", "D"))
+    path = tmp_path / "shown.yaml"
+    path.write_text(SHOWN.format(place=place, template=template))
+    return suite.read(str(path))
+
+
+def test_fields_that_only_a_template_names_are_fetched(tmp_path):
+    made = suite_that_shows(tmp_path, "{passage} {about.year} {old.name}. {given}")
+    made.load_texts({})
+    asking = task_registry.build(made.tasks[0], made.texts, 0).asking
+    first, second = (asking.prompt(document) for document in made.texts["test"].documents)
+    assert second.endswith("\n\nB lives here. 1812 Old B. Who is B?")
+    assert first.endswith("\n\nA lives here. 1812 Old A. Who is A?")
+    examples = {f"{c} lives here. 1812 Old {c}. Who is {c}?{c}" for c in "CD"}
+    assert {first.partition("\n\n")[0], second.partition("\n\n")[0]} <= examples
+    assert "unread" not in made.texts["test"].documents[0].fields
+
+
+def test_a_template_alone_makes_fields_be_fetched(tmp_path):
+    place = parquet_folder(tmp_path, test=[{"given": "Why?", "text": "so", "passage": "P."}])
+    (tmp_path / "shown.yaml").write_text(
+        f'name: shown\nversion: 1\ntexts:\n  test: {{source: "hub:{place}"}}\n'
+        'tasks: [{task: conditional, template: "{passage} {given}"}]\n'
+    )
+    made = suite.read(str(tmp_path / "shown.yaml"))
+    made.load_texts({})
+    (document,) = made.texts["test"].documents
+    assert (document.context, document.text) == ("Why?", "so")
+    assert document.fields["passage"] == "P."
+
+
+@pytest.mark.parametrize(
+    ("template", "want"),
+    [
+        ("{pasage} {given}", r"shown\.yaml:4:9: hub:.*: there is no field 'pasage'.*'passage'"),
+        ("{id} {given}", r"shown\.yaml:4:9: hub:.*: a template cannot show the field 'id'"),
+        ("{about.age} {given}", r"shown\.yaml:7:5: unknown field \{about\.age\}"),
+        ("{answer} {given}", r"shown\.yaml:7:5: unknown field \{answer\}"),
+    ],
+)
+def test_a_template_that_shows_what_a_data_set_lacks_is_refused(tmp_path, template, want):
+    with pytest.raises(UsageError, match=want):
+        suite_that_shows(tmp_path, template).load_texts({})
