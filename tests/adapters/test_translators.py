@@ -25,9 +25,17 @@ PAIRS = (
 )
 LANGUAGES = {
     "nllb": ("deu_Latn", "eng_Latn"),
+    "m2m100": ("de", "en"),
     "mbart": ("de_DE", "en_XX"),
     "marian": (None, None),
 }
+
+
+def code_of(tokenizer, name):
+    """The id of the target's language; None of a checkpoint that has one."""
+    target = LANGUAGES[name][1]
+    token = f"__{target}__" if name == "m2m100" else target
+    return None if target is None else tokenizer.convert_tokens_to_ids(token)
 
 
 def options(name):
@@ -41,7 +49,7 @@ def places(tmp_path_factory):
     root, made = tmp_path_factory.mktemp("translators"), {}
 
     def place(name):
-        if name == "marian":
+        if name in ("m2m100", "marian"):
             pytest.importorskip("sentencepiece")
         if name not in made:
             made[name] = getattr(translators, name)(root / name)
@@ -65,10 +73,9 @@ def library_nats(folder, name, source, target):
         )
     assert each.mean().item() == pytest.approx(out.loss.item(), rel=1e-5)
     # a language in the labels is what the decoder is told, not what it has to say
-    codes = [] if target_lang is None else tokenizer.convert_tokens_to_ids([target_lang])
-    return sum(
-        n for n, id in zip(each.tolist(), batch["labels"][0], strict=True) if id not in codes
-    )
+    code = code_of(tokenizer, name)
+    assert code is None or batch["labels"][0].tolist().count(code) == 1
+    return sum(n for n, id in zip(each.tolist(), batch["labels"][0], strict=True) if id != code)
 
 
 @pytest.mark.parametrize("name", list(LANGUAGES))
@@ -89,7 +96,7 @@ def test_an_answer_is_what_the_librarys_generate_says(places, name):
     given = {"src_lang": source_lang, "tgt_lang": target_lang} if source_lang else {}
     tokenizer = AutoTokenizer.from_pretrained(folder, **given)
     library = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
-    code = tokenizer.convert_tokens_to_ids(target_lang) if target_lang else None
+    code = code_of(tokenizer, name)
     asked = {"max_new_tokens": 8, "num_beams": 1, "do_sample": False}
     if name == "mbart":
         asked["decoder_start_token_id"] = code
@@ -97,6 +104,8 @@ def test_an_answer_is_what_the_librarys_generate_says(places, name):
         asked |= {"forced_bos_token_id": code, "max_new_tokens": 9}
     ids = library.generate(**tokenizer(source, return_tensors="pt"), **asked)[0].tolist()
     model = load(f"{folder}{options(name)}")
+    assert ids[: len(model.bos_ids)] == list(model.bos_ids)
+    assert code in (None, model.bos_ids[-1])  # what generation is forced to begin with
     first = ids[len(model.bos_ids) :]
     want = model.decode(first).decode(errors="replace")
     got = said(model, [Request(source, max_tokens=len(first))])[0]
@@ -125,7 +134,7 @@ def test_special_tokens_in_a_source_are_characters(places, folders, name):
         assert [id for id in ids if id in specials] == plain
 
 
-@pytest.mark.parametrize("name", ["nllb", "mbart"])
+@pytest.mark.parametrize("name", ["nllb", "m2m100", "mbart"])
 def test_a_checkpoint_of_many_languages_asks_for_them(places, name):
     folder = places(name)
     source, target = LANGUAGES[name]

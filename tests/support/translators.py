@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     M2M100Config,
     M2M100ForConditionalGeneration,
+    M2M100Tokenizer,
     MarianConfig,
     MarianMTModel,
     MBartConfig,
@@ -16,6 +17,7 @@ from transformers import (
     MBartTokenizer,
     NllbTokenizer,
 )
+from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
 from support.checkpoints import draw
 from support.small_checkpoints import LINES
@@ -59,6 +61,22 @@ def nllb(folder: Path) -> Path:
     return _save(M2M100ForConditionalGeneration(config), tokenizer, folder)
 
 
+def m2m100(folder: Path) -> Path:
+    """The decoder is given the end symbol and the target's language, which is called __en__ among
+    the tokens. One SentencePiece model, its ids in a vocabulary. Needs `sentencepiece`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = _train_pieces([*LINES, *GERMAN], folder / "pieces", 110)
+    vocabulary = {piece: id for id, piece in enumerate(dict.fromkeys([*FIRST, *pieces]))}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    codes = [f"__{language}__" for language in FAIRSEQ_LANGUAGE_CODES["m2m100"]]
+    files = (str(folder / "vocab.json"), str(folder / "pieces.model"))
+    tokenizer = M2M100Tokenizer(*files, additional_special_tokens=codes)
+    size = len(vocabulary) + len(codes) + tokenizer.num_madeup_words  # as the published ones
+    config = M2M100Config(vocab_size=size, decoder_start_token_id=2, **SHAPE)
+    return _save(M2M100ForConditionalGeneration(config), tokenizer, folder)
+
+
 def mbart(folder: Path) -> Path:
     """The decoder is given the target's language alone, which stands last in the labels."""
     trained = _train(models.Unigram(), trainers.UnigramTrainer, vocab_size=120, unk_token="<unk>")
@@ -70,24 +88,12 @@ def mbart(folder: Path) -> Path:
 
 def marian(folder: Path, codes: tuple[str, ...] = ()) -> Path:
     """Two SentencePiece models, one a side, over one vocabulary. Needs `sentencepiece`."""
-    import sentencepiece
-
     folder.mkdir(parents=True, exist_ok=True)
     pieces: dict[str, int] = {}
     for side, lines in (("source", GERMAN), ("target", LINES)):
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_prefix=str(folder / side),
-            vocab_size=70,
-            hard_vocab_limit=False,
-            character_coverage=1.0,
-            minloglevel=2,
-        )
+        for piece in _train_pieces(lines, folder / side, 70):
+            pieces.setdefault(piece, len(pieces))
         (folder / f"{side}.model").rename(folder / f"{side}.spm")
-        (folder / f"{side}.vocab").unlink()
-        model = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{side}.spm"))
-        for id in range(model.get_piece_size()):
-            pieces.setdefault(model.id_to_piece(id), len(pieces))
     del pieces["<s>"]
     vocabulary = {piece: id for id, piece in enumerate([*pieces, *codes, "<pad>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
@@ -99,6 +105,23 @@ def marian(folder: Path, codes: tuple[str, ...] = ()) -> Path:
     draw(model, 0.3, 0)
     model.save_pretrained(folder)
     return folder
+
+
+def _train_pieces(lines, prefix: Path, size: int) -> list[str]:
+    """The pieces of a SentencePiece model, which is at `prefix`.model."""
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(prefix),
+        vocab_size=size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        minloglevel=2,
+    )
+    Path(f"{prefix}.vocab").unlink()
+    model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    return [model.id_to_piece(id) for id in range(model.get_piece_size())]
 
 
 def _save(model, tokenizer, folder: Path) -> Path:
