@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 KINDS = ("token", "spelling", "code", "end", "pseudo")
 TOKEN, SPELLING, CODE, END, PSEUDO = range(5)
-PIECE = 1 << 18  # charges of a long document that are held at a time
+PIECE = 1 << 16  # charges of a long document that are held at a time
 
 WORD_COUNTER = (  # the named word counter: maximal runs of characters that are no white space
     "whitespace"
@@ -30,6 +30,11 @@ _WORD = re.compile(r"\S+")
 def count_words(text: str) -> int:
     """Words of `text` by the counter named WORD_COUNTER."""
     return sum(1 for _ in _WORD.finditer(text))
+
+
+def count_bytes(text: str) -> int:
+    """Bytes of `text` in UTF-8, without a copy of a long one that is ASCII."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def count_block_words(text: str, edges: Sequence[int]) -> list[int]:

@@ -94,7 +94,8 @@ class ByteNgram(TokenAdapter):
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
             given = len(passage.context.encode())
-            whole = np.frombuffer((passage.context + passage.text).encode(), dtype=np.uint8)
+            text = passage.context + passage.text
+            whole = text if text.isascii() else text.encode()  # no copy of a long one
             n = len(whole) - given
             if n > PIECE:
                 yield ByteLedger(partial(self._bits_of, whole, given), n, passage.id)
@@ -104,10 +105,12 @@ class ByteNgram(TokenAdapter):
             yield Ledger(at, at + 1, self._bits_of(whole, given, 0, n), kind, n, passage.id)
 
     def _bits_of(
-        self, whole: NDArray[np.uint8], given: int, first: int, last: int
+        self, whole: str | bytes, given: int, first: int, last: int
     ) -> NDArray[np.float64]:
-        """Bits of the bytes first .. last-1 after the context; `whole`: both."""
+        """Bits of the bytes first .. last-1 after the context; `whole`: both, as ASCII or UTF-8."""
         a = given + first
         begin = max(0, a - self.order)  # what stands further back changes nothing
-        p = self.model.probabilities(whole[begin : given + last].astype(np.int64))
+        piece = whole[begin : given + last]
+        symbols = np.frombuffer(piece.encode() if isinstance(piece, str) else piece, dtype=np.uint8)
+        p = self.model.probabilities(symbols.astype(np.int64))
         return -np.log2(p[a - begin :])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, ModelInfo, Passage, Window
 from llmbench.errors import UsageError
-from llmbench.ledger import CODE, PIECE, TOKEN, ByteLedger, Ledger
+from llmbench.ledger import CODE, PIECE, TOKEN, ByteLedger, Ledger, count_bytes
 
 
 def _info(name: str, family: str, parameters: int | None, context: int | None) -> ModelInfo:
@@ -43,7 +43,7 @@ class UniformBytes(Adapter):
 
     def score(self, passages: Sequence[Passage], window: Window = Window()) -> Iterator[Ledger]:
         for passage in passages:
-            n = len(passage.text.encode())
+            n = count_bytes(passage.text)
             if n > PIECE:
                 yield ByteLedger(lambda first, last: np.full(last - first, 8.0), n, passage.id)
                 continue

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import regex
@@ -179,8 +180,8 @@ def _plain_document(row: rows.Row) -> Document | None:
         except UnicodeEncodeError:
             return None
     if "id" not in value:
-        return Document(f"line-{row.number}", text)
-    return Document(id, text, fields={"id": id})
+        return Document.of_text(f"line-{row.number}", text, {})
+    return Document.of_text(id, text, {"id": id})
 
 
 def _document(
@@ -245,33 +246,38 @@ class _Ids:
 
     def __init__(self) -> None:
         self._known = np.empty(0, dtype=np.int64)  # in order
+        self._ids: list[str] = []  # the last ones, and where they stand
+        self._files: list[str] = []
+        self._places = array("q")  # line and column; rows would keep the garbage collector busy
         self.count = 0
-        self._new: dict[int, tuple[str, rows.Row]] = {}  # hash -> id, and its row
 
     def add(self, id: str, row: rows.Row) -> None:
-        """Take in an id. Raises UsageError if it is there already, soon or at the next `check`."""
-        key = hash(id)
-        if key in self._new:
-            self._refuse(id, row)
-        self._new[key] = id, row
+        """Take in an id. Raises UsageError if it is there already, now or at the next `check`."""
+        self._ids.append(id)
+        self._files.append(row.file)
+        self._places.extend((row.line, row.column))
         self.count += 1
-        if len(self._new) >= IDS_AT_ONCE:
+        if len(self._ids) >= IDS_AT_ONCE:
             self.check()
 
     def check(self) -> None:
         """Raise UsageError if one of the last ids stands here a second time."""
-        new = np.fromiter(self._new, dtype=np.int64, count=len(self._new))
+        ids, self._ids = self._ids, []
+        new = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
+        order = np.argsort(new, kind="stable")
+        again = order[1:][new[order[1:]] == new[order[:-1]]].tolist()
         if len(self._known):
             at = np.minimum(np.searchsorted(self._known, new), len(self._known) - 1)
-            again = new[self._known[at] == new]
-            if len(again):
-                self._refuse(*self._new[int(again[0])])
+            again += np.flatnonzero(self._known[at] == new).tolist()
+        if again:
+            first = min(again)
+            line, column = self._places[2 * first : 2 * first + 2]
+            raise UsageError(
+                f"the id {ids[first]!r} stands here a second time",
+                where=f"{self._files[first]}:{line}:{column}",
+            )
         self._known = np.sort(np.concatenate([self._known, new]), kind="stable")
-        self._new = {}
-
-    def _refuse(self, id: str, row: rows.Row) -> NoReturn:
-        self._new = {}
-        raise UsageError(f"the id {id!r} stands here a second time", where=row.where)
+        self._files, self._places = [], array("q")
 
 
 def _check_utf8(value: str, what: str, where: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ from llmbench.data.text import Text
 
 OVERLAP_BYTES = 50
 FACTOR = 0x9E3779B97F4A7C15  # of the polynomial
-PORTION = 1 << 20  # bytes that are hashed at a time
+PORTION = 1 << 18  # bytes that are hashed at a time
 MOST_HELD = 1 << 25  # hashes that are held: of more, a part after the other is looked for
-FILTER_BITS = 24
+FILTER_BITS = 23
 
 Hashes = NDArray[np.uint64]
 
@@ -25,7 +25,8 @@ def overlap_share(test: Text, train: Text, length: int = OVERLAP_BYTES) -> float
     Substrings are compared by a 64-bit polynomial hash: a false match is a matter of 1e-7 even for
     a gigabyte of text.
     """
-    total = sum(max(0, len(raw) - length + 1) for raw in test.raw_texts())
+    sizes = np.diff(test.columns.texts.find_ends(), prepend=0)
+    total = int(np.maximum(sizes - length + 1, 0).sum())
     if not total:
         return None
     parts = 1 + min(test.bytes, train.bytes) // MOST_HELD
@@ -78,25 +79,23 @@ def _choose(hashes: Hashes, parts: int, part: int) -> Hashes:
 
 def _hashes(text: Text, length: int) -> Iterator[Hashes]:
     """The hashes of all substrings of documents, about PORTION at a time."""
-    waiting: list[bytes | memoryview] = []
-    size = 0
-    for raw in text.raw_texts():
-        for first in range(0, len(raw) - length + 1, PORTION):
-            piece = raw[first : first + PORTION + length - 1] if len(raw) > PORTION else raw
-            waiting.append(piece)
-            size += len(piece)
-            if size >= PORTION:
-                yield _hash_all(waiting, length)
-                waiting, size = [], 0
-    if waiting:
-        yield _hash_all(waiting, length)
+    texts = text.columns.texts
+    data, ends = np.frombuffer(texts.frames()[0], dtype=np.uint8), texts.find_ends()
+    for first in range(0, len(data) - length + 1, PORTION):
+        piece = data[first : first + PORTION + length - 1]
+        hashes = _hash_all(piece, length)
+        inside = np.ones(len(piece), dtype=bool)
+        low, high = np.searchsorted(ends, (first, first + len(piece)), side="right")
+        near = ends[low:high] - first
+        for back in range(1, length):  # a substring that begins there leaves its document
+            inside[near[near >= back] - back] = False
+        yield hashes[inside[: len(hashes)]]
 
 
-def _hash_all(pieces: Sequence[bytes | memoryview], length: int) -> Hashes:
-    """The hashes of the substrings of these pieces, none of which is shorter than they: of bytes b
-    the sum of (b_i + 1) FACTOR^(length - 1 - i), modulo 2^64.
+def _hash_all(data: NDArray[np.uint8], length: int) -> Hashes:
+    """The hashes of all substrings: of bytes b the sum of (b_i + 1) FACTOR^(length - 1 - i), modulo
+    2^64.
     """
-    data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
     power, width = data.astype(np.uint64) + np.uint64(1), 1  # hashes of `width` bytes each
     found, done = power[:0], 0  # hashes of `done` bytes each
     rest = length
@@ -107,11 +106,7 @@ def _hash_all(pieces: Sequence[bytes | memoryview], length: int) -> Hashes:
         rest >>= 1
         if rest:
             power, width = _join(power, width, power, width), 2 * width
-    inside = np.ones(len(data), dtype=bool)
-    ends = np.cumsum([len(piece) for piece in pieces])
-    for back in range(1, length):  # a substring that begins there leaves its piece
-        inside[ends - back] = False
-    return found[: len(data) - length + 1][inside[: len(data) - length + 1]]
+    return found
 
 
 def _join(one: Hashes, size: int, other: Hashes, more: int) -> Hashes:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from itertools import accumulate
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ERRORS = "surrogatepass"  # half a surrogate pair is kept as it is
 Frame = bytes | bytearray | memoryview
@@ -30,11 +35,10 @@ class Strings(Sequence[str]):
         held, ends, at = self._held, self._ends, self.end
         if not isinstance(held, bytearray) or at != len(held):
             raise TypeError("strings cannot be added to a slice, nor to what was received")
-        for string in strings:
-            raw = string.encode("utf-8", ERRORS)
-            held += raw
-            at += len(raw)
-            ends.append(at)
+        raws = [string.encode("utf-8", ERRORS) for string in strings]
+        held += b"".join(raws)
+        ends.extend(accumulate(map(len, raws), initial=at))
+        del ends[-len(raws) - 1]  # where the first one begins
 
     @property
     def end(self) -> int:
@@ -50,6 +54,12 @@ class Strings(Sequence[str]):
         """The bytes of string number `at`, from 0. To be let go of before another is added."""
         begin = self._ends[at - 1] if at else self._begin
         return memoryview(self._held)[begin : self._ends[at]]
+
+    def find_ends(self) -> NDArray[np.int64]:
+        """Where each string ends, from the beginning of the first."""
+        import numpy as np
+
+        return np.asarray(self._ends, dtype=np.int64) - self._begin
 
     def raws(self) -> Iterator[memoryview]:
         """The bytes of each string."""

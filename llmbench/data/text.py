@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 
 from llmbench.data.documents import Document as Document
 from llmbench.data.documents import Documents
 from llmbench.data.splitting import cut_fraction
 from llmbench.errors import UsageError
 
+DOCUMENTS_AT_ONCE = 1 << 10  # whose bytes are hashed together
 PARTED = 1 << 63  # before the parts of a pair or a question; no text is so long
 
 
@@ -39,8 +40,11 @@ class Text:
             return hashlib.sha256(self.documents[0].text.encode()).hexdigest()
         digest = hashlib.sha256()
         if isinstance(self.documents, Documents) and self.documents.have_only_text:
-            for raw in self.raw_texts():
-                digest.update(len(raw).to_bytes(8, "big") + raw)
+            raws = self.documents.texts.raws()
+            while block := list(islice(raws, DOCUMENTS_AT_ONCE)):
+                digest.update(
+                    b"".join(part for raw in block for part in (len(raw).to_bytes(8, "big"), raw))
+                )
             return digest.hexdigest()
         for document in self.documents:
             parts = (
@@ -60,15 +64,11 @@ class Text:
         documents = self.documents
         return documents if isinstance(documents, Documents) else Documents(documents)
 
-    def raw_texts(self) -> Iterator[bytes | memoryview]:
-        """The documents' texts in UTF-8."""
-        if isinstance(self.documents, Documents):
-            return self.documents.texts.raws()
-        return (document.text.encode() for document in self.documents)
-
     @cached_property
     def bytes(self) -> int:
-        return sum(len(raw) for raw in self.raw_texts())
+        if isinstance(self.documents, Documents):
+            return self.documents.texts.size
+        return sum(len(document.text.encode()) for document in self.documents)
 
     def leave_out(self, ids: Collection[str]) -> Text:
         """The documents with other ids than these."""

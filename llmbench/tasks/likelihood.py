@@ -252,9 +252,10 @@ def sample_rows(
     of their text, for boards to show where the bits went.
     """
     if len(passages) == 1:
-        raw, ends = passages[0].text.encode(), [0]
+        ends = [0]
         for item in items[:OPENINGS]:
             ends.append(ends[-1] + item.bytes)
+        raw = passages[0].text[: ends[-1]].encode()  # a character has at least a byte
         openings = [raw[a:b] for a, b in zip(ends, ends[1:], strict=False)]
     else:
         texts = (passage.text.encode() for passage in passages)

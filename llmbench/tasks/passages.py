@@ -19,6 +19,7 @@ from llmbench.ledger import (
     Ledger,
     LedgerError,
     count_block_words,
+    count_bytes,
     count_words,
 )
 from llmbench.metrics.likelihood import Count, Items, Tally
@@ -173,7 +174,7 @@ def model_error() -> Iterator[None]:
 
 def check_size(ledger: Ledger, passage: Passage) -> None:
     """ModelError unless the ledger charges exactly the bytes of the passage."""
-    size = len(passage.text.encode())
+    size = count_bytes(passage.text)
     if ledger.bytes != size:
         raise ModelError(
             f"the ledger of {passage.id!r} charges {ledger.bytes} bytes, the text has {size}",
