@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import FrameType
@@ -58,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
 )
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"
+AGAIN = "a busy machine, or a hang: run again, and it goes on with this check"
 LARGE = "a large model; it proves nothing: give a larger --timeout"
 
 WORDS = {
@@ -132,14 +133,26 @@ def run(
         yield replace(result, seconds=time.perf_counter() - begun)
 
 
-def sample(adapter: Adapter, timeout: float, report: Progress) -> list[Result]:
-    """What a run proves of a model, on smaller samples. `report` is told each check before it."""
-    checks = find_checks(SAMPLED)
-    rounds = run(Subject(adapter, thorough=False), checks, timeout)
+def sample(
+    adapter: Adapter,
+    timeout: float,
+    report: Progress,
+    before: Mapping[str, Result] | None = None,
+    keep: Callable[[Sequence[Result]], None] = lambda results: None,
+) -> list[Result]:
+    """What a run proves of a model, on smaller samples.
+
+    report: told each check before it.
+    before: what an earlier proof of the same weights found, by check.
+    keep: given what is known after each check.
+    """
+    checks, known = find_checks(SAMPLED), before or {}
+    subject = Subject(adapter, thorough=False)
     results: list[Result] = []
     for check in checks:
         report("checking", len(results) / len(checks), check.name)
-        results.append(next(rounds))
+        results += [known[check.name]] if check.name in known else run(subject, [check], timeout)
+        keep(results)
     return results
 
 
@@ -262,7 +275,8 @@ def _judge(
     unproven = [found[name] for name in needs if found[name].state == "skipped"]
     unproven += [result for result in asked if result.state == "timeout" or result.refused]
     for result in unproven:
-        return "not tested", f"{result.name}: {result.reason or result.came}"
+        again = f" ({AGAIN})" if result.cause == BUSY else ""
+        return "not tested", f"{result.name}: {result.reason or result.came}{again}"
     return below, "" if below == "earned" else f"{lower} is not tested"
 
 

@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from llmbench import limits, storage
 from llmbench.adapter import Adapter, Progress
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Check, Subject
+from llmbench.conformance.unfinished import OF_CHECK, Unfinished
 from llmbench.errors import UsageError
 from llmbench.plan.resolved_model import make_adapter
 from llmbench.runner import session
@@ -54,16 +54,18 @@ class Proof:
             if self.subject.obstacle:
                 raise UsageError(self.subject.obstacle, where=model.name)
         self.place = certificates.of_weights(stuff.cache, self.fingerprint, self.device)
-        self.unfinished = stuff.cache / "unfinished-checks" / self.place.name
+        self.unfinished = Unfinished(
+            stuff.cache, OF_CHECK, self.fingerprint, self.device, self.subject.seed
+        )
 
     def run(self) -> Iterator[kit.Result]:
         """Yield the result of each check as soon as it is known."""
-        before = self._read() if self.whole else {}
+        before = self.unfinished.read() if self.whole else {}
         for check in self.checks:
             result = before.get(check.name) or self._run(check)
             self.results.append(result)
             if self.whole:
-                self._write()
+                self.unfinished.write(self.results)
             yield result
         self._finish()
 
@@ -86,22 +88,6 @@ class Proof:
             alarm.cancel()
         return result
 
-    def _read(self) -> dict[str, kit.Result]:
-        """What an unfinished proof of these weights has found, by the names of its checks."""
-        try:
-            kept = storage.read_sealed(self.unfinished)
-            rows = [kit.Result(**row) for row in kept["results"]]
-        except (OSError, ValueError, TypeError, KeyError):  # none, or a damaged one
-            return {}
-        return {row.name: row for row in rows} if kept["key"] == self._key() else {}
-
-    def _write(self) -> None:
-        known = [asdict(result) for result in self.results if result.is_answer]
-        storage.write_sealed(self.unfinished, {"key": self._key(), "results": known})
-
-    def _key(self) -> list[Any]:
-        return [certificates.version(), self.fingerprint, self.device, self.subject.seed]
-
     def _finish(self) -> None:
         """Keep the certificate if it is one; forget what was kept on the way."""
         complete = all(result.is_answer for result in self.results)
@@ -110,7 +96,7 @@ class Proof:
         if "refused" in states or (self.whole and complete):
             storage.write_sealed(self.place, certificate)
         if self.whole and complete:
-            self.unfinished.unlink(missing_ok=True)
+            self.unfinished.remove()
         self.adapter.close()
 
 

@@ -136,11 +136,12 @@ def _run_model(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]
     trains = card.recipe is not None and any(
         _is_asked(made, card, task, known) for task in made.suite.tasks
     )
-    if asked or trains:
+    is_needed = bool(shared) or trains or folder.is_proof_open(card.name)
+    if asked or is_needed:
         folder.turns.begin(card.name)
     for batch in (
-        [shared] if shared or trains else []
-    ) + alone:  # one without a task trains, so that other processes find what they measure
+        ([shared] if is_needed else []) + alone
+    ):  # one without a task trains, so that other processes find what they measure, or proves
         failures += _run_batch(folder, card, batch, known, watcher)
     for task in asked:
         if isinstance(task, MaxBatch.Settings):

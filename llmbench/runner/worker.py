@@ -200,26 +200,31 @@ def _imports(model: ResolvedModel) -> None:
 
 def certify(adapter: Adapter, info: ModelInfo, job: Job, emit: Emit, report: Progress) -> None:
     """Earn A1 and A2 by sampling, after the cells, which nothing that happens here can take back.
-    What these weights have earned they keep.
+    What these weights have earned they keep; an unfinished proof goes on.
     """
     from llmbench.conformance import kit
+    from llmbench.conformance.unfinished import OF_RUN, Unfinished
 
     known = set(job["certificates"])
+    cache = _cache(job["options"])
     place, weights = (
         certificates.of_run(Path(job["out"]), info.name),
-        certificates.of_weights(_cache(job["options"]), info.fingerprint, info.device),
+        certificates.of_weights(cache, info.fingerprint, info.device),
     )
     found = certificates.load_certificate(
         place, info.fingerprint, info.device, known
     ) or certificates.load_certificate(weights, info.fingerprint, info.device, known)
     if found is None:  # what was not earned before may have been the machine's fault
-        results = kit.sample(adapter, limits.PROOF_SECONDS, report)
+        unfinished = Unfinished(cache, OF_RUN, info.fingerprint, info.device)
+        before = unfinished.read(known)
+        results = kit.sample(adapter, limits.PROOF_SECONDS, report, before, unfinished.write)
+        unfinished.end(results)
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
         digest, cached = storage.write_sealed(place, found), ""
         if certificates.load_certificate(place, info.fingerprint, info.device):
-            before = certificates.read(weights, info.fingerprint, info.device, known)
-            cached = storage.write_sealed(weights, certificates.merge(found, before) or found)
+            older = certificates.read(weights, info.fingerprint, info.device, known)
+            cached = storage.write_sealed(weights, certificates.merge(found, older) or found)
         emit({"event": "certificate", "digest": digest, "cached": cached})
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")

@@ -17,6 +17,7 @@ from typing import TextIO
 from llmbench import storage
 from llmbench.conformance import certificates
 from llmbench.conformance.certificates import CertificateRow
+from llmbench.conformance.unfinished import OF_RUN, is_open
 from llmbench.errors import UsageError
 from llmbench.plan.plan import Plan
 from llmbench.results.cell import CellRow, read_cell
@@ -38,7 +39,7 @@ class RunFolder:
             file.relative_to(self.out).as_posix(): storage.digest_file(file)
             for file in _find_files(self.out, BELIEVED)
         }
-        kept = _find_files(self.cache, ("certificates/*.json",))
+        kept = _find_files(self.cache, ("certificates/*.json", f"{OF_RUN}/*.json"))
         self._certificates = {storage.digest_file(file) for file in kept}
         self._certificates |= set(self._known.values())
         self._certified: dict[str, set[str]] = {}
@@ -105,7 +106,7 @@ class RunFolder:
         return {}
 
     def known_certificates(self, model: str) -> list[str]:
-        """The digests of the certificates that may be of this model."""
+        """The digests of the certificates, and unfinished proofs, that may be of this model."""
         return sorted(self._certificates | self._certified.get(model, set()))
 
     def certificate(
@@ -121,6 +122,17 @@ class RunFolder:
             row = certificates.read(place, fingerprint, device, known)
             found = certificates.merge(found, row)
         return found
+
+    def is_proof_open(self, model: str) -> bool:
+        """Whether a model has cells, and its proof never ended or may end otherwise."""
+        for task in self.made.suite.tasks:
+            cell = self.cell(model, task.name) if task.process == "shared" else None
+            if cell is not None and (fingerprint := str(cell["model"]["fingerprint"])):
+                is_there = certificates.of_run(self.out, model).is_file()
+                return not is_there or is_open(
+                    self.cache, fingerprint, str(cell["model"]["device"])
+                )
+        return False
 
     def remove_unknown(self) -> list[str]:
         """Remove files that no writer of theirs wrote; return their paths in the folder."""
