@@ -2,12 +2,15 @@
 turns, medians of the rounds, as ratios.
 
 python tests/benchmarks/against_lm_eval.py --oracle-python ORACLE/bin/python [--work NAME]...
-[--rounds N] python tests/benchmarks/against_lm_eval.py --bare
+[--rounds N] [--checkpoint FOLDER]
+python tests/benchmarks/against_lm_eval.py --bare
 
 The first measures wall time, CPU time and peak memory against lm-eval's command line and against
 `lean`, its evaluator called without its index of tasks (see lm_eval_oracle.py), and checks that all
-report the same bits. ORACLE is an environment that has `lm-eval[hf]`. The second measures scoring
-against the bare forward passes over the same windows, in one process.
+report the same bits. ORACLE is an environment that has `lm-eval[hf]`. FOLDER is a checkpoint of a
+few hundred million parameters, for the works `short` (the four shortest articles of WikiText) and
+`long` (the fifth longest). The second measures scoring against the bare forward passes over the
+same windows, in one process.
 """
 
 from __future__ import annotations
@@ -71,6 +74,17 @@ WORKS = {
         _real_vocabulary, lambda data: oracle.articles(data)[-12:], batch=4
     ),  # at 4, as in ordinary use
 }
+GIVEN = {"short": slice(-4, None), "long": slice(4, 5)}  # articles, longest first
+
+
+def add_given(checkpoint: Path) -> None:
+    """Add the works for a checkpoint of the user's own."""
+    for name, which in GIVEN.items():
+        WORKS[name] = Work(
+            lambda folder, data: checkpoint,
+            lambda data, which=which: oracle.articles(data)[which],  # type: ignore[misc]
+            batch=1,
+        )
 
 
 def prepare(name: str, folder: Path, data: Path) -> None:
@@ -157,7 +171,8 @@ def measure(name: str, given: argparse.Namespace) -> None:
         folder = Path(scratch)
         quiet = {"stderr": subprocess.DEVNULL, "check": True}
         subprocess.run(
-            [sys.executable, __file__, "--prepare", name, scratch, "--data", str(given.data)],
+            [sys.executable, __file__, "--prepare", name, scratch, "--data", str(given.data)]
+            + (["--checkpoint", str(given.checkpoint)] if given.checkpoint else []),
             **quiet,
         )
         costs: dict[str, list[Cost]] = {side: [] for side in sides}
@@ -289,7 +304,13 @@ def main() -> None:
         "--oracle-python", type=Path, help="the Python of an environment that has lm-eval"
     )
     parser.add_argument(
-        "--work", action="append", choices=WORKS, help="only this one; may be repeated"
+        "--work",
+        action="append",
+        choices=[*WORKS, *GIVEN],
+        help="only this one; may be repeated",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a checkpoint of your own, for `short` and `long`"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
@@ -313,6 +334,10 @@ def main() -> None:
     )
     parser.add_argument("--prepare", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.checkpoint:
+        add_given(given.checkpoint.resolve())
+    elif set(GIVEN) & set(given.work or ()):
+        parser.error("--checkpoint is needed for `short` and `long`")
     if given.prepare:
         prepare(given.prepare[0], Path(given.prepare[1]), given.data)
         return
