@@ -39,6 +39,7 @@ ALPHA = 1 - LEVEL
 TRIALS = 10_000  # of approximate randomisation: sacrebleu's own number
 SEED = 12345  # and its seed
 AT_ONCE = 4_000_000  # choices of a trial for an item that are held as numbers
+DRAWS = 32  # times as many are drawn together: a word of the generator has 32 choices
 Total = Callable[[Sequence[float]], float]
 Rows = Sequence[Sequence[float]] | NDArray[np.float64]  # an item's statistics each
 
@@ -131,11 +132,16 @@ def randomisation_p(
     observed = abs(total(x.sum(axis=0).tolist()) - total(y.sum(axis=0).tolist()))
     slack = 1e-9 * max(1.0, observed)
     rng, reached = np.random.default_rng(seed), 0
-    chosen = rng.integers(2, size=(trials, len(x)), dtype=bool)
-    for first in range(0, trials, size := max(1, AT_ONCE // max(1, len(x)))):
-        mixed = y.sum(axis=0) + chosen[first : first + size].astype(np.float64) @ (x - y)
-        pairs = zip(mixed.tolist(), (whole - mixed).tolist(), strict=True)
-        reached += sum(abs(total(one) - total(other)) >= observed - slack for one, other in pairs)
+    size = max(1, AT_ONCE // max(1, len(x)))
+    for first in range(0, trials, DRAWS * size):
+        # whole words of the generator, so that all portions are those of a single draw
+        chosen = rng.integers(2, size=(min(DRAWS * size, trials - first), len(x)), dtype=bool)
+        for at in range(0, len(chosen), size):
+            mixed = y.sum(axis=0) + chosen[at : at + size].astype(np.float64) @ (x - y)
+            pairs = zip(mixed.tolist(), (whole - mixed).tolist(), strict=True)
+            reached += sum(
+                abs(total(one) - total(other)) >= observed - slack for one, other in pairs
+            )
     return (reached + 1) / (trials + 1)
 
 

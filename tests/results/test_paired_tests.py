@@ -18,6 +18,7 @@ from support.sample_pairs import SENTENCES
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
 from llmbench.results.paired_tests import (
+    SEED,
     Difference,
     alpha_of,
     corpus_difference,
@@ -124,6 +125,24 @@ def test_trials_of_ter_as_far_apart_as_observed_count_as_sacrebleu_counts_them()
     assert equal > 0
     p = theirs(TER(), SAID, OTHERS, WANTED, 1000)
     assert randomisation_p(a, b, scorer.total, trials=1000) == pytest.approx(p + equal / 1001)
+
+
+@pytest.mark.parametrize("held", [1, 50, 700, 4_000_000])
+def test_swaps_that_are_drawn_in_portions_are_those_of_one_draw(monkeypatch, held):
+    monkeypatch.setattr("llmbench.results.paired_tests.AT_ONCE", held)
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 9, (2, 23, 2)) + 0.0
+    swaps = np.random.default_rng(SEED).integers(2, size=(1003, 23), dtype=bool)
+
+    def total(sums):
+        return sums[0] - 2 * sums[1]
+
+    far = abs(total(x.sum(axis=0)) - total(y.sum(axis=0)))
+    mixed = [
+        (np.where(row[:, None], x, y).sum(0), np.where(row[:, None], y, x).sum(0)) for row in swaps
+    ]
+    reached = sum(abs(total(one) - total(other)) >= far for one, other in mixed)
+    assert randomisation_p(x, y, total, 1003) == (reached + 1) / 1004
 
 
 @pytest.mark.parametrize("turned", [3, 4])
