@@ -29,7 +29,6 @@ from pathlib import Path
 
 import lm_eval_oracle as oracle
 
-PAIRS = 9
 SIDES = ("llmbench", "lm-eval", "lean")
 
 
@@ -218,7 +217,7 @@ def measure(name: str, given: argparse.Namespace) -> None:
     print(f"  bits agree to {apart:.0e}", flush=True)
 
 
-def bare(name: str, data: Path) -> None:
+def bare(name: str, data: Path, pairs: int) -> None:
     """Scoring / bare forward passes (body, head and log-softmax) over the same windows, in pairs
     run in turns: should be at most 1.10.
     """
@@ -235,11 +234,11 @@ def bare(name: str, data: Path) -> None:
     passages = [
         Passage(cut.text(data), id=str(cut.start)) for cut in WORKS[name].documents(data)[-8:]
     ]
-    print(f"\n{name}: scoring / bare passes over the same windows, medians of {PAIRS} pairs")
+    print(f"\n{name}: scoring / bare passes over the same windows, medians of {pairs} pairs")
     for size, how in ((1, "one at a time"), (None, "in the same batches")):
         loop = _plain_loop(model, _batches(adapter, passages, size))
         ratios = []
-        for number in range(PAIRS + 1):
+        for number in range(pairs + 1):
             ratio = _clock(lambda: list(adapter.score(passages, Window("rolling")))) / _clock(loop)
             ratios += [ratio] if number else []
         print(
@@ -313,6 +312,7 @@ def main() -> None:
         "--checkpoint", type=Path, help="a checkpoint of your own, for `short` and `long`"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=9, help="of --bare")
     parser.add_argument(
         "--batch", type=int, help="lm-eval's batch size (default: its best for each work)"
     )
@@ -345,7 +345,7 @@ def main() -> None:
         parser.error("--oracle-python is needed")
     for name in given.work or WORKS:
         if given.bare:
-            bare(name, given.data)
+            bare(name, given.data, given.pairs)
         else:
             measure(name, given)
 
