@@ -212,7 +212,7 @@ def measure(name: str, given: argparse.Namespace) -> None:
             )
         )
     apart = max(said.values()) / min(said.values()) - 1
-    if apart > 1e-6:
+    if apart > (1e-5 if name in GIVEN else 1e-6):  # lm-eval's sums are of float32
         raise SystemExit(f"{name}: the sides do not report the same bits: {said}")
     print(f"  bits agree to {apart:.0e}", flush=True)
 

@@ -1,6 +1,7 @@
 """Where the time of one `llmbench score` goes: start, loading, passes, head, and the rest.
 
-python tests/benchmarks/parts.py SPEC TEXTFILE [--rounds N] [more options of `llmbench score`]
+python tests/benchmarks/parts.py SPEC TEXTFILE [--rounds N] [--threads N]
+[more options of `llmbench score`]
 
 A whole process for each round, the first one not counted; medians of wall time. The parts are
 clocked from within and sum to the whole: `start` is the interpreter and the libraries, `loading`
@@ -71,21 +72,27 @@ def watch(arguments: list[str], out: Path, begun: float) -> None:
         out.write_text(json.dumps(spent), encoding="utf-8")
 
 
-def measure(arguments: list[str], rounds: int) -> None:
+def measure(arguments: list[str], rounds: int, threads: int) -> None:
     """Print the median seconds of each part."""
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "parts.json"
         for number in range(rounds + 1):
             begun = time.time()
             command = [sys.executable, __file__, *arguments, "--begun", str(begun)]
-            subprocess.run([*command, "--write", str(out)], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [*command, "--write", str(out)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | counts,
+            )
             whole = time.time() - begun
             parts = json.loads(out.read_bytes())
             parts["rest"] = whole - sum(parts.values())
             if number:
                 found.append(parts | {"whole": whole})
-    print(f"{' '.join(arguments)}: medians of {rounds}, {os.cpu_count()} cores")
+    print(f"{' '.join(arguments)}: medians of {rounds}, {threads} threads")
     for part in (*PARTS, "whole"):
         seconds = sorted(parts[part] for parts in found)
         share = statistics.median(parts[part] / parts["whole"] for parts in found)
@@ -100,13 +107,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--begun", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     given, arguments = parser.parse_known_args()
     if given.write:
         watch(arguments, given.write, given.begun)
     else:
-        measure(arguments, given.rounds)
+        measure(arguments, given.rounds, given.threads)
 
 
 if __name__ == "__main__":
