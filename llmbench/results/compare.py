@@ -158,7 +158,7 @@ def compare(
         return (
             bool({score.metric, key_of(score)} & set(metrics))
             if metrics
-            else score.better is not None or score.definition is not None
+            else score.better is not None
         )
 
     met = [one for pair in pairs for one in meet(pair, is_wanted, in_turns=True)]
@@ -167,11 +167,11 @@ def compare(
     flips = [
         (one, _find_flips(one, "a"), _find_flips(one, "b"))
         for one in met
-        if one.items and one.kind == "share"
+        if one.items and one.kind == "share" and one.score.better == "higher"
     ]
     return Comparison(
         *names,
-        facts=[*_facts(pairs), *_describe_left_out(met)],
+        facts=[*_facts(pairs), *_describe_left_out(met), *_list_undirected(pairs, metrics)],
         rows=rows,
         tests=tests,
         moved=[found for one in met for found in _rank_moved(one, top)],
@@ -192,6 +192,19 @@ def rows_of(pairs: Sequence[Pair], wanted: Wanted) -> list[Row]:
     sessions are compared all the same.
     """
     return _rows([one for pair in pairs for one in meet(pair, wanted, in_turns=False)])[0]
+
+
+def _list_undirected(pairs: Sequence[Pair], metrics: Collection[str]) -> list[tuple[str, str]]:
+    """A fact on the metrics from outside that are not compared, for want of a direction."""
+    names = {
+        key_of(score)
+        for pair in pairs
+        for side in pair
+        for score in side.scores().values()
+        if score.definition is not None and score.better is None and not metrics
+    }
+    why = "neither less nor more of it is better; --metric NAME compares it"
+    return [("not compared", f"{', '.join(sorted(names))} ({why})")] if names else []
 
 
 def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:

@@ -278,6 +278,24 @@ def test_what_has_no_direction_has_a_test_and_no_verdict(tmp_path, metric, unit)
     assert (one.p, one.difference) == (2**-9, pytest.approx(0.7))
 
 
+@pytest.mark.parametrize("better", [None, "lower", "higher"])
+def test_a_metric_from_outside_has_a_verdict_only_with_a_direction(tmp_path, better):
+    hand = Hand(tmp_path)
+    for name, hit in (("a", 1.0), ("b", 0.0)):
+        facts = {"value": hit, "definition": {"label": "shouts", "test": "share"}}
+        hand.add(name, ("answer", "shouts", "share", better), [[hit, 1.0]] * 10, **facts)
+    found, asked = compare_models(hand), compare_models(hand, metrics=("shouts",))
+    verdict = {None: "unclear", "lower": "worse", "higher": "better"}[better]
+    assert find_row(asked, "shouts").verdict == verdict
+    assert bool(asked.flipped) is (better == "higher")  # else more is not what is right
+    assert "not compared" not in dict(asked.facts)
+    if better is None:
+        assert found.rows == []
+        assert dict(found.facts)["not compared"].startswith("shouts (neither less nor more")
+    else:
+        assert find_row(found, "shouts").verdict == verdict
+
+
 def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_path):
     def run(name, rates):
         hand = Hand(tmp_path / name)
