@@ -155,16 +155,19 @@ def _sentence(one: ReferenceComparison) -> str:
 def list_incomparable(
     models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]
 ) -> list[ReferenceScore]:
-    """The figures of models that were measured, though not by the protocol of the figure. `scores`:
-    by model.
+    """The figures of measured models by other protocols, of metrics that any of the scores has.
+    `scores`: by model.
     """
     found = []
+    shown = {
+        name for some in scores.values() for score in some for name in (score.metric, key_of(score))
+    }
     for model in models:
         own = scores.get(model.name, ())
         compared = {one.figure for one in compare_all(model, own)}
         found += [
             figure
             for figure in dict.fromkeys(read_published(model))
-            if own and figure not in compared
+            if own and figure not in compared and figure.metric in shown
         ]
     return found

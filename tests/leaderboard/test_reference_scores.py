@@ -169,7 +169,7 @@ def test_figures_of_another_metric_model_or_protocol_stand_beside_nothing():
     assert of({**FIGURE, "metric": "accuracy"}, measured("accuracy", 37.3698, norm="byte")) == []
     (found,) = list_incomparable(
         [ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))],
-        {"gpt2": [Score.model_validate(measured("f1", 1.0))]},
+        {"gpt2": [Score.model_validate(measured("word_perplexity", 1.0))]},
     )
     assert found.protocol == "a paper: another text"
     assert (
@@ -240,6 +240,18 @@ def test_a_board_without_figures_says_nothing_of_them(form):
     assert "ublished, not" not in draw(form, leaderboard_board.build(record()))
 
 
+def test_figures_of_a_metric_that_the_board_has_no_column_of_are_left_out():
+    rows = [
+        ModelRow.model_validate(model("gpt2", 5, published=[{**BITS, "protocol": "other"}])),
+        ModelRow.model_validate(model("mine", None)),
+    ]
+    last_words = [measured("accuracy", 0.3), measured("word_perplexity", 40.0)]
+    scores = {"gpt2": [Score.model_validate(one) for one in last_words]}
+    assert list_incomparable(rows, scores) == []
+    scores["mine"] = [Score.model_validate(measured("bits_per_byte", 1.0))]
+    assert [figure.value for figure in list_incomparable(rows, scores)] == [0.9769]
+
+
 def test_boards_of_many_runs_show_them_too(tmp_path, made):
     one = run(
         tmp_path / "one",
@@ -249,7 +261,7 @@ def test_boards_of_many_runs_show_them_too(tmp_path, made):
     two = run(
         tmp_path / "two",
         [model("gpt2", 5, published=[BITS, ELSEWHERE])],
-        [measured("bits_per_byte", 0.9769)],
+        [measured("bits_per_byte", 0.9769), measured("word_perplexity", 40.0, signature="s")],
         finished="2026-02-01T00:00:00+00:00",
     )
     board, _ = merge([one, two])
@@ -268,4 +280,5 @@ def test_the_cards_figures_of_the_shipped_protocol_are_those_that_the_docs_name(
         for metric, value in (("word_perplexity", 37.37), ("bits_per_byte", 0.9769))
     ]
     assert [one.figure.value for one in compare_all(row, found)] == [37.3698, 0.9769]
-    assert len(list_incomparable([row], {"gpt2": found})) == len(card.published) - 2
+    shown = [one for one in card.published if one.metric in ("word_perplexity", "bits_per_byte")]
+    assert len(list_incomparable([row], {"gpt2": found})) == len(shown) - 2
