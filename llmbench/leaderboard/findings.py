@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
 from llmbench.leaderboard.numbers import percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
-from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED, WRITING
+from llmbench.metrics.facts import HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
     ModelRow,
     Record,
@@ -145,6 +145,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     said += describe_chance(headline) + describe_majority(_list_majorities(record, headline))
     said += _human(record, task)
     said += _describe_counts(record, task, tuple(COUNTED))
+    said += _describe_uncounted(record, task) + _explain_missing_metrics(record, task)
     said += _describe_blindness(record, task)
     if found.left_out:
         said.append(
@@ -191,6 +192,23 @@ def _describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str
 def describe_misread(counts: Sequence[str]) -> str:
     """Return the sentence on prompts that tokenizers cannot hold. counts: `MODEL N of M` each."""
     return f"{COUNTED['misread']}: {join_words(counts)}."
+
+
+def _describe_uncounted(record: Record, task: str) -> list[str]:
+    """Return a sentence for each metric that leaves out some answers: how many of how many."""
+    found: dict[str, list[str]] = {}
+    own = [score for score in record.scores if score.task == task]
+    several = len({score.decoding for score in own}) > 1
+    for score in own:
+        if score.uncounted:
+            count = f"{score.model} {score.uncounted} of {score.answers}"
+            how = f" {score.decoding}" if several else ""
+            found.setdefault(score.metric, []).append(count + how)
+    return [
+        f"Answers that {_label(metric)} leaves out"
+        f" ({LEFT_OUT.get(metric, 'it gives them no value')}): {join_words(counts)}."
+        for metric, counts in found.items()
+    ]
 
 
 def _describe_blindness(record: Record, task: str) -> list[str]:

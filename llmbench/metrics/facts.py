@@ -299,6 +299,10 @@ METRICS = (
     *PERFORMANCE,
 )
 FACTS = {metric.name: metric for metric in METRICS}
+LEFT_OUT = {  # metric -> the answers that it does not count
+    "distinct_2": "fewer than 30 words",
+    "repetition_4": "fewer than 4 words",
+}
 HEADLINES = tuple(metric.name for metric in METRICS if metric.is_headline)
 RANKED = tuple(metric.name for metric in METRICS if metric.is_ranked)
 # the headlines by what they are of

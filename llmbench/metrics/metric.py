@@ -79,6 +79,8 @@ class ScoreRow(TypedDict):
     cut: NotRequired[int]
     cut_sources: NotRequired[int]
     misread: NotRequired[int]
+    uncounted: NotRequired[int]
+    answers: NotRequired[int]
     decoding: NotRequired[str]
     variant: NotRequired[str]
     human: NotRequired[float | None]

@@ -70,6 +70,8 @@ class Score(SparseRow):
     cut: int | None = None  # prompts of which only the end was read
     cut_sources: int | None = None  # sources of which only the beginning was read
     misread: int | None = None  # prompts that the tokenizer does not hold as they stand
+    uncounted: int | None = None  # answers that the metric leaves out
+    answers: int | None = None  # of so many
     decoding: str = ""  # greedy or sampled
     variant: str = ""  # sets greedy outputs apart from sampled ones
     human: Number | None = None  # the same metric of human text

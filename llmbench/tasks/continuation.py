@@ -32,6 +32,7 @@ from llmbench.results.signature import Signature
 from llmbench.tasks.prompts import trim_prompt
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
+from llmbench.tasks.uncounted import Uncounted
 
 Temperature = Annotated[float, Field(ge=0, le=limits.TEMPERATURE)]
 GREEDY, SAMPLED = "greedy", "sampled"
@@ -228,8 +229,8 @@ class Continuation(Task):
             self._sample(i, prompt, way, text, len(ways) > 1)
             for (i, prompt, way), text in zip(asked, said, strict=True)
         ]
+        scores, uncounted = list[ScoreRow](), Uncounted(samples)
         self._gather(samples)
-        scores: list[ScoreRow] = []
         for kind in dict.fromkeys(kind for kind, _, _ in ways):
             mine = [sample for sample in samples if sample["decoding"] == kind]
             facts = counts(adapter, mine)
@@ -240,7 +241,9 @@ class Continuation(Task):
                 for sample, kept in zip(mine, scorer.comparable_rows(rows), strict=True):
                     if name in sample["statistics"]:
                         sample["statistics"][name] = kept
-                if found is not None:
+                if found is None:
+                    uncounted.note_absent(name)
+                else:
                     row = scorer.metric.row(
                         found.value,
                         found.n,
@@ -252,11 +255,13 @@ class Continuation(Task):
                         {
                             **row,
                             **facts,
+                            **uncounted.count(name),
                             "decoding": kind,
                             "variant": self._variant(kind),
                             "human": self._human(scorer),
                         }
                     )
+        uncounted.add_to(scores)
         return Outcome(scores, samples)
 
     def _request(self, number: int, prompt: Prompt, way: tuple[str, float, int]) -> Request:

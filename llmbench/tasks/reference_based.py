@@ -28,6 +28,7 @@ from llmbench.tasks.prompts import (
     trim_prompt,
 )
 from llmbench.tasks.task import Task
+from llmbench.tasks.uncounted import Uncounted
 
 RIGHT_OR_WRONG = ("accuracy", "exact_match")  # metrics by which an answer is one or the other
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
@@ -114,14 +115,16 @@ class Writing(Task):
                 }
             )
         facts = counts(adapter, samples)
-        scores: list[ScoreRow] = []
+        scores, uncounted = list[ScoreRow](), Uncounted(samples)
         for scorer in self.scorers:
             name = scorer.metric.name
             rows = [sample["statistics"][name] for sample in samples]
             found = scorer.value(rows)
             for sample, kept in zip(samples, scorer.comparable_rows(rows), strict=True):
                 sample["statistics"][name] = kept
-            if found is not None:
+            if found is None:
+                uncounted.note_absent(name)
+            else:
                 row = scorer.metric.row(
                     found.value,
                     found.n,
@@ -137,7 +140,8 @@ class Writing(Task):
                     row["blind"] = blind
                 if majority := self._compare_majority(scorer, rows):
                     row["majority"] = majority
-                scores.append({**row, **facts})
+                scores.append({**row, **facts, **uncounted.count(name)})
+        uncounted.add_to(scores)
         return Outcome(scores, samples)
 
     def _compare_majority(
