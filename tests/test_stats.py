@@ -269,6 +269,10 @@ def test_sums_that_differ_by_rounding_only_are_as_far_apart(scale):
     assert sign_flip_p(scale * np.array([0.1, 0.2, -0.3]), np.zeros(3)) == 1.0
 
 
+def test_the_observed_pattern_counts_where_there_is_no_room_for_rounding():
+    assert sign_flip_p([5e-324], [0.0]) == 1.0
+
+
 def test_sixteen_items_are_tried_in_all_patterns():
     assert sign_flip_p(np.ones(16), np.zeros(16)) == 2**-15
 

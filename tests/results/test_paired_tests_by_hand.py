@@ -151,6 +151,11 @@ def test_totals_that_differ_by_rounding_only_are_as_far_apart(scale, noise, p):
     assert randomisation_p([[1.0], [0.0]], [[0.0], [0.0]], total, 50) == p
 
 
+def test_a_billionth_itself_is_rounding():
+    first = itertools.chain([1e-9], itertools.repeat(0.0))
+    assert randomisation_p([[0.0]], [[0.0]], lambda sums: next(first), 50) == 1.0
+
+
 def test_welch_takes_the_level_and_the_smaller_number_of_blocks():
     a, b = [2.0, 3.0, 2.5], [1.0, 1.5, 1.2, 0.9]
     known = scipy.stats.ttest_ind(np.log(a), np.log(b), equal_var=False)
@@ -269,8 +274,8 @@ def test_items_in_single_precision_are_computed_in_double():
         assert seen[:2] == [wide_a.sum(axis=0).tolist(), wide_b.sum(axis=0).tolist()]
         found = corpus_difference(*pair, ratio, 9).interval
         assert found.value == ratio(wide_a.sum(axis=0)) - ratio(wide_b.sum(axis=0))
-    for metric in (FACTS["bits_per_byte"], RATE):
-        assert value_of(metric, a[:8]) == value_of(metric, wide_a[:8])
+    assert value_of(FACTS["bits_per_byte"], a) == value_of(FACTS["bits_per_byte"], wide_a)
+    assert value_of(RATE, np.float32([[1, 1], [1 + 2**-23, 1]])) == 1 + 2**-24
 
 
 def test_a_direction_that_is_unknown_makes_no_verdict_and_higher_turns_it():
