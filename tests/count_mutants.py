@@ -33,14 +33,17 @@ class Change(NamedTuple):
 
 
 def parse(text: str) -> dict[Change, str]:
-    """The listed mutants and why each changes nothing. A reason holds for all blocks below it."""
+    """The listed mutants and why each changes nothing. A block is a function, a line of it after
+    `-`, and each of its mutants after a `+`; the reason above it holds for all blocks below it.
+    """
     found, reason = {}, ""
     for block in re.split(r"\n\s*\n", text.strip()):
         lines = block.splitlines()
         comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
         reason = " ".join(comment) or reason
-        if code := lines[len(comment) :]:
-            found[change(code[0], code[1:])] = reason
+        place, *code = lines[len(comment) :] or [""]
+        old = [line for line in code if line.startswith("-")]
+        found |= {change(place, [*old, line]): reason for line in code if line.startswith("+")}
     return found
 
 

@@ -13,6 +13,7 @@ m.py f
 - zip(a, b,
 -     strict=True)
 + zip(a, b, strict=False)
++ zip(a, b, )
 
 m.py C.g
 - return 1 if x else 2
@@ -30,6 +31,7 @@ def test_a_listed_mutant_is_known_by_its_function_and_lines_with_the_reason_abov
     cut = "All lengths are equal, so nothing is cut."
     assert found == {
         ("m.py f", "zip(a, b, strict=True)", "zip(a, b, strict=False)"): cut,
+        ("m.py f", "zip(a, b, strict=True)", "zip(a, b, )"): cut,
         ("m.py C.g", "return 1 if x else 2", "return 1"): cut,
         ("m.py f", "a", "b"): "Another reason.",
     }

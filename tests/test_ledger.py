@@ -19,6 +19,7 @@ from llmbench.ledger import (
     LedgerError,
     Totals,
     count_block_words,
+    count_bytes,
     count_words,
     two_to,
 )
@@ -125,6 +126,10 @@ def test_bits_between_edges_lose_nothing():
 
 def test_words_are_runs_without_white_space():
     assert count_words("  the  cat's\ttail\n\nis  \N{NO-BREAK SPACE}long ") == 5
+
+
+def test_bytes_are_counted_as_utf_8():
+    assert [count_bytes(text) for text in ("", "abc", "na\xefve", "\N{SNOWMAN}")] == [0, 3, 6, 3]
 
 
 def test_a_compressors_charge_has_no_tokens():

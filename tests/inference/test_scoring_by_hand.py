@@ -469,6 +469,16 @@ def test_what_a_tokenizer_loses_of_a_text_and_its_context_is_found_without_scori
     assert scoring.find_loss(changed, Passage("two Words")) == ""
 
 
+def test_what_a_tokenizer_does_not_hold_of_a_prompt_is_its_loss_or_the_first_unknown_piece():
+    assert scoring.find_prompt_loss(Pieces(), "abcde") == ""
+    said = "'?fg' at byte 6 is not in the vocabulary"
+    assert scoring.find_prompt_loss(Pieces(), "abcdef?fg?h") == said
+    cut = "'?\N{REPLACEMENT CHARACTER}' at byte 3 is not in the vocabulary"
+    assert scoring.find_prompt_loss(Pieces(), "abc?\N{SNOWMAN}") == cut
+    lossy = encoding(lambda tokens: dataclasses.replace(tokens, loss="accents"))
+    assert scoring.find_prompt_loss(lossy, "two words") == "accents"
+
+
 def test_an_empty_text_has_nothing_to_lose():
     (ledger,) = scoring.score(encoding(lambda tokens: tokens), [Passage("")])
     assert (ledger.bytes, len(ledger.bits)) == (0, 0)
