@@ -65,11 +65,17 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
+def _check_pairs(a: Rows, b: Rows) -> None:
+    if len(a) != len(b):  # numpy would stretch a single row
+        raise ValueError(f"{len(a)} and {len(b)} items cannot be paired")
+
+
 def share_difference(a: Rows, b: Rows, level: float = LEVEL) -> Difference:
     """Of two shares over the same items; statistics are [1, 1] or [0, 1]. The interval adds half an
     item to each of the four kinds of items (Agresti & Min 2005), so that it has a width even where
     the two never differ.
     """
+    _check_pairs(a, b)
     right_a, right_b = (np.asarray(rows, dtype=np.float64)[:, 0] for rows in (a, b))
     only_a, only_b = int((right_a > right_b).sum()), int((right_a < right_b).sum())
     n, apart = len(a), only_a - only_b
@@ -88,6 +94,7 @@ def ratio_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL
     """Of bits per byte, or of means: statistics are [numerator, denominator], the denominators the
     same for both.
     """
+    _check_pairs(a, b)
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return Difference(
         difference_interval(x[:, 0], y[:, 0], x[:, 1], level),

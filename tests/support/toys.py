@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import string
@@ -129,3 +130,16 @@ def reference_bits(model: TokenAdapter, text: str, stride: int | None) -> np.nda
 
 def every_string(alphabet: str, length: int):
     return map("".join, itertools.product(alphabet, repeat=length))
+
+
+class Pieces(Uniform):
+    """Pieces of three bytes. Those that begin with `?` are unknown, and half a bit to spell."""
+
+    eos_ids = (9,)
+
+    def encode(self, text):
+        data = text.encode()
+        pieces = [data[at : at + 3] for at in range(0, len(data), 3)]
+        spelling = [0.5 if piece.startswith(b"?") else 0.0 for piece in pieces]
+        made = Tokens.of(range(len(pieces)), pieces, spelling)
+        return dataclasses.replace(made, loss="")
