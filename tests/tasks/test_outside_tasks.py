@@ -72,7 +72,11 @@ def test_a_task_in_a_file_beside_the_suite_is_read(tmp_path):
             SUITE.replace("size: 3", "sise: 3"),
             r"mine\.yaml:6:28: unknown key 'sise' \(did you",
         ),
-        (TASK, SUITE.replace("size: 3", "size: x"), r"mine\.yaml:6:34: size: expected a whole number"),
+        (
+            TASK,
+            SUITE.replace("size: 3", "size: x"),
+            r"mine\.yaml:6:34: size: expected a whole number",
+        ),
         (TASK, SUITE.replace("own.py", "his.py"), r"mine\.yaml:6:12: there is no file .*his\.py"),
         (TASK, SUITE.replace(":Lengths", ""), r"mine\.yaml:6:12: a task file needs its class"),
         (
