@@ -23,8 +23,8 @@ from llmbench.results.signature import Signature
 from llmbench.tasks.task import Task
 
 Bos = Literal["auto", "always", "never"]
-# {{name}} is the characters {name}
-PLACE = re.compile(r"\{\{(?P<literal>\w[\w.]*)\}\}|\{(?P<name>[A-Za-z_][\w.]*)\}")
+# {{name}} is the characters {name}; whatever else stands between braces in a line names a field
+PLACE = re.compile(r"\{\{(?P<literal>[^{}\n]*)\}\}|\{(?P<name>[^{}\n]*)\}")
 TEMPLATE_HELP = (
     "the prompt, or the source of an encoder-decoder; {given} is the document's own, {NAME} another"
     " field of its row"
@@ -120,8 +120,8 @@ def find_others(template: str) -> list[str]:
 
 def find_fields(template: str) -> list[str]:
     """Return the names of the fields that a template shows, in their order."""
-    names = [match["name"] for match in PLACE.finditer(template) if match["name"]]
-    return list(dict.fromkeys(names))
+    found = [match["name"] for match in PLACE.finditer(template)]
+    return [name for name in dict.fromkeys(found) if name is not None]
 
 
 def check_template(template: str, text: Text) -> None:
@@ -130,10 +130,11 @@ def check_template(template: str, text: Text) -> None:
         for document in text.documents:
             if name != "given" and name not in document.fields:
                 known = ["given", *document.fields]
+                near = did_you_mean(name, known) or f"it has {', '.join(known)}"
                 raise UsageError(
                     f"unknown field {{{name}}} in the template: {document.id!r} of the text"
                     f" {text.name!r} has none",
-                    hint=did_you_mean(name, known) or f"it has {', '.join(known)}",
+                    hint=f"double braces are characters; {near}",
                 )
 
 
@@ -141,7 +142,7 @@ def fill_template(template: str, document: Document) -> str:
     """Return a template with the fields of a document in their places."""
 
     def fill(match: re.Match[str]) -> str:
-        if match["literal"]:
+        if match["literal"] is not None:
             return f"{{{match['literal']}}}"
         return document.context if match["name"] == "given" else document.fields[match["name"]]
 

@@ -194,7 +194,18 @@ def test_a_template_shows_other_fields_of_a_row_and_they_are_signed(tmp_path):
     assert Asking().sign(asked) == Asking().sign(other)
 
 
-@pytest.mark.parametrize("name", ["contxt", "text", "answers"])
+@pytest.mark.parametrize("name", ["my-field", "Ü", "my field", " given ", "given!r", "0", ""])
+def test_any_name_between_braces_is_filled_and_between_double_ones_stays(tmp_path, name):
+    asked = rows_of(tmp_path, [{name: "that", "given": "Where?", "text": "Rome"}])
+    template = f"{{given}} {{{name}}} {{{{{name}}}}}\n{{ {{given}}\n}}"
+    prompt = Asking(template).prompt(asked.documents[0])
+    assert prompt == f"Where? that {{{name}}}\n{{ Where?\n}}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["contxt", "text", "answers", "my-field", "Ü", "my field", " given ", "given!r", "0", ""],
+)
 def test_a_field_that_no_row_shows_is_refused_with_its_line(tmp_path, name):
     place = folder(tmp_path)
     (place / "rows.jsonl").write_text(json.dumps({**SQUAD, "text": "Rome"}), encoding="utf-8")
