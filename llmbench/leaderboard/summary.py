@@ -20,6 +20,7 @@ class Contender:
     """A model in a table: its value of the metric, as a number and as text, and its rank.
 
     `beats`: models that it is significantly better than; None if the record does not say.
+    `is_rankable`: whether its value may be compared: no compressor's, nor an untrusted model's.
     """
 
     model: str
@@ -28,12 +29,14 @@ class Contender:
     rank: tuple[int, int] | None = None
     beats: Collection[str] | None = None
     cost: str = ""
+    is_rankable: bool = True
 
 
 def summarise(
     task: str, label: str, better: Literal["lower", "higher"] | None, models: Sequence[Contender]
 ) -> str:
-    """Return which model is best on a task, whether that is significant, and its cost.
+    """Return which model is best on a task, whether that is significant, and its cost, or
+    that none can be.
 
     Args:
         label: The metric's name.
@@ -45,13 +48,18 @@ def summarise(
     finite = [one for one in models if one.value is not None and math.isfinite(one.value)]
     if not finite:
         return f"No model has a finite {label} on {task}."
-    ranked = [one for one in finite if one.rank is not None]
-    order = sorted(ranked or finite, key=lambda one: _badness(one, better))
+    rankable = [one for one in finite if one.is_rankable]
+    if not rankable:
+        return f"No model with a finite {label} on {task} can be ranked."
+    ranked = [one for one in rankable if one.rank is not None]
+    order = sorted(ranked or rankable, key=lambda one: _badness(one, better))
     best, others = order[0], order[1:]
     if not others:
-        kind = "ranked model" if len(models) > 1 and ranked else "model measured"
-        if len(models) > 1 and not ranked:
-            kind = f"model with a finite {label}"
+        kind = "model measured"
+        if len(models) > 1:
+            of_finite = f"model with a finite {label}"
+            kind = of_finite if len(finite) == 1 else "model that can be ranked"
+            kind = "ranked model" if ranked else kind
         said = f"{best.model} is the only {kind} on {task} ({label} {best.text})."
     elif not ranked:
         said = (
@@ -63,7 +71,7 @@ def summarise(
     ahead = [
         one.model
         for one in finite
-        if ranked and one.rank is None and _badness(one, better) < _badness(best, better)
+        if one not in order and _badness(one, better) < _badness(best, better)
     ]
     if ahead:
         are = "has a better value but is" if len(ahead) == 1 else "have better values but are"

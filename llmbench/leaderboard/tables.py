@@ -14,6 +14,7 @@ from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
+from llmbench.results.ranking import is_ranked
 from llmbench.results.record import (
     ModelRow,
     Record,
@@ -176,7 +177,14 @@ def _contender(
         score.rank if score else None,
         None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
         describe_cost(model, scores, metric),
+        score is not None and is_ranked(score, [model.name] if _is_refused(model) else []),
     )
+
+
+def _is_refused(model: ModelRow) -> bool:
+    """Return whether a level of the model's certificate is refused."""
+    levels = model.certificate.levels.values() if model.certificate else ()
+    return any(level.state == "refused" for level in levels)
 
 
 def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> TableRow:

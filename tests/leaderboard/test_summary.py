@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from markdown_it import MarkdownIt
-from support.hand_record import data, likelihood, model, record, score, speed
+from support.hand_record import data, likelihood, model, proven, record, score, speed
 
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import html, markdown, table
@@ -90,6 +92,52 @@ def test_an_unranked_model_with_a_better_value_is_named():
 def test_infinite_models_are_not_best():
     rows = [score("a", "bits_per_byte", "inf"), score("b", "bits_per_byte", "inf")]
     assert board(rows).summary == ["No model has a finite bits/byte on likelihood."]
+
+
+REFUSED_A = [model("a", 3, certificate=proven("sees later bytes")), model("b", 3), model("c", 3)]
+
+
+def test_a_refused_model_is_not_best_where_nothing_was_ranked():
+    two = board(bits(None, None), models=REFUSED_A).summary
+    assert two == [
+        "b is the only model that can be ranked on likelihood (bits/byte 2.0000 ± 0.1000)."
+        f" a has a better value but is not ranked. {NO_COST}"
+    ]
+    three = board(bits(None, None, None), models=REFUSED_A).summary[0]
+    assert three.startswith("b has the best bits/byte on likelihood (2.0000 ± 0.1000); whether")
+    assert "a has a better value but is not ranked." in three
+
+
+def test_a_refused_model_is_not_best_even_if_a_record_ranks_it():
+    (said,) = board(bits([1, 1], [2, 2], [3, 3]), models=REFUSED_A).summary
+    assert said.startswith("b ")
+
+
+def test_a_compressor_is_not_best_where_nothing_was_ranked():
+    rows = [score("a", "bits_per_byte", 1.0, charged="code"), score("b", "bits_per_byte", 2.0)]
+    (said,) = board(rows).summary
+    assert said.startswith("b is the only model that can be ranked on likelihood")
+
+
+def test_without_a_model_that_can_be_ranked_none_is_named():
+    rows = [score("a", "bits_per_byte", 1.0), score("b", "bits_per_byte", 2.0, charged="code")]
+    said = ["No model with a finite bits/byte on likelihood can be ranked."]
+    assert board(rows, models=REFUSED_A).summary == said
+    assert board(rows[:1], models=REFUSED_A).summary == said
+
+
+def test_speed_is_compared_of_refused_models_too():
+    rows = [
+        speed(name, "decode_bytes_per_second", rate) for name, rate in (("a", 90.0), ("b", 80.0))
+    ]
+    assert board(rows, models=REFUSED_A).summary[0].startswith("a has the best decode speed")
+
+
+def test_a_value_that_is_no_number_is_not_best():
+    models = [Contender("a", math.nan, "nan"), Contender("b", 2.0, "2"), Contender("c", 3.0, "3")]
+    for better, best in (("lower", "b has the best m"), ("higher", "c has the best m")):
+        assert summarise("t", "m", better, models).startswith(best)
+    assert summarise("t", "m", "lower", models[:2]).startswith("b is the only model with a finite")
 
 
 def test_costs_are_those_that_were_measured():
