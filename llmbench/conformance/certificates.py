@@ -11,7 +11,7 @@ from typing import Literal, TypedDict, cast
 
 from llmbench import storage
 from llmbench.config.source_code import PACKAGE, digest_code, find_imports
-from llmbench.results.record import Certificate
+from llmbench.results.rows import Certificate
 
 LEVELS = ("A1", "A2", "A3")
 SAMPLED = ("A1", "A2")  # what a run proves by itself
@@ -38,7 +38,7 @@ Proven = Literal["earned", "refused", "not tested"]
 
 
 class ProofRow(TypedDict):
-    """One level of a certificate, as JSON; see record.Proof."""
+    """One level of a certificate, as JSON; see rows.Proof."""
 
     state: Proven
     why: str
@@ -47,7 +47,7 @@ class ProofRow(TypedDict):
 
 
 class CertificateRow(TypedDict):
-    """A certificate as JSON; see record.Certificate. `device`: that the checks ran on."""
+    """A certificate as JSON; see rows.Certificate. `device`: that the checks ran on."""
 
     version: str
     fingerprint: str

@@ -19,7 +19,8 @@ from llmbench.leaderboard.reference_scores import describe
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import METRICS, SPEED
 from llmbench.metrics.metric import Format
-from llmbench.results.record import Certificate, ModelRow, Score, metric_of
+from llmbench.results.record import ModelRow, Score, metric_of
+from llmbench.results.rows import Certificate
 
 STATES = {"cached": "KV cache"}  # what a record calls a state, and what it is called in the field
 

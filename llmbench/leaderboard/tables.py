@@ -14,12 +14,12 @@ from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
-from llmbench.results.ranking import is_ranked
 from llmbench.results.record import (
     ModelRow,
     Record,
     Score,
     TaskNotes,
+    is_ranked,
     key_of,
     notes_key,
 )
@@ -170,6 +170,7 @@ def _contender(
     text = f"{value} {unit}{plus_minus}{half}" if unit and cell.value is not None else cell.text
     found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
     beats = found.better_than.get(model.name)
+    refused = [model.name] if model.certificate and model.certificate.is_refused else []
     return Contender(
         line.model,
         cell.value,
@@ -177,14 +178,8 @@ def _contender(
         score.rank if score else None,
         None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
         describe_cost(model, scores, metric),
-        score is not None and is_ranked(score, [model.name] if _is_refused(model) else []),
+        score is not None and is_ranked(score, refused),
     )
-
-
-def _is_refused(model: ModelRow) -> bool:
-    """Return whether a level of the model's certificate is refused."""
-    levels = model.certificate.levels.values() if model.certificate else ()
-    return any(level.state == "refused" for level in levels)
 
 
 def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> TableRow:

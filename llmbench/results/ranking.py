@@ -5,7 +5,6 @@ prove.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from llmbench.data.strings import Strings
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import ALPHA, Rows, quality_rank_sets
-from llmbench.results.record import Score, key_of, notes_key
+from llmbench.results.record import Score, is_ranked, key_of, notes_key
 from llmbench.results.samples import read_items
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
@@ -144,17 +143,6 @@ def _rank(metric: str, items: Mapping[str, Items]) -> Ranking:
     if metric == SPEED:
         return rate_rank_sets(values)
     return rank_sets(values, next(iter(items.values())).column(1))
-
-
-def is_ranked(score: Score, refused: Collection[str]) -> bool:
-    """A compressor is not: it is no model of the next byte. Neither is a model with infinite bits,
-    or one that was `refused` a certificate, whose bits prove nothing about the others.
-    """
-    return (
-        math.isfinite(score.value)
-        and score.charged != "code"
-        and (score.metric == SPEED or score.model not in refused)
-    )
 
 
 def _read_items(out: Path, score: Score) -> Items:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -15,6 +16,7 @@ from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
 from llmbench.results.rows import (
+    Certificate,
     Definition,
     Items,
     LeftOut,
@@ -143,6 +145,17 @@ def key_of(score: Score) -> str:
     )
 
 
+def is_ranked(score: Score, refused: Collection[str]) -> bool:
+    """A compressor is not: it is no model of the next byte. Neither is a model with infinite bits,
+    or one that was `refused` a certificate, whose bits prove nothing about the others.
+    """
+    return (
+        math.isfinite(score.value)
+        and score.charged != "code"
+        and (score.metric == SPEED or score.model not in refused)
+    )
+
+
 class Failure(Row):
     """A cell that could not be filled, and what to do about it."""
 
@@ -162,25 +175,6 @@ class Training(SparseRow):
     best_step: int | None = None
     curve: Any = None  # rows of [step, bits per byte]; renderers skip other rows
     began_with: str | None = None  # the model that fine-tuning started from
-
-
-class Proof(Row):
-    """One level of a certificate: why it is not earned, what was tried, and how long that took."""
-
-    state: Literal["earned", "refused", "not tested"]
-    why: str = ""
-    tried: list[str] = Field(default_factory=list)
-    seconds: Number = 0.0
-
-
-class Certificate(Row):
-    """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See
-    conformance.py.
-    """
-
-    version: str  # of the checks
-    fingerprint: str
-    levels: dict[str, Proof] = Field(default_factory=dict)
 
 
 class ModelRow(Row):

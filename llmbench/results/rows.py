@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -136,3 +136,27 @@ class LeftOut(Row):
             f"{count:,} of {self.all_documents:,} documents ({share:.1f} % of the bytes)"
             f" {'is' if count == 1 else 'are'} left out for all models: lossy for {named}"
         )
+
+
+class Proof(Row):
+    """One level of a certificate: why it is not earned, what was tried, and how long that took."""
+
+    state: Literal["earned", "refused", "not tested"]
+    why: str = ""
+    tried: list[str] = Field(default_factory=list)
+    seconds: Number = 0.0
+
+
+class Certificate(Row):
+    """What an adapter was proven to be: A1 consistent, A2 normalised and causal, A3 decodable. See
+    conformance.py.
+    """
+
+    version: str  # of the checks
+    fingerprint: str
+    levels: dict[str, Proof] = Field(default_factory=dict)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a level is refused, so that the model's numbers cannot be trusted."""
+        return any(proof.state == "refused" for proof in self.levels.values())

@@ -16,7 +16,6 @@ from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
-from llmbench.results import record
 from llmbench.results.cell import CellRow
 from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
@@ -29,7 +28,7 @@ from llmbench.results.record import (
     SuiteRow,
     key_of,
 )
-from llmbench.results.rows import LeftOut
+from llmbench.results.rows import Certificate, LeftOut
 from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
@@ -61,9 +60,7 @@ def assemble(
     for row in models.values():
         add_certificate(folder, row)
     refused = [
-        row.name
-        for row in models.values()
-        if row.certificate and "refused" in (p.state for p in row.certificate.levels.values())
+        row.name for row in models.values() if row.certificate and row.certificate.is_refused
     ]
     _add_overlap(made, models, before)
     scores = _with_prices(scores, made.options.price_per_hour)
@@ -271,7 +268,7 @@ def add_certificate(folder: RunFolder, row: ModelRow) -> None:
         return
     in_cache = row.process == "worker"  # an object may compute other things from the same weights
     found = folder.certificate(row.name, row.fingerprint, row.device, in_cache)
-    row.certificate = record.Certificate.model_validate(found) if found else None
+    row.certificate = Certificate.model_validate(found) if found else None
 
 
 def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:

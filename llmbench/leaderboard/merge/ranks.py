@@ -13,8 +13,8 @@ from llmbench.leaderboard.merge.runs import (
 )
 from llmbench.metrics.facts import FACTS, RANKED, SPEED
 from llmbench.results.paired_tests import is_consistent
-from llmbench.results.ranking import Items, is_ranked, rank_scores
-from llmbench.results.record import Score, TaskNotes, key_of, notes_key
+from llmbench.results.ranking import Items, rank_scores
+from llmbench.results.record import Score, TaskNotes, is_ranked, key_of, notes_key
 from llmbench.results.samples import Opened
 from llmbench.results.tables.items import ItemTable
 

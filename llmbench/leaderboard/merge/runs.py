@@ -18,13 +18,13 @@ from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results import record as results_record
 from llmbench.results.record import (
-    Certificate,
     Failure,
     ModelRow,
     Record,
     Score,
     key_of,
 )
+from llmbench.results.rows import Certificate
 
 FIRST_TEXT = "time_to_first_token"
 FINGERPRINT_CHARACTERS = 8  # of a fingerprint, where it tells two models of one name apart
