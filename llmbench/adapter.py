@@ -90,6 +90,11 @@ class Request:
             or self.forced_text == ""
         ):
             raise UsageError("a request must ask for at least one token or byte")
+        if not all(self.stop):
+            raise UsageError(
+                "a stop text is empty, and would end every answer before it begins",
+                hint="leave it out, or name the text to stop before",
+            )
         if self.temperature < 0:
             raise UsageError(f"temperature {self.temperature} is below 0", hint="0 is greedy")
         if self.top_k is not None and self.top_k < 1:

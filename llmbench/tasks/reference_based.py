@@ -5,7 +5,7 @@ answers to questions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -40,7 +40,7 @@ class Writing(Task):
     class Settings(PromptSettings):
         """How far a model writes, and by which metrics that is judged."""
 
-        stop: list[str] = ["\n"]
+        stop: list[Annotated[str, Field(min_length=1)]] = ["\n"]
         max_bytes: TextBytes = 300
         metrics: list[str] | None = Field(
             None,

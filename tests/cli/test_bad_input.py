@@ -213,6 +213,7 @@ LINES = [
     ("score zlib test.jsonl --field txet=text", "txet"),
     ("score hf:x?boss=1 test.jsonl", "did you mean 'bos'?"),
     ("generate uniform-bytes a --max-bytes 100000000000", "'--max-bytes'"),
+    ("generate uniform-bytes a --stop=", "a stop text is empty"),
     ("generate uniform-bytes a --temperature nan", "'--temperature'"),
     ("generate uniform-bytes a --temperature inf", "'--temperature'"),
     ("generate uniform-bytes a --top-p nan", "'--top-p'"),

@@ -173,6 +173,7 @@ def test_sampling_follows_temperature_top_k_and_top_p():
         {"max_bytes": 1, "temperature": -1},
         {"max_bytes": 1, "top_k": 0},
         {"max_bytes": 1, "top_p": 1.5},
+        {"max_bytes": 1, "stop": ("a", "")},
     ],
 )
 def test_requests_that_make_no_sense_are_refused(settings):

@@ -110,6 +110,11 @@ def test_a_suite_asks_all_of_it_and_what_a_model_cannot_do_is_a_row(tmp_path):
         ("shots_from: examples", "shots_from: nowhere", "unknown text"),
         ('"Q: {given} A:"', '"Q: A:"', "no {given}"),
         ("text: pairs}", "text: pairs, metrics: [blue]}", "did you mean 'bleu'"),
+        (
+            "text: pairs}",
+            'text: pairs, stop: [a, ""]}',
+            "asked.yaml:11:48: stop: must not be empty",
+        ),
     ],
 )
 def test_what_a_text_cannot_give_is_said_before_anything_runs(tmp_path, old, new, what):
