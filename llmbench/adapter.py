@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llmbench.errors import Unavailable, Unsupported, UsageError
+from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
 
@@ -318,3 +318,17 @@ class Adapter(ABC):
     def close(self) -> None:
         """Free what the model holds."""
         return
+
+
+def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Chunk]:
+    """Yield what `adapter` generates. Raises ModelError at a chunk that answers none of `requests`:
+    a row below 0 would silently go to another one.
+    """
+    for chunk in adapter.generate(requests):
+        if not 0 <= chunk.row < len(requests):
+            raise ModelError(
+                f"`generate` yielded row {chunk.row} of {len(requests)} requests",
+                where=type(adapter).__name__,
+                hint="yield the index of the request, which begins at 0 in each call",
+            )
+        yield chunk

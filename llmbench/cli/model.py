@@ -154,7 +154,7 @@ def generate(
     threads: int | None,
 ) -> int:
     """Generate text from PROMPT with the model SPEC, streaming it to stdout."""
-    from llmbench.adapter import Request
+    from llmbench.adapter import Request, stream_answers
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
     from llmbench.runner.screening import screen
@@ -185,7 +185,7 @@ def generate(
             _warn_of_prompt(adapter, card.name, prompt)
     shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
     with session.model_errors(card.name):
-        for chunk in adapter.generate([request]):
+        for chunk in stream_answers(adapter, [request]):
             click.echo(shown + chunk.text, nl=False)
             sys.stdout.flush()
             shown = ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmbench.adapter import Adapter, Request
+from llmbench.adapter import Adapter, Request, stream_answers
 from llmbench.conformance.check import Check, Failed, Skip, Subject, show
 from llmbench.errors import Unsupported
 
@@ -24,7 +24,7 @@ def _say(subject: Subject, *requests: Request) -> list[tuple[str, int, str]]:
         raise Skip(f"{type(subject.adapter).__name__} does not generate text")
     texts, ends = [""] * len(requests), [(0, "")] * len(requests)
     try:
-        for chunk in subject.adapter.generate(requests):
+        for chunk in stream_answers(subject.adapter, requests):
             texts[chunk.row] += chunk.text
             ends[chunk.row] = (chunk.tokens, chunk.finish or "")
     except Unsupported as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from llmbench.adapter import Adapter, Request
+from llmbench.adapter import Adapter, Request, stream_answers
 from llmbench.conformance.check import Check, Failed, Subject, first_difference, show
 from llmbench.conformance.ledger_checks import require_tiling
 from llmbench.errors import Unsupported
@@ -141,7 +141,7 @@ def check_state_isolation(subject: Subject) -> str:
     ]
     if type(subject.adapter).generate is not Adapter.generate:
         with suppress(Unsupported):
-            for _ in subject.adapter.generate([Request(before, max_tokens=5)]):
+            for _ in stream_answers(subject.adapter, [Request(before, max_tokens=5)]):
                 pass
             ways.append(("after speaking", subject.score(text)[0].bits))
     for how, bits in ways:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench.adapter import Passage, Request, Window
+from llmbench.adapter import Passage, Request, Window, stream_answers
 from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.device import pick_device
 from llmbench.ledger import Ledger
@@ -107,7 +107,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
                 _request(request.args[0], request.args[1], self.seed * 1_000_003 + i)
                 for i, request in enumerate(requests)
             ]  # repeats are drawn anew
-            for chunk in self.adapter.generate(asked):
+            for chunk in stream_answers(self.adapter, asked):
                 answers[chunk.row] += chunk.text
         return answers
 
@@ -138,7 +138,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         request = Request(
             passage.context, max_bytes=max(1, len(passage.text.encode())), add_bos=passage.add_bos
         )
-        return "".join(chunk.text for chunk in self.adapter.generate([request])) == passage.text
+        return "".join(c.text for c in stream_answers(self.adapter, [request])) == passage.text
 
     def _symbols(self) -> float:
         """How many symbols the model chooses from; no bound where it does not show them."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from llmbench.adapter import Adapter, Progress, Request
+from llmbench.adapter import Adapter, Progress, Request, stream_answers
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
@@ -194,7 +194,7 @@ def generate_texts(adapter: Adapter, requests: Sequence[Request], progress: Prog
     said = [""] * len(requests)
     for first in range(0, len(requests), SIDE_BY_SIDE):
         some = requests[first : first + SIDE_BY_SIDE]
-        for chunk in adapter.generate(some):
+        for chunk in stream_answers(adapter, some):
             said[first + chunk.row] += chunk.text
         done = first + len(some)
         progress("writing", done / len(requests), f"{done} of {len(requests)}")

@@ -196,6 +196,20 @@ def test_a_score_is_readable_without_json(call):
     )
 
 
+def test_generate_refuses_a_chunk_for_no_request_in_one_line(call, tmp_path):
+    (tmp_path / "late.py").write_text(
+        "from llmbench.adapter import Chunk\n"
+        "from llmbench.testing import MockAdapter\n\n\n"
+        "class Late(MockAdapter):\n"
+        "    def generate(self, requests):\n"
+        '        yield Chunk(1, "yes", 1, "stop")\n'
+    )
+    done = call("generate", "late.py:Late", "Is it?", "--device", "cpu")
+    assert (done.code, done.out) == (1, "")
+    assert "Late: `generate` yielded row 1 of 1 requests (yield the index" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_the_byte_ngram_learns_from_what_it_is_given_and_python_says_the_same(call, tmp_path):
     arguments = (
         "score",

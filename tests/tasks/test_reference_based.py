@@ -10,16 +10,18 @@ import pytest
 from support.known import Known, quiet, text
 from support.run_helpers import folder
 
+from llmbench.adapter import Chunk, Request, stream_answers
 from llmbench.data import loading
 from llmbench.data.text import Document
-from llmbench.errors import UsageError
+from llmbench.errors import ModelError, UsageError
 from llmbench.ledger import END, Ledger
 from llmbench.plan.plan import Options, plan
 from llmbench.tasks.conditional import Conditional
 from llmbench.tasks.last_word import LastWord, bare, split_last_word
 from llmbench.tasks.multiple_choice import MultipleChoice
+from llmbench.tasks.performance.timeline import listen
 from llmbench.tasks.prompts import Asking
-from llmbench.tasks.reference_based import Answer, Translation
+from llmbench.tasks.reference_based import SIDE_BY_SIDE, Answer, Translation, generate_texts
 
 
 def values(outcome):
@@ -54,6 +56,49 @@ def test_broken_bytes_are_counted_and_crash_nothing():
     )
     assert {row["broken"] for row in outcome.scores} == {1}
     assert values(outcome)["exact_match"] == 0
+
+
+class Misplaces(Known):
+    """Says the answer to each request under the row of another."""
+
+    def __init__(self, by):
+        super().__init__({}, {})
+        self.by = by
+
+    def generate(self, requests):
+        for row in range(len(requests)):
+            yield Chunk(row + self.by, "yes", 1, "stop")
+
+
+@pytest.mark.parametrize(("by", "row"), [(-1, -1), (2, 2), (1, 2)])
+@pytest.mark.parametrize(
+    "consume",
+    [
+        lambda model, requests: generate_texts(model, requests, quiet),
+        listen,
+        lambda model, requests: [*stream_answers(model, requests)],
+    ],
+)
+def test_a_chunk_for_no_request_is_a_model_error(consume, by, row):
+    requests = [Request("Is it?", max_bytes=9), Request("Was it?", max_bytes=9)]
+    with pytest.raises(ModelError) as caught:
+        consume(Misplaces(by), requests)
+    assert f"Misplaces: `generate` yielded row {row} of 2 requests" in str(caught.value)
+    assert "yield the index of the request" in str(caught.value)
+
+
+def test_rows_are_counted_anew_in_each_call():
+    requests = [Request(str(i), max_bytes=9) for i in range(SIDE_BY_SIDE + 2)]
+    says = {str(i): f"answer {i}" for i in range(len(requests))}
+    assert generate_texts(Known(says), requests, quiet) == [*says.values()]
+
+    class CountsOn(Known):
+        def generate(self, requests):
+            for chunk in super().generate(requests):
+                yield Chunk(int(requests[chunk.row].prompt), "", 1, "stop")
+
+    with pytest.raises(ModelError, match=f"row {SIDE_BY_SIDE} of 2 requests"):
+        generate_texts(CountsOn(), requests, quiet)
 
 
 def test_a_translation_is_scored_as_sacrebleu_scores_it():

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
-from llmbench.adapter import Adapter, Passage, Progress, Request, Window
+from llmbench.adapter import Adapter, Passage, Progress, Request, Window, stream_answers
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported
@@ -118,5 +118,5 @@ class Memory(Task):
 
 
 def _speak(adapter: Adapter, request: Request) -> None:
-    for _ in adapter.generate([request]):
+    for _ in stream_answers(adapter, [request]):
         pass

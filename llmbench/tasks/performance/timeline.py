@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from llmbench.adapter import Adapter, Request
+from llmbench.adapter import Adapter, Request, stream_answers
 from llmbench.data.text import Text
 from llmbench.errors import UsageError
 
@@ -147,7 +147,7 @@ def listen(
     found: list[list[Event]] = [[] for _ in requests]
     sizes = [0] * len(requests)
     asked = clock()
-    for chunk in adapter.generate(requests):
+    for chunk in stream_answers(adapter, requests):
         at = clock()
         sizes[chunk.row] += len(chunk.text.encode())
         found[chunk.row].append(Event(at, chunk.tokens, sizes[chunk.row]))
