@@ -26,6 +26,7 @@ from llmbench.errors import (
 )
 from llmbench.hardware import machine
 from llmbench.ledger import WORD_COUNTER
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
 from llmbench.runner.screening import screen
@@ -251,7 +252,11 @@ def _score(
         count = measure(adapter, passages, rule, progress)
     totals = count.totals
     found = intervals(count.items, totals)
-    headline, words = found["bits_per_byte"], found.get("word_perplexity")
+    headline, words = found[BITS_PER_BYTE], found.get("word_perplexity")
+    signature = Likelihood(loaded, rule).signature
+    row = FACTS[BITS_PER_BYTE].row(  # as boards have it, within the metric's bounds
+        headline.value, headline.n, str(signature), headline.low, headline.high
+    )
     per_token = totals.token_perplexity
     return {
         "model": name,
@@ -261,14 +266,14 @@ def _score(
         "documents": totals.documents,
         "bits": _number(totals.bits),
         "bits_per_byte": _number(headline.value),
-        "low": headline.low,
-        "high": headline.high,
+        "low": row["low"],
+        "high": row["high"],
         "byte_perplexity": _number(found["byte_perplexity"].value),
         "word_perplexity": None if words is None else _number(words.value),
         "token_perplexity": None if per_token is None else _number(per_token),
         "tokens": totals.tokens,
         "words": totals.words,
-        "signature": str(Likelihood(loaded, rule).signature.extend(words=WORD_COUNTER)),
+        "signature": str(signature.extend(words=WORD_COUNTER)),
         "charges": {kind: _number(bits) for kind, bits in count.charges.items()},
     }
 

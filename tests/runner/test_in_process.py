@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from support import small_checkpoints
@@ -10,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import llmbench
 from llmbench import Passage, UsageError
+from llmbench.stats import ratio_interval
 from llmbench.testing import MockAdapter
 
 PERFORMANCE = "  - {task: memory}\n  - {task: speed}\n  - {task: max-batch}\n"
@@ -112,6 +115,17 @@ def test_scores_of_objects_and_of_plain_text(place):
         llmbench.score(model, text="a", device="cpu")
     with pytest.raises(UsageError, match="got Linear"):
         llmbench.score(torch.nn.Linear(1, 1), text="a")
+
+
+def test_the_interval_of_a_score_ends_at_the_bounds_of_bits(place):
+    texts = {"a": 50.0, "b" * 99: 0.1}  # uneven: unbounded, the interval would begin below 0
+    (place / "uneven.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    facts = llmbench.score(MockAdapter(bits_per_byte=texts), "uneven.jsonl")
+    assert facts["bits_per_byte"] == pytest.approx((50 + 9.9) / 100)
+    assert facts["low"] == 0.0
+    free = ratio_interval([50, 9.9], [1, 99])
+    assert free.low < 0
+    assert facts["high"] == pytest.approx(free.high)
 
 
 def test_a_transformers_model_scores_as_hf_directory(place):
