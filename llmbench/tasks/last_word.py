@@ -5,6 +5,7 @@ whether a model says it, and what it costs.
 from __future__ import annotations
 
 import string
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -26,14 +27,13 @@ from llmbench.tasks.prompts import BOS_HELP, Bos, gives_bos
 from llmbench.tasks.reference_based import generate_texts
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
-PUNCTUATION = string.punctuation + "«»“”‘’"
 PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 
 
 class LastWord(DocumentTask):
     """A document is everything before its last word, and that word with the space before it. Said
-    is what a greedy model goes on with, up to the next space; punctuation around it does not count,
-    but where it is all there is.
+    is what a greedy model goes on with, up to the next space; of a pair whose answer has several
+    words, as many words. Punctuation around them does not count, but where it is all there is.
     """
 
     class Settings(DocumentTask.Settings):
@@ -43,14 +43,13 @@ class LastWord(DocumentTask):
         bos: Bos = Field("auto", description=BOS_HELP)
 
         def check(self, text: Text) -> None:
-            for document in text.documents:
-                if not split_last_word(document)[0]:
-                    raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
+            check_words(text)
 
-    protocol = "last-word/2"
+    protocol = "last-word/3"
 
     def __init__(self, text: Text, bos: Bos = "auto"):
         self.text, self.bos = text, bos
+        check_words(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
@@ -71,18 +70,11 @@ class LastWord(DocumentTask):
         documents = self.text.documents
         passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
-        said = generate_texts(
-            adapter,
-            [
-                Request(p.context, max_bytes=len(p.text.encode()) + ROOM, add_bos=p.add_bos)
-                for p in passages
-            ],
-            progress,
-        )
+        said = generate_texts(adapter, list(map(_ask, documents, passages)), progress)
         samples: list[SampleRow] = []
         for document, passage, ledger, text in zip(documents, passages, ledgers, said, strict=True):
             before, word = passage.context, passage.text
-            right = float(bare(text) == bare(word))
+            right = float(any(says(text, answer) for answer in (word, *document.others)))
             numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
             samples.append(
                 {
@@ -90,7 +82,7 @@ class LastWord(DocumentTask):
                     "bytes": ledger.bytes,
                     "input": before,
                     "output": text,
-                    "reference": word,
+                    "reference": " | ".join((word, *document.others)),
                     "statistics": numbers,
                 }
             )
@@ -116,10 +108,29 @@ class LastWord(DocumentTask):
         return [{**row, "straddled": straddled} for row in rows]
 
 
+def check_words(text: Text) -> None:
+    """Raise UsageError if a document of `text` has no last word, or nothing before it."""
+    for document in text.documents:
+        if document.context and not all(answer.strip() for answer in document.references):
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} has an empty answer, where its last"
+                " word should be",
+                hint="leave the pair out, or use the task `answer`, where an answer may be empty",
+            )
+        if not split_last_word(document)[0]:
+            raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
+
+
+def _ask(document: Document, passage: Passage) -> Request:
+    """Return the request for the last word, with room for the longest of several answers."""
+    longest = max(len(text.encode()) for text in (passage.text, *document.others))
+    return Request(passage.context, max_bytes=longest + ROOM, add_bos=passage.add_bos)
+
+
 def split_last_word(document: Document) -> tuple[str, str]:
     """Return (the text before the last word, the last word with the white space before it).
 
-    Of a pair the text is the word, after its context.
+    Of a pair the text is the word, or several, after its context.
     """
     if document.context:
         kept = document.context.rstrip()
@@ -131,7 +142,26 @@ def split_last_word(document: Document) -> tuple[str, str]:
     return kept, whole[len(kept) :]
 
 
-def bare(text: str) -> str:
-    """The first word, without punctuation around it; as it stands if it is nothing else."""
-    words = text.split()
-    return (words[0].strip(PUNCTUATION) or words[0]) if words else ""
+def says(output: str, answer: str) -> bool:
+    """Return whether an output begins with the words of an answer, punctuation around them apart.
+
+    Silence says nothing, not even an answer without words.
+    """
+    wanted = bare(answer, len(answer.split()))
+    return bool(wanted) and bare(output, len(wanted.split())) == wanted
+
+
+def bare(text: str, count: int = 1) -> str:
+    """The first words, without punctuation around them; as they stand if they are nothing else."""
+    words = " ".join(text.split()[:count])
+    kept = [at for at, character in enumerate(words) if not _is_outside(character)]
+    return words[kept[0] : kept[-1] + 1] if kept else words
+
+
+def _is_outside(character: str) -> bool:
+    """Whether a character is a space, punctuation of any script, or an ASCII sign such as $."""
+    return (
+        character == " "
+        or character in string.punctuation
+        or unicodedata.category(character).startswith("P")
+    )

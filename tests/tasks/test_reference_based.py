@@ -12,12 +12,11 @@ from support.run_helpers import folder
 
 from llmbench.adapter import Chunk, Request, stream_answers
 from llmbench.data import loading
-from llmbench.data.text import Document
 from llmbench.errors import ModelError, UsageError
 from llmbench.ledger import END, Ledger
 from llmbench.plan.plan import Options, plan
 from llmbench.tasks.conditional import Conditional
-from llmbench.tasks.last_word import LastWord, bare, split_last_word
+from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.performance.timeline import listen
 from llmbench.tasks.prompts import Asking
@@ -360,54 +359,3 @@ def test_an_encoder_decoder_reads_template_and_examples_as_its_source():
 def test_questions_without_candidates_are_refused():
     with pytest.raises(UsageError, match="no candidates"):
         MultipleChoice(text(("a", "b")), Asking())
-
-
-@pytest.mark.parametrize(
-    ("whole", "before", "word"),
-    [
-        ("He went home.", "He went", " home."),
-        ("one\n two  ", "one", "\n two"),
-        ("single", "", "single"),
-        ("", "", ""),
-    ],
-)
-def test_a_text_is_parted_before_its_last_word(whole, before, word):
-    assert split_last_word(Document("a", whole)) == (before, word)
-
-
-@pytest.mark.parametrize(
-    ("said", "first"),
-    [(" home.", "home"), ('"Home" he', "Home"), ("", ""), ("  \n", ""), ("...", "...")],
-)
-def test_of_what_is_said_the_first_word_counts(said, first):
-    assert bare(said) == first
-
-
-def test_silence_is_no_last_word_even_if_that_is_punctuation():
-    tales = text(("The king went home .",), ('She asked : "',), ("He said nothing ...",))
-    for answer, share in (("", 0.0), (" .", 1 / 3), (" ...", 1 / 3), (" word", 0.0)):
-        model = Known(dict.fromkeys([split_last_word(d)[0] for d in tales.documents], answer))
-        assert values(LastWord(tales).run(model, quiet))["accuracy"] == pytest.approx(share)
-
-
-def test_the_last_word_of_a_pair_is_its_text():
-    pair = text(("stunned", "i look at him , feeling "))
-    LastWord.Settings(task="last-word").check(pair)
-    assert split_last_word(pair.documents[0]) == ("i look at him , feeling", " stunned")
-    assert split_last_word(Document("a", "stunned", "feeling")) == ("feeling", " stunned")
-
-
-def test_last_words_are_said_or_not_and_their_bits_are_paid():
-    tales = text(("He went home.",), ("She said no",))
-    model = Known(
-        {"He went": " home, and", "She said": " nothing"},
-        {("He went", " home."): 0.5, ("She said", " no"): 2.0},
-    )
-    outcome = LastWord(tales).run(model, quiet)
-    assert values(outcome) == {
-        "accuracy": 0.5,
-        "word_perplexity": pytest.approx(2 ** ((6 * 0.5 + 3 * 2.0) / 2)),
-    }
-    assert [request.max_bytes for request in model.asked] == [10, 7]
-    with pytest.raises(UsageError, match="no two words"):
-        LastWord.Settings(task="last-word").check(text(("single",)))
