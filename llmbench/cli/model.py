@@ -7,14 +7,13 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from llmbench import limits
 from llmbench.cli import options
 from llmbench.errors import UsageError
-from llmbench.hardware.device import pick_device
 
 if TYPE_CHECKING:
     from llmbench.adapter import Adapter
@@ -50,22 +49,14 @@ SCORE_LINES = (
     help="Field of the rows of TEXTFILE that holds the text. a.b: b in the object a.",
 )
 @options.json_output
-@options.data
-@options.seed
-@options.device
-@options.dtype
-@options.threads
+@options.model_options()
 def score(
     spec: str,
     textfile: Path,
     window: str,
     fields: Mapping[str, str],
     as_json: bool,
-    data: Mapping[str, str],
-    seed: int,
-    device: str,
-    dtype: str | None,
-    threads: int | None,
+    model: options.ModelOptions,
 ) -> int:
     """Print the bits per byte of the model SPEC on the text TEXTFILE.
 
@@ -75,7 +66,7 @@ def score(
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
-    options.set_threads(threads)
+    arguments = model.make_arguments()
     session.find(spec)
     with spinner() as progress:
         facts = session.score(
@@ -83,11 +74,9 @@ def score(
             textfile,
             window=int(window) if re.fullmatch("[0-9]{1,9}", window) else window,
             fields=fields,
-            given=data,
-            seed=seed,
-            device=pick_device(device),
-            dtype=dtype,
+            given=model.data,
             progress=progress,
+            **arguments,
         )
     if as_json:
         click.echo(json.dumps(facts))
@@ -134,24 +123,12 @@ def score(
     help="Sample from the fewest tokens whose probabilities sum to at least P.",
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text.")
-@options.data
-@options.seed
-@options.device
-@options.dtype
-@options.threads
+@options.model_options()
 def generate(
     spec: str,
     prompt: str,
-    max_bytes: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    stop: tuple[str, ...],
-    data: Mapping[str, str],
-    seed: int,
-    device: str,
-    dtype: str | None,
-    threads: int | None,
+    model: options.ModelOptions,
+    **sampling: Any,
 ) -> int:
     """Generate text from PROMPT with the model SPEC, streaming it to stdout."""
     from llmbench.adapter import Request, stream_answers
@@ -160,26 +137,11 @@ def generate(
     from llmbench.runner.screening import screen
     from llmbench.storage import default_cache
 
-    request = Request(
-        prompt,
-        max_bytes=max_bytes,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        stop=stop,
-        seed=seed,
-    )
-    options.set_threads(threads)
+    request = Request(prompt, seed=model.seed, **sampling)
+    arguments = model.make_arguments()
     session.find(spec)
     with spinner() as progress:
-        card, adapter = session.load_model(
-            spec,
-            data,
-            seed=seed,
-            device=pick_device(device),
-            dtype=dtype,
-            progress=progress,
-        )
+        card, adapter = session.load_model(spec, model.data, progress=progress, **arguments)
         with session.model_errors(card.name):
             screen(adapter, card.name, progress, default_cache())
             _warn_of_prompt(adapter, card.name, prompt)
@@ -213,11 +175,8 @@ def _warn_of_prompt(adapter: Adapter, name: str, prompt: str) -> None:
 
 @click.command()
 @click.argument("name")
-@options.data
-@options.seed
-@options.device
-@options.threads
-def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: int | None) -> int:
+@options.model_options("dtype")
+def train(name: str, model: options.ModelOptions) -> int:
     """Train the baseline NAME (`llmbench run` does so when needed), and print where it is saved.
 
     Without --data it learns from the built-in tales.
@@ -225,18 +184,18 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
-    model = session.find(name)
-    if model.card.recipe is None:
+    found = session.find(name)
+    if found.card.recipe is None:
         raise UsageError(
-            f"{model.name} is not a model that llmbench trains", hint="see `llmbench models`"
+            f"{found.name} is not a model that llmbench trains", hint="see `llmbench models`"
         )
-    options.set_threads(threads)
+    arguments = model.make_arguments()
     with spinner() as progress:
-        model, adapter, build_context = session.load_with_context(
-            name, data, seed=seed, device=pick_device(device), progress=progress
+        found, adapter, build_context = session.load_with_context(
+            name, model.data, progress=progress, **arguments
         )
     facts = adapter.info.training or {}
-    click.echo(model.find_trained(build_context))
+    click.echo(found.find_trained(build_context))
     for step, bits in facts.get("curve", []):
         click.echo(f"  step {step}: {bits:.4f} bits per byte on the validation text", err=True)
     click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)
@@ -254,38 +213,21 @@ def train(name: str, data: Mapping[str, str], seed: int, device: str, threads: i
     type=options.Number(min=0, min_open=True),
     help="Time limit of one check in seconds.",
 )
-@options.data
-@options.seed
-@options.device
-@options.dtype
-@options.threads
+@options.model_options()
 def check(
     spec: str,
     as_json: bool,
     only: tuple[str, ...],
     timeout: float,
-    data: Mapping[str, str],
-    seed: int,
-    device: str,
-    dtype: str | None,
-    threads: int | None,
+    model: options.ModelOptions,
 ) -> int:
     """Run the conformance checks on an adapter and report the certificate it earns."""
     from llmbench.runner.check import Proof
     from llmbench.runner.progress import spinner
 
-    options.set_threads(threads)
+    arguments = model.make_arguments()
     with spinner() as progress:
-        proof = Proof(
-            spec,
-            data,
-            only,
-            timeout,
-            progress,
-            seed=seed,
-            device=pick_device(device),
-            dtype=dtype,
-        )
+        proof = Proof(spec, model.data, only, timeout, progress, **arguments)
     for result in proof.run():
         row = (result.name, result.state, result.seconds)
         click.echo(f"{row[0]:<19}{row[1]:<8}{row[2]:>8.2f} s  {_details(result)}", err=as_json)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from llmbench import limits
 from llmbench.errors import UsageError
-from llmbench.hardware.device import DTYPES
+from llmbench.hardware.device import DTYPES, pick_device
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
@@ -92,3 +95,39 @@ threads = click.option(
     help="Number of CPU threads (default: all cores).",
 )
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a command about one model makes it. Each field is the option above of its name."""
+
+    data: Mapping[str, str]
+    seed: int
+    device: str
+    threads: int | None
+    dtype: str | None = None
+
+    def make_arguments(self) -> dict[str, Any]:
+        """Limit the threads of this process; return what `session` takes beside the texts."""
+        set_threads(self.threads)
+        return {"seed": self.seed, "device": pick_device(self.device), "dtype": self.dtype}
+
+
+OF_MODEL = {"data": data, "seed": seed, "device": device, "dtype": dtype, "threads": threads}
+
+
+def model_options(*without: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the options of ModelOptions, as its argument `model`, but those `without`."""
+    taken = {name: option for name, option in OF_MODEL.items() if name not in without}
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def call(**chosen: Any) -> int:
+            model = ModelOptions(**{name: chosen.pop(name) for name in taken})
+            return command(model=model, **chosen)
+
+        for option in reversed(taken.values()):
+            call = option(call)
+        return call
+
+    return decorate
