@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
 from llmbench.hardware.device import torch_dtype
 from llmbench.inference import generation, scoring
+from llmbench.inference.text import lines
 from llmbench.inference.token_bits import check_logits
 from llmbench.inference.token_model import TokenModel
 from llmbench.ledger import Ledger
@@ -278,10 +279,10 @@ class TokenAdapter(Adapter):
         return scoring.score(self, passages, window)
 
     def find_loss(self, passage: Passage) -> str:
-        return scoring.find_loss(self, passage)
+        return lines.find_loss(self, passage)
 
     def find_prompt_loss(self, prompt: str) -> str:
-        return scoring.find_prompt_loss(self, prompt)
+        return lines.find_prompt_loss(self, prompt)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         return generation.generate(self, requests)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from llmbench.adapter import Adapter, Passage, Window
 from llmbench.data.probe_texts import PROMPTS, PROSE, SOURCE
 from llmbench.errors import Unsupported
+from llmbench.inference.text.lines import check_tokens
 from llmbench.ledger import CODE, Ledger
 
 if TYPE_CHECKING:
@@ -338,8 +339,6 @@ class Subject:
 
 def can_hold(model: TokenAdapter, text: str) -> bool:
     """Whether the tokens of a text hold all of it."""
-    from llmbench.inference.scoring import check_tokens  # it imports torch
-
     try:
         check_tokens(model, model.encode(text), text.encode())
     except Unsupported:

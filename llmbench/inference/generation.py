@@ -5,7 +5,6 @@ Each request has its own random numbers, so an answer does not depend on what el
 
 from __future__ import annotations
 
-import codecs
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from torch import Tensor
 from llmbench.adapter import Chunk, Request
 from llmbench.errors import ModelError
 from llmbench.inference.sampling import sample
+from llmbench.inference.text.answer import AnswerText
 from llmbench.inference.token_model import TokenModel
 
 
@@ -113,7 +113,6 @@ class _Answer:
     request: Request
     line: list[int] = field(init=False)
     prompt: int = field(init=False)  # how many of these are the prompt's
-    finish: Literal["length", "stop"] | None = None
 
     def __post_init__(self) -> None:
         prompt = self.model.encode(self.request.prompt).ids.tolist()
@@ -125,9 +124,8 @@ class _Answer:
             0 if self.model.context is None else max(0, len(self.line) - self.model.context)
         )  # of what the model still holds
         self.rng = np.random.default_rng(self.request.seed)
-        self.reader = codecs.getincrementaldecoder("utf-8")("replace")
-        self.held = ""  # text that may yet turn out to begin a stop string
-        self.made = self.written = 0
+        self.text = AnswerText(self.request)
+        self.made = 0
         # whether the text has begun: what `encode` puts before a text is no part of an answer
         continues = bool(self.request.prompt) and self.model.answer_continues_prompt
         self.began = continues or self.request.forced_text is not None
@@ -136,6 +134,11 @@ class _Answer:
             if self.request.forced_text is None
             else self._continuation(self.request.forced_text)
         )
+
+    @property
+    def finish(self) -> Literal["length", "stop"] | None:
+        """Why the answer has ended; None while it goes on."""
+        return self.text.finish
 
     def _continuation(self, text: str) -> list[tuple[int, bytes]]:
         """Ids of a text that follows the prompt, with the bytes that each stands for, those of
@@ -209,31 +212,6 @@ class _Answer:
         full = (most is not None and self.made >= most) or (
             longest is not None and self.made >= longest
         )
-        self.held += self.reader.decode(data, final=ended or full)
-        if ended:
-            self.finish = "stop"
-        stopped = [at for at in (self.held.find(stop) for stop in request.stop) if at >= 0]
-        if stopped:
-            self.held, self.finish = self.held[: min(stopped)], "stop"
-        room = None if request.max_bytes is None else request.max_bytes - self.written
-        if room is not None and len(self.held.encode()) >= room:
-            kept = self.held.encode()[:room].decode(errors="ignore")
-            self.held, self.finish = (
-                kept,
-                self.finish if self.finish and kept == self.held else "length",
-            )
-        if full and not self.finish:
-            self.finish = "length"
-        wait = 0 if self.finish else self._count_begun_stop()
-        text, self.held = self.held[: len(self.held) - wait], self.held[len(self.held) - wait :]
-        self.written += len(text.encode())
+        text = self.text.take(data, ended, full)
         if text or self.finish:
             yield Chunk(self.row, text, self.made, self.finish)
-
-    def _count_begun_stop(self) -> int:
-        """Length of the longest end of the held text that begins some stop string."""
-        most = max((len(stop) for stop in self.request.stop), default=1) - 1
-        for size in range(min(most, len(self.held)), 0, -1):
-            if any(stop.startswith(self.held[-size:]) for stop in self.request.stop):
-                return size
-        return 0

@@ -21,6 +21,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import CellError, LlmbenchError, ModelError, UsageError
 from llmbench.inference import scoring
+from llmbench.inference.text.lines import encode_lines
 from llmbench.ledger import END
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head, loading
@@ -106,7 +107,7 @@ def test_the_start_symbol_is_given_once_and_never_scored(models):
     assert models["llama"].bos_ids == (1,)
     assert models["gpt2"].bos_ids == (0,)
     for name in ("gpt2", "llama"):
-        line = scoring._lines(models[name], [Passage("The tap")])[0]
+        line = encode_lines(models[name], [Passage("The tap")])[0]
         assert line.ids.tolist().count(models[name].bos_ids[0]) == 1
         assert line.first == 1
 

@@ -254,10 +254,11 @@ def _batches(adapter, passages, size):
     """
     import torch
 
-    from llmbench.inference import scoring, windows
+    from llmbench.inference import windows
     from llmbench.inference.batching import _budget
+    from llmbench.inference.text.lines import encode_lines
 
-    lines = scoring._lines(adapter, passages)
+    lines = encode_lines(adapter, passages)
     context = adapter.context
     jobs = [
         (line, piece)

@@ -19,7 +19,8 @@ from llmbench.adapter import Passage, Window
 from llmbench.adapters.network import NetworkAdapter
 from llmbench.data.loading import load
 from llmbench.inference import batching as batches
-from llmbench.inference import scoring, stateful, windows
+from llmbench.inference import stateful, windows
+from llmbench.inference.text.lines import encode_lines
 from llmbench.models.networks.recurrent import LSTM
 from llmbench.models.networks.transformer_decoder import TransformerDecoder
 from llmbench.models.tokenizers.vocabulary import Vocabulary
@@ -44,7 +45,7 @@ def _bare_windows(model, passages):
     """The same windows in the same batches, through the bare network: what any scorer must pay.
     Built beforehand.
     """
-    lines = scoring._lines(model, passages)
+    lines = encode_lines(model, passages)
     jobs = [
         (line, p)
         for line in lines
@@ -76,7 +77,7 @@ def _bare_windows(model, passages):
 
 
 def _bare_carried(model, passages):
-    lines = sorted(scoring._lines(model, passages), key=lambda line: -len(line.ids))
+    lines = sorted(encode_lines(model, passages), key=lambda line: -len(line.ids))
     longest = len(lines[0].ids) - 1
     ids = torch.full((len(lines), longest), model.bos_ids[0])
     for row, line in enumerate(lines):

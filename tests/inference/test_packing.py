@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from llmbench.adapter import Passage
 from llmbench.inference import packing, scoring
 from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.text.lines import encode_lines
 from llmbench.models.networks.network import Network
 
 
@@ -85,7 +86,7 @@ def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
     passages = [
         Passage(text, context=prompt, id=f"{prompt}{text}") for prompt in prompts for text in texts
     ]
-    packs, _ = packing.pack(scoring._lines(model, passages), model.context)
+    packs, _ = packing.pack(encode_lines(model, passages), model.context)
     assert sum(len(pack.lines) for pack in packs) >= 8
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
         assert ledger.id == passage.id

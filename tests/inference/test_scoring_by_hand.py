@@ -12,6 +12,7 @@ from support.toys import ByteModel, OrderK, Pieces, network
 from llmbench.adapter import Passage, Window
 from llmbench.inference import batching, scoring
 from llmbench.inference.blocked_attention import CausalBlocks
+from llmbench.inference.text.lines import encode_lines
 from llmbench.ledger import END, SPELLING, TOKEN
 
 START, STOP = 256, 257
@@ -73,7 +74,7 @@ def test_all_start_symbols_stand_before_a_text_and_its_last_id_is_not_read():
 
 def test_ids_are_integers_even_if_nothing_stands_before_or_after_them():
     passages = [Passage("b", context="a", add_bos=False), Passage("a", score_eos=True)]
-    assert [line.ids.dtype for line in scoring._lines(Reader(), passages)] == [np.int64] * 2
+    assert [line.ids.dtype for line in encode_lines(Reader(), passages)] == [np.int64] * 2
 
 
 def test_a_tokenizer_that_encodes_fewer_texts_than_it_is_given_is_refused():

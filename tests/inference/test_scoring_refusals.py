@@ -11,6 +11,7 @@ from support.toys import Pieces, Uniform
 from llmbench.adapter import Passage
 from llmbench.errors import LlmbenchError, ModelError, Unsupported
 from llmbench.inference import scoring
+from llmbench.inference.text.lines import find_loss, find_prompt_loss
 
 
 def refused(model, passage=Passage("two words")):
@@ -119,23 +120,23 @@ def test_bytes_between_spelled_pieces_are_compared_and_spelled_ones_are_not():
 
 def test_what_a_tokenizer_loses_of_a_text_and_its_context_is_found_without_scoring():
     passage = Passage(" words", context="two")
-    assert scoring.find_loss(encoding(lambda tokens: tokens), passage) == ""
+    assert find_loss(encoding(lambda tokens: tokens), passage) == ""
     lossy = encoding(lambda tokens: dataclasses.replace(tokens, loss="accents"))
-    assert scoring.find_loss(lossy, passage) == "accents"
+    assert find_loss(lossy, passage) == "accents"
     changed = encoding(lambda tokens: tokens, b"two Words")
     said = "byte 4 of the text does not come back from decode(encode(text))"
-    assert scoring.find_loss(changed, passage) == said
-    assert scoring.find_loss(changed, Passage("two Words")) == ""
+    assert find_loss(changed, passage) == said
+    assert find_loss(changed, Passage("two Words")) == ""
 
 
 def test_what_a_tokenizer_does_not_hold_of_a_prompt_is_its_loss_or_the_first_unknown_piece():
-    assert scoring.find_prompt_loss(Pieces(), "abcde") == ""
+    assert find_prompt_loss(Pieces(), "abcde") == ""
     said = "'?fg' at byte 6 is not in the vocabulary"
-    assert scoring.find_prompt_loss(Pieces(), "abcdef?fg?h") == said
+    assert find_prompt_loss(Pieces(), "abcdef?fg?h") == said
     cut = "'?\N{REPLACEMENT CHARACTER}' at byte 3 is not in the vocabulary"
-    assert scoring.find_prompt_loss(Pieces(), "abc?\N{SNOWMAN}") == cut
+    assert find_prompt_loss(Pieces(), "abc?\N{SNOWMAN}") == cut
     lossy = encoding(lambda tokens: dataclasses.replace(tokens, loss="accents"))
-    assert scoring.find_prompt_loss(lossy, "two words") == "accents"
+    assert find_prompt_loss(lossy, "two words") == "accents"
 
 
 def test_an_empty_text_has_nothing_to_lose():

@@ -1,0 +1,1 @@
+"""Text on either side of a model's forward passes; needs no torch."""
