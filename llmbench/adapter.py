@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError
+from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError, check_utf8
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
 
@@ -83,6 +83,12 @@ class Request:
     add_bos: bool = True
 
     def __post_init__(self) -> None:
+        for what, text in (
+            ("the prompt", self.prompt),
+            ("the forced text", self.forced_text or ""),
+            *(("a stop text", stop) for stop in self.stop),
+        ):
+            check_utf8(text, what)
         if self.max_tokens is None and self.max_bytes is None and self.forced_text is None:
             raise UsageError("a request needs max_tokens or max_bytes")
         if (
@@ -321,8 +327,10 @@ class Adapter(ABC):
 
 
 def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Chunk]:
-    """Yield what `adapter` generates. Raises ModelError at a chunk that answers none of `requests`:
-    a row below 0 would silently go to another one.
+    """Yield what `adapter` generates; half a surrogate pair, which is no text, becomes U+FFFD.
+
+    Raises ModelError at a chunk that answers none of `requests`: a row below 0 would silently go to
+    another one.
     """
     for chunk in adapter.generate(requests):
         if not 0 <= chunk.row < len(requests):
@@ -331,4 +339,27 @@ def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Ch
                 where=type(adapter).__name__,
                 hint="yield the index of the request, which begins at 0 in each call",
             )
-        yield chunk
+        mended = _mend(chunk.text)
+        yield chunk if mended is chunk.text else replace(chunk, text=mended)
+
+
+def _mend(text: str) -> str:
+    """A text with U+FFFD for each half of a surrogate pair; the same object if it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def trim_answer(text: str, request: Request) -> str:
+    """Return an answer as far as its request asked for it: before the first of `stop`, at most
+    `max_bytes` long, in whole characters. It is the answer itself if its adapter keeps to both.
+    """
+    if request.forced_text is not None:
+        return text
+    ends = [at for at in map(text.find, request.stop) if at >= 0]
+    text = text[: min(ends, default=len(text))]
+    if request.max_bytes is None:
+        return text
+    return text.encode()[: request.max_bytes].decode(errors="ignore")

@@ -43,6 +43,21 @@ class UsageError(LlmbenchError):
     """What the user wrote cannot be run."""
 
 
+def check_utf8(text: str, what: str, where: str = "") -> None:
+    """Raise UsageError if a string is not text: it holds half a surrogate pair, or a byte of a
+    command line that is not UTF-8 (which Python shows as one).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        is_byte = 0xDC80 <= code <= 0xDCFF
+        broken = f"byte 0x{code - 0xDC00:02x}" if is_byte else f"U+{code:04X}, half a pair,"
+        raise UsageError(
+            f"{what} is not UTF-8: {broken} at character {error.start + 1}", where=where
+        ) from None
+
+
 class CellError(LlmbenchError):
     """One model cannot do one task; `reason` goes into the record's failure row."""
 

@@ -131,7 +131,7 @@ def generate(
     **sampling: Any,
 ) -> int:
     """Generate text from PROMPT with the model SPEC, streaming it to stdout."""
-    from llmbench.adapter import Request, stream_answers
+    from llmbench.adapter import Request, stream_answers, trim_answer
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
     from llmbench.runner.screening import screen
@@ -146,11 +146,14 @@ def generate(
             screen(adapter, card.name, progress, default_cache())
             _warn_of_prompt(adapter, card.name, prompt)
     shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
+    raw, written = "", 0
     with session.model_errors(card.name):
         for chunk in stream_answers(adapter, [request]):
-            click.echo(shown + chunk.text, nl=False)
+            raw += chunk.text
+            said = trim_answer(raw, request)
+            click.echo(shown + said[written:], nl=False)
             sys.stdout.flush()
-            shown = ""
+            shown, written = "", max(written, len(said))
     click.echo(shown)
     return 0
 

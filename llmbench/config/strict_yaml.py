@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmbench import limits
-from llmbench.errors import UsageError, did_you_mean
+from llmbench.errors import UsageError, check_utf8, did_you_mean
 from llmbench.storage import open_regular
 
 Path_ = tuple[str | int, ...]
@@ -91,6 +91,7 @@ def _plain(node: yaml.Node, at: Path_, places: Places, path: str) -> Any:
         value = loader.construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"not a value: {error}", where=where) from None
+    check_utf8(str(node.value), "a value", where)
     return value if isinstance(value, str | int | float | bool | type(None)) else str(node.value)
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench.adapter import Passage, Request, Window, stream_answers
+from llmbench.adapter import Passage, Request, Window, stream_answers, trim_answer
 from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.device import pick_device
 from llmbench.ledger import Ledger
@@ -109,7 +109,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
             ]  # repeats are drawn anew
             for chunk in stream_answers(self.adapter, asked):
                 answers[chunk.row] += chunk.text
-        return answers
+        return [trim_answer(text, request) for text, request in zip(answers, asked, strict=True)]
 
     def _score(self, passages: Sequence[Passage]) -> list[Ledger]:
         with session.model_errors(self.card.name):
@@ -138,7 +138,8 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
         request = Request(
             passage.context, max_bytes=max(1, len(passage.text.encode())), add_bos=passage.add_bos
         )
-        return "".join(c.text for c in stream_answers(self.adapter, [request])) == passage.text
+        said = "".join(chunk.text for chunk in stream_answers(self.adapter, [request]))
+        return trim_answer(said, request) == passage.text
 
     def _symbols(self) -> float:
         """How many symbols the model chooses from; no bound where it does not show them."""

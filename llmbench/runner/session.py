@@ -22,6 +22,7 @@ from llmbench.errors import (
     OutOfMemory,
     Unsupported,
     UsageError,
+    check_utf8,
     is_out_of_memory,
 )
 from llmbench.hardware import machine
@@ -226,6 +227,7 @@ def _load_text(file: str | Path | None, text: str | None, fields: Mapping[str, s
         return loaded
     if not text:
         raise UsageError("the text is empty", where="text")
+    check_utf8(text, "the text")
     return Text("text", (Document("text", text),))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from llmbench.adapter import Adapter, Progress, Request, stream_answers
+from llmbench.adapter import Adapter, Progress, Request, stream_answers, trim_answer
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
@@ -190,7 +190,7 @@ def counts(adapter: Adapter, samples: Sequence[SampleRow]) -> Counts:
 
 
 def generate_texts(adapter: Adapter, requests: Sequence[Request], progress: Progress) -> list[str]:
-    """Return the answer to each request, in order."""
+    """Return the answer to each request, in order; what goes beyond its request is cut off."""
     said = [""] * len(requests)
     for first in range(0, len(requests), SIDE_BY_SIDE):
         some = requests[first : first + SIDE_BY_SIDE]
@@ -200,7 +200,7 @@ def generate_texts(adapter: Adapter, requests: Sequence[Request], progress: Prog
         progress("writing", done / len(requests), f"{done} of {len(requests)}")
     if not requests:
         raise Unsupported("there is nothing to write")
-    return said
+    return [trim_answer(text, request) for text, request in zip(said, requests, strict=True)]
 
 
 class Translation(Writing):

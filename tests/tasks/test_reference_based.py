@@ -87,7 +87,7 @@ def test_a_chunk_for_no_request_is_a_model_error(consume, by, row):
 
 
 def test_rows_are_counted_anew_in_each_call():
-    requests = [Request(str(i), max_bytes=9) for i in range(SIDE_BY_SIDE + 2)]
+    requests = [Request(str(i), max_bytes=10) for i in range(SIDE_BY_SIDE + 2)]
     says = {str(i): f"answer {i}" for i in range(len(requests))}
     assert generate_texts(Known(says), requests, quiet) == [*says.values()]
 
