@@ -8,7 +8,8 @@ splitting or caching.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ FAR = 12  # bytes of what stands before a text, for each token of the context: m
 SHORT = 12  # characters of texts after the same text
 ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
+NARROW = 96  # tokens of the windows of a model whose own are too large to be tried
+WIDEST = 2048  # tokens of the windows of a large model that are tried as they are
 RULES = ("rolling", "half")
 CAUSE = (
     "what is charged there is not what the model predicts from its own window: positions that start"
@@ -41,13 +44,40 @@ def borders(subject: Subject) -> str:
     elsewhere, under each rule.
     """
     model = subject.tokens
-    size = LONGEST
-    long = subject.repeat(size)
     if model is None or subject.context:
-        return _shown(subject, long)
-    rules = RULES if subject.thorough or not subject.large else RULES[1:]  # "half" is the default
-    tokens, compared, tried = model.encode(long), 0, 0
-    for count in _lengths(subject, model):
+        return _shown(subject, subject.repeat(LONGEST))
+    if not _is_wide(subject, model):
+        compared, tried = _try_borders(subject, model, _lengths(subject, model))
+        return _say(subject, compared, tried)
+    own = model.context
+    with _narrow(subject, model):
+        compared, tried = _try_borders(subject, model, [2 * NARROW + 1])
+    said = f"{_say(subject, compared, tried)}, in windows of {NARROW} tokens instead of its {own}"
+    if not subject.thorough:
+        return said
+    # one window of its own, as long as can be held: long rows are computed in other ways
+    compared, tried = _try_borders(subject, model, [min(LONG, LOGITS // subject.symbols)])
+    return f"{said}; {compared} charges in windows of its own"
+
+
+def _say(subject: Subject, compared: int, tried: int) -> str:
+    return (
+        f"{compared} charges of {tried} texts, each as by a plain pass over its window, under"
+        f" {' and '.join(_rules(subject))}"
+    )
+
+
+def _rules(subject: Subject) -> tuple[str, ...]:
+    """The rules that are tried; "half" is the default of tasks."""
+    return RULES if subject.thorough or not subject.large else RULES[1:]
+
+
+def _try_borders(subject: Subject, model: TokenAdapter, lengths: Sequence[int]) -> tuple[int, int]:
+    """Compare texts of these lengths in tokens; return how many charges of how many texts."""
+    size, tried, compared = LONGEST, 0, 0
+    long = subject.repeat(size)
+    tokens = model.encode(long)
+    for count in lengths:
         while len(tokens.ids) < count:
             if size > limits.CHECK_BYTES:
                 raise Skip(f"{len(long)} bytes are only {len(tokens.ids)} tokens")
@@ -57,13 +87,44 @@ def borders(subject: Subject) -> str:
         text = _cut_to_tokens(model, long, tokens.end[:count].tolist())
         ids = model.encode(text).ids.tolist()
         tried += 1
-        for rule in rules:
+        for rule in _rules(subject):
             # the rules' own words
             compared += _compare(subject, model, text, ids, Window(rule))  # type: ignore[arg-type]
-    return (
-        f"{compared} charges of {tried} texts, each as by a plain pass over its window, under"
-        f" {' and '.join(rules)}"
+    return compared, tried
+
+
+def _is_wide(subject: Subject, model: TokenAdapter) -> bool:
+    """Whether windows of the model's own context are too large to be tried."""
+    return model.context is not None and (
+        model.context * subject.symbols > LOGITS or (subject.large and model.context > WIDEST)
     )
+
+
+@contextmanager
+def _narrow(subject: Subject, model: TokenAdapter) -> Iterator[None]:
+    """Let a model that leaves its windows to llmbench have a small context, for a while.
+
+    Raises Skip if it cuts windows itself, or NARROW tokens are too many as well.
+    """
+    own = model.context
+    cuts = type(model).score is not _inherited_score()
+    if cuts or NARROW * subject.symbols > LOGITS:
+        raise Skip(
+            f"a window of {own} tokens, {subject.symbols} to choose from, is too large to be tried"
+            " here",
+            refused=True,
+        )
+    model.context = NARROW
+    try:
+        yield
+    finally:
+        model.context = own
+
+
+def _inherited_score() -> object:
+    from llmbench.adapters.token import TokenAdapter
+
+    return TokenAdapter.score
 
 
 def _cut_to_tokens(model: TokenAdapter, text: str, ends: Sequence[int]) -> str:
@@ -82,12 +143,6 @@ def _lengths(subject: Subject, model: TokenAdapter) -> list[int]:
     context, long = model.context, LONG if subject.thorough else LONG // 4
     if context is None:
         return [1, 2, min(long, LOGITS // symbols)]
-    if context * symbols > LOGITS or (subject.large and context > 2048):
-        raise Skip(
-            f"a window of {context} tokens, {symbols} to choose from, is too large to be tried"
-            " here",
-            refused=True,
-        )
     if subject.large and not subject.thorough:
         return [context + context // 2 + 1]
     most = 2 * context + 1 if subject.large else max(2 * context + 1, long)
@@ -200,8 +255,15 @@ def check_conditioning(subject: Subject) -> str:
     model = subject.tokens
     if model is None or subject.context:
         raise Skip("its tokens cannot be seen")
-    if model.context is not None and model.context * subject.symbols > LOGITS:
-        raise Skip("too large to be tried here", refused=True)
+    if model.context is None or model.context * subject.symbols <= LOGITS:
+        return _try_contexts(subject, model)
+    own = model.context
+    with _narrow(subject, model):
+        tried = _try_contexts(subject, model)
+    return f"{tried}, in windows of {NARROW} tokens instead of its {own}"
+
+
+def _try_contexts(subject: Subject, model: TokenAdapter) -> str:
     text, tried = subject.texts[0], []
     far = subject.repeat(FAR * (model.context or 1))
     for name, passage in {
