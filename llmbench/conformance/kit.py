@@ -25,18 +25,18 @@ from typing import Literal, TypedDict
 
 from llmbench import limits
 from llmbench.adapter import Adapter, Progress
-from llmbench.conformance import (
-    context_checks,
-    decoding_checks,
-    generation_checks,
-    isolation_checks,
-    ledger_checks,
-    probability_checks,
-    reproducibility_checks,
-    source_checks,
-)
 from llmbench.conformance.certificates import LEVELS, CertificateRow, ProofRow, Proven, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
+from llmbench.conformance.checks import (
+    context,
+    decoding,
+    generation,
+    isolation,
+    ledger,
+    probability,
+    reproducibility,
+    source,
+)
 from llmbench.errors import (
     OutOfMemory,
     Unavailable,
@@ -47,14 +47,14 @@ from llmbench.errors import (
 )
 
 CHECKS: tuple[Check, ...] = (
-    *ledger_checks.CHECKS,
-    *isolation_checks.CHECKS,
-    *probability_checks.CHECKS,
-    *context_checks.CHECKS,
-    *source_checks.CHECKS,
-    *generation_checks.CHECKS,
-    *reproducibility_checks.CHECKS,
-    *decoding_checks.CHECKS,
+    *ledger.CHECKS,
+    *isolation.CHECKS,
+    *probability.CHECKS,
+    *context.CHECKS,
+    *source.CHECKS,
+    *generation.CHECKS,
+    *reproducibility.CHECKS,
+    *decoding.CHECKS,
 )
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"

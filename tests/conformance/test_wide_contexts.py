@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from support import toys
+
 from llmbench.adapter import Window
 from llmbench.conformance.check import Subject
-from llmbench.conformance.context_checks import NARROW
+from llmbench.conformance.checks.context import NARROW
 from llmbench.conformance.kit import find_checks, run
-from support import toys
 
 WIDE = 1 << 20  # tokens, of 256 symbols
 

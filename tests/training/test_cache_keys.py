@@ -72,7 +72,7 @@ def test_words_in_the_trainer_retrain_nothing(package):
         ("training/finetuning.py", {"finetuning"}),
         ("inference/batching.py", TRAINED | {"certificate"}),
         ("inference/generation.py", {"certificate"}),
-        ("conformance/ledger_checks.py", {"certificate"}),
+        ("conformance/checks/ledger.py", {"certificate"}),
         ("models/tokenizers/vocabulary.py", {"network", "certificate"}),
         ("leaderboard/board.py", set()),
         ("results/record.py", set()),

@@ -107,7 +107,7 @@ def _narrow(subject: Subject, model: TokenAdapter) -> Iterator[None]:
     Raises Skip if it cuts windows itself, or NARROW tokens are too many as well.
     """
     own = model.context
-    cuts = type(model).score is not _inherited_score()
+    cuts = type(model).score is not _get_usual_score()
     if cuts or NARROW * subject.symbols > LOGITS:
         raise Skip(
             f"a window of {own} tokens, {subject.symbols} to choose from, is too large to be tried"
@@ -121,7 +121,7 @@ def _narrow(subject: Subject, model: TokenAdapter) -> Iterator[None]:
         model.context = own
 
 
-def _inherited_score() -> object:
+def _get_usual_score() -> object:
     from llmbench.adapters.token import TokenAdapter
 
     return TokenAdapter.score

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmbench.adapter import Adapter, Request, stream_answers
 from llmbench.conformance.check import Check, Failed, Subject, first_difference, show
-from llmbench.conformance.ledger_checks import require_tiling
+from llmbench.conformance.checks.ledger import require_tiling
 from llmbench.errors import Unsupported
 from llmbench.ledger import Ledger
 
