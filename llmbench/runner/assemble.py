@@ -16,7 +16,6 @@ from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import FACTS
 from llmbench.plan.plan import Plan
-from llmbench.results.cell import CellRow
 from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
     Failure,
@@ -32,12 +31,12 @@ from llmbench.results.rows import Certificate, LeftOut
 from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
+from llmbench.runner.folder.earlier import Earlier
 from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.lossy_documents import score_documents
 from llmbench.runner.progress import Watcher
 from llmbench.storage import default_cache
 from llmbench.tasks.lossy import leaves_out
-from llmbench.tasks.task import Task
 from llmbench.training.cache import find_training_texts
 
 
@@ -45,15 +44,16 @@ def assemble(
     folder: RunFolder,
     failures: Sequence[Failure],
     started: str,
-    before: Record | None,
+    earlier: Earlier,
     watcher: Watcher | None,
 ) -> Record:
     """The record: this run's cells, and those of models that an earlier run of the same question
     left in this folder. Without a watcher, nothing is ranked.
     """
     made = folder.made
-    names = [card.name for card in made.cards]
-    found = _read_cells(folder, names, before)
+    found = _read_cells(folder, earlier)
+    damaged = earlier.list_failures()
+    _tell_documents(earlier, found, watcher)
     models, scores = found.models, found.scores
     for card in made.cards:
         models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
@@ -62,7 +62,7 @@ def assemble(
     refused = [
         row.name for row in models.values() if row.certificate and row.certificate.is_refused
     ]
-    _add_overlap(made, models, before)
+    _add_overlap(made, models, earlier.before)
     scores = _with_prices(scores, made.options.price_per_hour)
     return Record(
         schema=SCHEMA,
@@ -86,7 +86,12 @@ def assemble(
         machine=_machine(made),
         models=list(models.values()),
         scores=scores,
-        failures=[*_keep_failures(before, found, names), *failures, *found.failures],
+        failures=[
+            *_keep_failures(earlier, found, damaged),
+            *damaged,
+            *failures,
+            *found.failures,
+        ],
         notes=Notes.model_validate(
             {
                 "tasks": _task_notes(folder, found, refused, watcher),
@@ -98,17 +103,35 @@ def assemble(
     )
 
 
-def _keep_failures(before: Record | None, found: _Found, names: Sequence[str]) -> list[Failure]:
+def _keep_failures(earlier: Earlier, found: _Found, damaged: Sequence[Failure]) -> list[Failure]:
     """The failures of an earlier run that still hold: of models that are not asked again, but for
-    cells whose documents were looked at anew.
+    cells that were looked at anew.
     """
+    judged = found.judged | {(failure.model, failure.task) for failure in damaged}
     return [
         failure
-        for failure in (before.failures if before else ())
+        for failure in (earlier.before.failures if earlier.before else ())
         if failure.model in found.models
-        and failure.model not in names
-        and (failure.model, failure.task) not in found.judged
+        and failure.model in earlier.names
+        and (failure.model, failure.task) not in judged
     ]
+
+
+def _tell_documents(earlier: Earlier, found: _Found, watcher: Watcher | None) -> None:
+    """Say that scores of an earlier run changed, since other documents are left out than before."""
+    if watcher is None or earlier.before is None:
+        return
+    for task in found.left_out.keys() | earlier.before.notes.left_out.keys():
+        notes = (earlier.before.notes.left_out.get(task), found.left_out.get(task))
+        was, now = (frozenset(note.documents) if note else frozenset() for note in notes)
+        scored = {score.model for score in earlier.before.scores if score.task == task}
+        changed = [name for name in found.models if name in scored & set(earlier.names)]
+        if was != now and changed:
+            watcher.warn(
+                f"{task}: the scores of {', '.join(changed)} changed: {len(now):,}"
+                f" document{' is' if len(now) == 1 else 's are'} left out for all models,"
+                f" {len(was):,} before"
+            )
 
 
 @dataclass
@@ -126,25 +149,22 @@ class _Found:
     judged: set[tuple[str, str]] = field(default_factory=set)
 
 
-def _read_cells(folder: RunFolder, names: Sequence[str], before: Record | None) -> _Found:
+def _read_cells(folder: RunFolder, earlier: Earlier) -> _Found:
     """Of all finished cells return what they hold, without documents that some models cannot hold
     where a task leaves these out.
     """
     made = folder.made
-    others = [row.name for row in before.models if row.name not in names] if before else []
-    cells: dict[str, dict[str, CellRow]] = {}
-    for name in [*others, *names]:
+    cells = dict(earlier.cells)
+    for name in made.models:
         for task in made.suite.tasks:
-            cell = (
-                folder.cell(name, task.name) if name in names else folder.read_cell(name, task.name)
-            )
-            if cell is not None and (
-                name in names or _same_question(made, cell, task)
-            ):  # of this run's models the key has told
+            if (cell := folder.cell(name, task.name)) is not None:
                 cells.setdefault(name, {})[task.name] = cell
     rests = {
         task.name: score_documents(
-            made, task, {name: own[task.name] for name, own in cells.items() if task.name in own}
+            made,
+            task,
+            {name: own[task.name] for name, own in cells.items() if task.name in own},
+            earlier.find_losses(task.name),
         )
         for task in made.suite.tasks
         if leaves_out(task)
@@ -152,6 +172,9 @@ def _read_cells(folder: RunFolder, names: Sequence[str], before: Record | None) 
     found = _Found(
         judged={(name, task) for name, own in cells.items() for task in own.keys() & rests.keys()}
     )
+    for name in earlier.names:
+        if name not in cells and (row := earlier.find_row(name)) is not None:
+            found.models[name] = row
     for name, own in cells.items():
         for task_name, cell in own.items():
             found.models.setdefault(name, ModelRow.model_validate(cell["model"]))
@@ -168,15 +191,6 @@ def _read_cells(folder: RunFolder, names: Sequence[str], before: Record | None) 
         name: rest.left_out for name, rest in rests.items() if rest.left_out is not None
     }
     return found
-
-
-def _same_question(made: Plan, cell: CellRow, task: Task.Settings) -> bool:
-    """Whether an earlier run's cell belongs on this board; times and memory of another machine, or
-    of fewer threads, do not.
-    """
-    return cell["question"] == made.question and (
-        task.process == "shared" or cell.get("machine") == made.options.machine
-    )
 
 
 def _task_notes(

@@ -39,12 +39,19 @@ class Rest:
     left_out: LeftOut | None = None
 
 
-def score_documents(made: Plan, spec: Task.Settings, cells: Mapping[str, CellRow]) -> Rest:
+def score_documents(
+    made: Plan,
+    spec: Task.Settings,
+    cells: Mapping[str, CellRow],
+    damaged: Mapping[str, Mapping[str, str]],
+) -> Rest:
     """Score the documents that all models with a cell of a task can hold.
 
-    Cells without `lossy` are of masked models, which keep all documents.
+    Cells without `lossy` are of masked models, which keep all documents. damaged: what models
+    whose cells are damaged cannot hold, so that the documents stay the same without their scores.
     """
     lossy = {name: cell["lossy"] for name, cell in cells.items() if "lossy" in cell}
+    lossy = {**damaged, **lossy}
     if not lossy or spec.text is None:
         return Rest()
     text = made.suite.texts[spec.text]
@@ -55,7 +62,7 @@ def score_documents(made: Plan, spec: Task.Settings, cells: Mapping[str, CellRow
     scores = {
         name: score_rest(task, _read_rows(made, cells[name]), ids)
         for name in ranked
-        if set(lossy[name]) != set(ids)
+        if name in cells and set(lossy[name]) != set(ids)
     }
     failures = {
         name: Failure(
@@ -66,6 +73,7 @@ def score_documents(made: Plan, spec: Task.Settings, cells: Mapping[str, CellRow
             hint=HINT,
         )
         for name in refused
+        if name in cells
     }
     causes = {name: lossy[name] for name in ranked}
     return Rest(scores, failures, _note(text, ids, causes) if ids else None)

@@ -5,19 +5,14 @@ while a worker runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from llmbench import storage
 from llmbench.config.model_card import Card
-from llmbench.errors import UsageError
 from llmbench.plan.plan import Plan
-from llmbench.results import record
-from llmbench.results.record import (
-    Failure,
-    Record,
-)
+from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import assemble, now
+from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
 from llmbench.runner.messages import Job, failure_of, job_of, log_of
 from llmbench.runner.process import Child
@@ -36,7 +31,8 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     failures: list[Failure] = []
     interrupted = False
     with open_folder(made) as folder:
-        before = _before(made.out)
+        before = load_before(made.out, watcher)
+        Earlier(folder, before).tell(watcher)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         storage.write_sealed(made.out / "suite.json", mark)
         _tell_deaths(folder, watcher)
@@ -55,13 +51,14 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         folder.turns.end()
         _remove_unknown(folder, watcher)
         failures += _find_changed(folder, failures)
+        earlier = Earlier(folder, before)
         try:
-            result = assemble(folder, failures, started, before, watcher)
+            result = assemble(folder, failures, started, earlier, watcher)
         except (
             KeyboardInterrupt
         ):  # comparing answers can take minutes; what was measured is written without it
             interrupted = True
-            result = assemble(folder, failures, started, before, None)
+            result = assemble(folder, failures, started, earlier, None)
         result.write(made.out)
     return result, interrupted
 
@@ -95,14 +92,6 @@ def _find_changed(folder: RunFolder, failures: Sequence[Failure]) -> list[Failur
         for model, task in folder.lost_cells()
         if (model, task) not in failed
     ]
-
-
-def _before(out: Path) -> Record | None:
-    """The record that an earlier run left in this folder."""
-    try:
-        return record.load(out)
-    except UsageError:
-        return None
 
 
 def _run_model(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]:

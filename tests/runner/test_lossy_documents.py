@@ -4,12 +4,11 @@ it, and boards and comparisons say so.
 
 from __future__ import annotations
 
-import json
 import random
 
 import pytest
-from support import honest_tokenizers
 from support.comparisons import print_comparison
+from support.lossy_runs import ODD, SUITE, bits, left_out, prepare, run, write_text
 from support.run_helpers import llmbench as llmbench_command
 from support.run_helpers import run_json
 
@@ -22,15 +21,6 @@ from llmbench.results.samples import open_results
 from llmbench.results.signature import Signature
 from llmbench.runner import in_process
 
-ODD = {7: "the\x04 tap", 11: "the cafe\u0301 tap", 19: "the \u2581 tap"}  # gaps, nfc, gemma
-SUITE = """\
-name: odd
-version: 1
-texts:
-  test: {source: test.jsonl}
-tasks:
-  - {task: likelihood, text: test, lossy: leave-out}
-"""
 BOTH = "2 of 60 documents (1.5 % of the bytes) are left out for all models: lossy for"
 SEED = next(s for s in range(9) if 7 in random.Random(s).sample(range(60), 30))
 PICKY = """\
@@ -41,7 +31,6 @@ class Picky(UniformBytes):
     def find_loss(self, passage):
         return "a control byte" if "\\x04" in passage.text else ""
 """
-Adapter = honest_tokenizers.adapter
 
 
 @pytest.fixture
@@ -49,29 +38,7 @@ def place(tmp_path, monkeypatch):
     """The folder with a suite and a text of 60 documents, as the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(in_process, "_certify", lambda *arguments: None)  # takes seconds a model
-    write_text(tmp_path / "test.jsonl", range(60))
-    (tmp_path / "odd.yaml").write_text(SUITE)
-    return tmp_path
-
-
-def write_text(path, numbers, odd=ODD):
-    texts = {i: odd.get(i, f"the tap and the {i} spoons") for i in numbers}
-    rows = [json.dumps({"id": f"d{i}", "text": text}) + "\n" for i, text in texts.items()]
-    path.write_text("".join(rows))
-
-
-def run(names, **options):
-    return llmbench.run("odd.yaml", {name: Adapter(name) for name in names}, **options)
-
-
-def bits(run):
-    """Model -> bits per byte of a run."""
-    found = {s.model: s for s in run.record.scores if s.metric == "bits_per_byte"}
-    return {name: (score.value, score.low, score.high) for name, score in found.items()}
-
-
-def left_out(run):
-    return list(run.record.notes.left_out["likelihood"].documents)
+    return prepare(tmp_path)
 
 
 def test_all_models_are_scored_on_what_all_of_them_hold(place):

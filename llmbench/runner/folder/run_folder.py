@@ -20,7 +20,7 @@ from llmbench.conformance.certificates import CertificateRow
 from llmbench.conformance.unfinished import OF_RUN, is_open
 from llmbench.errors import UsageError
 from llmbench.plan.plan import Plan
-from llmbench.results.cell import CellRow, read_cell
+from llmbench.results.cell import CellRow, read_cell, read_head
 from llmbench.results.record import Failure
 from llmbench.runner.folder.turns import Turns
 from llmbench.storage import default_cache
@@ -96,6 +96,22 @@ class RunFolder:
         path = self.made.cell_path(model, task)
         digest = self._known.get(path.relative_to(self.out).as_posix())
         return None if digest is None else read_cell(path, digest)
+
+    def read_head(self, model: str, task: str) -> CellRow | None:
+        """A cell as `read_cell` gives it, though what belongs to it may be damaged."""
+        path = self.made.cell_path(model, task)
+        digest = self._known.get(path.relative_to(self.out).as_posix())
+        return None if digest is None else read_head(path, digest)
+
+    def has_cell(self, model: str, task: str) -> bool:
+        """Whether there was a file of a cell, whole or not, when it was last believed."""
+        path = self.made.cell_path(model, task)
+        return path.relative_to(self.out).as_posix() in self._known
+
+    def list_models(self) -> list[str]:
+        """The models that have files of cells, by name."""
+        names = (Path(name).parts for name in sorted(self._known))
+        return list(dict.fromkeys(parts[1] for parts in names if parts[0] == "cells"))
 
     def read_rounds(self, task: str) -> Mapping[str, object]:
         """What the rounds of a task left, if it is believed; else nothing."""
