@@ -52,7 +52,6 @@ def assemble(
     """
     made = folder.made
     found = _read_cells(folder, earlier)
-    damaged = earlier.list_failures()
     _tell_documents(earlier, found, watcher)
     models, scores = found.models, found.scores
     for card in made.cards:
@@ -86,12 +85,7 @@ def assemble(
         machine=_machine(made),
         models=list(models.values()),
         scores=scores,
-        failures=[
-            *_keep_failures(earlier, found, damaged),
-            *damaged,
-            *failures,
-            *found.failures,
-        ],
+        failures=[*_keep_failures(earlier, found), *failures, *found.failures],
         notes=Notes.model_validate(
             {
                 "tasks": _task_notes(folder, found, refused, watcher),
@@ -103,18 +97,19 @@ def assemble(
     )
 
 
-def _keep_failures(earlier: Earlier, found: _Found, damaged: Sequence[Failure]) -> list[Failure]:
-    """The failures of an earlier run that still hold: of models that are not asked again, but for
-    cells that were looked at anew.
+def _keep_failures(earlier: Earlier, found: _Found) -> list[Failure]:
+    """The failures of models that are not asked again: of cells that are damaged now, and those of
+    an earlier run that still hold, but for cells that were looked at anew.
     """
-    judged = found.judged | {(failure.model, failure.task) for failure in damaged}
-    return [
+    judged = {*found.judged, *earlier.damaged}
+    kept = [
         failure
         for failure in (earlier.before.failures if earlier.before else ())
         if failure.model in found.models
         and failure.model in earlier.names
         and (failure.model, failure.task) not in judged
     ]
+    return kept + earlier.list_failures()
 
 
 def _tell_documents(earlier: Earlier, found: _Found, watcher: Watcher | None) -> None:
