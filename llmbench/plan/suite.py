@@ -112,12 +112,14 @@ class Suite:
             self.texts[role] = text.sample(limit, seed) if sampled else text
         for i, task in enumerate(self.tasks):
             if task.text in self.texts:
-                self._check_text(task, self.texts[task.text], self.where("tasks", i))
+                self._check_texts(task, self.texts[task.text], self.where("tasks", i))
 
-    def _check_text(self, task: Task.Settings, text: Text, where: str) -> None:
-        """Raise UsageError if a task cannot ask about its text."""
+    def _check_texts(self, task: Task.Settings, text: Text, where: str) -> None:
+        """Raise UsageError if a task cannot ask about its text, or with its other texts."""
         try:
             task.check(text)
+            if set(task.text_roles().values()) <= self.texts.keys():
+                task.check_texts(self.texts)
         except UsageError as error:
             raise UsageError(error.what, where=where, hint=error.hint) from None
         except (LlmbenchError, KeyboardInterrupt):

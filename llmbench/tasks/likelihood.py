@@ -54,6 +54,9 @@ class Likelihood(DocumentTask):
             ),
         )
 
+        def check(self, text: Text) -> None:
+            check_plain(text)
+
     protocol = "likelihood/1"
     pseudo_protocol = "pseudo-likelihood/1"  # PLL-word-l2r: see masked_adapter.py
 

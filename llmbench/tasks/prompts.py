@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NotRequired, Self, TypedDict
@@ -106,6 +107,11 @@ class PromptSettings(Task.Settings):
     def check(self, text: Text) -> None:
         check_template(self.template, text)
 
+    def check_texts(self, texts: Mapping[str, Text]) -> None:
+        if self.shots:
+            check_template(self.template, texts[self.shots_from])
+            check_examples(self.shots, texts[self.text], texts[self.shots_from])
+
     def field_names(self) -> Sequence[str]:
         return find_others(self.template)
 
@@ -129,11 +135,11 @@ def check_template(template: str, text: Text) -> None:
     for name in find_fields(template):
         for document in text.documents:
             if name != "given" and name not in document.fields:
-                known = ["given", *document.fields]
+                known = list(dict.fromkeys(["given", *document.fields]))
                 near = did_you_mean(name, known) or f"it has {', '.join(known)}"
                 raise UsageError(
                     f"unknown field {{{name}}} in the template: {document.id!r} of the text"
-                    f" {text.name!r} has none",
+                    f" {text.name!r} has none that a prompt may show",
                     hint=f"double braces are characters; {near}",
                 )
 
@@ -175,6 +181,27 @@ def check_sources(text: Text) -> None:
             )
 
 
+def check_examples(shots: int, text: Text, examples: Text) -> None:
+    """Raise UsageError if a document of `text` would have fewer than `shots` examples before it.
+
+    An example is never the document itself, nor one with the same question.
+    """
+    count = len(examples.documents)
+    asked = Counter(example.context for example in examples.documents)
+    own = {(example.id, example.text): example.context for example in examples.documents}
+    for document in text.documents:
+        question = document.context
+        is_apart = own.get((document.id, document.text), question) != question
+        excluded = asked[question] + is_apart
+        if count - excluded < shots or count <= shots:
+            same = f"; {excluded} of them ask what {document.id!r} asks" if excluded else ""
+            raise UsageError(
+                f"the text {examples.name!r} has too few documents for {shots} examples:"
+                f" {count}{same}",
+                hint="fewer `shots`, or another text as `shots_from`",
+            )
+
+
 def check_plain(text: Text) -> None:
     """Raise UsageError if a document of `text` has a source or candidates, which a task that
     charges whole texts would leave out.
@@ -209,14 +236,8 @@ class Asking:
     def from_settings(
         cls, settings: PromptSettings, texts: Mapping[str, Text], seed: int
     ) -> Asking:
+        settings.check_texts(texts)
         examples = texts[settings.shots_from] if settings.shots else None
-        if examples is not None:
-            check_template(settings.template, examples)
-        if examples is not None and len(examples.documents) <= settings.shots:
-            raise UsageError(
-                f"the text {examples.name!r} has too few documents for {settings.shots} examples",
-                hint="fewer `shots`",
-            )
         return cls(
             settings.template, settings.join, settings.between, settings.shots, examples, seed
         )

@@ -58,6 +58,11 @@ class Writing(Task):
             check_sources(text)
             super().check(text)
 
+        def check_texts(self, texts: Mapping[str, Text]) -> None:
+            if self.shots:
+                check_sources(texts[self.shots_from])
+            super().check_texts(texts)
+
     metrics: ClassVar[tuple[str, ...]]
 
     def __init__(

@@ -69,6 +69,11 @@ class Task(ABC):
         def check(self, text: Text) -> None:
             """Raise UsageError if the task cannot ask about `text`; called before anything runs."""
 
+        def check_texts(self, texts: Mapping[str, Text]) -> None:
+            """Raise UsageError if the task cannot ask with all its texts, by the suite's names for
+            them; called after `check`, if all of them are on this machine.
+            """
+
         def estimate_seconds(self) -> float:
             """Seconds of work that do not depend on the model."""
             return 0.0

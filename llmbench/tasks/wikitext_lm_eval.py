@@ -21,6 +21,7 @@ from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.tasks.likelihood import add_samples, sample_row, score_rows
 from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
 from llmbench.tasks.passages import charge
+from llmbench.tasks.prompts import check_plain
 
 METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 # pieces between runs of white space: an edge of white space makes an empty piece, which counts
@@ -80,6 +81,9 @@ class WikitextLmEval(DocumentTask):
 
         text: str = "test"
 
+        def check(self, text: Text) -> None:
+            check_plain(text)
+
     protocol = "wikitext-lm-eval/1"
 
     def __init__(self, text: Text):
@@ -87,6 +91,7 @@ class WikitextLmEval(DocumentTask):
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        check_plain(texts[settings.text])
         return cls(texts[settings.text])
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:

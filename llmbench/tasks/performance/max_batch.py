@@ -38,13 +38,16 @@ class MaxBatch(Task):
         answer_bytes: TextBytes = 64
         most: Rows = Field(1024, description="the search ends here; a model that fits says so")
 
+        def check(self, text: Text) -> None:
+            long_enough(text, self.prompt_bytes + self.answer_bytes)
+
     protocol = "max-batch/1"
 
     settings: Settings
 
     def __init__(self, text: Text, settings: Settings, seed: int = 0):
         super().__init__(text, settings, seed)
-        long_enough(text, settings.prompt_bytes + settings.answer_bytes)
+        settings.check(text)
         self.prompt, self.answer = passage(text, seed, settings.prompt_bytes, settings.answer_bytes)
 
     @property

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window, stream_answers
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text, passage
-from llmbench.errors import Unsupported
+from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.memory import Meter
 from llmbench.metrics.facts import METRICS
 from llmbench.metrics.metric import ScoreRow
@@ -39,6 +39,14 @@ class Memory(Task):
         text: str = "test"
         prompt_bytes: TextBytes = 1024
         answer_bytes: TextBytes = 256
+
+        def check(self, text: Text) -> None:
+            if not passage(text, None, self.prompt_bytes, self.answer_bytes)[1]:
+                raise UsageError(
+                    f"the text {text.name!r} has {text.bytes} bytes, and nothing is left to write"
+                    f" after a prompt of {self.prompt_bytes}",
+                    hint="a longer text, or a smaller `prompt_bytes`",
+                )
 
     protocol = "memory/1"
 

@@ -102,6 +102,10 @@ class Speed(Task):
             description="read the machine's energy counter over so long a time of writing",
         )
 
+        def check(self, text: Text) -> None:
+            longest = [depth + DEPTH_BYTES for depth in self.depths]
+            long_enough(text, self.prompt_bytes + self.answer_bytes, *longest)
+
         def estimate_seconds(self) -> float:
             return self.blocks * self.block_seconds
 
@@ -117,11 +121,7 @@ class Speed(Task):
         self.ceilings: Ceilings | None = None
         self.batches = sorted({1, *settings.batches})
         self.prompt, self.answer = passage(text, seed, settings.prompt_bytes, settings.answer_bytes)
-        long_enough(
-            text,
-            settings.prompt_bytes + settings.answer_bytes,
-            *(depth + DEPTH_BYTES for depth in settings.depths),
-        )
+        settings.check(text)
 
     @property
     def signature(self) -> Signature:
