@@ -18,7 +18,7 @@ PARTS: tuple[Part, ...] = ("text", "given", "choices", "gold", "labels")
 
 def fields_of(row: Any, names: Fields) -> dict[Part, tuple[str, Any]]:
     """For each part the name of its field and what it holds; None where the line has no such field.
-    `a.b` is the field b of the object a.
+    `a.b` is the field b of the object a, or of a list of objects the list of their fields b.
     """
     return {part: _first(row, names.get(part, part)) for part in PARTS}
 
@@ -35,8 +35,35 @@ def _at(row: Any, path: str) -> Any:
     if isinstance(row, dict) and path in row:
         return row[path]
     for name in path.split("."):
-        row = row.get(name) if isinstance(row, dict) else None
+        if isinstance(row, list) and all(isinstance(item, dict) and name in item for item in row):
+            row = [item[name] for item in row]
+        else:
+            row = row.get(name) if isinstance(row, dict) else None
     return row
+
+
+def check_named(row: object, names: Fields, where: str) -> None:
+    """Raise UsageError if a row has none of the fields that are named for its question or its
+    candidates: it would pass for a text without them.
+    """
+    for part in ("given", "choices"):
+        asked = names.get(part, [])
+        several = [asked] if isinstance(asked, str) else asked
+        if several and not any(_holds(row, name) for name in several):
+            shown = " or ".join(f"`{name}`" for name in several)
+            known = list(row) if isinstance(row, dict) else []
+            raise UsageError(
+                f"the row has no field {shown}, which `fields` names as `{part}`",
+                where=where,
+                hint=f"it has {', '.join(map(str, known[:8]))}",
+            )
+
+
+def _holds(row: object, path: str) -> bool:
+    """Whether a row has this field, be it null."""
+    before, _, last = path.rpartition(".")
+    inside = _at(row, before) if before else row
+    return _at(row, path) is not None or (isinstance(inside, dict) and last in inside)
 
 
 def answers(found: Any) -> tuple[str, ...]:
@@ -57,16 +84,48 @@ def template_fields(row: object, parts: Mapping[Part, tuple[str, Any]]) -> dict[
     return {name: value for name, value in _strings(row) if name not in hidden}
 
 
-def suggest(row: object) -> str:
-    """A hint on how to name the field of a row that holds its text."""
-    found = dict(_strings(row))
-    longest = max(found, key=lambda name: len(found[name]), default="")
+def suggest(row: object, parts: Mapping[Part, tuple[str, Any]], field: str) -> str:
+    """A hint on what to do about a field of a row that holds no string, but should.
+
+    parts: of `fields_of`.
+    """
+    text, given = parts["text"][0], parts["given"][0]
+    held = _at(row, field)
+    key = _find_string_key(held)
+    if field == text and key:
+        return f"it is a list of objects; name their strings: `fields: {{text: {field}.{key}}}`"
+    if held is not None:
+        return f"its {type(held).__name__} is {str(held)[:40]}"
+    is_pair = parts["given"][1] is not None
+    found = {name: value for name, value in _texts(row) if name not in (given, "id")}
+    known = ", ".join([*(name for name, _ in _texts(row))][:8])
+    if not found:
+        what = f"; a pair has its answer in `{text}`, which may be empty" if is_pair else ""
+        return f"it has {known}{what}" if known else what[2:]
+    longest = max(found, key=lambda name: len(found[name]))
+    if is_pair:
+        return f"it has {known}; name the one with the answer: `fields: {{text: {longest}}}`"
     return (
-        f"it has {', '.join([*found][:8])}; name the one with the text: `fields: {{text:"
-        f" {longest}}}` in a suite, --field text={longest} on the command line"
-        if found
-        else ""
+        f"it has {known}; name the one with the text: `fields: {{text: {longest}}}` in a suite,"
+        f" --field text={longest} on the command line"
     )
+
+
+def _texts(row: object) -> Iterator[tuple[str, str]]:
+    """The paths of a row's strings, and of its lists of strings, or of objects with some."""
+    yield from _strings(row)
+    for name, value in row.items() if isinstance(row, dict) else ():
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            yield name, value[0]
+        elif key := _find_string_key(value):
+            yield f"{name}.{key}", value[0][key]
+
+
+def _find_string_key(value: object) -> str:
+    """The first key whose value is a string in each of a list of objects; "" if there is none."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        return ""
+    return next((key for key in value[0] if all(isinstance(v.get(key), str) for v in value)), "")
 
 
 def _strings(row: object, before: str = "") -> Iterator[tuple[str, str]]:

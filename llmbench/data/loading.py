@@ -16,7 +16,7 @@ import regex
 
 from llmbench import limits
 from llmbench.data import fields as data_fields
-from llmbench.data import rows
+from llmbench.data import formats, rows
 from llmbench.data.documents import Documents
 from llmbench.data.splitting import cut_fraction
 from llmbench.data.storyworld import stories
@@ -67,17 +67,19 @@ def load(
         found = _documents(rows.read_rows(raw, where, "json lines"), where, select)
     else:
         path = Path(source)
-        where, form = str(path), rows.format_of(path)
+        where, form = str(path), formats.format_of(path)
         if form != "text":
             found = _documents(rows.read_file(path, form), where, select, fields)
         elif select or fields:
             raise UsageError(
                 f"`{'select' if select else 'fields'}` needs a file of rows:"
-                f" {', '.join(rows.FORMATS)}",
+                f" {', '.join(formats.FORMATS)}",
                 where=where,
             )
         else:
-            found = [Document(name, rows.decode(rows.read_bytes(path), where))]
+            text = rows.decode(rows.read_bytes(path), where).removeprefix(rows.MARK)
+            formats.check_prose(text, path)
+            found = [Document(name, text)]
     if join or split:
         found = list(found)
         _check_plain(found, "joined" if join else "cut", where)
@@ -201,6 +203,8 @@ def _document(
     asked = data_fields.fields_of(row, fields or {})
     choices = data_fields.choices(asked, where)
     (text_field, text), (given_field, given) = asked["text"], asked["given"]
+    data_fields.check_named(row, fields or {}, where)
+    is_pair = given is not None
     text, given = choices[0] if choices else text, "" if given is None else given
     right = data_fields.answers(text) if given and not choices else ()
     text = right[0] if right else text
@@ -214,7 +218,7 @@ def _document(
             raise UsageError(
                 f"a row must be an object with a string in the field `{field}`",
                 where=where,
-                hint=data_fields.suggest(row),
+                hint=data_fields.suggest(row, asked, field),
             )
         _check_utf8(value, f"the field `{field}`", where)
     for key in select or {}:
@@ -222,14 +226,27 @@ def _document(
             raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
     if select and any(str(row[key]) != value for key, value in select.items()):
         return None
+    if is_pair and not text and not given:
+        raise UsageError(
+            f"the fields `{given_field}` and `{text_field}` are both empty",
+            where=where,
+            hint="leave the row out; of a pair, the answer alone may be empty",
+        )
     identity = _read_id(row, number, where)
     shown = data_fields.template_fields(row, asked)
     return Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
 
 
 def _read_id(row: Mapping[str, object], number: int, where: str) -> str:
-    """The id of a row, by default its number. UsageError if it cannot be stored or shown."""
-    identity = str(row["id"]) if "id" in row else f"line-{number}"
+    """The id of a row, by default its number, also of an id that is null. UsageError if it cannot
+    be stored or shown.
+    """
+    own = row.get("id")
+    if isinstance(own, bool | list | dict):
+        raise UsageError(
+            f"the id must be a string or a number, got {json.dumps(own)[:40]}", where=where
+        )
+    identity = f"line-{number}" if own is None else str(own)
     _check_utf8(identity, "the id", where)
     if len(identity) > limits.ID_CHARACTERS:
         raise UsageError(

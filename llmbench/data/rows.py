@@ -1,7 +1,6 @@
 """Read rows from a file: JSON Lines, a JSON array, comma- or tab-separated values, gzipped or not.
 
-The format is told by the name's ending, in either case. Everything else is one text as it stands,
-except the formats that hold rows or compressed data and are not read: these are refused.
+formats.py tells which of these a file is.
 """
 
 from __future__ import annotations
@@ -14,30 +13,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from llmbench import limits
+from llmbench.data.formats import Format, explain_bytes
 from llmbench.errors import UsageError
-
-Format = Literal["text", "json lines", "json", "csv", "tsv"]
-
-FORMATS: dict[str, Format] = {
-    ".jsonl": "json lines",
-    ".ndjson": "json lines",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-}
-
-# Endings of files that are no text as they stand
-UNREAD = {
-    **dict.fromkeys((".parquet", ".arrow", ".feather", ".xlsx", ".ods"), "rows"),
-    **dict.fromkeys((".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz", ".lz4"), "compressed"),
-    **dict.fromkeys((".pdf", ".docx", ".odt", ".epub", ".rtf"), "a formatted document"),
-    **dict.fromkeys(
-        (".gguf", ".safetensors", ".pt", ".bin", ".npy", ".npz", ".pkl"), "numbers, not text"
-    ),
-}
 
 MARK = "\ufeff"  # some programs write it before UTF-8
 
@@ -57,21 +37,6 @@ class Row(NamedTuple):
     def where(self) -> str:
         """file:line:column."""
         return f"{self.file}:{self.line}:{self.column}"
-
-
-def format_of(path: Path) -> Format:
-    """The format of a file by the ending of its name. Raises UsageError if it cannot be read."""
-    endings = [ending.lower() for ending in path.suffixes]
-    last = endings.pop() if endings else ""
-    if last == ".gz":
-        last = endings.pop() if endings else ""
-    if last in UNREAD:
-        raise UsageError(
-            f"a {last} file cannot be read: it holds {UNREAD[last]}",
-            where=str(path),
-            hint=f"convert it to one of {', '.join(FORMATS)}, or .txt",
-        )
-    return FORMATS.get(last, "text")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -132,14 +97,12 @@ def decode(raw: bytes, where: str, line: int = 1) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        wide = line == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        hint = explain_bytes(raw if line == 1 else b"")
         line += raw.count(b"\n", 0, error.start)
         raise UsageError(
             f"not UTF-8: byte 0x{raw[error.start]:02x}",
             where=f"{where}:{line}:{column}",
-            hint="it looks like UTF-16; convert it to UTF-8 first"
-            if wide
-            else "convert the file to UTF-8 first",
+            hint=hint,
         ) from None
 
 
@@ -176,7 +139,7 @@ def read_rows(raw: bytes, where: str, format: Format) -> Iterator[Row]:
 
 def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[Row]:
     """Lines end at \\n alone."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_read_object)
     for number, raw in enumerate(lines, 1):
         try:
             line = raw.decode().rstrip("\n")
@@ -195,9 +158,19 @@ def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[Row]:
         yield Row(value, number, where, number)
 
 
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ: JSON itself would keep the last of two."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in an object")
+    return found
+
+
 def _load_line(line: str, where: str, number: int) -> object:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_read_object)
     except json.JSONDecodeError as error:
         raise UsageError(
             f"not JSON: {error.msg}", where=f"{where}:{number}:{error.colno}"
@@ -235,7 +208,8 @@ class _Cursor:
 
 def _json_array(text: str, where: str) -> Iterator[Row]:
     """The elements of an array, each with its line and column."""
-    cursor, decoder = _Cursor(text, where), json.JSONDecoder()
+    cursor = _Cursor(text, where)
+    decoder = json.JSONDecoder(object_pairs_hook=_read_object)
     if cursor.skip_blanks() != "[":
         raise UsageError(
             "a .json file must be an array of objects: [{...}, {...}]",
@@ -278,6 +252,7 @@ def _read_separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
                 continue
             if not names:
                 names = cells
+                _check_separator(names, delimiter, place)
                 if len(set(names)) < len(names) or "" in names:
                     raise UsageError("the first line must name each column once", where=place)
                 continue
@@ -292,3 +267,18 @@ def _read_separated(text: str, where: str, delimiter: str) -> Iterator[Row]:
         raise UsageError(
             f"not {delimiter!r}-separated values: {error}", where=f"{where}:{before + 1}:1"
         ) from None
+
+
+def _check_separator(names: list[str], delimiter: str, where: str) -> None:
+    """UsageError if the only column's name holds what other programs separate columns by."""
+    other = next((mark for mark in ";\t,|" if mark in names[0] and mark != delimiter), "")
+    if len(names) == 1 and other:
+        kinds = {",": "a .csv file separates its columns by commas"}
+        shown = {"\t": "a tab"}.get(other, repr(other))
+        hint = {"\t": "name it .tsv", ",": "name it .csv"}
+        raise UsageError(
+            f"the columns seem to be separated by {shown}, and"
+            f" {kinds.get(delimiter, 'a .tsv file separates them by tabs')}",
+            where=where,
+            hint=hint.get(other, "convert it to commas, or to .jsonl"),
+        )

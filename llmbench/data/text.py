@@ -1,5 +1,5 @@
 """Texts: built in, and from files. A text is its bytes; nothing is normalised, re-encoded or
-stripped.
+stripped, but a byte order mark, which is none of the text.
 """
 
 from __future__ import annotations

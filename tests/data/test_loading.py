@@ -23,7 +23,7 @@ def write(path, content):
 
 
 def test_a_text_is_its_bytes_whatever_they_are(tmp_path):
-    raw = "\ufeffline one\r\nline\ttwo \x00 \n\n".encode()
+    raw = b"line one\r\nline\ttwo \x00 \n\n"
     text = loading.load("test", write(tmp_path / "a.txt", raw))
     assert text.documents[0].text.encode() == raw
     assert text.sha256 == hashlib.sha256(raw).hexdigest()
