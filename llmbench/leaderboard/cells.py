@@ -14,6 +14,7 @@ from llmbench.leaderboard.numbers import (
     milliseconds,
     percent,
     scale_number,
+    show_interval,
 )
 from llmbench.leaderboard.reference_scores import describe
 from llmbench.leaderboard.words import cut
@@ -94,22 +95,28 @@ def _ends(score: Score) -> tuple[float, float] | None:
     return float(score.low), float(score.high)
 
 
-def _bits(score: Score) -> Cell:
-    """Four digits, with the half width of the interval."""
+def _with_ends(
+    score: Score,
+    show: Callable[[float], str],
+    show_half: Callable[[float], str] | None = None,
+    unit: str = "",
+) -> Cell:
+    """A value with its interval, if there is one."""
     value, ends = float(score.value), _ends(score)
     if ends is None:
-        return Cell(format_fixed(value, 4), value)
-    return Cell(f"{format_fixed(value, 4)} ± {(ends[1] - ends[0]) / 2:.4f}", value, *ends)
+        return Cell(f"{show(value)}{unit}", value)
+    bounds = metric_of(score).bounds
+    return Cell(show_interval(value, *ends, bounds, show, show_half, unit), value, *ends)
+
+
+def _bits(score: Score) -> Cell:
+    """Four digits, with the half width of the interval or its ends."""
+    return _with_ends(score, lambda bits: format_fixed(bits, 4), lambda half: f"{half:.4f}")
 
 
 def _with_brackets(score: Score, digits: int = 1, scale: float = 1.0, unit: str = "") -> Cell:
-    """A value with its interval in brackets, which need not lie evenly around it."""
-    value, ends = float(score.value), _ends(score)
-    text = f"{format_fixed(scale * value, digits)}{unit}"
-    if ends is None:
-        return Cell(text, value)
-    low, high = (format_fixed(scale * end, digits) for end in ends)
-    return Cell(f"{text} [{low}, {high}]", value, *ends)
+    """A value with the ends of its interval in brackets."""
+    return _with_ends(score, lambda number: format_fixed(scale * number, digits), unit=unit)
 
 
 def _percent(score: Score) -> Cell:
@@ -129,15 +136,15 @@ def _with_prefix(score: Score) -> Cell:
 
 
 def _rate(score: Score) -> Cell:
-    """Three digits, with the half width of the interval in percent; the best batch in brackets."""
+    """Three digits, with the half width of the interval in percent, or its ends; the best batch in
+    brackets.
+    """
     value, ends, batch = float(score.value), _ends(score), score.batch
     if batch != 1:
         return Cell(f"{scale_number(value)} ({batch})", value)
-    if ends is None or value == 0:
+    if ends == (0.0, 0.0):
         return Cell(scale_number(value), value)
-    return Cell(
-        f"{scale_number(value)} ± {percent((ends[1] - ends[0]) / 2 / value, 0)}", value, *ends
-    )
+    return _with_ends(score, scale_number, lambda half: percent(half / value if value else 0.0, 0))
 
 
 def _milliseconds(score: Score) -> Cell:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+UNEVEN = 1.5  # a side of an interval that is so many times the other is not told by ±
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -45,3 +48,52 @@ def milliseconds(seconds: float) -> str:
 def mebibytes(size: float) -> str:
     """A size of memory in MiB, without the unit."""
     return format_fixed(size / 2**20, 0)
+
+
+def show_interval(
+    value: float,
+    low: float,
+    high: float,
+    bounds: tuple[float, float],
+    show: Callable[[float], str],
+    show_half: Callable[[float], str] | None = None,
+    unit: str = "",
+) -> str:
+    """A value with its interval: 2.1807 ± 0.0587, or its ends if ± would mislead.
+
+    The ends are printed, 0.0120 [0.0000, 0.0900], if one side is clearly longer, or if one is a
+    bound of the metric.
+
+    show: prints the value and the ends. show_half: prints half the width; without it the ends are
+    printed. unit: stands behind the value, with its space.
+    """
+    head, half = f"{show(value)}{unit}", (high - low) / 2
+    if show_half is not None and _is_even(value, low, high, bounds, show):
+        return f"{head} ± {show_half(half)}"
+    return f"{head} [{show(low)}, {show(high)}]"
+
+
+def _is_even(
+    value: float,
+    low: float,
+    high: float,
+    bounds: tuple[float, float],
+    show: Callable[[float], str],
+) -> bool:
+    """Whether value ± half the width says what the interval is, in the digits that are printed."""
+    if show(low) == show(value) == show(high):
+        return True
+    if not math.isfinite(high - low) or low <= bounds[0] or high >= bounds[1]:
+        return False
+    half = (high - low) / 2
+    if show(value - half) == show(low) and show(value + half) == show(high):
+        return True
+    below, above = value - low, high - value
+    return max(below, above) <= UNEVEN * min(below, above)
+
+
+def insert_unit(text: str, unit: str) -> str:
+    """Put a unit behind the value of a text that may have an interval."""
+    ends = [text.index(sign) for sign in (" ±", " [") if sign in text]
+    at = min(ends, default=len(text))
+    return f"{text[:at]} {unit}{text[at:]}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
 from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
 from llmbench.leaderboard.findings import notes
+from llmbench.leaderboard.numbers import insert_unit
 from llmbench.leaderboard.provenance import describe_machine
 from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.summary import Contender, describe_cost, summarise
@@ -166,8 +167,7 @@ def _contender(
     """Return a model's part in the summary. `asked`: task, metric and the metric's unit."""
     task, metric, unit = asked
     score, cell = scores.get(metric), line.cells[metric]
-    value, plus_minus, half = cell.text.partition(" ±")
-    text = f"{value} {unit}{plus_minus}{half}" if unit and cell.value is not None else cell.text
+    text = insert_unit(cell.text, unit) if unit and cell.value is not None else cell.text
     found = record.notes.tasks.get(notes_key(task, metric), TaskNotes())
     beats = found.better_than.get(model.name)
     refused = [model.name] if model.certificate and model.certificate.is_refused else []

@@ -19,12 +19,12 @@ Group = Literal["likelihood", "answers", "generation", "speed", "memory"]
 # "": no paired test
 Test = Literal["bits", "share", "mean", "ratio", "corpus", "rate", "items", ""]
 Format = Literal[
-    "bits",  # 2.1807 ± 0.0587
+    "bits",  # 2.1807 ± 0.0587, or 0.0120 [0.0000, 0.0900]
     "percent",  # 12.0 % [10.1, 14.2]
     "points",  # 23.4 [21.0, 25.9]
     "number",  # 0.123 [0.101, 0.150]
     "scaled",  # 35.5 k
-    "rate",  # 2.45 k ± 7 %
+    "rate",  # 2.45 k ± 7 %, or 2.45 k [980, 2.60 k]
     "milliseconds",  # 3.52
     "mebibytes",  # 1,261
     "bytes",  # 151.2
