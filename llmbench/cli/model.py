@@ -66,8 +66,8 @@ def score(
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
+    session.find(spec)  # says what is wrong with its files before torch is imported
     arguments = model.make_arguments()
-    session.find(spec)
     with spinner() as progress:
         facts = session.score(
             spec,
@@ -138,8 +138,8 @@ def generate(
     from llmbench.storage import default_cache
 
     request = Request(prompt, seed=model.seed, **sampling)
+    session.find(spec)  # says what is wrong with its files before torch is imported
     arguments = model.make_arguments()
-    session.find(spec)
     with spinner() as progress:
         card, adapter = session.load_model(spec, model.data, progress=progress, **arguments)
         with session.model_errors(card.name):

@@ -88,6 +88,7 @@ def build(record: Record, folder: Path | None = None) -> Board:
         ),
         ("seed", str(record.seed)),
         ("llmbench", record.llmbench),
+        *(("left out", f"{name}: {why}") for name, why in record.notes.absent.items()),
     ]
     tables = [table(record, *found) for found in _headlines(record)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first

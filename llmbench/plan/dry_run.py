@@ -63,6 +63,7 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
                     memory,
                 )
             )
+    rows += [(name, "all", f"left out: {why}", "0", "-") for name, why in made.absent.items()]
     rows.append(("total", "", f"{unknown} unknown" if unknown else "", f"{total:.0f}", ""))
     return rows
 

@@ -88,7 +88,8 @@ class Plan:
 
     `models`: what is known of each, by name, in the order of the board. `keys`: (model, task) -> a
     hash of all that can change the cell's numbers. `lacks`: the cells that cannot be filled because
-    a text or a checkpoint is unavailable, and the reason.
+    a text or a checkpoint is unavailable, and the reason. `absent`: the suite's optional models
+    that are left out because they are not on this machine, and how to get each.
     """
 
     suite: Suite
@@ -98,6 +99,7 @@ class Plan:
     question: str
     keys: Mapping[tuple[str, str], str]
     lacks: Mapping[tuple[str, str], Unavailable] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cards(self) -> list[Card]:
@@ -141,6 +143,8 @@ def plan(spec: str, options: Options) -> Plan:
     for card in cards:
         _check_adapter(card)
     models = {card.name: resolve_model(card) for card in cards}
+    absent = _find_absent(suite, models, options)
+    models = {name: model for name, model in models.items() if name not in absent}
     for model in models.values():
         _check_parts(model)
     found = _import_code(
@@ -169,7 +173,7 @@ def plan(spec: str, options: Options) -> Plan:
             for task in suite.tasks
             if lack is not None and (model.name, task.name) not in lacks
         }
-    return Plan(suite, models, options, out, question, keys, lacks)
+    return Plan(suite, models, options, out, question, keys, lacks, absent)
 
 
 def _check_numbers(options: Options) -> None:
@@ -206,6 +210,31 @@ def _find_lacking_files(model: ResolvedModel, options: Options) -> Unavailable |
     except Unavailable as error:
         return Unavailable(f"{error.where}: {error.what}", hint=error.hint)
     return None
+
+
+def _find_absent(
+    suite: Suite, models: Mapping[str, ResolvedModel], options: Options
+) -> dict[str, str]:
+    """The optional models that are not on this machine, and how to get each. UsageError if there
+    are no others.
+    """
+    lacks = {
+        name: _find_lacking_files(models[name], options)
+        for name in models
+        if name in suite.optional
+    }
+    absent = {
+        name: f"{lack.what}{f' ({lack.hint})' if lack.hint else ''}"
+        for name, lack in lacks.items()
+        if lack is not None
+    }
+    if len(absent) == len(models):
+        raise UsageError(
+            "all models of the suite are optional, and none is on this machine",
+            where=str(suite.path),
+            hint=next(iter(absent.values())),
+        )
+    return absent
 
 
 def _key(suite: Suite, options: Options, model: ResolvedModel, task: Task.Settings) -> str:

@@ -73,7 +73,7 @@ class ResolvedModel:
         first = self.first_checkpoint
         if first is None or first.id is None:
             return
-        if pretrained_files.is_directory(first.id) or offline or not hub.reachable():
+        if not pretrained_files.is_on_hub(first.id) or offline or not hub.reachable():
             checkpoint = pretrained_files.locate(first.id, first.revision)
             pretrained_files.verify(checkpoint, first.trust_remote_code)
 

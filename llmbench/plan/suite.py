@@ -38,7 +38,8 @@ Part = TypeVar("Part", bound=Strict)
 
 class Suite:
     """A suite, read and checked: `texts` loaded, `cards` resolved, `tasks` in order. `missing`:
-    roles whose texts are unavailable, and why.
+    roles whose texts are unavailable, and why. `optional`: names of the cards that are left out if
+    their weights are not on this machine; those that `only` names are asked for.
     """
 
     def __init__(self, path: Path, file: SuiteFile, places: strict_yaml.Places):
@@ -48,6 +49,7 @@ class Suite:
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self.texts: dict[str, Text] = {}
         self.missing: dict[str, Unavailable] = {}
+        self.optional: frozenset[str] = frozenset()
 
     def _task(self, entry: dict[str, object], at: int) -> Task.Settings:
         """The settings of an entry, checked by the task's own model."""
@@ -133,6 +135,11 @@ class Suite:
     ) -> list[Card]:
         """The cards of the suite's models, or of those in `only`, and of `more` and `named`."""
         own = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
+        self.optional = frozenset(
+            card.name
+            for card, entry in zip(own, self.file.models, strict=True)
+            if isinstance(entry, ModelEntry) and entry.optional and card.name not in only
+        )
         added = [registry.resolve(spec) for spec in more]
         added += [registry.name_card(name, model) for name, model in (named or {}).items()]
         found = own + added

@@ -98,6 +98,10 @@ class ModelEntry(Strict):
 
     model: str
     name: Name | None = None
+    optional: bool = Field(
+        False,
+        description="leave it out, and say so in one line, if its weights are not on this machine",
+    )
     network: NetworkChange | None = None
     vocabulary: dict[str, int | str] = {}
     recipe: dict[str, int | float] = {}

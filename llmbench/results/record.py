@@ -266,6 +266,10 @@ class Notes(Row):
     left_out: dict[str, LeftOut] = Field(
         default_factory=dict, description="task -> documents that some models cannot hold"
     )
+    absent: dict[str, str] = Field(
+        default_factory=dict,
+        description="optional models that are not on this machine -> how to get each",
+    )
 
 
 class Record(Row):

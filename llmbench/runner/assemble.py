@@ -92,6 +92,9 @@ def assemble(
                 "cells": found.done,
                 "files": found.files,
                 "left_out": found.left_out,
+                "absent": {
+                    name: why for name, why in made.absent.items() if name not in found.models
+                },
             }
         ),
     )

@@ -36,6 +36,8 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         storage.write_sealed(made.out / "suite.json", mark)
         _tell_deaths(folder, watcher)
+        for name, why in made.absent.items():
+            watcher.warn(f"{name} is optional and left out: {why}")
         try:
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,6 @@ from llmbench.data.loading import load
 from llmbench.data.text import Text
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
-from llmbench.storage import Damaged, check_folder, seal_folder
 
 # Modules that decide no weights and are left out of a key. What is not named here is in it: too
 # much costs a training, too little would give stale weights.
@@ -124,40 +119,3 @@ def find_training_texts(
     if stage.checkpoint.learns == "domain" and build_context.find_text("domain") is not None:
         return build_context.domain, build_context.find_text("domain_valid")
     return build_context.find_text("train"), build_context.find_text("valid")
-
-
-@contextmanager
-def place_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which is sealed and becomes `folder` once all is on the disk; of two
-    processes that make the same one, the second's is dropped.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-    try:
-        yield beside
-        seal_folder(beside)
-        for file in beside.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        beside.chmod(0o755)
-        try:
-            beside.rename(folder)
-        except OSError:  # somebody else was quicker, with the same key and so the same model
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def is_intact(folder: Path) -> bool:
-    """Whether a folder is there as it was written. A damaged one is removed, to be made again."""
-    if not folder.is_dir():
-        return False
-    try:
-        check_folder(folder)
-    except Damaged:
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        return False
-    return folder.is_dir()

@@ -35,7 +35,8 @@ from llmbench.models.pretrained.loading import Loaded, load, quiet
 from llmbench.models.pretrained.special_ids import check_bos, count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.training.cache import find_training_texts, folder_of_training, is_intact, place_folder
+from llmbench.storage import is_intact, place_folder
+from llmbench.training.cache import find_training_texts, folder_of_training
 from llmbench.training.causal_lm import as_training_line
 from llmbench.training.resume import Snapshots, TrainingFacts
 from llmbench.training.trainer import Course, train, valid_passages

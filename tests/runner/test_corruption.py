@@ -104,7 +104,7 @@ def is_accepted(place: Path, file: Path) -> bool:
     """Whether what reads this file back takes it for what was written."""
     from llmbench import storage
     from llmbench.results.cell import read_cell
-    from llmbench.training.cache import is_intact
+    from llmbench.storage import is_intact
 
     part, name, *_ = file.relative_to(place).parts
     if (part, name) == ("out", "cells"):

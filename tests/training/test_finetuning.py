@@ -20,8 +20,9 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.models.pretrained.files import weights_sha256
 from llmbench.plan.resolved_model import make_adapter, resolve_model
+from llmbench.storage import is_intact
 from llmbench.training import finetuning, trainer
-from llmbench.training.cache import find_training_texts, folder_of_training, is_intact
+from llmbench.training.cache import find_training_texts, folder_of_training
 from llmbench.training.muon import Muon, orthogonal
 from llmbench.training.resume import Snapshots, TrainingLog, Work
 

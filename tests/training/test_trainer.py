@@ -18,6 +18,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.networks.recurrent import RNN
 from llmbench.models.tokenizers.tokens import Tokens
+from llmbench.storage import is_intact
 from llmbench.training import cache, trainer
 from llmbench.training.causal_lm import (
     IGNORE,
@@ -141,7 +142,7 @@ def test_a_damaged_checkpoint_is_trained_again(tmp_path, damage):
     again = NetworkAdapter.build(spec, stuff)
     assert again.info.fingerprint == first.info.fingerprint
     assert again.info.training["steps"] == 30
-    assert cache.is_intact(folder)
+    assert is_intact(folder)
 
 
 def _train_and_die(folder):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmbench import limits
+from llmbench import limits, storage
 from llmbench.config.model_card import CheckpointSpec, is_path
 from llmbench.data import hub
-from llmbench.errors import CellError, Unavailable, UsageError
+from llmbench.errors import CellError, ModelError, Unavailable, UsageError
+from llmbench.models.pretrained import fetchable
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 LORA = "adapter_config.json"  # what peft writes instead of a config.json
@@ -67,13 +68,20 @@ def is_directory(id: str) -> bool:
     return Path(id).expanduser().is_dir() or is_path(id) or id.count("/") > 1
 
 
+def is_on_hub(id: str) -> bool:
+    """Whether the id is the hub's, and names neither a directory nor what is fetched elsewhere."""
+    return not id.startswith(fetchable.PREFIX) and not is_directory(id)
+
+
 def locate(id: str, revision: str | None = None, fetch: bool = False) -> Checkpoint:
     """The checkpoint's folder: a directory, or a snapshot in the hub's cache. `fetch`: ask the hub
     where it can be reached.
 
     Raises UsageError where a directory is not there, Unavailable (with the command that fetches it)
-    where a hub id is not on this machine.
+    where a hub id, or `fetch:NAME`, is not on this machine.
     """
+    if id.startswith(fetchable.PREFIX):
+        return _find_fetched(id)
     if is_directory(id):
         folder = Path(id).expanduser()
         if not folder.is_dir():
@@ -97,6 +105,27 @@ def locate(id: str, revision: str | None = None, fetch: bool = False) -> Checkpo
             hint=f"fetch them once: {fetch_command(id, revision)}",
         )
     return found
+
+
+def _find_fetched(id: str) -> Checkpoint:
+    """The checkpoint that `llmbench fetch` keeps in the cache."""
+    weights = fetchable.find_weights(id)
+    if not (weights.folder / storage.SEAL).is_file():
+        raise Unavailable(
+            "the weights are not on this machine", where=id, hint=f"run `{weights.command}`"
+        )
+    return Checkpoint(id, weights.folder)
+
+
+def check_fetched(checkpoint: Checkpoint) -> None:
+    """Raise ModelError if weights that `llmbench fetch` brought are not as it wrote them."""
+    if not checkpoint.id.startswith(fetchable.PREFIX):
+        return
+    try:
+        storage.check_folder(checkpoint.folder)
+    except (storage.Damaged, OSError) as error:
+        command = fetchable.find_weights(checkpoint.id).command
+        raise ModelError(str(error), where=checkpoint.id, hint=f"run `{command}`") from None
 
 
 def fetch_command(id: str, revision: str | None = None) -> str:
@@ -323,6 +352,7 @@ def _sha256(file: Path) -> str:
 
 def name_of(id: str) -> str:
     """A model's name on the board: the last part of its id or path."""
+    id = id.removeprefix(fetchable.PREFIX)
     last = Path(id).expanduser().resolve().name if is_directory(id) else id.rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9._+-]", "-", last).lstrip("._+-") or "model"
 

@@ -86,6 +86,7 @@ def load(
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
     where = checkpoint.id
+    pretrained_files.check_fetched(checkpoint)
     whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
     weights = {"dtype": torch_dtype(dtype), **WEIGHTS}
