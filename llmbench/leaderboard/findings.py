@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
 from llmbench.leaderboard.numbers import percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
-from llmbench.metrics.facts import HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
+from llmbench.metrics.facts import BLIND, HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
     ModelRow,
     Record,
@@ -26,19 +26,13 @@ COUNTED = {
     "cut_sources": "Sources longer than the context, cut to their beginning",
     "misread": "Prompts that the tokenizer cannot hold, read as it reads them",
     "tied": "Ties, resolved in favour of the first answer",
+    "tied_byte": "Ties by bits per byte, resolved in favour of the first answer",
+    "repeated": "Questions in which a candidate stands twice",
     "straddled": (
         "Texts whose first token covers the end of their prompt, too, and is charged whole"
     ),
 }
 OF_PROMPTS = ("prompts", "cut", "cut_sources", "misread")
-
-
-BLIND = {  # metric -> what it does not see
-    "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
-    ' ["bleu:zh"] names another',
-    "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
-    "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters",
-}
 
 
 def is_byte_ngram(model: ModelRow) -> bool:
@@ -236,6 +230,8 @@ def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
             "cut_sources": score.cut_sources,
             "misread": score.misread,
             "tied": score.tied if score.norm == "none" else None,
+            "tied_byte": score.tied if score.norm == "byte" else None,
+            "repeated": score.repeated,
             "straddled": score.straddled,
         }
         if score.task == task and (count := many[key]) is not None:

@@ -9,6 +9,7 @@ import string
 from collections import Counter
 
 from llmbench.metrics.facts import FACTS
+from llmbench.metrics.sacrebleu import is_unparted
 from llmbench.metrics.text import Share, TextMetric
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -57,8 +58,9 @@ class F1(TextMetric):
     signature = "normalised:squad"
 
     def is_blind_to(self, text: str) -> bool:
-        """Whether normalising leaves nothing of a text."""
-        return bool(text.strip()) and not normalise(text)
+        """Whether normalising leaves nothing of a text, or one word of a script without spaces."""
+        words = normalise(text)
+        return bool(text.strip()) and (not words or is_unparted(words, text))
 
     def statistics(self, output: str, reference: str) -> list[float]:
         said, wanted = normalise(output), normalise(reference)

@@ -299,6 +299,15 @@ METRICS = (
     *PERFORMANCE,
 )
 FACTS = {metric.name: metric for metric in METRICS}
+BLIND = {  # metric -> what it does not see
+    "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
+    ' ["bleu:zh"] names another, and "bleu:char" one for every script',
+    "ter": "TER parts words at spaces, and the text has none",
+    "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
+    "f1": "F1 parts words at spaces, without articles and punctuation: of some texts that leaves"
+    " one word or none",
+    "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters, digits or signs",
+}
 LEFT_OUT = {  # metric -> the answers that it does not count
     "distinct_2": "fewer than 30 words",
     "repetition_4": "fewer than 4 words",

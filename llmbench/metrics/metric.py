@@ -86,6 +86,7 @@ class ScoreRow(TypedDict):
     human: NotRequired[float | None]
     norm: NotRequired[str]
     tied: NotRequired[int]
+    repeated: NotRequired[int]
     chance: NotRequired[float]
     majority: NotRequired[MajorityRow]
     batch: NotRequired[int]

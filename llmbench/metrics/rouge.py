@@ -7,12 +7,15 @@ without any is 0.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Any, Literal
 
 from llmbench.hardware.machine import version
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import TextMetric
 
+WORD = re.compile("[a-z0-9]")
 RougeName = Literal["rouge1", "rouge2", "rougeL"]
 
 
@@ -28,8 +31,13 @@ class Rouge(TextMetric):
         self.signature = f"rouge-score:{version('rouge-score')}|type:{name}|stemmer:no"
 
     def is_blind_to(self, text: str) -> bool:
-        """Whether a text has letters besides a to z: each ends a word, and is no part of it."""
-        return any(c.isalpha() and not c.isascii() for c in text.lower())
+        """Whether a text has letters, digits or signs besides those of ASCII, each of which ends a
+        word and is no part of it, or has no word at all.
+        """
+        lower = text.lower()
+        if any(not c.isascii() and unicodedata.category(c)[0] in "LMNS" for c in lower):
+            return True
+        return bool(lower.strip()) and not WORD.search(lower)
 
     def statistics(self, output: str, reference: str) -> list[float]:
         return [float(self._scorer.score(reference, output)[self._name].fmeasure), 1.0]

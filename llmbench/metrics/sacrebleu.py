@@ -39,12 +39,22 @@ class _Sacrebleu(TextMetric):
         return float(self._scorer._compute_score_from_stats(list(sums)).score)
 
 
-# of scripts that put no space between words: what parts words at spaces sees a sentence as one
+# of scripts that put no space between words, and emoji: letters, marks, digits and signs
 UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2600-\u27bf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9d\U0001f000-\U0001faff\U00020000-\U0003134f]"
 )
-BY_SPACES = ("13a", "intl", "none")
+BY_SPACES = ("13a", "intl", "none", "zh")  # zh parts Chinese characters alone
 PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
+
+
+def is_unparted(words: Sequence[str], text: str) -> bool:
+    """Whether half of a text, as a tokenizer parts it into words, is in words that are runs of
+    what no space parts: what compares words sees such a sentence as one.
+    """
+    runs = [len(found) for word in words if len(found := UNSPACED.findall(word)) > 1]
+    units = sum(character.isalnum() for character in UNSPACED.sub("", text))
+    return 2 * sum(runs) > units + len(UNSPACED.findall(text))
 
 
 def find_bleu_tokenizers() -> list[str]:
@@ -91,11 +101,12 @@ class Bleu(_Sacrebleu):
         self.tokenizer = tokenizer
 
     def is_blind_to(self, text: str) -> bool:
-        """Whether the tokenizer parts words at spaces, and half of a text's letters are of a script
-        without.
+        """Whether half of a text is of a script without spaces, or emoji, and the tokenizer leaves
+        its words together.
         """
-        letters = sum(c.isalpha() for c in text)
-        return self.tokenizer in BY_SPACES and 2 * len(UNSPACED.findall(text)) > letters > 0
+        if self.tokenizer not in BY_SPACES or not UNSPACED.search(text):
+            return False
+        return is_unparted(self._scorer.tokenizer(text).split(), text)
 
 
 class Chrf(_Sacrebleu):
@@ -117,6 +128,12 @@ class Ter(_Sacrebleu):
     """
 
     metric = FACTS["ter"]
+
+    def is_blind_to(self, text: str) -> bool:
+        """Whether half of a text is of a script without spaces, or emoji: its words are edited
+        whole.
+        """
+        return is_unparted(text.split(), text)
 
     def __init__(self) -> None:
         from sacrebleu.metrics.ter import TER

@@ -79,7 +79,8 @@ class Score(SparseRow):
     human: Number | None = None  # the same metric of human text
     # multiple choice
     norm: str = "none"  # or "byte": candidates are compared by bits per byte
-    tied: int | None = None
+    tied: int | None = None  # questions of which several candidates cost the least
+    repeated: int | None = None  # questions in which a candidate stands twice
     chance: Number | None = None
     majority: Majority | None = None  # always giving the most common right answer
     # speed, energy and memory

@@ -35,13 +35,18 @@ ROUNDING = 1e-12  # relative difference of two sums of the same bits
 
 
 def check_candidates(text: Text) -> None:
-    """Raise UsageError if a document of `text` has fewer than two candidates."""
+    """Raise UsageError if a document of `text` has fewer than two different candidates."""
     for document in text.documents:
         if len(document.choices) < 2:
             raise UsageError(
                 f"{document.id!r} of the text {text.name!r} has no candidates",
                 hint="questions stand in a .jsonl file, in the fields `given`, `choices` and"
                 " `gold`",
+            )
+        if len(set(document.choices)) < 2:
+            raise UsageError(
+                f"all candidates of {document.id!r} of the text {text.name!r} are the same",
+                hint="leave the question out",
             )
 
 
@@ -98,7 +103,10 @@ class MultipleChoice(DocumentTask):
 
     def _score(self, samples: Sequence[SampleRow], straddled: int) -> list[ScoreRow]:
         documents = self.text.documents
-        chance = sum(1 / len(d.choices) for d in documents) / len(documents)
+        # of a right candidate that stands twice, either place is right
+        shares = [d.choices.count(d.text) / len(d.choices) for d in documents]
+        chance = sum(shares) / len(documents)
+        repeated = sum(len(set(d.choices)) < len(d.choices) for d in documents)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
         answer, hits = find_common_candidate(documents)
         for norm, suffix in (("none", ""), ("byte", ":byte")):
@@ -110,6 +118,8 @@ class MultipleChoice(DocumentTask):
             )
             tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
             row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
+            if repeated:
+                row["repeated"] = repeated
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):
                 row["majority"] = majority
             scores.append(row)
@@ -138,8 +148,9 @@ def _sample(document: Document, prompt: str, ledgers: Sequence[Ledger]) -> Sampl
     gold = document.choices.index(document.text)
     (chosen, tied), (by_rate, tied_rates) = _choose(bits), _choose(rates)
     statistics = {
-        "accuracy": [float(chosen == gold), 1.0],
-        "accuracy:byte": [float(by_rate == gold), 1.0],
+        # by their texts: of a candidate that stands twice, either place will do
+        "accuracy": [float(document.choices[chosen] == document.text), 1.0],
+        "accuracy:byte": [float(document.choices[by_rate] == document.text), 1.0],
     }
     return {
         "id": document.id,

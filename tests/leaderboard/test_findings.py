@@ -10,7 +10,12 @@ from llmbench.leaderboard.findings import notes
 from llmbench.leaderboard.renderers.registry import draw
 from llmbench.storage import write_lines
 
-WARNINGS = ("tokenizer of BLEU parts words at spaces", "ROUGE sees only a to z")
+WARNINGS = (
+    "tokenizer of BLEU parts words at spaces",
+    "ROUGE sees only a to z",
+    "TER parts words at spaces",
+    "F1 parts words at spaces",
+)
 SENTENCE = "The byte n-gram, which only counts, is significantly better than net."
 
 
@@ -45,15 +50,28 @@ def test_a_metric_that_does_not_see_the_script_is_warned_of_once():
             written("bleu", blind=9),
             written("rouge1", blind=4),
             written("rougeL", blind=4),
+            written("ter", blind=3),
+            written("f1", blind=2),
             written("chrf"),
         ],
     )
     said = notes(found, "translation", [found.scores[0]])
     warnings = [sentence for sentence in said if sentence.startswith("Warning")]
-    assert len(warnings) == 2
-    for sentence, words, count in zip(warnings, WARNINGS, ("9 of 9", "4 of 9"), strict=True):
+    counts = ("9 of 9", "4 of 9", "3 of 9", "2 of 9")
+    for sentence, words, count in zip(warnings, WARNINGS, counts, strict=True):
         assert words in sentence
         assert f"net {count}" in sentence
+
+
+def test_ties_of_both_columns_and_candidates_that_stand_twice_are_counted():
+    row = {"model": "net", "task": "quiz", "metric": "accuracy", "value": 0.5, "unit": "share"}
+    row |= {"better": "higher", "n": 9, "signature": "s", "repeated": 4}
+    scores = [{**row, "norm": "none", "tied": 2}, {**row, "norm": "byte", "tied": 3}]
+    found = record(models=[model("net", 3)], scores=scores)
+    said = notes(found, "quiz", [found.scores[0]])
+    assert "Ties, resolved in favour of the first answer: net 2." in said
+    assert "Ties by bits per byte, resolved in favour of the first answer: net 3." in said
+    assert "Questions in which a candidate stands twice: net 4." in said
 
 
 def test_all_metrics_of_what_was_written_stand_in_one_table():
