@@ -10,6 +10,7 @@ and `valid=PATH` are what it learns from.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ try:
 except ImportError as error:
     raise UsageError("the bridge needs lm-eval", hint="pip install 'llmbench[lm-eval]'") from error
 
+logger = logging.getLogger(__name__)
 LONGEST = 256  # tokens of an answer whose length a task does not limit: lm-eval's own default
 
 
@@ -81,6 +83,7 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
             Passage(text, context=given, id=str(i), add_bos=self.start)
             for i, (given, text) in enumerate(pairs)
         ]
+        self._warn_of_prompts([passage.context for passage in passages])
         ledgers = self._score(passages)
         greedy = self._greedy(passages, ledgers)
         return [
@@ -107,9 +110,25 @@ class Bridge(LM):  # type: ignore[misc]  # lm-eval has no types
                 _request(request.args[0], request.args[1], self.seed * 1_000_003 + i)
                 for i, request in enumerate(requests)
             ]  # repeats are drawn anew
+            self._warn_of_prompts([request.prompt for request in asked])
             for chunk in stream_answers(self.adapter, asked):
                 answers[chunk.row] += chunk.text
         return [trim_answer(text, request) for text, request in zip(answers, asked, strict=True)]
+
+    def _warn_of_prompts(self, prompts: Iterable[str]) -> None:
+        """Say how many prompts are not read as they stand, which no table of lm-eval does."""
+        with session.model_errors(self.card.name):
+            different = list(dict.fromkeys(prompt for prompt in prompts if prompt))
+            losses = list(filter(None, map(self.adapter.find_prompt_loss, different)))
+        if losses:
+            logger.warning(
+                "the tokenizer of %s cannot hold %d of %d prompts, which are read as it reads them;"
+                " the first: %s",
+                self.card.name,
+                len(losses),
+                len(different),
+                losses[0],
+            )
 
     def _score(self, passages: Sequence[Passage]) -> list[Ledger]:
         with session.model_errors(self.card.name):

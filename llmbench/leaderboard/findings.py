@@ -115,7 +115,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
             " significant here (median over pairs)."
         )
     said += _too_few(found, headline)
-    said += _describe_counts(record, task, ("straddled",))
+    said += _describe_counts(record, task, ("misread", "straddled"))
     signatures = {score.signature for score in headline}
     if len(signatures) > 1:
         said.append(

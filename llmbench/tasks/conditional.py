@@ -24,8 +24,10 @@ from llmbench.tasks.prompts import (
     TEMPLATE_HELP,
     check_sources,
     check_template,
+    count_misread,
     fill_template,
     find_others,
+    mark_misread,
     sign_template,
 )
 
@@ -82,19 +84,17 @@ class Conditional(DocumentTask):
             rows.append(sample_row(Item(pair.id, bits, ledger.bytes, 0), METRIC))
             if self.keeps_parts:
                 rows[-1]["parts"] = count_parts([ledger], 0)
-        items = [row["statistics"][METRIC] for row in rows]
+        mark_misread(adapter, [passage.context for passage in passages], rows)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
-        return Outcome(self._score(items, name_charge(ledgers), straddled), rows, ledgers)
+        return Outcome(self._score(rows, name_charge(ledgers), straddled), rows, ledgers)
 
     def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
-        items, _, charged = add_samples(samples, METRIC)
+        _, _, charged = add_samples(samples, METRIC)
         straddled = sum(row["parts"]["straddled"] for row in samples)
-        return self._score([(item.bits, item.bytes) for item in items], charged, straddled)
+        return self._score(samples, charged, straddled)
 
-    def _score(
-        self, items: Sequence[Sequence[float]], charged: str, straddled: int
-    ) -> list[ScoreRow]:
-        """items: bits and bytes of each target."""
+    def _score(self, samples: Sequence[SampleRow], charged: str, straddled: int) -> list[ScoreRow]:
+        items = [row["statistics"][METRIC] for row in samples]
         found = ratio_interval([bits for bits, _ in items], [size for _, size in items])
         rows = score_rows({METRIC: found}, self.signature, WORD_COUNTER, charged)
-        return [{**row, "straddled": straddled} for row in rows]
+        return [{**row, "straddled": straddled, **count_misread(samples)} for row in rows]

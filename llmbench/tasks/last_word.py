@@ -23,7 +23,7 @@ from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.passages import charge
-from llmbench.tasks.prompts import BOS_HELP, Bos, gives_bos
+from llmbench.tasks.prompts import BOS_HELP, Bos, count_misread, gives_bos, mark_misread
 from llmbench.tasks.reference_based import generate_texts
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
@@ -88,6 +88,7 @@ class LastWord(DocumentTask):
             )
             if self.keeps_parts:
                 samples[-1]["parts"] = count_parts([ledger], 1)
+        mark_misread(adapter, [passage.context for passage in passages], samples)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         return Outcome(self._score(samples, straddled), samples)
 
@@ -105,7 +106,7 @@ class LastWord(DocumentTask):
             accuracy.metric.row(found.value, found.n, str(self.signature), found.low, found.high),
             PERPLEXITY.row(two_to(bits.value), bits.n, str(self.signature), low, high),
         ]
-        return [{**row, "straddled": straddled} for row in rows]
+        return [{**row, "straddled": straddled, **count_misread(samples)} for row in rows]
 
 
 def check_words(text: Text) -> None:

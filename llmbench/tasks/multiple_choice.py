@@ -27,7 +27,9 @@ from llmbench.tasks.prompts import (
     Asking,
     Bos,
     PromptSettings,
+    count_misread,
     gives_bos,
+    mark_misread,
     move_space,
 )
 
@@ -95,6 +97,7 @@ class MultipleChoice(DocumentTask):
         if self.keeps_parts:
             for sample, (a, b) in zip(samples, pairwise(edges), strict=True):
                 sample["parts"] = count_parts(ledgers[a:b], 0)
+        mark_misread(adapter, [passages[at].context for at in edges[:-1]], samples)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         return Outcome(self._score(samples, straddled), samples)
 
@@ -118,6 +121,7 @@ class MultipleChoice(DocumentTask):
             )
             tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
             row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
+            row = {**row, **count_misread(samples)}
             if repeated:
                 row["repeated"] = repeated
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):

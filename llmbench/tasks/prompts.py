@@ -83,6 +83,28 @@ def count_prompts(adapter: Adapter, samples: Sequence[SampleRow]) -> PromptCount
     return found
 
 
+class ReadCounts(TypedDict):
+    """How many of the items' prompts, or sources, a tokenizer does not hold as they stand."""
+
+    prompts: int
+    misread: int
+
+
+def mark_misread(adapter: Adapter, prompts: Sequence[str], samples: Sequence[SampleRow]) -> None:
+    """Mark as `lost` what is not read as it stands of the prompt of each sample."""
+    losses: dict[str, str] = {}
+    for prompt, sample in zip(prompts, samples, strict=True):
+        if prompt not in losses:
+            losses[prompt] = adapter.find_prompt_loss(prompt) if prompt else ""
+        if losses[prompt]:
+            sample["lost"] = losses[prompt]
+
+
+def count_misread(samples: Sequence[SampleRow]) -> ReadCounts:
+    """Count the samples that are marked by `mark_misread`."""
+    return {"prompts": len(samples), "misread": sum("lost" in sample for sample in samples)}
+
+
 class PromptSettings(Task.Settings):
     """How the documents of a text become prompts."""
 

@@ -200,3 +200,26 @@ def test_the_real_llama_has_the_accuracy_that_lm_eval_finds_on_arc_easy(tmp_path
     )
     for ours, theirs in zip(done["ours"]["choices"], done["hf"]["choices"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+class Asked:
+    """A request as lm-eval makes one."""
+
+    def __init__(self, *args):
+        self.args = args
+
+
+def test_prompts_that_the_tokenizer_does_not_hold_are_warned_of(caplog):
+    model = bridge.Bridge("uniform-bytes")
+    model.adapter = network("word-ffn", "the kettle and the tap " * 4)
+    model.loglikelihood([Asked("the kettle", " and"), Asked("the tap", " and")])
+    assert caplog.messages == []
+    model.loglikelihood(
+        [Asked("the spoon", " and"), Asked("the spoon", " tap"), Asked("the", " a")]
+    )
+    settings = {"until": ["\n"], "max_gen_toks": 2}
+    model.generate_until([Asked("the tap and a spoon", settings), Asked("the tap", settings)])
+    assert len(caplog.messages) == 2
+    for said, counts in zip(caplog.messages, ("1 of 2", "1 of 2"), strict=True):
+        assert f"uniform-bytes cannot hold {counts} prompts, which are read as it reads" in said
+        assert said.endswith("is not in the vocabulary")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 from support import honest_tokenizers, small_checkpoints, toys
+from support.hand_record import model as hand_model
+from support.hand_record import record
 from support.known import quiet, text
 from support.run_helpers import folder, llmbench
 
 from llmbench.adapters.encoder_decoder import _Writer
 from llmbench.data.text import Document, Text
+from llmbench.leaderboard.findings import notes
 from llmbench.metrics.registry import create_metric
+from llmbench.tasks.conditional import Conditional
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt
+from llmbench.tasks.last_word import LastWord
+from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer, Translation
 
@@ -73,6 +79,45 @@ def test_a_source_that_loses_something_or_is_too_long_is_counted_by_what_is_kept
     read, tokens = model.measure_prompt(sources[2])
     assert 0 < read < len(sources[2])
     assert tokens == 20
+
+
+CHARGED = {
+    "multiple-choice": lambda asked: MultipleChoice(asked, Asking(join=" ")),
+    "last-word": LastWord,
+}
+
+
+@pytest.mark.parametrize("name", CHARGED)
+def test_prompts_of_what_is_charged_are_counted_too(name):
+    kettle, spoon = (
+        Document(id, "tap", given, choices=("kettle", "tap") * (name == "multiple-choice"))
+        for id, given in (("a", "the kettle and the"), ("b", "the spoon and the"))
+    )
+    asked = Text("test", (kettle, spoon, Document("c", "tap", "the spoon", kettle.choices)))
+    outcome = CHARGED[name](asked).run(words(), quiet)
+    assert outcome.scores
+    assert {(row["misread"], row["prompts"]) for row in outcome.scores} == {(2, 3)}
+    assert ["lost" in sample for sample in outcome.samples] == [False, True, True]
+    assert "' spoon' at byte 3" in outcome.samples[1]["lost"]
+
+
+def test_sources_of_an_encoder_decoder_are_counted_where_targets_are_charged(tmp_path):
+    model = small_checkpoints.load(small_checkpoints.t5(tmp_path / "t5"))
+    sources = ("the kettle", "the\n\nkettle", "the tap")
+    pairs = Text("test", tuple(Document(str(i), "tap", source) for i, source in enumerate(sources)))
+    (row,) = Conditional(pairs).run(model, quiet).scores
+    assert (row["misread"], row["prompts"]) == (1, 3)
+
+
+@pytest.mark.parametrize("task", ["conditional", "quiz"])
+def test_the_board_counts_prompts_of_what_is_charged(task):
+    row = {"model": "net", "task": task, "better": "higher", "n": 9, "signature": "s"}
+    row |= {"value": 0.5, "misread": 2, "prompts": 9}
+    of_bits = {"metric": "conditional_bits_per_byte", "unit": "bits/byte", "better": "lower"}
+    row |= of_bits if task == "conditional" else {"metric": "accuracy", "unit": "share"}
+    found = record(models=[hand_model("net", 3)], scores=[row])
+    said = notes(found, task, [found.scores[0]])
+    assert "Prompts that the tokenizer cannot hold, read as it reads them: net 2 of 9." in said
 
 
 def test_generate_says_what_it_does_not_read(tmp_path):
