@@ -32,6 +32,7 @@ from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.files import Checkpoint
 from llmbench.models.pretrained.loading import Loaded, load, quiet
+from llmbench.models.pretrained.low_rank import import_peft
 from llmbench.models.pretrained.special_ids import check_bos, count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
@@ -287,7 +288,7 @@ def _train(begin: Loaded, stage: Stage, build_context: BuildContext, folder: Pat
 
 def _with_lora(model: Any, lora: Lora, where: str) -> Any:
     try:
-        peft = importlib.import_module("peft")
+        peft = import_peft()
     except ImportError:
         raise UsageError(
             "LoRA needs the package peft", where=where, hint="pip install 'llmbench[peft]'"

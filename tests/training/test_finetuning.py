@@ -267,6 +267,23 @@ def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before)
     )
 
 
+@peft
+def test_a_llama_learns_by_lora_in_a_process_of_its_own(tmp_path):
+    """transformers was imported there without torch's distributed tensors, which peft needs."""
+    small_checkpoints.llama(tmp_path / "llama")
+    place = folder(tmp_path)
+    (place / "mine.yaml").write_text(
+        "name: mine\nadapter: huggingface\ncheckpoint: {id: ./llama, lora: {rank: 2}}\n"
+        "recipe: {steps: 2, batch: 2, length: 16, learning_rate: 0.01, evaluations: 1}\n"
+    )
+    done = llmbench("train", "mine.yaml", "--data", "train=train.txt", cwd=place)
+    assert done.returncode == 0, done.stderr
+    trained = Path(done.stdout.strip())
+    assert (trained / "lora" / "adapter_model.safetensors").is_file()
+    scored = llmbench("score", f"hf:{trained / 'lora'}", "valid.txt", cwd=place)
+    assert scored.returncode == 0, scored.stderr
+
+
 def test_lora_without_peft_says_what_to_install(tmp_path, before, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(

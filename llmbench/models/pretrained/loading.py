@@ -26,6 +26,7 @@ from llmbench.hardware.device import torch_dtype
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.fast_import import fast_import
 from llmbench.models.pretrained.files import Checkpoint, config_value
+from llmbench.models.pretrained.low_rank import merge_adaptation
 from llmbench.models.pretrained.special_ids import find_special_ids, resolve_bos
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
@@ -98,7 +99,7 @@ def load(
             model, found = _class_of(kind, auto).from_pretrained(whole.folder, **weights, **given)
             _whole(found, where)
         if whole is not checkpoint:
-            model = _merge_adaptation(model, checkpoint)
+            model = merge_adaptation(model, checkpoint.folder)
         fuse(model)
         model = model.to(device).eval()
     except ModuleNotFoundError as error:
@@ -123,12 +124,6 @@ def load(
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
         chosen_bos=bos is not None,
     )
-
-
-def _merge_adaptation(model: Any, checkpoint: Checkpoint) -> Any:
-    """Return the model with the weights of a low-rank adaptation added to its own."""
-    peft = importlib.import_module("peft")
-    return peft.PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
 
 
 def describe(model: Any, tokenizer: Any, name: str) -> Loaded:
