@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError, check_utf8
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # what is being done, share done in [0, 1], a short remark
 Progress = Callable[[str, float, str], None]
+UNHASHED = "server:"  # what the fingerprint of a model begins with whose weights nobody here sees
 GENERATION_BATCH = 64  # requests answered in one batch, unless an adapter says otherwise
 
 
@@ -45,6 +47,11 @@ class ModelInfo:
     training: Mapping[str, Any] | None = None
     # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     origin: Mapping[str, Any] | None = None
+
+
+def identifies_weights(fingerprint: str) -> bool:
+    """Whether a fingerprint is of weights, so that what is proven of it holds elsewhere, too."""
+    return bool(fingerprint) and not fingerprint.startswith(UNHASHED)
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,9 @@ class BuildContext:
     """What an adapter's `build` may use: texts, a seed, a device, a folder for what it trains.
 
     `train`, `valid`: the suite's texts to learn from; `domain`, `domain_valid`: those to fine-tune
-    on. `missing`: for each text of the suite that is not on this machine, the reason and a hint.
+    on. `kept_answers`: where a model behind a server keeps its answers, so that a resumed run asks
+    for none of them again. `missing`: for each text of the suite that is not on this machine, the
+    reason and a hint.
     """
 
     train: Text | None = None
@@ -159,6 +168,7 @@ class BuildContext:
     device: str = "cpu"
     dtype: str = "float32"
     cache: Path = field(default_factory=default_cache)
+    kept_answers: Path | None = None
     domain: Text | None = None
     domain_valid: Text | None = None
     offline: bool = False
@@ -230,6 +240,10 @@ class Adapter(ABC):
         adds_bos: whether its own tokenizer puts the start symbols before a text.
         generation_batch_size: the most requests that `generate` answers in one batch; a task may
             set it.
+        is_remote: whether another process computes its numbers, so that the time and the memory of
+            this one say nothing about it.
+        prompt_parts: parts of the signature of what it writes, if it does not read prompts as a
+            model in this process does: through a chat template, for example.
     """
 
     needs_torch: ClassVar[bool] = True
@@ -238,7 +252,9 @@ class Adapter(ABC):
     default_splitter: ClassVar[Splitter] = "characters"
     network_class: ClassVar[type] = object
     reads_source: ClassVar[bool] = False
+    is_remote: ClassVar[bool] = False
     adds_bos: bool = True
+    prompt_parts: Mapping[str, str] = MappingProxyType({})
     generation_batch_size: int = GENERATION_BATCH
 
     @classmethod

@@ -43,6 +43,8 @@ PROMPTS = 1000  # that are cut; below the distance between seeds of answers to o
 ANSWERS = 100  # to one prompt
 BLOCKS = 1000  # of one model, when speed is measured
 TEMPERATURE = 100.0  # beyond it every distribution is flat
+SERVER_REQUESTS = 1000  # to a server at once: more threads than one client needs
+SERVER_BYTES = 64 << 20  # of one answer of a server: a longer line has no end
 SEED = 2**32 - 1  # what every generator of random numbers takes
 THREADS = 4096  # more cores than a machine has
 
@@ -56,6 +58,8 @@ CHECK_SECONDS = 120.0  # of one conformance check, unless --timeout says otherwi
 CHECK_PATIENCE = 2.0  # times that limit after which a check that hears no alarm ends the program
 PROOF_SECONDS = 60.0  # of each conformance check that a run samples
 SCREENING_SECONDS = 30.0  # of each check before `llmbench score` or `generate`
+SERVER_SECONDS = 120.0  # without a byte from a server, unless a card says otherwise
+SERVER_WAIT = 120.0  # that a server may ask to wait before the next try
 WAIT_SECONDS = 3600.0  # in one wait of the operating system, which knows no months
 GOODBYE_SECONDS = 10.0  # for a worker that has said all to end
 REGEX_SECONDS = 2.0  # of matching, and as much again for each REGEX_BYTES: some patterns never end
@@ -64,4 +68,6 @@ REGEX_BYTES = 10_000_000
 # Times
 # ----------------------------------------------------------------------------------------------
 
+SERVER_TRIES_MOST = 20  # of one request: ten minutes of waiting
+SERVER_TRIES = 6  # of one request, before a server is given up: 16 seconds of waiting in all
 DEATHS = 2  # of a run during the same model, after which it is left out

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="SPEC",
-    help="Also run this model: a baseline, a card, file.py:Class, module:Class or hf:CHECKPOINT.",
+    help="Also run this model: a baseline, a card, file.py:Class, module:Class, hf:CHECKPOINT or"
+    " openai:MODEL@URL.",
 )
 @click.option(
     "--only",

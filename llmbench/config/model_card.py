@@ -4,10 +4,10 @@ others published about it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -225,15 +225,35 @@ def find_bos(stages: Sequence[Stage]) -> str | int | None:
     return named[-1] if named else None
 
 
-def read(path: Path) -> Card:
+class Arguments(Strict):
+    """The arguments of an adapter's cards, where they are known before it is imported."""
+
+    def anchor(self, folder: Path) -> Self:
+        """Return the same with its paths made absolute from `folder`."""
+        return self
+
+    def to_arguments(self) -> dict[str, object]:
+        """Return what a card has under `arguments`."""
+        return self.model_dump(exclude_defaults=True)
+
+
+def read(
+    path: Path, find_arguments: Callable[[str], type[Arguments] | None] = lambda adapter: None
+) -> Card:
     """The card in a YAML file; UsageError with file:line:column where it is wrong. Paths to .py
-    files become absolute.
+    files become absolute. `find_arguments`: the arguments of an adapter, if they are known.
     """
     data, places = strict_yaml.read(path)
     card = strict_yaml.check(Card, data, places, path)
     changes: dict[str, object] = {
         "adapter": _anchor_class(card.adapter, strict_yaml.place(path, places, ("adapter",)), path)
     }
+    known = find_arguments(card.adapter)
+    if known is not None:
+        inside = {at[1:]: spot for at, spot in places.items() if at[:1] == ("arguments",)}
+        inside.setdefault((), (1, 1))
+        arguments = strict_yaml.check(known, data.get("arguments", {}), inside, path)
+        changes["arguments"] = arguments.anchor(path.parent).to_arguments()
     if card.checkpoint and card.checkpoint.id and is_path(card.checkpoint.id):
         folder = resolve_path(Path(card.checkpoint.id).expanduser(), path.parent)
         changes["checkpoint"] = card.checkpoint.model_copy(update={"id": str(folder)})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench import storage
+from llmbench.adapter import identifies_weights
 from llmbench.conformance import certificates
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ def is_open(cache: Path, fingerprint: str, device: str) -> bool:
 class Unfinished:
     """The file of a proof that is not finished.
 
-    folder: OF_CHECK or OF_RUN. seed: of the checks. Without a fingerprint nothing is kept, since
-    nobody knows whose it is.
+    folder: OF_CHECK or OF_RUN. seed: of the checks. Without a fingerprint of weights nothing is
+    kept, since nobody knows whose it is.
     """
 
     def __init__(self, cache: Path, folder: str, fingerprint: str, device: str, seed: int = 0):
         place = certificates.of_weights(cache, fingerprint, device)
-        self.path = cache / folder / place.name if fingerprint else None
+        self.path = cache / folder / place.name if identifies_weights(fingerprint) else None
         self._whose = [fingerprint, device, seed]
 
     def read(self, known: Collection[str] | None = None) -> dict[str, Result]:

@@ -14,9 +14,10 @@ from urllib.parse import unquote
 
 from llmbench import limits
 from llmbench.adapter import Adapter, AdapterFacts
-from llmbench.config import model_card
+from llmbench.config import model_card, server_settings
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import check_spec, class_place, load_object
+from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.storage import is_file
@@ -53,9 +54,15 @@ _BUILT_IN = {
         "llmbench.adapters.checkpoints.huggingface:HuggingFace",
         AdapterFacts(required_parts=("checkpoint",)),
     ),
+    "openai": (
+        "llmbench.adapters.servers.adapter:OpenAIServer",
+        AdapterFacts(needs_torch=False),
+    ),
 }
 ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
 FACTS = dict(_BUILT_IN.values())
+# class -> the arguments of its cards, for those that are known before it is imported
+ARGUMENTS = {ADAPTERS["openai"]: ServerSettings}
 ENTRY_POINTS = "llmbench.adapters"
 OPTIONS = ("source_lang", "target_lang", "bos")  # of hf:ID?...
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
@@ -98,17 +105,19 @@ def adapters() -> dict[str, str]:
 
 def resolve(spec: str) -> Card:
     """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class,
-    hf:ID_OR_DIRECTORY, or an entry point's name.
+    hf:ID_OR_DIRECTORY, openai:MODEL@URL, or an entry point's name.
     """
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
+    if spec.startswith("openai:"):
+        return _read_server(spec)
     _refuse_unserved(spec)
     if spec in names("baselines"):
-        return model_card.read(find_shipped("baselines") / f"{spec}.yaml")
+        return model_card.read(find_shipped("baselines") / f"{spec}.yaml", find_arguments)
     if spec.endswith((".yaml", ".yml")):
         if not is_file(Path(spec)):
             raise UsageError(f"there is no card {spec}")
-        return model_card.read(Path(spec))
+        return model_card.read(Path(spec), find_arguments)
     if spec.endswith(".py"):
         raise UsageError("a model file needs its class", hint=f"{spec}:ClassName")
     where, colon, name = spec.rpartition(":")
@@ -127,7 +136,8 @@ def resolve(spec: str) -> Card:
     )
 
 
-SERVERS = ("ollama", "openai", "anthropic", "vllm", "llamacpp", "tgi", "http", "https")
+PORTS = {"ollama": 11434, "vllm": 8000, "llamacpp": 8080, "tgi": 3000, "sglang": 30000}
+SERVERS = (*PORTS, "anthropic", "http", "https")
 
 
 def _refuse_unserved(spec: str) -> None:
@@ -137,10 +147,14 @@ def _refuse_unserved(spec: str) -> None:
             f"{spec}: GGUF files cannot be run",
             hint="give the unquantised checkpoint as hf:DIRECTORY",
         )
-    if spec.partition(":")[0].lower() in SERVERS:
+    kind, colon, rest = spec.partition(":")
+    if colon and kind.lower() in SERVERS:
+        is_address = kind.lower() in ("http", "https")
+        model = "MODEL" if is_address or "/" in rest.removeprefix("//")[:1] else rest or "MODEL"
+        base = spec if is_address else f"http://localhost:{PORTS.get(kind.lower(), 8000)}/v1"
         raise UsageError(
-            f"{spec}: models behind a server cannot be run",
-            hint="give a checkpoint as hf:ID_OR_DIRECTORY, or an adapter as file.py:Class",
+            f"{spec}: a model behind a server is written openai:MODEL@URL",
+            hint=f"if it speaks OpenAI's protocol: openai:{model}@{base}",
         )
 
 
@@ -197,6 +211,23 @@ def _checkpoint(spec: str) -> Card:
             "checkpoint": {"id": place, **given, **bos},
         }
     )
+
+
+def _read_server(spec: str) -> Card:
+    """The card of a model behind a server that has none."""
+    settings = server_settings.parse_spec(spec)
+    return Card.model_validate(
+        {
+            "name": plain_name(settings.model),
+            "adapter": "openai",
+            "arguments": settings.to_arguments(),
+        }
+    )
+
+
+def find_arguments(adapter: str) -> type[ServerSettings] | None:
+    """The arguments that cards of an adapter have, if they are known; see ARGUMENTS."""
+    return ARGUMENTS.get(ADAPTERS.get(adapter, adapter))
 
 
 def _options(spec: str, query: str) -> dict[str, str]:

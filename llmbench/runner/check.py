@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, Progress
+from llmbench.adapter import Adapter, Progress, identifies_weights
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Check, Subject
 from llmbench.conformance.unfinished import OF_CHECK, Unfinished
@@ -93,7 +93,8 @@ class Proof:
         complete = all(result.is_answer for result in self.results)
         certificate = self.report()["certificate"]
         states = {proof["state"] for proof in certificate["levels"].values()}
-        if "refused" in states or (self.whole and complete):
+        is_kept = "refused" in states or (self.whole and complete)
+        if is_kept and identifies_weights(self.fingerprint):
             storage.write_sealed(self.place, certificate)
         if self.whole and complete:
             self.unfinished.remove()

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel
 
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, Progress
+from llmbench.adapter import Adapter, Progress, identifies_weights
 from llmbench.config.source_code import PACKAGE
 from llmbench.conformance import kit
 from llmbench.conformance.certificates import LIBRARIES
@@ -48,7 +48,7 @@ def screen(
         return
     info = adapter.info if cache is not None else None
     kept = None
-    if info is not None and cache is not None and info.fingerprint:
+    if info is not None and cache is not None and identifies_weights(info.fingerprint):
         kept = _Screened(fingerprint=info.fingerprint, device=info.device, stamp=_stamp())
         if _read(_place(cache, kept)) == kept:
             return

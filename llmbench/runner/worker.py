@@ -12,17 +12,23 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, AdapterFacts, BuildContext, ModelInfo, Progress
+from llmbench.adapter import (
+    Adapter,
+    AdapterFacts,
+    BuildContext,
+    ModelInfo,
+    Progress,
+    identifies_weights,
+)
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates
@@ -122,7 +128,7 @@ def work(job: Job, emit: Emit) -> None:
         ):
             meter.gpu = Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
-            adapter = load(model, texts, job["options"], report, job["missing"])
+            adapter = load(model, texts, job, report)
         info, row = describe(adapter, model.card)
     except BaseException as error:
         for task in tasks:
@@ -180,7 +186,7 @@ def load_only_task(job: Job, emit: Emit) -> Loaded | None:
     and of these very weights.
     """
     model, (spec,), texts = read_job(job)
-    adapter = load(model, texts, job["options"], messages.progress(emit), job["missing"])
+    adapter = load(model, texts, job, messages.progress(emit))
     info, row = describe(adapter, model.card)
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before", "digest": ""})
@@ -211,9 +217,10 @@ def certify(adapter: Adapter, info: ModelInfo, job: Job, emit: Emit, report: Pro
         certificates.of_run(Path(job["out"]), info.name),
         certificates.of_weights(cache, info.fingerprint, info.device),
     )
-    found = certificates.load_certificate(
-        place, info.fingerprint, info.device, known
-    ) or certificates.load_certificate(weights, info.fingerprint, info.device, known)
+    is_known = identifies_weights(info.fingerprint)
+    found = certificates.load_certificate(place, info.fingerprint, info.device, known)
+    if found is None and is_known:
+        found = certificates.load_certificate(weights, info.fingerprint, info.device, known)
     if found is None:  # what was not earned before may have been the machine's fault
         unfinished = Unfinished(cache, OF_RUN, info.fingerprint, info.device)
         before = unfinished.read(known)
@@ -222,7 +229,7 @@ def certify(adapter: Adapter, info: ModelInfo, job: Job, emit: Emit, report: Pro
         found = kit.certificate(results, info.fingerprint, info.device)
     try:
         digest, cached = storage.write_sealed(place, found), ""
-        if certificates.load_certificate(place, info.fingerprint, info.device):
+        if is_known and certificates.load_certificate(place, info.fingerprint, info.device):
             older = certificates.read(weights, info.fingerprint, info.device, known)
             cached = storage.write_sealed(weights, certificates.merge(found, older) or found)
         emit({"event": "certificate", "digest": digest, "cached": cached})
@@ -234,16 +241,9 @@ def _cache(options: JobOptions) -> Path:
     return Path(options["cache"]) if options["cache"] else default_cache()
 
 
-def load(
-    model: ResolvedModel,
-    texts: Mapping[str, Text],
-    options: JobOptions,
-    report: Progress,
-    missing: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> Adapter:
-    """The model, on its device, trained or from the cache. `missing`: role -> what is wrong with a
-    text of the suite, and a hint.
-    """
+def load(model: ResolvedModel, texts: Mapping[str, Text], job: Job, report: Progress) -> Adapter:
+    """The model, on its device, trained or from the cache."""
+    options = job["options"]
     device = options["device"]
     if device in ("auto", "cuda"):
         device = _device(device, model)
@@ -255,10 +255,11 @@ def load(
         dtype=options["dtype"] or "float32",
         progress=report,
         cache=_cache(options),
+        kept_answers=Path(job["out"]) / "answers" / f"{model.name}.jsonl",
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
         offline=options["offline"],
-        missing=missing,
+        missing=job["missing"],
     )
     return make_adapter(model, build_context)
 

@@ -247,7 +247,11 @@ class Continuation(Task):
                     row = scorer.metric.row(
                         found.value,
                         found.n,
-                        str(self.signature.extend(scorer.signature, decoding=kind)),
+                        str(
+                            self.signature.extend(
+                                scorer.signature, decoding=kind, **adapter.prompt_parts
+                            )
+                        ),
                         found.low,
                         found.high,
                     )

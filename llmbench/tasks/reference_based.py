@@ -133,7 +133,7 @@ class Writing(Task):
                 row = scorer.metric.row(
                     found.value,
                     found.n,
-                    str(self.signature.extend(scorer.signature)),
+                    str(self.signature.extend(scorer.signature, **adapter.prompt_parts)),
                     found.low,
                     found.high,
                 )

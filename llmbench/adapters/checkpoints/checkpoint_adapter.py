@@ -21,15 +21,6 @@ from llmbench.models.pretrained.special_ids import count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
 
-WORDS_FOR = {
-    "bytes": "byte-level BPE",
-    "sentencepiece": "SentencePiece",
-    "wordpiece": "WordPiece",
-    "words": "words",
-    "suffix": "BPE",
-    "latin": "bytes",
-    "plain": "subwords",
-}
 PROBE = 12  # ids in a probe
 
 
@@ -92,7 +83,7 @@ class CheckpointAdapter(Adapter):
         return ModelInfo(
             name=pretrained_files.name_of(checkpoint.id),
             family=str(self.loaded.config.model_type),
-            tokenizer=WORDS_FOR[self.text.alphabet],
+            tokenizer=self.text.kind,
             parameters=sum(p.numel() for p in unique),
             context=self.context,
             dtype=self.loaded.dtype,

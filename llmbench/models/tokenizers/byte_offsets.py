@@ -28,6 +28,15 @@ LITERAL = "the tokenizer writes \u2581 and a space alike"
 FIRST_SPACE = (
     "a space at the beginning of the text is lost: the ids are those of the text without it"
 )
+WORDS_FOR = {
+    "bytes": "byte-level BPE",
+    "sentencepiece": "SentencePiece",
+    "wordpiece": "WordPiece",
+    "words": "words",
+    "suffix": "BPE",
+    "latin": "bytes",
+    "plain": "subwords",
+}
 BY_WORDS = ("wordpiece", "words", "suffix")  # spaces are not in their tokens, but between words
 PORTION = 1024  # texts encoded at once
 HIDDEN = "\uf8ff\uf8fe{}\uf8fe\uf8ff"  # private characters: what a special token is renamed to
@@ -111,6 +120,11 @@ class ByteTokenizer:
         """Whether the tokens of `text` give it only by the tokenizer's own decoder."""
         ids = self._encode(text)[0]
         return self.decode(ids) != text.encode() and self._decode_words(ids) == text
+
+    @property
+    def kind(self) -> str:
+        """What boards call such a tokenizer."""
+        return WORDS_FOR[self.alphabet]
 
     @property
     def size(self) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from llmbench import storage
+from llmbench.adapter import identifies_weights
 from llmbench.conformance import certificates
 from llmbench.conformance.certificates import CertificateRow
 from llmbench.conformance.unfinished import OF_RUN, is_open
@@ -131,7 +132,7 @@ class RunFolder:
         """What this folder, and with `in_cache` the cache too, proves of a model's weights."""
         known = self.known_certificates(model)
         places = [certificates.of_run(self.out, model)]
-        if in_cache:
+        if in_cache and identifies_weights(fingerprint):
             places.append(certificates.of_weights(self.cache, fingerprint, device))
         found = None
         for place in places:

@@ -15,7 +15,7 @@ from llmbench.metrics.facts import FACTS
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
 from llmbench.tasks.performance.max_batch_search import Fit
-from llmbench.tasks.performance.timeline import listen, long_enough, throughput
+from llmbench.tasks.performance.timeline import listen, long_enough, require_local, throughput
 from llmbench.tasks.task import Process, Task
 
 MAX_BATCH = FACTS["max_batch"]
@@ -66,6 +66,7 @@ class MaxBatch(Task):
 
     def attempt(self, adapter: Adapter, batch: int) -> float | None:
         """Make so many answers; give bytes of text a second."""
+        require_local(adapter)
         adapter.generation_batch_size = batch
         listen(
             adapter, [Request(self.prompt, forced_text=self.answer[:2])]

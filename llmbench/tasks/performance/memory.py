@@ -16,6 +16,7 @@ from llmbench.metrics.facts import METRICS
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome
 from llmbench.results.signature import Signature
+from llmbench.tasks.performance.timeline import require_local
 from llmbench.tasks.task import Process, Task
 
 GPU = {
@@ -68,6 +69,7 @@ class Memory(Task):
         )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        require_local(adapter)
         meter = (
             self.meter or Meter()
         )  # a process that measured its own beginning hands its meter on

@@ -49,6 +49,7 @@ from llmbench.tasks.performance.timeline import (
     listen,
     long_enough,
     percentiles,
+    require_local,
     throughput,
 )
 from llmbench.tasks.task import Process, Task
@@ -156,6 +157,7 @@ class Speed(Task):
         """Warm up, and decide how often a block repeats its work and which batch is best. `known`:
         what was decided before, in another process.
         """
+        require_local(adapter)
         begun = self.clock()
         cold = listen(adapter, [self._request()], self.clock)[0]
         if cold.end_to_end_latency is None:

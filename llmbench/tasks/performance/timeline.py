@@ -14,7 +14,7 @@ import numpy as np
 
 from llmbench.adapter import Adapter, Request, stream_answers
 from llmbench.data.text import Text
-from llmbench.errors import UsageError
+from llmbench.errors import Unsupported, UsageError
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning
 SAMPLES_NEEDED = {
@@ -22,6 +22,15 @@ SAMPLES_NEEDED = {
     95: 59,
     99: 299,
 }  # fewer say nothing about a tail: below n, P(the largest of n lies under it) is above 5 %
+
+
+def require_local(adapter: Adapter) -> None:
+    """Raise Unsupported for a model of which this process holds nothing."""
+    if adapter.is_remote:
+        raise Unsupported(
+            "the model runs behind a server: the time and the memory of this process are not its"
+            " own"
+        )
 
 
 @dataclass(frozen=True)
