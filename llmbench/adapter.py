@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from types import GeneratorType, MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
+from llmbench import limits
 from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError, check_utf8
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # what is being done, share done in [0, 1], a short remark
 Progress = Callable[[str, float, str], None]
 UNHASHED = "server:"  # what the fingerprint of a model begins with whose weights nobody here sees
+Piece = TypeVar("Piece")
 GENERATION_BATCH = 64  # requests answered in one batch, unless an adapter says otherwise
 
 
@@ -348,15 +351,37 @@ def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Ch
     Raises ModelError at a chunk that answers none of `requests`: a row below 0 would silently go to
     another one.
     """
-    for chunk in adapter.generate(requests):
-        if not 0 <= chunk.row < len(requests):
-            raise ModelError(
-                f"`generate` yielded row {chunk.row} of {len(requests)} requests",
-                where=type(adapter).__name__,
-                hint="yield the index of the request, which begins at 0 in each call",
-            )
-        mended = _mend(chunk.text)
-        yield chunk if mended is chunk.text else replace(chunk, text=mended)
+    with close_early(adapter.generate(requests)) as chunks:
+        for chunk in chunks:
+            if not 0 <= chunk.row < len(requests):
+                raise ModelError(
+                    f"`generate` yielded row {chunk.row} of {len(requests)} requests",
+                    where=type(adapter).__name__,
+                    hint="yield the index of the request, which begins at 0 in each call",
+                )
+            mended = _mend(chunk.text)
+            yield chunk if mended is chunk.text else replace(chunk, text=mended)
+
+
+@contextmanager
+def close_early(pieces: Iterator[Piece]) -> Iterator[Iterator[Piece]]:
+    """Close a model's generator at the end of a block, whatever the generator does about it.
+
+    One that yields in a `finally` refuses to be closed. Python would print a traceback as it
+    collects it.
+    """
+    try:
+        yield pieces
+    finally:
+        for _ in range(limits.CLOSES):
+            try:
+                if isinstance(pieces, GeneratorType):
+                    pieces.close()
+                break
+            except RuntimeError:  # it has yielded again, or is at an end
+                continue
+            except Exception:
+                break
 
 
 def _mend(text: str) -> str:

@@ -13,8 +13,10 @@ LlmbenchError: what, where and a hint, printed as one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Literal, NoReturn
 
 from llmbench.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
 
@@ -78,6 +80,39 @@ class ModelError(CellError):
 
 class OutOfMemory(CellError):
     reason = "out_of_memory"
+
+
+class Exit(SystemExit):
+    """A model's code called os._exit, which was held up."""
+
+
+@contextmanager
+def hold_exits() -> Iterator[None]:
+    """Make os._exit raise Exit in this process, so that no model's code ends it in silence.
+
+    Processes that it forks may end so. What ends the process without Python, as C code can, is not
+    held up.
+    """
+    before, owner = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != owner:
+            before(status)
+        raise Exit(f"os._exit({status!r})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = before
+
+
+def describe_exit(error: BaseException) -> str:
+    """Return what a model's code did to end the program; "" if it did not."""
+    if not isinstance(error, SystemExit):
+        return ""
+    call = str(error) if isinstance(error, Exit) else f"sys.exit({error.code!r})"
+    return f"the model's code called {call}; only llmbench ends the program"
 
 
 NO_MEMORY = (

@@ -61,6 +61,7 @@ SCREENING_SECONDS = 30.0  # of each check before `llmbench score` or `generate`
 SERVER_SECONDS = 120.0  # without a byte from a server, unless a card says otherwise
 SERVER_WAIT = 120.0  # that a server may ask to wait before the next try
 WAIT_SECONDS = 3600.0  # in one wait of the operating system, which knows no months
+CLOSES = 1000  # of a generator that goes on when it is closed
 GOODBYE_SECONDS = 10.0  # for a worker that has said all to end
 REGEX_SECONDS = 2.0  # of matching, and as much again for each REGEX_BYTES: some patterns never end
 REGEX_BYTES = 10_000_000

@@ -14,7 +14,14 @@ import click
 
 import llmbench
 from llmbench.cli import catalog, compare, fetch, leaderboard, model, run
-from llmbench.errors import CellError, LlmbenchError, Unsupported, UsageError, did_you_mean
+from llmbench.errors import (
+    CellError,
+    LlmbenchError,
+    Unsupported,
+    UsageError,
+    describe_exit,
+    did_you_mean,
+)
 
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # what no file can be called
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -56,6 +63,10 @@ def main() -> None:
         code = 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         code = 130
+    except (SystemExit, GeneratorExit) as error:  # no command of llmbench ends so
+        said = describe_exit(error) or "the model's code raised GeneratorExit"
+        click.echo(f"llmbench: {LlmbenchError(said)}", err=True)
+        code = 1
     except BrokenPipeError:  # the reader of stdout has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0

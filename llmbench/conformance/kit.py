@@ -38,11 +38,14 @@ from llmbench.conformance.checks import (
     source,
 )
 from llmbench.errors import (
+    Exit,
     OutOfMemory,
     Unavailable,
     Unsupported,
     UsageError,
+    describe_exit,
     did_you_mean,
+    hold_exits,
     is_out_of_memory,
 )
 
@@ -161,7 +164,7 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
     passed = Result(check.name, check.rule, "passed", 0.0)
     begun, worked = time.perf_counter(), time.process_time()
     try:
-        with _limit(timeout):
+        with hold_exits(), _limit(timeout):
             if subject.obstacle:
                 return _tell_obstacle(passed, subject)
             tried = check.function(subject)
@@ -179,11 +182,12 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
         came = f"no answer within {timeout:g} s, in {seconds:.0f} s of processor time"
         cause = BUSY if seconds < timeout / 2 else LARGE
         return replace(passed, state="timeout", came=came, cause=cause)
-    except (KeyboardInterrupt, GeneratorExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit in an adapter, too
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        came = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+        frame = traceback.extract_tb(error.__traceback__)[-2 if isinstance(error, Exit) else -1]
+        said = describe_exit(error) or f"{type(error).__name__}: {error}"
+        came = f"{said} ({frame.filename}:{frame.lineno})"
         machine = is_out_of_memory(error) or isinstance(error, OutOfMemory | Unavailable)
         return replace(
             passed,

@@ -4,11 +4,11 @@ weights.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from os import _exit  # the very one: a model's calls of it are held up
 from typing import Any
 
 from llmbench import limits, storage
@@ -98,7 +98,8 @@ class Proof:
             storage.write_sealed(self.place, certificate)
         if self.whole and complete:
             self.unfinished.remove()
-        self.adapter.close()
+        with session.model_errors(self.name):
+            self.adapter.close()
 
 
 def _name_slow(name: str, done: threading.Event) -> None:
@@ -115,4 +116,4 @@ def _give_up(name: str, timeout: float) -> None:
         " cannot be stopped; nothing is proven (`llmbench check` again goes on from there)\n"
     )
     sys.stderr.flush()
-    os._exit(1)
+    _exit(1)

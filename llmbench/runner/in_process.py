@@ -8,6 +8,7 @@ from llmbench import limits, storage
 from llmbench.adapter import Adapter, ModelInfo
 from llmbench.config.model_card import Card
 from llmbench.conformance import certificates, kit
+from llmbench.errors import hold_exits
 from llmbench.plan import task_registry
 from llmbench.results.cell import CellHead, write_cell
 from llmbench.results.record import Failure, ModelRow
@@ -34,10 +35,12 @@ def run(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]:
     tasks = [task for task in made.suite.tasks if (card.name, task.name) not in made.lacks]
     failures = [_refuse(card, task) for task in tasks if task.process != "shared"]
     tasks = [task for task in tasks if task.process == "shared"]
-    with evaluation_mode(adapter):
+    with evaluation_mode(adapter), hold_exits():
         try:
             info, row = worker.describe(adapter, card)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             failures += [_explain(card, task, error) for task in tasks]
         else:
             row.process = "caller"
@@ -76,12 +79,14 @@ def _fill(
         head = CellHead(key, made.question, made.options.machine, spec.name, row)
         digest = write_cell(made.out, head, outcome, time.perf_counter() - begun)
         folder.accept_cell(card.name, spec.name, digest)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return _explain(card, spec, error)
     return None
 
 
-def _explain(card: Card, task: Task.Settings, error: Exception) -> Failure:
+def _explain(card: Card, task: Task.Settings, error: BaseException) -> Failure:
     """The failure's row; the traceback goes to stderr."""
     event = worker.failure(task.name, error)
     event["hint"] = event["hint"].replace("in the worker's log", "above")

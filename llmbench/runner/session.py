@@ -17,12 +17,15 @@ from llmbench.config.model_card import Card
 from llmbench.data import loading
 from llmbench.data.text import Document, Text
 from llmbench.errors import (
+    Exit,
     LlmbenchError,
     ModelError,
     OutOfMemory,
     Unsupported,
     UsageError,
     check_utf8,
+    describe_exit,
+    hold_exits,
     is_out_of_memory,
 )
 from llmbench.hardware import machine
@@ -106,18 +109,23 @@ def load_with_context(
 
 @contextmanager
 def model_errors(name: str) -> Iterator[None]:
-    """Whatever somebody's model raises, as one line."""
+    """Whatever somebody's model raises, as one line; also if it tries to end the program."""
     try:
-        yield
-    except (LlmbenchError, KeyboardInterrupt, BrokenPipeError):
+        with hold_exits():
+            yield
+    except (LlmbenchError, KeyboardInterrupt, BrokenPipeError, GeneratorExit):
         raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
+    except BaseException as error:  # a panic of Rust is no Exception
         kind = OutOfMemory if is_out_of_memory(error) else ModelError
-        raise kind(
-            f"{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}: {error}",
-            where=name,
-        ) from error
+        raise kind(_tell(error), where=name) from error
+
+
+def _tell(error: BaseException) -> str:
+    """What was raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = frames[-2] if isinstance(error, Exit) else frames[-1]  # the last one only holds it up
+    said = describe_exit(error) or f"{type(error).__name__}: {error}"
+    return f"{frame.filename}:{frame.lineno}: {said}"
 
 
 @contextmanager
@@ -207,11 +215,11 @@ def score(
             hint="llmbench.wrap(model, tokenizer) makes an adapter of a torch module",
         )
     card, adapter = load_model(model, given, **options)
+    watch = options.get("progress") or _ignore
     with model_errors(card.name):
         screen(adapter, card.name, options.get("progress"), default_cache())
-    watch = options.get("progress") or _ignore
-    facts = _score(card.name, adapter, loaded, str(file or "text"), rule, watch)
-    adapter.close()
+        facts = _score(card.name, adapter, loaded, str(file or "text"), rule, watch)
+        adapter.close()
     return facts
 
 

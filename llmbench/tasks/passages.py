@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import overload
 
-from llmbench.adapter import Adapter, Passage, Progress, Window
+from llmbench.adapter import Adapter, Passage, Progress, Window, close_early
 from llmbench.data.documents import Document, Documents
 from llmbench.data.splitting import block_edges
 from llmbench.errors import ModelError
@@ -151,8 +151,7 @@ def score_passages(
         def report(share: float, done: int = first, size: int = len(portion)) -> None:
             progress("scoring", (done + share * size) / total, remark)
 
-        with watch_passes(report):
-            ledgers = iter(adapter.score(portion, window))
+        with watch_passes(report), close_early(iter(adapter.score(portion, window))) as ledgers:
             scored = 0
             for passage, ledger in zip(portion, ledgers, strict=False):
                 scored += 1
