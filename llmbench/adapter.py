@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import GeneratorType, MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llmbench import limits
-from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError, check_utf8
+from llmbench.errors import (
+    ModelError,
+    Unavailable,
+    Unsupported,
+    UsageError,
+    check_utf8,
+    close_early,
+)
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
 
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 # what is being done, share done in [0, 1], a short remark
 Progress = Callable[[str, float, str], None]
 UNHASHED = "server:"  # what the fingerprint of a model begins with whose weights nobody here sees
-Piece = TypeVar("Piece")
 GENERATION_BATCH = 64  # requests answered in one batch, unless an adapter says otherwise
 
 
@@ -361,27 +365,6 @@ def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Ch
                 )
             mended = _mend(chunk.text)
             yield chunk if mended is chunk.text else replace(chunk, text=mended)
-
-
-@contextmanager
-def close_early(pieces: Iterator[Piece]) -> Iterator[Iterator[Piece]]:
-    """Close a model's generator at the end of a block, whatever the generator does about it.
-
-    One that yields in a `finally` refuses to be closed. Python would print a traceback as it
-    collects it.
-    """
-    try:
-        yield pieces
-    finally:
-        for _ in range(limits.CLOSES):
-            try:
-                if isinstance(pieces, GeneratorType):
-                    pieces.close()
-                break
-            except RuntimeError:  # it has yielded again, or is at an end
-                continue
-            except Exception:
-                break
 
 
 def _mend(text: str) -> str:

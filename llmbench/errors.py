@@ -16,9 +16,12 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal, NoReturn
+from types import GeneratorType
+from typing import ClassVar, Literal, NoReturn, TypeVar
 
-from llmbench.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
+from llmbench.limits import CLOSES, MESSAGE_CHARACTERS, NAME_CHARACTERS
+
+Piece = TypeVar("Piece")
 
 Reason = Literal["unavailable", "unsupported", "error", "crashed", "timeout", "out_of_memory"]
 
@@ -113,6 +116,27 @@ def describe_exit(error: BaseException) -> str:
         return ""
     call = str(error) if isinstance(error, Exit) else f"sys.exit({error.code!r})"
     return f"the model's code called {call}; only llmbench ends the program"
+
+
+@contextmanager
+def close_early(pieces: Iterator[Piece]) -> Iterator[Iterator[Piece]]:
+    """Close a model's generator at the end of a block, whatever the generator does about it.
+
+    One that yields in a `finally` refuses to be closed. Python would print a traceback as it
+    collects it.
+    """
+    try:
+        yield pieces
+    finally:
+        for _ in range(CLOSES):
+            try:
+                if isinstance(pieces, GeneratorType):
+                    pieces.close()
+                break
+            except RuntimeError:  # it has yielded again, or is at an end
+                continue
+            except Exception:
+                break
 
 
 NO_MEMORY = (

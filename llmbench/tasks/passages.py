@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import overload
 
-from llmbench.adapter import Adapter, Passage, Progress, Window, close_early
+from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.documents import Document, Documents
 from llmbench.data.splitting import block_edges
-from llmbench.errors import ModelError
+from llmbench.errors import ModelError, close_early
 from llmbench.inference.pass_progress import watch_passes
 from llmbench.ledger import (
     CODE,
