@@ -145,7 +145,10 @@ class Window:
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, int) and self.rule < 1:
-            raise UsageError(f"stride {self.rule} is below 1")
+            raise UsageError(
+                f"the window's stride {self.rule} is below 1",
+                hint="half, rolling, or a stride of 1 token or more",
+            )
 
     def stride(self, context: int) -> int:
         """Number of tokens that each window after the first scores, in 1 .. context."""

@@ -63,6 +63,7 @@ def score(
     TEXTFILE is one document, a file of rows with a document in each (.jsonl, .json, .csv, .tsv,
     also .gz), or the name of a built-in text.
     """
+    from llmbench.leaderboard.numbers import format_plain
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
@@ -72,7 +73,7 @@ def score(
         facts = session.score(
             spec,
             textfile,
-            window=int(window) if re.fullmatch("[0-9]{1,9}", window) else window,
+            window=int(window) if re.fullmatch("-?[0-9]{1,9}", window) else window,
             fields=fields,
             given=model.data,
             progress=progress,
@@ -82,14 +83,18 @@ def score(
         click.echo(json.dumps(facts))
         return 0
     value, low, high = facts["bits_per_byte"], facts["low"], facts["high"]
-    shown = value if isinstance(value, str) else f"{value:.4f}"
-    interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+    shown = value if isinstance(value, str) else format_plain(value, 4)
+    interval = (
+        ""
+        if low is None or high is None
+        else f" (95 % interval {format_plain(low, 4)} to {format_plain(high, 4)})"
+    )
     click.echo(f"{facts['model']} on {facts['text']}: {shown} bits per byte{interval}")
     rows: Mapping[str, object] = facts
     for key in SCORE_LINES:
         fact = rows[key]
         if fact is not None:
-            click.echo(f"  {key}: {fact:.4f}" if isinstance(fact, float) else f"  {key}: {fact}")
+            click.echo(f"  {key}: {format_plain(fact, 4) if isinstance(fact, float) else fact}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from llmbench.leaderboard.numbers import percent
+from llmbench.leaderboard.numbers import format_plain, percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.results.record import ModelRow, Score
 
@@ -111,8 +111,8 @@ def describe_transfer(
     )
     verdict = f"significantly {proof}" if proof else "no significant difference"
     return (
-        f"{model.name} was fine-tuned from {before}: {values[model.name]:.3f} bits/byte, before"
-        f" {values[before]:.3f} ({verdict})."
+        f"{model.name} was fine-tuned from {before}: {format_plain(values[model.name], 3)}"
+        f" bits/byte, before {format_plain(values[before], 3)} ({verdict})."
     )
 
 

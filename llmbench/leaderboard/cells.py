@@ -10,6 +10,7 @@ from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import (
     count,
     format_fixed,
+    format_plain,
     mebibytes,
     milliseconds,
     percent,
@@ -111,7 +112,7 @@ def _with_ends(
 
 def _bits(score: Score) -> Cell:
     """Four digits, with the half width of the interval or its ends."""
-    return _with_ends(score, lambda bits: format_fixed(bits, 4), lambda half: f"{half:.4f}")
+    return _with_ends(score, lambda bits: format_fixed(bits, 4), lambda half: format_plain(half, 4))
 
 
 def _with_brackets(score: Score, digits: int = 1, scale: float = 1.0, unit: str = "") -> Cell:

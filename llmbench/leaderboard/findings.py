@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
-from llmbench.leaderboard.numbers import percent
+from llmbench.leaderboard.numbers import format_plain, percent
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import BLIND, HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
@@ -111,8 +111,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         )
     if found.smallest_visible is not None:
         said.append(
-            f"Differences below about {found.smallest_visible:.3f} bits/byte are too small to be"
-            " significant here (median over pairs)."
+            f"Differences below about {format_plain(found.smallest_visible, 3)} bits/byte are too"
+            " small to be significant here (median over pairs)."
         )
     said += _too_few(found, headline)
     said += _describe_counts(record, task, ("misread", "straddled"))
@@ -260,7 +260,7 @@ def _human(record: Record, task: str) -> list[str]:
                 if score.unit == "bytes"
                 else percent(human)
                 if score.unit == "share"
-                else f"{human:.3f}"
+                else format_plain(human, 3)
             )
     return (
         [

@@ -6,16 +6,32 @@ import math
 from collections.abc import Callable
 
 UNEVEN = 1.5  # a side of an interval that is so many times the other is not told by ±
+HUGE = 1e15  # what no digits are written of: a table cell would be hundreds wide
 
 
 def percent(share: float, digits: int = 1) -> str:
     """A share in percent, as in 12.0 %."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{_write_huge(100 * share) or f'{100 * share:.{digits}f}'} %"
 
 
 def format_fixed(value: float, digits: int) -> str:
     """A fixed number of decimals, thousands separated by commas; "inf" if infinite."""
-    return "inf" if math.isinf(value) else f"{value:,.{digits}f}"
+    return "inf" if math.isinf(value) else _write_huge(value) or f"{value:,.{digits}f}"
+
+
+def format_plain(value: float, digits: int) -> str:
+    """The same without commas, as in a sentence or an axis."""
+    return format_fixed(value, digits).replace(",", "")
+
+
+def format_signed(value: float, digits: int) -> str:
+    """A difference: a fixed number of decimals after + or -."""
+    return f"{value:+.2e}" if _write_huge(value) else f"{value:+.{digits}f}"
+
+
+def _write_huge(value: float) -> str:
+    """A number that is too long for a cell with its exponent, as 1.00e+300; "" for any other."""
+    return f"{value:.2e}" if HUGE <= abs(value) < math.inf else ""
 
 
 def scale_number(value: float) -> str:
@@ -31,6 +47,8 @@ def scale_number(value: float) -> str:
         (1.0, ""),
     )
     number = value / size
+    if huge := _write_huge(value):
+        return huge
     digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
     return f"{number:,.{digits}f}{unit}"
 

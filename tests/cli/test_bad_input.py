@@ -202,6 +202,7 @@ LINES = [
     ("score zlib loop.jsonl", "loop.jsonl"),
     ("score zlib test.jsonl --window 999999999999999999999", "unknown window rule"),
     (f"score zlib test.jsonl --window {'9' * 5000}", "unknown window rule"),
+    ("score zlib test.jsonl --window -5", "the window's stride -5 is below 1"),
     ("score zlib id.jsonl", "id.jsonl:1:1: the id has 5000 characters, and may have 1000"),
     ("score zlib twice.jsonl", "twice.jsonl:2:1: the id 'a' stands here a second time"),
     ("score zlib half.jsonl", "half a surrogate pair"),

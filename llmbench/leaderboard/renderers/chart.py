@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.numbers import format_fixed, format_plain
 from llmbench.leaderboard.plots import Point
 from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, choose_sides
 from llmbench.leaderboard.renderers.sanitise import clean_svg
@@ -163,8 +164,9 @@ def _cost(point: Point, axis: Axis) -> float:
 def _row(point: Point, axis: Axis) -> dict[str, str | float | bool | None]:
     memory = None if point.memory is None else point.memory / 2**20
     on_front = point.front if axis == "speed" else point.lean
-    said = [clean_svg(point.model), f"{point.bits:.4f} bits/byte", f"{point.rate:,.0f} bytes/s"] + (
-        [f"{memory:,.0f} MiB"] if memory else []
+    said = [clean_svg(point.model), f"{format_plain(point.bits, 4)} bits/byte"]
+    said += [f"{format_fixed(point.rate, 0)} bytes/s"] + (
+        [f"{format_fixed(memory, 0)} MiB"] if memory else []
     )
     return {
         "model": clean_svg(point.model),

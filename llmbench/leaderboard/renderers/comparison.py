@@ -9,6 +9,8 @@ from llmbench.leaderboard.baselines import describe_below
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import (
     format_fixed,
+    format_plain,
+    format_signed,
     mebibytes,
     milliseconds,
     percent,
@@ -98,7 +100,7 @@ def value(row: Row, number: float | None) -> str:
         return f"{scale_number(number)} /s"
     if row.unit == "seconds":
         return f"{milliseconds(number)} ms"
-    return f"{number:.4f}" if row.unit == "bits/byte" else f"{number:.4g}"
+    return format_plain(number, 4) if row.unit == "bits/byte" else f"{number:.4g}"
 
 
 def difference(row: Row) -> str:
@@ -112,11 +114,12 @@ def difference(row: Row) -> str:
         if row.unit in SHARES
         else (1, 4 if "bits" in row.unit else 2, "")
     )
-    text = f"{scale * row.difference:+.{digits}f}{unit}"
+    text = f"{format_signed(scale * row.difference, digits)}{unit}"
     return (
         text
         if row.low is None or row.high is None
-        else f"{text} [{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}]"
+        else f"{text} [{format_signed(scale * row.low, digits)},"
+        f" {format_signed(scale * row.high, digits)}]"
     )
 
 
@@ -138,7 +141,13 @@ def _difference_sections(comparison: Comparison) -> list[Section]:
     for task, metric in dict.fromkeys((one.task, one.metric) for one in comparison.moved):
         some = [one for one in comparison.moved if (one.task, one.metric) == (task, metric)]
         rows = [
-            [one.model_a, _short(one.id), f"{one.a:.4f}", f"{one.b:.4f}", f"{one.difference:+.4f}"]
+            [
+                one.model_a,
+                _short(one.id),
+                format_plain(one.a, 4),
+                format_plain(one.b, 4),
+                format_signed(one.difference, 4),
+            ]
             for one in some
         ]
         found.append(

@@ -16,6 +16,7 @@ from llmbench.leaderboard import heatmap as bits
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
+from llmbench.leaderboard.numbers import format_plain
 from llmbench.leaderboard.plots import Curve
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
 from llmbench.leaderboard.renderers.renderer import Renderer
@@ -219,13 +220,24 @@ def draw_curves(curves: Sequence[Curve]) -> list[DrawnCurve]:
 
     drawn = []
     for curve in curves:
-        dots = [(*place(x, y), f"step {x:g}: {y:.4f} bits/byte") for x, y in curve.points]
+        dots = [
+            (*place(x, y), f"step {x:g}: {format_plain(y, 4)} bits/byte") for x, y in curve.points
+        ]
         step, best = min(curve.points, key=lambda point: point[1])
-        said = f"best {best:.3f} bits/byte at step {step:g} of {max(x for x, _ in curve.points):g}"
+        last = max(x for x, _ in curve.points)
+        said = f"best {format_plain(best, 3)} bits/byte at step {step:g} of {last:g}"
         line = " ".join(f"{x:g},{y:g}" for x, y, _ in dots)
         shown = dots if len(dots) <= MOST_DOTS else []
         drawn.append(
-            DrawnCurve(curve.model, curve.stage, line, shown, f"{high:.2f}", f"{low:.2f}", said)
+            DrawnCurve(
+                curve.model,
+                curve.stage,
+                line,
+                shown,
+                format_plain(high, 2),
+                format_plain(low, 2),
+                said,
+            )
         )
     return drawn
 
@@ -260,7 +272,9 @@ def _draw_passage(passage: bits.Heatmap) -> DrawnPassage:
         [_draw_line(row, spans) for row, lines in by_row for spans in (lines[number],)]
         for number in range(len(by_row[0][1]) if by_row else 0)
     ]
-    totals = [(row.model, f"{bits.bits_per_byte(passage, row):.2f}") for row in passage.rows]
+    totals = [
+        (row.model, format_plain(bits.bits_per_byte(passage, row), 2)) for row in passage.rows
+    ]
     return DrawnPassage(passage.task, passage.id, lines, totals, passage.left_out)
 
 
@@ -270,13 +284,13 @@ def _draw_line(row: bits.HeatmapRow, spans: Sequence[bits.Span]) -> DrawnLine:
         (bisect_right(LEVELS, share), _tip(span), _mark_breaks(span.text))
         for span, share in zip(spans, shares, strict=True)
     ]
-    values = " ".join("inf" if math.isinf(share) else f"{share:.2f}" for share in shares)
+    values = " ".join(format_plain(share, 2) for share in shares)
     return DrawnLine(row.model, row.stage, drawn, values)
 
 
 def _tip(span: bits.Span) -> str:
-    cost = "infinite bits" if math.isinf(span.bits) else f"{span.bits:.2f} bits"
-    many = f", {span.bits / span.bytes:.2f} a byte" if span.bytes > 1 else ""
+    cost = "infinite bits" if math.isinf(span.bits) else f"{format_plain(span.bits, 2)} bits"
+    many = f", {format_plain(span.bits / span.bytes, 2)} a byte" if span.bytes > 1 else ""
     notes = (f", in {span.pieces} pieces" if span.pieces > 1 else "") + (
         ", spelled" if span.spelled else ""
     )
