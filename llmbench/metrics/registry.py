@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -159,6 +159,28 @@ def _create_custom(name: str) -> TextMetric:
     mark = f"metric:{cls.metric.name}|code:{code.hexdigest()[:16]}"
     made.signature = f"{mark}|{made.signature}" if made.signature else mark
     return made
+
+
+def identify_metric(name: str) -> str:
+    """Return what sets a metric apart from the others of a task: BLEU has one for each tokenizer,
+    any other metric its name in a record, as `check_metric` returns it.
+    """
+    return f"{BLEU}{Bleu.TOKENIZER}" if name == BLEU.rstrip(":") else name
+
+
+def create_metrics(
+    names: Sequence[str], *, train: Text | None = None, held_out: Text | None = None
+) -> list[TextMetric]:
+    """Return the metrics of a task; see `create_metric`. Of several of one name in a record, as
+    BLEU by several tokenizers, all but the first have a `variant`.
+    """
+    found: list[TextMetric] = []
+    for name in names:
+        made = create_metric(name, train=train, held_out=held_out)
+        if any(other.metric.name == made.metric.name for other in found):
+            made.variant = f":{identify_metric(name).removeprefix(BLEU)}"
+        found.append(made)
+    return found
 
 
 def create_metric(

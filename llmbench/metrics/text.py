@@ -63,6 +63,7 @@ class TextMetric(ABC):
     tie: ClassVar[float] = 0.0
     metric: Metric
     signature: str = ""
+    variant: str = ""  # behind its name, of one that stands beside another of the same metric
     interval: Literal["bootstrap", "wilson"] = "bootstrap"
     needs_reference = True
 
@@ -76,6 +77,11 @@ class TextMetric(ABC):
         super().__init_subclass__(**arguments)
         if cls.name:
             cls.metric = _define(cls)
+
+    @property
+    def full_name(self) -> str:
+        """What its statistics are called in samples: its name, and its variant."""
+        return f"{self.metric.name}{self.variant}"
 
     @abstractmethod
     def statistics(self, output: str, reference: str) -> Sequence[float] | float:

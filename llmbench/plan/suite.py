@@ -253,13 +253,16 @@ def _check_metrics(
     if two have the same name.
     """
     names: list[str] = []
+    identities: list[str] = []
     for number, metric in enumerate(metrics):
         where = find_place(number)
         try:
             names.append(metrics_registry.check_metric(metric, has_train))
         except UsageError as error:
             raise UsageError(error.what, where=error.where or where, hint=error.hint) from None
-        if names.count(names[-1]) > 1:
+        is_bleu = names[-1] == "bleu"
+        identities.append(metrics_registry.identify_metric(metric) if is_bleu else names[-1])
+        if identities.count(identities[-1]) > 1:
             raise UsageError(f"two metrics are called {names[-1]!r}", where=where)
     return names
 

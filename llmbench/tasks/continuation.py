@@ -24,7 +24,7 @@ from llmbench.metrics.registry import (
     BESIDE_TRAINING,
     OF_OUTPUTS,
     OF_PAIRS,
-    create_metric,
+    create_metrics,
 )
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
@@ -180,10 +180,8 @@ class Continuation(Task):
             if text is not None
             else []
         )
-        scorers = [
-            create_metric(name, train=train, held_out=text)
-            for name in (usual if settings.metrics is None else settings.metrics)
-        ]
+        names = usual if settings.metrics is None else settings.metrics
+        scorers = create_metrics(names, train=train, held_out=text)
         prompts = [Prompt(prompt) for prompt in settings.prompts]
         if text is not None:
             prompts += cut_prompts(
@@ -235,7 +233,7 @@ class Continuation(Task):
             mine = [sample for sample in samples if sample["decoding"] == kind]
             facts = counts(adapter, mine)
             for scorer in self.scorers:
-                name = f"{scorer.metric.name}{self._variant(kind)}"
+                name = f"{scorer.full_name}{self._variant(kind)}"
                 rows = [sample["statistics"].get(name, []) for sample in mine]
                 found = scorer.value(rows)
                 for sample, kept in zip(mine, scorer.comparable_rows(rows), strict=True):
@@ -261,7 +259,7 @@ class Continuation(Task):
                             **facts,
                             **uncounted.count(name),
                             "decoding": kind,
-                            "variant": self._variant(kind),
+                            "variant": f"{scorer.variant}{self._variant(kind)}",
                             "human": self._human(scorer),
                         }
                     )
@@ -291,7 +289,7 @@ class Continuation(Task):
             else str(number)
         )
         numbers = {
-            f"{scorer.metric.name}{self._variant(kind)}": scorer.measure(said, prompt.human or None)
+            f"{scorer.full_name}{self._variant(kind)}": scorer.measure(said, prompt.human or None)
             for scorer in self.scorers
         }
         return {
@@ -310,7 +308,7 @@ class Continuation(Task):
         """
         if self.decoding.seeds == 1:
             return
-        scorers = {scorer.metric.name: scorer for scorer in self.scorers}
+        scorers = {scorer.full_name: scorer for scorer in self.scorers}
         answers: dict[str, list[SampleRow]] = {}
         for sample in samples:
             if sample["decoding"] == SAMPLED:

@@ -14,7 +14,7 @@ from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.metrics.metric import MajorityRow, ScoreRow
-from llmbench.metrics.registry import create_metric
+from llmbench.metrics.registry import create_metrics
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
@@ -75,9 +75,7 @@ class Writing(Task):
         train: Text | None = None,
     ):
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
-        self.scorers = [
-            create_metric(name, train=train, held_out=text) for name in metrics or self.metrics
-        ]
+        self.scorers = create_metrics(metrics or self.metrics, train=train, held_out=text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
@@ -106,7 +104,7 @@ class Writing(Task):
             self.text.documents, requests, outputs, said, strict=True
         ):
             numbers = {
-                scorer.metric.name: scorer.measure_best(output, document.references)
+                scorer.full_name: scorer.measure_best(output, document.references)
                 for scorer in self.scorers
             }
             samples.append(
@@ -122,7 +120,7 @@ class Writing(Task):
         facts = counts(adapter, samples)
         scores, uncounted = list[ScoreRow](), Uncounted(samples)
         for scorer in self.scorers:
-            name = scorer.metric.name
+            name = scorer.full_name
             rows = [sample["statistics"][name] for sample in samples]
             found = scorer.value(rows)
             for sample, kept in zip(samples, scorer.comparable_rows(rows), strict=True):
@@ -141,6 +139,8 @@ class Writing(Task):
                     any(map(scorer.is_blind_to, (output, *document.references)))
                     for output, document in zip(outputs, self.text.documents, strict=True)
                 )
+                if scorer.variant:
+                    row["variant"] = scorer.variant
                 if blind:
                     row["blind"] = blind
                 if majority := self._compare_majority(scorer, rows):

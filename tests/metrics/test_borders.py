@@ -14,8 +14,10 @@ from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.likelihood import Item, intervals
-from llmbench.metrics.registry import NAMES, check_metric, create_metric
+from llmbench.metrics.registry import NAMES, check_metric, create_metric, create_metrics
+from llmbench.plan.suite import read
 from llmbench.stats import ratio_interval
+from llmbench.tasks.continuation import Continuation, Decoding, Prompt
 from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer, Translation
@@ -106,6 +108,50 @@ def test_bleu_by_another_tokenizer_is_sacrebleus(tokenizer):
     assert metric.value(rows).value == pytest.approx(want)
     assert f"tok:{tokenizer}" in metric.signature
     assert check_metric(f"bleu:{tokenizer}", False) == "bleu"
+
+
+def test_bleu_by_several_tokenizers_stands_side_by_side():
+    lines = [f"the cat number {i} sat on the mat" for i in range(9)]
+    said = [line.replace("sat", "sits") for line in lines]
+    pairs = text(*((line, f"satz {i}") for i, line in enumerate(lines)))
+    model = Known({f"satz {i}": line for i, line in enumerate(said)})
+    names = ["bleu", "bleu:char", "bleu:intl"]
+    outcome = Translation(pairs, Asking(), ["\n"], 300, names).run(model, quiet)
+    assert [(row["metric"], row.get("variant", "")) for row in outcome.scores] == [
+        ("bleu", ""),
+        ("bleu", ":char"),
+        ("bleu", ":intl"),
+    ]
+    for row, tokenizer in zip(outcome.scores, ("13a", "char", "intl"), strict=True):
+        want = sacrebleu.corpus_bleu(said, [lines], tokenize=tokenizer).score
+        assert row["value"] == pytest.approx(want)
+        assert f"tok:{tokenizer}" in row["signature"]
+        assert row["low"] <= want <= row["high"]
+    assert outcome.scores[0]["value"] < outcome.scores[1]["value"]
+    assert [*outcome.samples[0]["statistics"]] == names
+    ways = Decoding(300, (0.0, 1.0))
+    prompts = [Prompt(f"satz {i}", line) for i, line in enumerate(lines)]
+    shown = Continuation(prompts, ways, create_metrics(names[:2])).run(model, quiet)
+    variants = [":greedy", ":char:greedy", "", ":char"]
+    assert [row["variant"] for row in shown.scores] == variants
+    assert {f"bleu{variant}" for variant in variants} == {
+        name for sample in shown.samples for name in sample["statistics"]
+    }
+
+
+@pytest.mark.parametrize("twice", ['bleu, "bleu:13a"', '"bleu:zh", "bleu:zh"', "bleu, chrf, bleu"])
+def test_the_same_bleu_twice_is_refused(tmp_path, twice):
+    suite = """name: s
+version: 1
+texts: {test: {source: storyworld, select: {part: pairs}}}
+tasks: [{task: translation, metrics: [%s]}]
+models: [zlib]
+"""
+    (tmp_path / "s.yaml").write_text(suite % twice)
+    with pytest.raises(UsageError, match="two metrics are called 'bleu'"):
+        read(str(tmp_path / "s.yaml"))
+    (tmp_path / "s.yaml").write_text(suite % 'bleu, "bleu:zh", "bleu:char"')
+    assert read(str(tmp_path / "s.yaml")).tasks[0].metric_names()
 
 
 def test_a_tokenizer_that_bleu_has_not_is_named():
