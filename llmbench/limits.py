@@ -57,6 +57,7 @@ DOWNLOAD_SECONDS = 1800.0  # of a package with weights: 93 MB on a slow line
 CHECK_SECONDS = 120.0  # of one conformance check, unless --timeout says otherwise
 CHECK_PATIENCE = 2.0  # times that limit after which a check that hears no alarm ends the program
 PROOF_SECONDS = 60.0  # of each conformance check that a run samples
+PROOF_WALL_SECONDS = 300.0  # of all checks that a run samples, after which no other one begins
 SCREENING_SECONDS = 30.0  # of each check before `llmbench score` or `generate`
 SERVER_SECONDS = 120.0  # without a byte from a server, unless a card says otherwise
 SERVER_WAIT = 120.0  # that a server may ask to wait before the next try

@@ -61,7 +61,9 @@ CHECKS: tuple[Check, ...] = (
 )
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"
-AGAIN = "a busy machine, or a hang: run again, and it goes on with this check"
+AGAIN = "a busy machine, a slow model, or a hang: run again, and it goes on with this check"
+SLOW = "a slow model, or a busy machine; it proves nothing: run again, and it goes on from here"
+GOES_ON = (BUSY, SLOW)  # what another run may answer
 LARGE = "a large model; it proves nothing: give a larger --timeout"
 
 WORDS = {
@@ -148,15 +150,29 @@ def sample(
     report: told each check before it.
     before: what an earlier proof of the same weights found, by check.
     keep: given what is known after each check.
+
+    Checks that had to wait for too long, whatever the model did meanwhile, are not begun: they ran
+    out of time, and the next proof goes on with them.
     """
     checks, known = find_checks(SAMPLED), before or {}
     subject = Subject(adapter, thorough=False)
     results: list[Result] = []
+    begun = time.monotonic()
     for check in checks:
         report("checking", len(results) / len(checks), check.name)
-        results += [known[check.name]] if check.name in known else run(subject, [check], timeout)
+        if check.name in known:
+            results.append(known[check.name])
+        elif time.monotonic() - begun > limits.PROOF_WALL_SECONDS:
+            results.append(_leave_for_later(check))
+        else:
+            results += run(subject, [check], timeout)
         keep(results)
     return results
+
+
+def _leave_for_later(check: Check) -> Result:
+    came = f"not begun: the checks before it took more than {limits.PROOF_WALL_SECONDS:g} s"
+    return Result(check.name, check.rule, "timeout", 0.0, came=came, cause=SLOW)
 
 
 def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
@@ -279,7 +295,7 @@ def _judge(
     unproven = [found[name] for name in needs if found[name].state == "skipped"]
     unproven += [result for result in asked if result.state == "timeout" or result.refused]
     for result in unproven:
-        again = f" ({AGAIN})" if result.cause == BUSY else ""
+        again = f" ({AGAIN})" if result.cause in GOES_ON else ""
         return "not tested", f"{result.name}: {result.reason or result.came}{again}"
     return below, "" if below == "earned" else f"{lower} is not tested"
 

@@ -19,8 +19,8 @@ OF_CHECK, OF_RUN = "unfinished-checks", "unfinished-proofs"  # folders in the ca
 
 
 def is_open(cache: Path, fingerprint: str, device: str) -> bool:
-    """Whether a run's proof of these weights was interrupted, or ran out of time on a machine that
-    was busy: it may end otherwise if it goes on.
+    """Whether a run's proof of these weights was interrupted, or ran out of time on a busy
+    machine or with a slow model: it may end otherwise if it goes on.
     """
     place = certificates.of_weights(cache, fingerprint, device)
     try:
@@ -69,11 +69,11 @@ class Unfinished:
 
     def end(self, results: Sequence[Result]) -> None:
         """Forget what was kept, unless a check ran out of time."""
-        from llmbench.conformance.kit import BUSY
+        from llmbench.conformance.kit import GOES_ON
 
         late = [result for result in results if result.state == "timeout"]
         if late:
-            self.write(results, is_open=any(result.cause == BUSY for result in late))
+            self.write(results, is_open=any(result.cause in GOES_ON for result in late))
         else:
             self.remove()
 

@@ -41,7 +41,10 @@ class CausalBlocks(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = kwargs or {}
+        return self.compute(func, args, kwargs or {})
+
+    def compute(self, func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
+        """What a function of torch gives, by another way if there is one."""
         if func is F.scaled_dot_product_attention:
             settings = {
                 key: value for key, value in given.items() if key in ("scale", "enable_gqa")

@@ -55,16 +55,11 @@ class CpuKernels(CausalBlocks):
         super().__init__()
         self._multiply = onednn_product()
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def compute(self, func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
+        """See CausalBlocks."""
         if self._multiply is not None and func is F.linear and len(args) == 3 and _is_large(*args):
             return self._multiply(args[0], args[1], args[2])
-        return super().__torch_function__(func, types, args, kwargs)
+        return super().compute(func, args, given)
 
 
 def _is_large(x: Tensor, matrix: Tensor, bias: Tensor | None) -> bool:

@@ -14,18 +14,9 @@ from typing import Any
 from llmbench.results.record import ModelRow, Record, Score, load
 from llmbench.results.rows import Items
 from llmbench.results.schema import file_names, new_task_name
+from llmbench.results.tables.arrow import UNREADABLE
 from llmbench.results.tables.items import SAID, ItemTable
 from llmbench.results.tables.samples_file import find_said, read_columns
-
-UNREADABLE = (  # no file, no such name, no samples
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
 
 
 @dataclass(frozen=True)

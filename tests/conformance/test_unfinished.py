@@ -6,7 +6,7 @@ import pytest
 from support import zoo
 from support.run_helpers import folder, llmbench, run_json
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.conformance import kit
 from llmbench.conformance.certificates import of_run, of_weights
 from llmbench.conformance.unfinished import OF_RUN, Unfinished, is_open
@@ -87,6 +87,27 @@ def test_a_late_check_is_asked_again_alone(prover, cause, goes_on):
     prover.late = ()
     assert prover.certify()["A2"]["state"] == "earned"
     assert prover.asked == ["normalised"]
+
+
+def test_a_proof_of_a_slow_model_ends_and_goes_on_the_next_time(prover, monkeypatch):
+    def run_some(subject, checks, timeout):
+        yield from prover.run(subject, checks, timeout)
+        if len(prover.asked) == 4:  # as if these had taken all the time there is
+            monkeypatch.setattr(limits, "PROOF_WALL_SECONDS", -1.0)
+
+    monkeypatch.setattr(kit, "run", run_some)
+    levels = prover.certify()
+    assert prover.asked == NAMES[:4]
+    assert {levels["A1"]["state"], levels["A2"]["state"]} == {"not tested"}
+    assert ": not begun: the checks before it took more than" in levels["A2"]["why"]
+    assert "run again, and it goes on with this check" in levels["A2"]["why"]
+    assert prover.is_open
+    monkeypatch.setattr(limits, "PROOF_WALL_SECONDS", 300.0)
+    monkeypatch.setattr(kit, "run", prover.run)
+    levels = prover.certify()
+    assert prover.asked == NAMES[4:]
+    assert (levels["A1"]["state"], levels["A2"]["state"]) == ("earned", "earned")
+    assert not prover.is_open
 
 
 def test_other_weights_or_a_damaged_file_prove_nothing(tmp_path):

@@ -13,6 +13,17 @@ from llmbench import storage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+UNREADABLE = (  # what reading a file raises that is missing, damaged, or of other columns
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+)
+
 
 def numbers(values: NDArray[Any]) -> Any:
     """An Arrow array over the memory of these numbers."""

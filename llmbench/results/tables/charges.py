@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmbench import storage
-from llmbench.results.tables.arrow import numbers, strings
+from llmbench.results.tables.arrow import UNREADABLE, numbers, strings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def read_charges(
                     continue
                 group = table.read_row_group(number, use_threads=False)
                 found += _find_charges(group, document, begin, end)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+    except UNREADABLE:
         return []
     return found
 

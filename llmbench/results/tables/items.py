@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench.data.strings import Strings
+from llmbench.results.tables.arrow import UNREADABLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,5 +119,5 @@ class ItemTable:
                 file.seek(self.places[at])
                 row = json.loads(file.readline())
             return {name: row[name] for name in SAID if isinstance(row.get(name), str)}
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except UNREADABLE:
             return {}

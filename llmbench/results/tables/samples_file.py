@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmbench import storage
-from llmbench.results.tables.arrow import numbers, strings
+from llmbench.results.tables.arrow import UNREADABLE, numbers, strings
 from llmbench.results.tables.items import SAID, Column, ItemTable
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 15  # of a row group
 METRIC = "statistics "  # before a metric's name
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError)
 
 
 def columns_file(lines: Path) -> Path:
