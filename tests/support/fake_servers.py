@@ -31,7 +31,8 @@ class Traps:
     truncates: int | None = None  # of a prompt only so many last ids are read, without a word
     answers_as: str = NAME
     stale: bool = False  # log-probabilities of the last prompt that began with the same ids
-    refuses_ids: bool = False
+    refuses_ids: int = 0  # the status of the refusal; 0: it takes them
+    lists: bool = True  # whether /models works
     refuses_echo: bool = False
     only_chat: bool = False
     refuses_options: bool = False  # stream_options
@@ -158,10 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.fake.headers.append(dict(self.headers))
+        if not self.fake.traps.lists:
+            return self.refuse(500, "no cache")
         row: dict[str, Any] = {"id": NAME, "object": "model"}
         if self.fake.context is not None:
             row["max_model_len"] = self.fake.context
-        self.answer(200, {"object": "list", "data": [row]})
+        return self.answer(200, {"object": "list", "data": [row]})
 
     def do_POST(self) -> None:
         fake, traps = self.fake, self.fake.traps
@@ -174,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_chat and traps.only_chat:
             return self.refuse(404, "this is a chat model")
         if traps.refuses_ids and isinstance(body.get("prompt"), list):
-            return self.refuse(400, "prompt must be a string")
+            return self.refuse(traps.refuses_ids, "prompt must be a string")
         for name, status in (("stream_options", 400), ("max_tokens", 400), ("echo", 400)):
             trap = {"stream_options": "options"}.get(name, name)
             if getattr(traps, f"refuses_{trap}") and name in body:

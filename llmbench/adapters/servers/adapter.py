@@ -89,7 +89,9 @@ class OpenAIServer(Adapter):
     def info(self) -> ModelInfo:
         settings, connection, tokenizer = self.settings, self.connection, self.tokenizer
         identity = f"{tokenizer.sha256} {self.bos_ids}" if tokenizer else "its own tokenizer"
-        digest = hashlib.sha256(f"{connection.dialect.api} {identity}".encode()).hexdigest()
+        digest = hashlib.sha256(
+            f"{settings.model} {connection.dialect.api} {identity}".encode()
+        ).hexdigest()
         origin = {
             "server": settings.url,
             "id": settings.model,
@@ -107,7 +109,7 @@ class OpenAIServer(Adapter):
             context=connection.context,
             dtype=None,
             device="server",
-            fingerprint=f"{UNHASHED}{settings.model} {digest[:16]}",
+            fingerprint=f"{UNHASHED}{digest[:16]} {settings.model}",
             origin=origin,
         )
 

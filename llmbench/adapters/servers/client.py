@@ -241,6 +241,8 @@ class Client:
             raise ModelError(
                 f"the server's answer is not a JSON object: {self._tell(raw)!r}", where=self.where
             )
+        if self._key and self.holds_key(json.dumps(data, ensure_ascii=False)):
+            raise ModelError("the server's answer holds the API key", where=self.where)
         return data
 
     def _tell(self, raw: bytes) -> str:

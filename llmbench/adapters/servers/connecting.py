@@ -17,7 +17,7 @@ from llmbench.adapters.servers.protocol import Counting, Dialect, Prompt
 from llmbench.adapters.servers.tokenizer import ServerTokenizer
 from llmbench.adapters.servers.writing import Writer
 from llmbench.config.server_settings import ServerSettings
-from llmbench.errors import Unavailable, UsageError, did_you_mean
+from llmbench.errors import ModelError, Unavailable, UsageError, did_you_mean
 
 TRIES = 3  # of the first requests: a server that is not there is soon known
 FIRST_WORDS = Request("The kettle said", max_tokens=4)
@@ -66,12 +66,12 @@ def connect(
 
 
 def _find_model(client: Client, settings: ServerSettings) -> Mapping[str, Any] | None:
-    """What the server lists of the model; None if it has no list."""
+    """What the server lists of the model; None if it has no list, or cannot make one."""
     try:
         answer = client.ask("/models")
-    except Refusal as refusal:
-        if refusal.status in (401, 403):
-            raise _refuse_key(refusal, settings) from None
+    except ModelError as error:
+        if isinstance(error, Refusal) and error.status in (401, 403):
+            raise _refuse_key(error, settings) from None
         return None
     rows = answer.get("data")
     models = {

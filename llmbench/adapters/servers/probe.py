@@ -20,9 +20,11 @@ from llmbench.adapters.servers.echo import Echo, Unusable, Way, find_logprobs, f
 from llmbench.adapters.servers.protocol import Counting, Dialect, read_usage
 from llmbench.adapters.servers.tokenizer import ServerTokenizer
 from llmbench.data.probe_texts import PROSE
+from llmbench.errors import ModelError
 
 LENGTHS = (0, 1, 5, 16, 40, 120)  # tokens after BOS
 WRITTEN = 6  # tokens after each
+SAID = 60  # characters of a server's words in a cause
 SHORT = 8  # tokens of a prompt that no server cuts
 LEAST_LENGTHS, LEAST_TOKENS = 3, 8  # that must be compared
 MOST = 3.0  # times the mean tolerance by which one token may differ
@@ -113,8 +115,9 @@ class Prober:
             prompt = (*self.tokenizer.bos_ids, *self.text_ids[:length])
             try:
                 choice = self._ask(prompt)
-            except Refusal as refusal:
-                raise Unproven(f"it refuses token ids: {refusal.said}") from None
+            except ModelError as error:  # some refuse with 500
+                said = error.said if isinstance(error, Refusal) else error.what
+                raise Unproven(f"it refuses token ids: {said[:SAID]}") from None
             proof.takes_ids = True
             found = self._read_written(prompt, choice)
             if found is not None:
@@ -201,7 +204,7 @@ class Prober:
             try:
                 rows = [self._read_twice(echo, one) for one in written]
             except Refusal as refusal:
-                causes.append(f"it refuses {way!r}: {refusal.said}")
+                causes.append(f"it refuses {way!r}: {refusal.said[:SAID]}")
                 continue
             except Unusable as error:
                 causes.append(error.cause)

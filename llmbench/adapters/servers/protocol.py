@@ -116,9 +116,11 @@ class Dialect:
         return text
 
     def check_model(self, data: Mapping[str, Any]) -> None:
-        """Raise ModelError if an answer says that another model made it."""
+        """Raise ModelError if another model answers; NAME@REVISION is the one that was asked."""
         named = data.get("model")
         if named is None or named in (self.model, self.served_as):
+            return
+        if isinstance(named, str) and named.startswith(f"{self.model}@"):
             return
         raise ModelError(
             f"{self.model!r} was asked, and {str(named)[:200]!r} answers",

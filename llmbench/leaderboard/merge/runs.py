@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from llmbench.adapter import UNHASHED
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.provenance import describe_machine, format_time
 from llmbench.leaderboard.tables import COSTS
@@ -171,9 +172,8 @@ def _make_unique(identities: Sequence[Identity]) -> list[str]:
     taken = {name for name in often if often[name] == 1}
     found = []
     for name, fingerprint, dtype in identities:
-        marks = (
-            [fingerprint[:FINGERPRINT_CHARACTERS] or "no fingerprint"] if weights[name] > 1 else []
-        )
+        shown = fingerprint.removeprefix(UNHASHED)[:FINGERPRINT_CHARACTERS] or "no fingerprint"
+        marks = [shown] if weights[name] > 1 else []
         marks += [dtype or "no dtype"] if of_weights[name, fingerprint] > 1 else []
         stem = wanted = f"{name} [{' '.join(marks)}]" if marks else name
         number = 2

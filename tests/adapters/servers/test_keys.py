@@ -97,6 +97,24 @@ def test_an_answer_that_holds_the_key_is_refused(connect, monkeypatch, stream):
             list(adapter.generate([Request("a", max_tokens=9)]))
 
 
+def test_an_answer_that_bears_the_key_as_its_name_is_refused(connect, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    traps, said = Traps(answers_as=f"a {KEY}"), "holds the API key"
+    fake = FakeServer(says=("one",), traps=traps)
+    with fake as server, pytest.raises(ModelError, match=said) as error:
+        connect(server, key_env="MY_KEY")
+    assert KEY not in str(error.value)
+
+
+def test_a_key_in_pieces_is_found_in_the_whole_answer(connect, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with FakeServer(says=("one",)) as server:
+        adapter = connect(server, key_env="MY_KEY")
+        server.says = ("it is ", KEY[:7], KEY[7:])
+        with pytest.raises(ModelError, match="holds the API key"):
+            list(adapter.generate([Request("a", max_tokens=9)]))
+
+
 def test_no_file_of_a_run_holds_the_key(tmp_path, monkeypatch):
     """Of one that is answered, and of one in which the server throws the key back."""
     monkeypatch.setenv("MY_KEY", KEY)

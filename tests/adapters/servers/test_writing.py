@@ -31,7 +31,7 @@ def listen(adapter, request=HELLO):
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("concurrency", [1, 3])
-@pytest.mark.parametrize("traps", [Traps(), Traps(refuses_ids=True), Traps(only_chat=True)])
+@pytest.mark.parametrize("traps", [Traps(), Traps(refuses_ids=400), Traps(only_chat=True)])
 def test_a_server_says_what_its_model_says(tiny, connect, stream, concurrency, traps):
     folder, model = tiny
     with FakeServer(model, traps=traps, context=66) as server:
@@ -42,7 +42,7 @@ def test_a_server_says_what_its_model_says(tiny, connect, stream, concurrency, t
 def test_the_way_of_asking_is_in_the_signature_unless_it_is_by_ids(tiny, connect):
     folder, model = tiny
     parts = []
-    for traps in (Traps(), Traps(refuses_ids=True), Traps(only_chat=True)):
+    for traps in (Traps(), Traps(refuses_ids=400), Traps(only_chat=True)):
         with FakeServer(model, traps=traps) as server:
             parts.append(dict(connect(server, tokenizer=str(folder)).prompt_parts))
     assert parts == [{}, {"prompt": "text"}, {"prompt": "chat"}]
@@ -169,6 +169,12 @@ def test_another_name_for_the_same_model_can_be_given(connect):
         with pytest.raises(ModelError, match="served_as=NAME"):
             connect(server)
         assert listen(connect(server, served_as="tiny-2026"))[0] == "one"
+
+
+@pytest.mark.parametrize("traps", [Traps(answers_as="tiny@main"), Traps(lists=False)])
+def test_a_revision_of_the_model_and_a_broken_list_are_no_obstacle(connect, traps):
+    with FakeServer(says=("one",), traps=traps) as server:
+        assert listen(connect(server))[0] == "one"
 
 
 def test_an_answer_that_is_not_json_is_named(connect):
