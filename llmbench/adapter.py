@@ -347,6 +347,10 @@ class Adapter(ABC):
         """
         raise Unsupported(f"{type(self).__name__} does not give a next-symbol distribution")
 
+    def forget_answers(self) -> None:
+        """Compute from now on whatever is asked, also what was answered before: for checks."""
+        return
+
     def close(self) -> None:
         """Free what the model holds."""
         return

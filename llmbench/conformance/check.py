@@ -85,6 +85,9 @@ class Subject:
     _held: dict[str, bool] = field(default_factory=dict, init=False)  # texts that were tried
     _own: list[int] = field(default_factory=list, init=False)  # tokens that texts are drawn from
 
+    def __post_init__(self) -> None:
+        self.adapter.forget_answers()
+
     @cached_property
     def tokens(self) -> TokenAdapter | None:
         """The adapter, where its symbols can be looked at."""

@@ -189,6 +189,9 @@ class OpenAIServer(Adapter):
         if believed and wrong:
             sys.stderr.write(f"llmbench: {self.settings.model}: usage says {wrong}\n")
 
+    def forget_answers(self) -> None:
+        self.kept.stop()
+
     def close(self) -> None:
         self.connection.client.close()
         self.kept.close()

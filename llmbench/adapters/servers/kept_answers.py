@@ -57,6 +57,11 @@ class KeptAnswers:
             self._file.write("\n")
         return self._file
 
+    def stop(self) -> None:
+        """Find and keep nothing from now on."""
+        self.close()
+        self._path, self._known = None, {}
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

@@ -12,6 +12,7 @@ from support.served_answers import free_port, read_prompts, serve
 
 from llmbench.adapter import Passage, Request
 from llmbench.adapters.servers.kept_answers import KeptAnswers
+from llmbench.conformance.check import Subject
 from llmbench.errors import LlmbenchError
 
 SUITE = """\
@@ -89,6 +90,21 @@ def test_windows_that_were_scored_are_not_asked_again(tiny, connect, tmp_path):
         list(second.score(passages))
         assert len(server.asked) > count
     assert [ledger.bits.tolist() for ledger in got] == [ledger.bits.tolist() for ledger in want]
+
+
+def test_checks_are_never_answered_from_what_is_kept(tiny, connect, tmp_path):
+    folder, model = tiny
+    path = tmp_path / "kept.jsonl"
+    with FakeServer(model, context=66) as server:
+        adapter = connect(server, path, tokenizer=str(folder))
+        list(adapter.score([Passage("The tap")]))
+        size = path.stat().st_size
+        Subject(adapter)
+        count = len(server.asked)
+        for number in (1, 2):
+            list(adapter.score([Passage("The tap")]))
+            assert len(server.asked) == count + number
+    assert path.stat().st_size == size
 
 
 def test_another_question_is_asked(connect, tmp_path):
