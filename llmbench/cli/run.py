@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llmbench.cli.catalog import print_rows
 
 if TYPE_CHECKING:
     from llmbench.plan.plan import Plan
+    from llmbench.results.record import Failure
 
 
 @click.command()
@@ -109,8 +111,16 @@ def _run(planned: Plan) -> int:
             err=True,
         )
         return 130
+    return _find_exit_code(planned, result.failures)
+
+
+def _find_exit_code(planned: Plan, failures: Sequence[Failure]) -> int:
+    """Return 1 if a cell failed that this run was asked for. Failures of models that only earlier
+    runs in the directory named stay on the board and do not count.
+    """
     skipped = ("unavailable", "unsupported")
-    return 1 if any(failure.reason not in skipped for failure in result.failures) else 0
+    failed = (f for f in failures if f.model in planned.models and f.reason not in skipped)
+    return 1 if any(failed) else 0
 
 
 @click.command()
