@@ -1,0 +1,1 @@
+"""What a load on a server is, and what came of it."""

@@ -1,0 +1,1 @@
+"""How a server answers many requests: arrivals, times, and what follows from them."""
