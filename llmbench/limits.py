@@ -46,6 +46,7 @@ TEMPERATURE = 100.0  # beyond it every distribution is flat
 SERVER_REQUESTS = 1000  # to a server at once: more threads than one client needs
 SERVER_BYTES = 64 << 20  # of one answer of a server: a longer line has no end
 SEED = 2**32 - 1  # what every generator of random numbers takes
+GGUF_PARALLEL = 64  # answers that llama.cpp writes side by side
 THREADS = 4096  # more cores than a machine has
 
 # Seconds

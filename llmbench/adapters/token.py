@@ -55,6 +55,10 @@ class TokenAdapter(Adapter):
     answer_continues_prompt: bool = True  # False: forced answers are encoded by encode_answer
     # see TokenModel.library_generate
     library_generate: Callable[[Tensor, int], None] | None = None
+    # whether its engine rounds activations, in a way that depends on how many are read at once
+    rounds_activations: bool = False
+    # see TokenModel.charge_targets
+    charges_targets: bool = False
     name: str = ""
     family: str = ""
     tokenizer: str = ""
@@ -97,6 +101,18 @@ class TokenAdapter(Adapter):
 
     def head(self, rows: Tensor) -> Tensor:
         """(N, D) rows -> (N, V) logits."""
+        raise NotImplementedError
+
+    def charge_targets(self, ids: NDArray[np.int64], first: int) -> NDArray[np.float64]:
+        """(T,) ids -> bits of ids[first:], each after those before it, for an engine that holds
+        fewer logits at once than (T, V). Asked only if `charges_targets` is true.
+        """
+        raise NotImplementedError
+
+    def read_in_pieces(self, ids: Tensor, size: int) -> Tensor:
+        """(T,) ids -> (T, V) logits, reading `size` ids at a time. Asked only of an engine that
+        rounds activations, to see by how much that changes them.
+        """
         raise NotImplementedError
 
     def forward_with_state(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:

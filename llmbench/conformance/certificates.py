@@ -47,12 +47,15 @@ class ProofRow(TypedDict):
 
 
 class CertificateRow(TypedDict):
-    """A certificate as JSON; see rows.Certificate. `device`: that the checks ran on."""
+    """A certificate as JSON; see rows.Certificate. `device`: that the checks ran on; `noise`: of
+    the engine, in bits a byte.
+    """
 
     version: str
     fingerprint: str
     device: str
     levels: dict[str, ProofRow]
+    noise: float
 
 
 @lru_cache
@@ -135,4 +138,4 @@ def merge(one: CertificateRow | None, other: CertificateRow | None) -> Certifica
         )
         for level in LEVELS
     }
-    return {**one, "levels": levels}
+    return {**one, "levels": levels, "noise": max(one["noise"], other["noise"])}

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapter import Adapter, Passage, Window
+from llmbench.conformance.noise import Noise, measure
 from llmbench.data.probe_texts import PROMPTS, PROSE, SOURCE
 from llmbench.errors import Unsupported
 from llmbench.inference.text.lines import check_tokens
@@ -232,11 +233,27 @@ class Subject:
         }
         return max((steps.get(name, 0.0) for name in found), default=0.0)
 
-    def room(self, logits: Any) -> float:
+    @cached_property
+    def noise(self) -> Noise | None:
+        """How far apart the engine's own answers are, if it says that it rounds activations."""
+        model = self.tokens
+        if model is None or not model.rounds_activations:
+            return None
+        return measure(model, self.texts[-2:], self.thorough)
+
+    @property
+    def tie(self) -> float:
+        """Nats between two tokens of which either may be the likeliest, beyond rounding."""
+        return 2 * self.noise.nats if self.noise else 0.0
+
+    def room(self, logits: Any, writes: bool = False) -> float:
         """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits
         six steps of the largest logit.
+
+        writes: one way is that of generation, where an engine may round in its own way.
         """
-        return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else 1e-3
+        least = max(1e-3, 2 * self.noise.nats) if writes and self.noise else 1e-3
+        return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else least
 
     @cached_property
     def large(self) -> bool:

@@ -33,6 +33,7 @@ from llmbench.conformance.checks import (
     generation,
     isolation,
     ledger,
+    noise,
     probability,
     reproducibility,
     source,
@@ -57,8 +58,10 @@ CHECKS: tuple[Check, ...] = (
     *source.CHECKS,
     *generation.CHECKS,
     *reproducibility.CHECKS,
+    *noise.CHECKS,
     *decoding.CHECKS,
 )
+NOISE = "engine-noise"
 SAMPLED = tuple(check.name for check in CHECKS if (check.earns or check.bars) in ("A1", "A2"))
 BUSY = "a busy machine, or a hang; it proves nothing: try again, or give a larger --timeout"
 AGAIN = "a busy machine, a slow model, or a hang: run again, and it goes on with this check"
@@ -93,6 +96,7 @@ class Result:
     # a skip where the adapter would not, or an error that is the machine's: it proves nothing
     # either way
     refused: bool = False
+    measured: float | None = None  # a number that came of it
 
     @property
     def is_answer(self) -> bool:
@@ -186,7 +190,7 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
             tried = check.function(subject)
         if time.perf_counter() - begun > timeout:  # the alarm was swallowed, or there was none
             raise Late
-        return replace(passed, tried=tried)
+        return replace(passed, tried=str(tried), measured=getattr(tried, "value", None))
     except Skip as skip:
         return replace(passed, state="skipped", reason=str(skip), refused=skip.refused)
     except Unsupported as error:
@@ -269,7 +273,14 @@ def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu"
             "seconds": round(sum(one.seconds for one in asked), 3),
         }
         below = state
-    return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": levels}
+    measured = found[NOISE].measured if NOISE in found else None
+    return {
+        "version": version(),
+        "fingerprint": fingerprint,
+        "device": device,
+        "levels": levels,
+        "noise": measured or 0.0,
+    }
 
 
 def _judge(

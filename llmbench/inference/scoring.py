@@ -71,6 +71,8 @@ def _score_packed(
 
 
 def _forward(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> int:
+    if model.charges_targets:
+        return _charge_each(model, jobs)
     longest = max(piece.b - piece.a for _, piece in jobs)
     ids = torch.full((len(jobs), longest), model.bos_ids[0], dtype=torch.long)
     places, targets = [], []
@@ -102,6 +104,13 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> in
         line.bits[piece.first - line.first : piece.b + 1 - line.first] = bits[done : done + count]
         done += count
     return width
+
+
+def _charge_each(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> int:
+    for line, piece in jobs:
+        bits = model.charge_targets(line.ids[piece.a : piece.b + 1], piece.first - piece.a)
+        line.bits[piece.first - line.first : piece.b + 1 - line.first] = bits
+    return 1  # no rows are held
 
 
 def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[PassageLine]]) -> int:

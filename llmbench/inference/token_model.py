@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llmbench.models.tokenizers.tokens import Tokens
@@ -70,6 +72,11 @@ class TokenModel(Protocol):
         return False
 
     @property
+    def charges_targets(self) -> bool:
+        """Return whether `charge_targets` gives bits, and no logits have to be asked for."""
+        return False
+
+    @property
     def thread_safe(self) -> bool:
         """Return whether forward passes may run in several threads at once."""
         return False
@@ -90,6 +97,10 @@ class TokenModel(Protocol):
     def head(self, rows: Tensor) -> Tensor:
         """(N, D) rows -> (N, V) logits."""
         raise _not_implemented("head")
+
+    def charge_targets(self, ids: NDArray[np.int64], first: int) -> NDArray[np.float64]:
+        """(T,) ids -> bits of ids[first:], each after those before it."""
+        raise _not_implemented("charge_targets")
 
     def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions under a (B, 1, T, T) mask -> (B, T, D) rows for `head`."""

@@ -50,6 +50,7 @@ _BUILT_IN = {
         "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
         AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
     ),
+    "gguf": ("llmbench.adapters.gguf.gguf:GGUF", AdapterFacts()),
     "huggingface": (
         "llmbench.adapters.checkpoints.huggingface:HuggingFace",
         AdapterFacts(required_parts=("checkpoint",)),
@@ -62,7 +63,10 @@ _BUILT_IN = {
 ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
 FACTS = dict(_BUILT_IN.values())
 # class -> the arguments of its cards, for those that are known before it is imported
-ARGUMENTS = {ADAPTERS["openai"]: ServerSettings}
+ARGUMENTS: dict[str, type[Arguments]] = {
+    ADAPTERS["openai"]: ServerSettings,
+    ADAPTERS["gguf"]: GGUFSettings,
+}
 ENTRY_POINTS = "llmbench.adapters"
 OPTIONS = ("source_lang", "target_lang", "bos")  # of hf:ID?...
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
@@ -105,12 +109,14 @@ def adapters() -> dict[str, str]:
 
 def resolve(spec: str) -> Card:
     """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class,
-    hf:ID_OR_DIRECTORY, openai:MODEL@URL, or an entry point's name.
+    hf:ID_OR_DIRECTORY, gguf:FILE, openai:MODEL@URL, or an entry point's name.
     """
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
     if spec.startswith("openai:"):
         return _read_server(spec)
+    if spec.startswith(gguf_settings.PREFIX) or spec.lower().endswith(".gguf"):
+        return _read_gguf(spec)
     _refuse_unserved(spec)
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml", find_arguments)
@@ -142,11 +148,6 @@ SERVERS = (*PORTS, "anthropic", "http", "https")
 
 def _refuse_unserved(spec: str) -> None:
     """Raise UsageError for kinds of models that people name and that cannot be run."""
-    if spec.lower().endswith(".gguf"):
-        raise UsageError(
-            f"{spec}: GGUF files cannot be run",
-            hint="give the unquantised checkpoint as hf:DIRECTORY",
-        )
     kind, colon, rest = spec.partition(":")
     if colon and kind.lower() in SERVERS:
         is_address = kind.lower() in ("http", "https")
@@ -225,9 +226,18 @@ def _read_server(spec: str) -> Card:
     )
 
 
-def find_arguments(adapter: str) -> type[ServerSettings] | None:
+def find_arguments(adapter: str) -> type[Arguments] | None:
     """The arguments that cards of an adapter have, if they are known; see ARGUMENTS."""
     return ARGUMENTS.get(ADAPTERS.get(adapter, adapter))
+
+
+def _read_gguf(spec: str) -> Card:
+    """The card of a GGUF file that has none."""
+    settings = gguf_settings.parse_spec(spec)
+    name = plain_name(Path(settings.file).stem)
+    _check_length(name)
+    given = {"name": name, "adapter": "gguf", "arguments": settings.to_arguments()}
+    return Card.model_validate(given)
 
 
 def _options(spec: str, query: str) -> dict[str, str]:

@@ -155,6 +155,7 @@ class Certificate(Row):
     version: str  # of the checks
     fingerprint: str
     levels: dict[str, Proof] = Field(default_factory=dict)
+    noise: float = 0.0  # bits a byte between equal questions, of an engine that rounds activations
 
     @property
     def is_refused(self) -> bool:

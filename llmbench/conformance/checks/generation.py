@@ -62,11 +62,12 @@ def step_by_step(subject: Subject) -> str:
     steps = 0
     with torch.inference_mode():
         whole = torch.log_softmax(model.logits(ids).float(), -1)
+        room = subject.room(whole, writes=True)
         for begin in sorted({1, ids.shape[1] // 2}):
             state, last = model.prefill(ids[:, :begin])
             for t in range(begin, ids.shape[1] + 1):
                 got = torch.log_softmax(last.float(), -1)
-                if not torch.allclose(whole[:, t - 1], got, rtol=1e-3, atol=subject.room(whole)):
+                if not torch.allclose(whole[:, t - 1], got, rtol=1e-3, atol=room):
                     gap = float((whole[:, t - 1] - got).abs().max())
                     sent = f"{begin} ids at once and {t - begin} one by one"
                     raise Failed(
@@ -100,7 +101,7 @@ def greedy(subject: Subject) -> str:
         )
     if model is not None:
         followed = [
-            _likeliest(model, prompt, text, finish)
+            _likeliest(model, prompt, text, finish, max(TIE, subject.tie))
             for prompt, (text, _, finish) in zip(prompts, answers, strict=True)
         ]
         if not sum(followed):
@@ -148,7 +149,7 @@ def _as_shown(subject: Subject, prompt: str, text: str) -> int:
 _SAMPLES = "temperature 0 samples, or generation and scoring are not of one model"
 
 
-def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
+def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str, tie: float) -> int:
     """Follow the likeliest tokens by plain passes, and hold the answer against what they say;
     gives how many there were.
     """
@@ -166,7 +167,7 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str) -> int:
                 row[model.unknown] = -torch.inf
             top, chosen = row.topk(min(2, len(row)))  # a vocabulary may have one symbol
             if (len(line) > begin and len(line) > (model.context or len(line))) or (
-                len(top) > 1 and float(top[0] - top[1]) < TIE
+                len(top) > 1 and float(top[0] - top[1]) < tie
             ):
                 # a tie may go either way, and past its context a model goes on by a rule of its own
                 break
