@@ -103,9 +103,12 @@ class TokenAdapter(Adapter):
         """(N, D) rows -> (N, V) logits."""
         raise NotImplementedError
 
-    def charge_targets(self, ids: NDArray[np.int64], first: int) -> NDArray[np.float64]:
-        """(T,) ids -> bits of ids[first:], each after those before it, for an engine that holds
-        fewer logits at once than (T, V). Asked only if `charges_targets` is true.
+    def charge_targets(
+        self, jobs: Sequence[tuple[NDArray[np.int64], int]]
+    ) -> list[NDArray[np.float64]]:
+        """Return, for each (T,) ids and `first`, the bits of ids[first:], each after those before
+        it: for an engine that holds fewer logits at once than (T, V). Asked only if
+        `charges_targets` is true.
         """
         raise NotImplementedError
 

@@ -244,7 +244,7 @@ class Subject:
     @property
     def tie(self) -> float:
         """Nats between two tokens of which either may be the likeliest, beyond rounding."""
-        return 2 * self.noise.nats if self.noise else 0.0
+        return self.noise.room if self.noise else 0.0
 
     def room(self, logits: Any, writes: bool = False) -> float:
         """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits
@@ -252,7 +252,7 @@ class Subject:
 
         writes: one way is that of generation, where an engine may round in its own way.
         """
-        least = max(1e-3, 2 * self.noise.nats) if writes and self.noise else 1e-3
+        least = max(1e-3, self.noise.room) if writes and self.noise else 1e-3
         return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else least
 
     @cached_property
@@ -350,6 +350,8 @@ class Subject:
         relative, absolute = (
             (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, least)
         )
+        if self.noise and not self.half:
+            return self.noise.find_beyond(one - other, absolute)
         return np.flatnonzero(~np.isclose(one, other, rtol=relative, atol=absolute))
 
     def close(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SIZES = (1, 2, 8, 16, 32, 64, 128, 512)  # tokens read at once; kernels differ between these
 FEW = (1, 32, 512)
 TOKENS = 160  # of a text
-STEADY = 1e-4  # bits a byte: less is rounding of floats
+ENOUGH = 32  # charges whose differences have a mean
+BIAS = 0.1  # bits a token, of the mean of what is called noise
 
 
 class Measured(str):
@@ -36,12 +37,12 @@ class Measured(str):
 
 @dataclass(frozen=True)
 class Noise:
-    """`bits`: bits a byte of each size of pieces, of all texts; `nats`: the largest difference of
-    a log-probability between two sizes.
+    """`bits`: bits a byte of each size of pieces, over all texts; `gaps`: by how many nats a
+    log-probability differs at most from that of one token at a time.
     """
 
     bits: Mapping[int, float]
-    nats: float
+    gaps: Mapping[int, float]
 
     @property
     def per_byte(self) -> float:
@@ -49,19 +50,27 @@ class Noise:
         return max(self.bits.values()) - min(self.bits.values())
 
     @property
-    def border(self) -> int | None:
-        """The smallest size whose bits differ from those of one token at a time by half of the
-        spread or more.
+    def nats(self) -> float:
+        """The largest difference of a log-probability."""
+        return max(self.gaps.values())
+
+    @property
+    def room(self) -> float:
+        """Nats by which two log-probabilities of one token may differ."""
+        return 2 * self.nats
+
+    def find_beyond(self, gaps: NDArray[np.float64], least: float) -> NDArray[np.int64]:
+        """Return where differences of bits are more than noise, or than `least`; everywhere if
+        they are none: the mean of noise is 0.
         """
-        alone = self.bits[min(self.bits)]
-        return next(
-            (
-                size
-                for size, bits in sorted(self.bits.items())
-                if self.per_byte > STEADY and abs(bits - alone) >= self.per_byte / 2
-            ),
-            None,
-        )
+        room = max(least, self.room / math.log(2))
+        biased = len(gaps) >= ENOUGH and abs(float(gaps.mean())) > max(least, BIAS)
+        return np.flatnonzero((np.abs(gaps) > room) | ~np.isfinite(gaps) | biased)
+
+    @property
+    def border(self) -> int:
+        """The smallest size from which on log-probabilities differ by half of what they do."""
+        return next(size for size, gap in sorted(self.gaps.items()) if 2 * gap >= self.nats)
 
 
 def measure(model: TokenAdapter, texts: Sequence[str], thorough: bool) -> Noise:
@@ -72,19 +81,19 @@ def measure(model: TokenAdapter, texts: Sequence[str], thorough: bool) -> Noise:
     import torch
 
     sizes = SIZES if thorough else FEW
-    totals, count, furthest = dict.fromkeys(sizes, 0.0), 0, 0.0
+    totals, gaps, count = dict.fromkeys(sizes, 0.0), dict.fromkeys(sizes, 0.0), 0
     for text in texts:
         tokens = model.encode(text)
         most = min(TOKENS, (model.context or TOKENS) - len(model.bos_ids))
         ids = torch.tensor([*model.bos_ids, *tokens.ids[:most].tolist()], device=model.device)
         count += int(tokens.end[min(most, len(tokens.ids)) - 1])
-        lowest: NDArray[np.float32] | None = None
+        alone: NDArray[np.float32] | None = None
         for size in sizes:
             with torch.inference_mode():
                 rows = torch.log_softmax(model.read_in_pieces(ids, size).float(), -1)
             chosen = rows[len(model.bos_ids) - 1 : -1].gather(1, ids[len(model.bos_ids) :, None])
             totals[size] -= float(chosen.double().sum()) / math.log(2)
             shown = rows.clamp(min=-20).cpu().numpy()  # nobody asks what is less likely
-            lowest = shown if lowest is None else lowest
-            furthest = max(furthest, float(np.abs(shown - lowest).max()))
-    return Noise({size: total / count for size, total in totals.items()}, furthest)
+            alone = shown if alone is None else alone
+            gaps[size] = max(gaps[size], float(np.abs(shown - alone).max()))
+    return Noise({size: total / count for size, total in totals.items()}, gaps)

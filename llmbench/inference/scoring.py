@@ -107,8 +107,8 @@ def _forward(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> in
 
 
 def _charge_each(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> int:
-    for line, piece in jobs:
-        bits = model.charge_targets(line.ids[piece.a : piece.b + 1], piece.first - piece.a)
+    asked = [(line.ids[piece.a : piece.b + 1], piece.first - piece.a) for line, piece in jobs]
+    for (line, piece), bits in zip(jobs, model.charge_targets(asked), strict=True):
         line.bits[piece.first - line.first : piece.b + 1 - line.first] = bits
     return 1  # no rows are held
 

@@ -98,8 +98,10 @@ class TokenModel(Protocol):
         """(N, D) rows -> (N, V) logits."""
         raise _not_implemented("head")
 
-    def charge_targets(self, ids: NDArray[np.int64], first: int) -> NDArray[np.float64]:
-        """(T,) ids -> bits of ids[first:], each after those before it."""
+    def charge_targets(
+        self, jobs: Sequence[tuple[NDArray[np.int64], int]]
+    ) -> list[NDArray[np.float64]]:
+        """Return, for each (T,) ids and `first`, the bits of ids[first:]."""
         raise _not_implemented("charge_targets")
 
     def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ PIECE = 64  # bytes of a token's text, at first
 SILENCE = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
     lambda level, said, data: None
 )
+SEQUENCES = 64  # that share the room for tokens
+KINDS = {1: "SentencePiece", 2: "byte-level BPE", 3: "WordPiece", 4: "Unigram"}
 META = 256  # characters of a value of the file's header
 
 
@@ -42,11 +44,13 @@ class Facts:
     eos: int
     ends: tuple[int, ...]
     adds_bos: bool
+    tokenizer: str
     version: str
 
 
 class Engine:
-    """A file in memory, with room for `rows` sequences of `context` ids each.
+    """A file in memory, with room for `rows` sequences of `context` ids each, or for more that are
+    shorter.
 
     Raises Unavailable without the package, Unsupported for a model that does not predict the next
     token, and ModelError for a file that llama.cpp does not read.
@@ -85,7 +89,7 @@ class Engine:
         parameters = self.library.llama_context_default_params()
         parameters.n_ctx = self.context * self.rows + STEADY
         parameters.n_batch = parameters.n_ubatch = BATCH
-        parameters.n_seq_max = self.rows + 1  # the last one is for padding
+        parameters.n_seq_max = SEQUENCES + 1  # the last one is for padding
         parameters.kv_unified = True
         parameters.no_perf = True
         run = self.library.llama_init_from_model(self.model, parameters)
@@ -115,6 +119,7 @@ class Engine:
             eos=eos,
             ends=tuple(sorted(ends, key=lambda i: i != eos)),
             adds_bos=bool(library.llama_vocab_get_add_bos(words)),
+            tokenizer=KINDS.get(int(library.llama_vocab_type(words)), "its own"),
             version=str(importlib.import_module("llama_cpp").__version__),
         )
 
@@ -161,6 +166,11 @@ class Engine:
     # Forward passes
     # ------------------------------------------------------------------------------------------
 
+    @property
+    def room(self) -> int:
+        """Tokens that all sequences may hold together."""
+        return self.context * self.rows
+
     def set_threads(self, count: int) -> None:
         """Use so many threads from now on."""
         self.library.llama_set_n_threads(self.run, count, count)
@@ -172,9 +182,9 @@ class Engine:
         else:
             self.library.llama_memory_seq_rm(self.memory, row, WHOLE, WHOLE)
 
-    def cut(self, row: int, length: int) -> bool:
-        """Keep only the first ids of a sequence; False if this model cannot do that."""
-        return bool(self.library.llama_memory_seq_rm(self.memory, row, length, WHOLE))
+    def share(self, row: int, other: int) -> None:
+        """Let another sequence go on from what this one holds."""
+        self.library.llama_memory_seq_cp(self.memory, row, other, WHOLE, WHOLE)
 
     def read(
         self,
@@ -195,11 +205,11 @@ class Engine:
         for i in range(count):
             self._put(i, rows[i], ids[i], places[i], wanted[i])
         for i in range(padding):
-            self._put(count + i, self.rows, ids[0], i, False)
+            self._put(count + i, SEQUENCES, ids[0], i, False)
         self.batch.n_tokens = count + padding
         status = self.library.llama_decode(self.run, self.batch)
         if padding:
-            self.forget(self.rows)
+            self.forget(SEQUENCES)
         self._check(status)
         asked = sum(wanted)
         if not asked:
@@ -219,7 +229,7 @@ class Engine:
             raise OutOfMemory(
                 "llama.cpp has no room for more tokens",
                 where=str(self.path),
-                hint=f"{self.rows} sequences of {self.context} tokens fit: ?parallel=N&context=N",
+                hint=f"{self.rows} x {self.context} fit: set context or parallel higher",
             )
         if status:
             raise ModelError(f"llama_decode gave {status}", where=str(self.path))

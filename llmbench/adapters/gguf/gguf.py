@@ -21,18 +21,17 @@ from torch import Tensor
 
 from llmbench import limits
 from llmbench.adapter import BuildContext, ModelInfo
-from llmbench.adapters.gguf.engine import BATCH, Engine
+from llmbench.adapters.gguf import charging
+from llmbench.adapters.gguf.engine import BATCH, SEQUENCES, Engine
 from llmbench.adapters.token import TokenAdapter
 from llmbench.config.source_code import digest_code
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.device import is_cuda
-from llmbench.inference.token_bits import token_bits
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.storage import is_file
 
 MAGIC = b"GGUF"
 LONGEST = 8192  # tokens of the default context, however long the file's own is
-KINDS = {0: "none", 1: "SentencePiece", 2: "byte-level BPE", 3: "WordPiece", 4: "Unigram"}
 
 
 @dataclass
@@ -60,8 +59,6 @@ class GGUF(TokenAdapter):
         self.eos_ids = facts.ends
         self.adds_bos = facts.adds_bos
         self.turn = 0  # counts what was read anew: an older state's sequences are gone
-        self.held: list[int] = []  # ids before what was scored last, still in sequence 0
-        self.held_row: NDArray[np.float32] | None = None
         self.spell = lru_cache(maxsize=None)(engine.spell)
         self.opens = self._find_opening()
 
@@ -119,42 +116,16 @@ class GGUF(TokenAdapter):
         ]
         return torch.from_numpy(np.concatenate(parts))
 
-    def charge_targets(self, ids: NDArray[np.int64], first: int) -> NDArray[np.float64]:
-        """(T,) ids -> bits of ids[first:], each after those before it.
-
-        What stands before the first of them is read by itself, and kept for the next call: what
-        is charged does not depend on whether it was kept.
-        """
-        line = ids.tolist()
-        before, after = line[:first], line[first:]
-        row = self._hold(before)
-        bits = [token_bits(torch.from_numpy(row), ids[first : first + 1])]
-        for at in range(0, len(after) - 1, BATCH):
-            part = after[at : at + BATCH][: len(after) - 1 - at]
-            rows = torch.from_numpy(self._read(0, part, first + at, steady=True))
-            bits.append(token_bits(rows, ids[first + at + 1 : first + at + 1 + len(part)]))
-        return np.concatenate(bits)
-
-    def _hold(self, before: list[int]) -> NDArray[np.float32]:
-        """Read what stands before a text, unless sequence 0 begins with it already; return the
-        (1, V) logits after it.
-        """
-        kept = self.held_row
-        if kept is not None and self.held == before and self.engine.cut(0, len(before)):
-            return kept
-        self._begin()
-        for at in range(0, len(before), BATCH):
-            part = before[at : at + BATCH]
-            row = self._read(0, part, at, last_only=True, steady=True)
-        self.held, self.held_row = before, row
-        return row
+    def charge_targets(
+        self, jobs: Sequence[tuple[NDArray[np.int64], int]]
+    ) -> list[NDArray[np.float64]]:
+        return charging.charge(self.engine, self._begin, jobs)
 
     def _begin(self) -> None:
         """Empty the memory: whoever still has a state reads it again."""
         self.engine.forget()
         self.engine.set_threads(torch.get_num_threads())
         self.turn += 1
-        self.held, self.held_row = [], None
 
     def _read(
         self,
@@ -190,11 +161,9 @@ class GGUF(TokenAdapter):
         )
 
     def _fill(self, lines: list[list[int]]) -> tuple[State, Tensor]:
-        if len(lines) > self.engine.rows:
+        if len(lines) > SEQUENCES:
             raise OutOfMemory(
-                f"{len(lines)} sequences, where {self.engine.rows} may be written at once",
-                where=self.file,
-                hint=f"add ?parallel={len(lines)}",
+                f"{len(lines)} sequences, where {SEQUENCES} may be written at once", where=self.file
             )
         self._begin()
         rows = []
@@ -236,11 +205,10 @@ class GGUF(TokenAdapter):
         facts = self.engine.facts
         code = digest_code([Path(__file__), Path(__file__).with_name("engine.py")])
         identity = f"{self.sha256} {facts.version} {self.context} {code}"
-        kind = self.engine.library.llama_vocab_type(self.engine.vocabulary)
         return ModelInfo(
             name=Path(self.file).stem,
             family=facts.architecture,
-            tokenizer=KINDS.get(int(kind), "its own"),
+            tokenizer=facts.tokenizer,
             parameters=facts.parameters,
             context=self.context,
             dtype=f"{facts.scheme} (GGUF)",

@@ -100,8 +100,9 @@ def greedy(subject: Subject) -> str:
             "top_k is not heeded",
         )
     if model is not None:
+        follow = _follow_noisy if subject.noise else _follow_likeliest
         followed = [
-            _likeliest(model, prompt, text, finish, max(TIE, subject.tie))
+            follow(subject, model, prompt, text, finish)
             for prompt, (text, _, finish) in zip(prompts, answers, strict=True)
         ]
         if not sum(followed):
@@ -149,7 +150,35 @@ def _as_shown(subject: Subject, prompt: str, text: str) -> int:
 _SAMPLES = "temperature 0 samples, or generation and scoring are not of one model"
 
 
-def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str, tie: float) -> int:
+def _follow_noisy(
+    subject: Subject, model: TokenAdapter, prompt: str, text: str, finish: str
+) -> int:
+    """Follow an answer by plain passes: each of its tokens is as likely as the likeliest but for
+    the engine's noise. Gives how many there were.
+    """
+    import torch
+
+    line = [*model.bos_ids, *model.encode(prompt).ids.tolist()]
+    rest, count = text.split("\N{REPLACEMENT CHARACTER}")[0].encode(), 0
+    while rest and len(line) < (model.context or len(line) + 1):
+        with torch.inference_mode():
+            row = torch.log_softmax(model._last(torch.tensor([line]))[0].double(), 0)
+        order = row.argsort(descending=True)
+        near = order[row[order] >= row[order[0]] - subject.tie].tolist()
+        found = next((id for id in near if (p := model.decode([id])) and rest.startswith(p)), None)
+        if found is None:
+            raise Failed(
+                f"the greedy answer to {prompt!r}",
+                f"{rest[:10]!r}, where {model.decode(near[:1])!r} is likeliest",
+                _SAMPLES,
+            )
+        line, rest, count = [*line, found], rest[len(model.decode([found])) :], count + 1
+    return count
+
+
+def _follow_likeliest(
+    subject: Subject, model: TokenAdapter, prompt: str, text: str, finish: str
+) -> int:
     """Follow the likeliest tokens by plain passes, and hold the answer against what they say;
     gives how many there were.
     """
@@ -167,7 +196,7 @@ def _likeliest(model: TokenAdapter, prompt: str, text: str, finish: str, tie: fl
                 row[model.unknown] = -torch.inf
             top, chosen = row.topk(min(2, len(row)))  # a vocabulary may have one symbol
             if (len(line) > begin and len(line) > (model.context or len(line))) or (
-                len(top) > 1 and float(top[0] - top[1]) < tie
+                len(top) > 1 and float(top[0] - top[1]) < TIE
             ):
                 # a tie may go either way, and past its context a model goes on by a rule of its own
                 break
