@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from llmbench import limits
 from llmbench.adapter import Adapter, AdapterFacts
-from llmbench.config import model_card, server_settings
-from llmbench.config.model_card import Card
+from llmbench.config import gguf_settings, model_card, server_settings
+from llmbench.config.gguf_settings import GGUFSettings
+from llmbench.config.model_card import Arguments, Card
 from llmbench.config.plugins import check_spec, class_place, load_object
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import UsageError, did_you_mean

@@ -123,15 +123,24 @@ def test_a_spec_is_a_file_and_its_options(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({}, "needs its `file`"),
-        ({"file": "a", "layers": 2}, "takes no 'layers'"),
-        ({"file": "a", "context": 0}, "context must be from 1"),
-        ({"file": "a", "parallel": 10**9}, "parallel must be from 1"),
+        ("{}", "file"),
+        ("{file: a.gguf, layers: 2}", "layers"),
+        ("{file: a.gguf, context: 0}", "context"),
+        ("{file: a.gguf, parallel: 1000000000}", "parallel"),
     ],
 )
-def test_wrong_arguments_of_a_card_are_refused(arguments, said):
-    with pytest.raises(UsageError, match=said):
-        GGUF.build(arguments, BuildContext())
+def test_wrong_arguments_of_a_card_are_refused_where_they_stand(arguments, said, tmp_path):
+    card = tmp_path / "card.yaml"
+    card.write_text(f"name: a\nadapter: gguf\narguments: {arguments}\n")
+    with pytest.raises(UsageError, match=said) as error:
+        registry.resolve(str(card))
+    assert error.value.where.startswith(f"{card}:3:")
+
+
+def test_the_file_of_a_card_is_found_from_the_card(tmp_path):
+    card = tmp_path / "card.yaml"
+    card.write_text("name: a\nadapter: gguf\narguments: {file: models/a.gguf}\n")
+    assert registry.resolve(str(card)).arguments == {"file": str(tmp_path / "models" / "a.gguf")}
 
 
 def test_a_file_that_is_not_gguf_is_refused_before_it_is_loaded(tmp_path):

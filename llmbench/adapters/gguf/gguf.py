@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmbench import limits
 from llmbench.adapter import BuildContext, ModelInfo
 from llmbench.adapters.gguf import charging
 from llmbench.adapters.gguf.engine import BATCH, SEQUENCES, Engine
 from llmbench.adapters.token import TokenAdapter
+from llmbench.config.gguf_settings import GGUFSettings
 from llmbench.config.source_code import digest_code
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.device import is_cuda
@@ -67,7 +67,8 @@ class GGUF(TokenAdapter):
         """Load a card's `file`. `context`: tokens, else the file's own, at most 8192; `parallel`:
         sequences that are written at once, else 1.
         """
-        file, context, parallel = _read_arguments(arguments)
+        settings = GGUFSettings.model_validate(arguments)
+        file, context, parallel = settings.file, settings.context, settings.parallel
         verify_file(Path(file))
         on_gpu = is_cuda(build_context.device)
         engine = Engine(Path(file), context, parallel, on_gpu)
@@ -224,22 +225,6 @@ class GGUF(TokenAdapter):
 
     def close(self) -> None:
         self.engine.close()
-
-
-def _read_arguments(arguments: Mapping[str, Any]) -> tuple[str, int | None, int]:
-    """The file, context and number of sequences of a card. UsageError where they are wrong."""
-    hint = "arguments: {file: ./model.gguf, context: 2048, parallel: 1}"
-    given = dict(arguments)
-    file = given.pop("file", None)
-    if not isinstance(file, str):
-        raise UsageError("a GGUF model needs its `file`", hint=hint)
-    for name, value in given.items():
-        most = limits.GGUF.get(name)
-        if most is None:
-            raise UsageError(f"a GGUF model takes no {name!r}", hint=hint)
-        if type(value) is not int or not 1 <= value <= most:
-            raise UsageError(f"{name} must be from 1 to {most}: it is {value!r}", hint=hint)
-    return file, given.get("context"), given.get("parallel", 1)
 
 
 def verify_file(file: Path) -> None:
