@@ -223,7 +223,11 @@ class Ranking:
 
 
 def rank_sets(
-    items: Mapping[str, ArrayLike], denominators: ArrayLike, alpha: float = 1 - LEVEL, seed: int = 0
+    items: Mapping[str, ArrayLike],
+    denominators: ArrayLike,
+    alpha: float = 1 - LEVEL,
+    seed: int = 0,
+    noise: Mapping[str, float] | None = None,
 ) -> Ranking:
     """Ranks as sets, lower being better: every pair tested by sign flips, Holm over the pairs; a
     name's rank runs from 1 + (names significantly better) to K - (names significantly worse).
@@ -232,8 +236,11 @@ def rank_sets(
     the half width of the paired interval at Holm's first level, in units of the ratio: about the
     smallest difference that could have been proven. With fewer than `items_needed` items none could
     be, however large: of m items the smallest p is 2^(1 - m).
+
+    `noise`: by how much a name's ratio may be off for reasons that items do not show; a difference
+    within that of both is not significant.
     """
-    names = list(items)
+    names, off = list(items), noise or {}
     bits = {name: np.asarray(items[name], dtype=np.float64) for name in names}
     n = np.asarray(denominators, dtype=np.float64)
     pairs = list(combinations(names, 2))
@@ -244,8 +251,10 @@ def rank_sets(
     better: dict[str, set[str]] = {name: set() for name in names}
     for (a, b), p in zip(pairs, adjusted, strict=True):
         if p <= alpha:
-            lead, rest = (a, b) if math.fsum(bits[a]) < math.fsum(bits[b]) else (b, a)
-            better[lead].add(rest)
+            gap = math.fsum(bits[a]) - math.fsum(bits[b])
+            lead, rest = (a, b) if gap < 0 else (b, a)
+            if abs(gap) > (off.get(a, 0.0) + off.get(b, 0.0)) * math.fsum(n):
+                better[lead].add(rest)
     rank = ranks(better)
     needed = math.ceil(1 - math.log2(strictest))
     if len(n) < needed:

@@ -375,3 +375,14 @@ def test_items_in_single_precision_are_computed_in_double():
         ),
     ):
         assert found == known
+
+
+def test_models_are_not_ranked_apart_by_less_than_their_engines_noise():
+    bits = np.random.default_rng(0).gamma(4.0, 100.0, 40)
+    items, sizes = {"float": bits, "rounded": bits * 1.01 + 0.5}, np.full(40, 400.0)
+    gap = float((items["rounded"] - bits).sum() / sizes.sum())
+    assert stats.rank_sets(items, sizes).better_than["float"] == {"rounded"}
+    for noise, proven in ((0.9 * gap, True), (1.1 * gap, False)):
+        found = stats.rank_sets(items, sizes, noise={"rounded": noise})
+        assert found.better_than["float"] == ({"rounded"} if proven else set())
+        assert (found.rank["float"] == (1, 1)) == proven

@@ -59,6 +59,10 @@ class Noise:
         """Nats by which two log-probabilities of one token may differ."""
         return 2 * self.nats
 
+    def limit_sum(self, count: int) -> float:
+        """Return by how many bits two sums over so many tokens may differ."""
+        return BIAS * count + self.room / math.log(2)
+
     def find_beyond(self, gaps: NDArray[np.float64], least: float) -> NDArray[np.int64]:
         """Return where differences of bits are more than noise, or than `least`; everywhere if
         they are none: the mean of noise is 0.

@@ -87,6 +87,12 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         for model in record.models
         if model.name in names and model.dtype in ("bfloat16", "float16")
     )
+    said += [
+        f"{score.model}: the interval holds {score.noise:.4f} bits a byte of engine noise:"
+        " activations are rounded in other ways when more tokens are read at once."
+        for score in headline
+        if score.noise
+    ]
     if halves:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
     beaten = found.better_than

@@ -113,7 +113,8 @@ def rank_scores(
         ranked = {score.model: score for score in rows if score.model in usual}
         if len(ranked) < 2:
             continue
-        result = _rank(metric, {name: items[name] for name in ranked})
+        noise = {name: float(score.noise or 0) for name, score in ranked.items()}
+        result = _rank(metric, {name: items[name] for name in ranked}, noise)
         for name, score in ranked.items():
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
@@ -136,13 +137,13 @@ def _find_usual(metric: str, items: Mapping[str, Items]) -> set[str]:
     return {name for name, digest in digests.items() if digest in most[:1]}
 
 
-def _rank(metric: str, items: Mapping[str, Items]) -> Ranking:
+def _rank(metric: str, items: Mapping[str, Items], noise: Mapping[str, float]) -> Ranking:
     if metric in QUALITY:
         return quality_rank_sets(FACTS[metric], {name: one.rows for name, one in items.items()})
     values = {name: one.column(0) for name, one in items.items()}
     if metric == SPEED:
         return rate_rank_sets(values)
-    return rank_sets(values, next(iter(items.values())).column(1))
+    return rank_sets(values, next(iter(items.values())).column(1), noise=noise)
 
 
 def _read_items(out: Path, score: Score) -> Items:

@@ -62,6 +62,7 @@ class Score(SparseRow):
     # likelihood
     charged: str = "token"  # or "code", of a compressor, which is not ranked
     lossy: str = ""  # what the tokenizer loses of the text
+    noise: Number | None = None  # bits a byte of the engine's own, which the interval holds
     left_out: int = 0  # documents that some model of the run cannot hold
     straddled: int | None = None  # texts whose first token covers the end of their context, too
     # generated text

@@ -14,7 +14,7 @@ from llmbench.config.model_card import Stage
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
-from llmbench.metrics.facts import FACTS
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
 from llmbench.plan.plan import Plan
 from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
@@ -62,6 +62,7 @@ def assemble(
         row.name for row in models.values() if row.certificate and row.certificate.is_refused
     ]
     _add_overlap(made, models, earlier.before)
+    scores = [add_noise(score, models[score.model]) for score in scores]
     scores = _with_prices(scores, made.options.price_per_hour)
     return Record(
         schema=SCHEMA,
@@ -281,6 +282,15 @@ def add_certificate(folder: RunFolder, row: ModelRow) -> None:
     in_cache = row.process == "worker"  # an object may compute other things from the same weights
     found = folder.certificate(row.name, row.fingerprint, row.device, in_cache)
     row.certificate = Certificate.model_validate(found) if found else None
+
+
+def add_noise(score: Score, row: ModelRow) -> Score:
+    """The score with its engine's noise in its interval, if it is of bits and there is any."""
+    noise = row.certificate.noise if row.certificate else 0.0
+    if score.metric != BITS_PER_BYTE or not noise or score.low is None or score.high is None:
+        return score
+    ends = {"low": max(0.0, float(score.low) - noise), "high": float(score.high) + noise}
+    return score.model_copy(update={**ends, "noise": noise})
 
 
 def _add_overlap(made: Plan, models: Mapping[str, ModelRow], before: Record | None) -> None:

@@ -98,7 +98,7 @@ def test_prompts_of_different_lengths_are_answered_side_by_side():
     ("spec", "said"),
     [
         ("gguf:none.gguf", "there is no such file"),
-        ("gguf:model.gguf?context=x", "unknown option 'context=x'"),
+        ("gguf:model.gguf?context=x", "context must be from 1 to"),
         ("gguf:model.gguf?threads=2", "unknown option 'threads=2'"),
     ],
 )

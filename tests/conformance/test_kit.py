@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import saboteurs, small_checkpoints, zoo
 from support import saboteurs_conditioning as saboteurs_of_what_is_given
+from support import saboteurs_engines as broken_engines
 from support import saboteurs_generation as saboteurs_that_speak
 from support import saboteurs_sources as saboteurs_that_read
 
@@ -100,6 +101,7 @@ def test_the_zoo_has_at_least_a_dozen_animals_and_every_check_catches_one():
         saboteurs_of_what_is_given,
         saboteurs_that_speak,
         saboteurs_that_read,
+        broken_engines,
     )
     assert {cls.__module__ for cls in zoo.ZOO.values()} == {module.__name__ for module in company}
     assert all(cls.__doc__ for cls in zoo.ZOO.values())

@@ -118,3 +118,15 @@ def test_prompts_of_a_task_without_scores_are_counted_from_its_samples(tmp_path)
     sentence = "Prompts that the tokenizer cannot hold, read as it reads them: net 1 of 2."
     for form in ("table", "md", "html"):
         assert sentence in " ".join(draw(form, board).split())
+
+
+def test_the_noise_of_an_engine_is_said_under_the_table():
+    rounded = [{**row, "noise": 0.0016} for row in likelihood("rounded", 2.0, 0.1, [1, 1])]
+    found = record(
+        models=[model("rounded", 5), model("net", 3)],
+        scores=[*rounded, *likelihood("net", 3.0, 0.1, [2, 2])],
+    )
+    headline = [score for score in found.scores if score.metric == "bits_per_byte"]
+    said = [line for line in notes(found, "likelihood", headline) if "engine noise" in line]
+    assert len(said) == 1
+    assert said[0].startswith("rounded: the interval holds 0.0016 bits a byte")

@@ -40,10 +40,10 @@ def _require_same_bits(
     subject: Subject, text: str, alone: Ledger, ledger: Ledger, how: str
 ) -> None:
     """Raise Failed if the bits of a text beside others (`ledger`) are not those it has alone."""
-    total = subject.half or TOTAL
-    if not subject.close(alone.bits, ledger.bits) or abs(
-        alone.total() - ledger.total()
-    ) > total * max(1.0, alone.total()):
+    room = (subject.half or TOTAL) * max(1.0, alone.total())
+    if subject.noise:
+        room = max(room, subject.noise.limit_sum(len(alone.bits)))
+    if not subject.close(alone.bits, ledger.bits) or abs(alone.total() - ledger.total()) > room:
         cause = (
             "padding is seen by the model, rows of a batch influence each other, or results are"
             " given in another order"
