@@ -60,6 +60,15 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
     return found
 
 
+def _describe_noise(headline: Sequence[Score]) -> list[str]:
+    return [
+        f"{score.model}: the interval holds {score.noise:.4f} bits a byte of engine noise:"
+        " activations are rounded in other ways when more tokens are read at once."
+        for score in headline
+        if score.noise
+    ]
+
+
 def _objects(record: Record, names: Collection[str]) -> list[str]:
     """A sentence on the models that a caller gave as objects."""
     found = sorted(
@@ -81,18 +90,12 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     said = [cut(f"{name}: {loss}", LONGEST) for name, loss in losses.items() if loss]
     said += _describe_left_out(record, task, headline)
     names = {score.model for score in headline}
-    said += _refusals(record, names) + _objects(record, names)
+    said += _refusals(record, names) + _objects(record, names) + _describe_noise(headline)
     halves = sorted(
         model.name
         for model in record.models
         if model.name in names and model.dtype in ("bfloat16", "float16")
     )
-    said += [
-        f"{score.model}: the interval holds {score.noise:.4f} bits a byte of engine noise:"
-        " activations are rounded in other ways when more tokens are read at once."
-        for score in headline
-        if score.noise
-    ]
     if halves:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
     beaten = found.better_than
