@@ -62,8 +62,7 @@ def _refusals(record: Record, names: Collection[str]) -> list[str]:
 
 def _describe_noise(headline: Sequence[Score]) -> list[str]:
     return [
-        f"{score.model}: the interval holds {score.noise:.4f} bits a byte of engine noise:"
-        " activations are rounded in other ways when more tokens are read at once."
+        f"{score.model}: the interval holds {score.noise:.4f} bits a byte of engine noise."
         for score in headline
         if score.noise
     ]
