@@ -14,6 +14,7 @@ from llmbench.errors import UsageError, did_you_mean
 from llmbench.results.matching import Met, Pair, Wanted, meet, same_machine
 from llmbench.results.paired_tests import (
     Difference,
+    add_noise,
     alpha_of,
     difference,
     items_needed,
@@ -291,6 +292,10 @@ def _build_untested_row(met: Met) -> Row:
 def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
     score, seen = met.score, found.interval
     relative = _is_relative(score)
+    noise = math.fsum(float(one.noise or 0) for one in met.scores if one is not None)
+    if noise:
+        found, p = add_noise(found, p, noise)
+        seen = found.interval
     said = judge(metric_of(score), score.better, found, p)
     needed = 2 if met.kind == "rate" else items_needed(tests)
     reason = (
@@ -299,6 +304,8 @@ def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
         if said == "unclear" and seen.n < needed
         else ""
     )
+    if said == "unclear" and noise and not reason:
+        reason = f"the engine's noise is up to {noise:.4f} {score.unit}"
     reason = reason if score.better is not None else "neither less nor more of it is better"
     value, low, high = (
         None if end is None else math.expm1(end) if relative else end

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from statistics import NormalDist
@@ -250,6 +250,16 @@ def judge(metric: Metric, better: str | None, found: Difference, p: float) -> Ve
     said = verdict(found.interval, p, margin, alpha_of(metric))
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
     return turned.get(said, said) if better == "higher" else said
+
+
+def add_noise(found: Difference, p: float, noise: float) -> tuple[Difference, float]:
+    """Widen a difference by what no item shows, and return its p: 1 within that."""
+    seen = found.interval
+    low, high = (
+        None if end is None else end + by for end, by in ((seen.low, -noise), (seen.high, noise))
+    )
+    wide = replace(seen, low=low, high=high)
+    return replace(found, interval=wide), 1.0 if abs(seen.value) <= noise else p
 
 
 def items_needed(tests: int) -> int:

@@ -321,3 +321,22 @@ def test_two_runs_are_compared_model_by_model_and_changed_weights_are_named(tmp_
     text = print_comparison(tmp_path / "new", tmp_path / "old", "--only", "rnn")
     assert "tie" in text
     assert "better" not in text
+
+
+def test_a_difference_within_the_noise_of_an_engine_is_no_proof(tmp_path):
+    for noise, verdict in ((0.05, "better"), (0.2, "unclear")):
+        hand = Hand(tmp_path / verdict).add("a", BITS, bits(*BETTER), noise=noise)
+        hand.add("b", BITS, bits(*RATES))
+        one = find_row(compare_models(hand), "bits_per_byte")
+        plain = find_row(
+            compare_models(
+                Hand(tmp_path / f"plain {verdict}")
+                .add("a", BITS, bits(*BETTER))
+                .add("b", BITS, bits(*RATES))
+            ),
+            "bits_per_byte",
+        )
+        assert one.verdict == verdict
+        assert one.proven == (verdict == "better")
+        assert (one.low, one.high) == pytest.approx((plain.low - noise, plain.high + noise))
+        assert ("noise is up to" in one.reason) == (verdict == "unclear")
