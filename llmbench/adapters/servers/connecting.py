@@ -61,7 +61,7 @@ def connect(
     dialect, counting = _find_dialect(client, settings, context)
     report("comparing what it writes with what it reads")
     proof = _prove(client, dialect, counting, settings, tokenizer, context)
-    client.patience = patience
+    client.patience = replace(patience, absence=ModelError)  # a server that was there has died
     return Connection(client, dialect, counting, proof, context, listed is not None)
 
 

@@ -30,17 +30,18 @@ class Interrupted(Exception):
 @dataclass(frozen=True)
 class Patience:
     """Tries with waits that double, at most `tries` in all. `sleep` and `now` are replaced in
-    tests.
+    tests. `absence`: what it is if nothing takes the connection any more.
     """
 
     tries: int = limits.SERVER_TRIES
+    absence: type[CellError] = Unavailable
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self, action: Callable[[], Found], where: str) -> Found:
         """Return what `action` returns, tried again while it is Interrupted.
 
-        Raises Unavailable if nothing is there to connect to, else ModelError, with the last cause.
+        Raises `absence` if nothing is there to connect to, else ModelError, with the last cause.
         """
         for number in range(self.tries):
             try:
@@ -52,7 +53,7 @@ class Patience:
         raise AssertionError("there is always a first try")
 
     def _give_up(self, error: Interrupted, where: str) -> CellError:
-        kind = Unavailable if error.is_absent else ModelError
+        kind = self.absence if error.is_absent else ModelError
         tries = f", {self.tries} times" if self.tries > 1 else ""
         hint = "run again when the server is back: what it answered is kept"
         return kind(f"{error.what}{tries}", where=where, hint=hint)

@@ -150,10 +150,10 @@ def test_a_second_answer_that_differs_is_refused(connect):
             list(chunks)
 
 
-def test_a_server_that_is_gone_is_unavailable(connect):
+def test_a_server_that_is_absent_is_unavailable_and_one_that_dies_is_an_error(connect):
     with FakeServer(says=("one",)) as server:
         adapter = connect(server)
-    with pytest.raises(Unavailable, match="nothing answers at this address"):
+    with pytest.raises(ModelError, match="nothing answers at this address"):
         listen(adapter)
     with pytest.raises(Unavailable, match="nothing answers at this address"):
         connect(server)
