@@ -23,12 +23,14 @@ from llmbench.adapters.servers import scoring
 from llmbench.adapters.servers.connecting import Connection, connect
 from llmbench.adapters.servers.echo import Echo
 from llmbench.adapters.servers.kept_answers import KeptAnswers
+from llmbench.adapters.servers.load.run import run_load
 from llmbench.adapters.servers.patience import Patience
 from llmbench.adapters.servers.protocol import Prompt
 from llmbench.adapters.servers.tokenizer import ServerTokenizer, load_tokenizer
 from llmbench.adapters.servers.writing import Times, Writer
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import Unsupported
+from llmbench.inference.serving.load import Load, LoadRun, LoadTarget, Say
 from llmbench.inference.text import lines
 from llmbench.ledger import Ledger
 from llmbench.models.tokenizers.tokens import Tokens
@@ -36,7 +38,7 @@ from llmbench.models.tokenizers.tokens import Tokens
 BESIDE = 2  # places of a server's context for the last target and for the token that it must write
 
 
-class OpenAIServer(Adapter):
+class OpenAIServer(Adapter, LoadTarget):
     """See docs/engines.md. `connection`: what was found out when it was connected."""
 
     needs_torch = False
@@ -188,6 +190,20 @@ class OpenAIServer(Adapter):
         wrong = self.connection.counting.wrong
         if believed and wrong:
             sys.stderr.write(f"llmbench: {self.settings.model}: usage says {wrong}\n")
+
+    def run_load(self, load: Load, say: Say) -> LoadRun:
+        connection, count = self.connection, None
+        if not self.settings.stream:
+            raise Unsupported("without streams there is no time of a first token: stream: true")
+        if self.tokenizer is not None:
+            own = self._own.text
+
+            def count(text: str) -> int:
+                return len(own.encode(text).ids)
+
+        return run_load(
+            connection.client, connection.dialect, self._encode_prompt, count, load, say
+        )
 
     def forget_answers(self) -> None:
         self.kept.stop()

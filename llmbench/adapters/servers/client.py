@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,6 +43,19 @@ class Event:
 
     data: Mapping[str, Any]
     time_ns: int
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests of one kind go, with the key they bear. timeout: seconds without a byte."""
+
+    host: str
+    port: int
+    path: str
+    is_tls: bool
+    is_by_proxy: bool
+    timeout: float
+    key: str = field(repr=False)
 
 
 def read_key(settings: ServerSettings) -> str:
@@ -79,6 +92,18 @@ class Client:
         self._proxy = None if settings.is_loopback else _find_proxy(parts.scheme, self._host)
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
+
+    def find_endpoint(self, path: str) -> Endpoint:
+        """Return where requests to a path of the API go, for those who send them by themselves."""
+        return Endpoint(
+            self._host,
+            self._port,
+            f"{self._path}{path}",
+            self._is_tls,
+            self._proxy is not None,
+            self._timeout,
+            self._key,
+        )
 
     def hide_key(self, text: str) -> str:
         """Return the text without the API key."""
@@ -125,7 +150,7 @@ class Client:
             return
         error = data["error"]
         code = error.get("code") if isinstance(error, Mapping) else None
-        said = self._tell(json.dumps(data).encode())
+        said = self.tell(json.dumps(data).encode())
         if isinstance(code, int) and 400 <= code < 500 and code not in RETRIED:
             raise Refusal(code, said, self.where)
         raise Interrupted(f"the server broke off its answer: {said}")
@@ -220,7 +245,7 @@ class Client:
                 " is followed: the API key would go along",
                 self.where,
             )
-        said = self._tell(answer.read(1 << 16))
+        said = self.tell(answer.read(1 << 16))
         if answer.status in RETRIED:
             wait = self.patience.read_retry_after(answer.getheader("Retry-After"))
             raise Interrupted(f"the server answered {answer.status}: {said}", wait)
@@ -239,14 +264,14 @@ class Client:
             data = None
         if not isinstance(data, dict):
             raise ModelError(
-                f"the server's answer is not a JSON object: {self._tell(raw)!r}", where=self.where
+                f"the server's answer is not a JSON object: {self.tell(raw)!r}", where=self.where
             )
         if self._key and self.holds_key(json.dumps(data, ensure_ascii=False)):
             raise ModelError("the server's answer holds the API key", where=self.where)
         return data
 
-    def _tell(self, raw: bytes) -> str:
-        """What a server says went wrong, in its own words, without the key."""
+    def tell(self, raw: bytes) -> str:
+        """Return what a server says went wrong, in its own words, without the key."""
         text = raw.decode("utf-8", "replace")
         with suppress(ValueError, RecursionError):
             data: Any = json.loads(text)
