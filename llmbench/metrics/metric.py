@@ -12,7 +12,7 @@ from typing import Literal, NotRequired, TypedDict, get_args
 from llmbench.errors import ModelError
 
 Better = Literal["lower", "higher"] | None
-Group = Literal["likelihood", "answers", "generation", "speed", "memory"]
+Group = Literal["likelihood", "answers", "generation", "speed", "memory", "serving"]
 # bits: bits of an item / its size; share: right or wrong; mean: a mean over items; ratio: a ratio
 # of sums whose denominators differ between models; corpus: a formula over column sums; rate: blocks
 # of measuring; items: a corpus formula from outside, compared by its values for single items;
@@ -103,6 +103,7 @@ class ScoreRow(TypedDict):
     spare: NotRequired[int | None]
     useful: NotRequired[int | None]
     curve: NotRequired[Sequence[tuple[int, float | None, float | None]]]
+    load: NotRequired[Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Metric:
     @property
     def depends_on_machine(self) -> bool:
         """Whether its values hold for one machine alone."""
-        return self.group in ("speed", "memory")
+        return self.group in ("speed", "memory", "serving")
 
     @property
     def difference_unit(self) -> str:

@@ -38,6 +38,95 @@ def _memory(name: str, help: str, *variants: Variant, better: Better = "lower") 
     return Metric(name, "bytes", better, help, "memory", ANY, variants, "mebibytes")
 
 
+def _serving(name: str, unit: str, better: Better, help: str, format: Format) -> Metric:
+    """A metric of a load on a server, which has tables of its own."""
+    return Metric(name, unit, better, help, "serving", POSITIVE, format=format)
+
+
+SERVING = (
+    _serving(
+        "serving_ttft",
+        "seconds",
+        "lower",
+        "time to first token under load: from when the request was due (closed loop: sent) to the"
+        " first message with text; median; less is better",
+        "milliseconds",
+    ),
+    _serving(
+        "serving_tpot",
+        "seconds",
+        None,
+        "time per output token after the first under load, of each answer; median: not comparable"
+        " across tokenizers",
+        "milliseconds",
+    ),
+    _serving(
+        "serving_itl",
+        "seconds",
+        None,
+        "inter-token latency under load: gaps between messages of one token each; median",
+        "milliseconds",
+    ),
+    _serving(
+        "serving_chunk_gap",
+        "seconds",
+        None,
+        "gaps between messages under load, which are not single tokens; median",
+        "milliseconds",
+    ),
+    _serving(
+        "serving_latency",
+        "seconds",
+        "lower",
+        "end-to-end latency under load: from when the request was due (closed loop: sent) to the"
+        " end of its answer; median; less is better",
+        "milliseconds",
+    ),
+    _serving(
+        "serving_tokens_per_second",
+        "tokens/s",
+        None,
+        "tokens generated per second by all answers of a load: not comparable across tokenizers",
+        "rate",
+    ),
+    _serving(
+        "serving_requests_per_second",
+        "requests/s",
+        "higher",
+        "requests answered per second of a load; more is better",
+        "rate",
+    ),
+    _serving(
+        "serving_goodput",
+        "requests/s",
+        "higher",
+        "requests per second that were answered within all stated limits; more is better",
+        "rate",
+    ),
+    _serving(
+        "serving_joules_per_token",
+        "joules/token",
+        None,
+        "energy under load, by the machine's counter / tokens generated",
+        "scaled",
+    ),
+    Metric(
+        "serving_peak_ram",
+        "bytes",
+        "lower",
+        "peak memory of the server's processes, sampled; less is better",
+        "serving",
+        format="mebibytes",
+    ),
+    Metric(
+        "serving_peak_gpu",
+        "bytes",
+        "lower",
+        "peak GPU memory of the server's processes, by the driver, sampled; less is better",
+        "serving",
+        format="mebibytes",
+    ),
+)
 PERFORMANCE = (
     _speed(
         "decode_bytes_per_second",
@@ -172,4 +261,5 @@ PERFORMANCE = (
     ),
     _memory("peak_gpu_process", "peak GPU memory of the process, by the driver; less is better"),
     _memory("gpu_idle", "GPU memory in use before the model was loaded", better=None),
+    *SERVING,
 )

@@ -30,6 +30,7 @@ TASKS = {
     "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.performance.memory:Memory",
     "speed": "llmbench.tasks.performance.speed:Speed",
+    "serving": "llmbench.tasks.performance.serving.serving:Serving",
     "max-batch": "llmbench.tasks.performance.max_batch:MaxBatch",
 }
 ENTRY_POINTS = "llmbench.tasks"

@@ -20,6 +20,7 @@ from llmbench.results.rows import (
     Definition,
     Items,
     LeftOut,
+    LoadFacts,
     Majority,
     Number,
     Review,
@@ -102,6 +103,7 @@ class Score(SparseRow):
     curve: list[tuple[int, Number | None, Number | None]] = Field(  # batch, bytes, bytes/s
         default_factory=list
     )
+    load: LoadFacts | None = None
 
     @property
     def is_of_generated_text(self) -> bool:
@@ -136,9 +138,7 @@ def metric_of(score: Score) -> Metric:
 
 
 def key_of(score: Score) -> str:
-    """What a score is of: its metric, at the best batch, in a phase, by another measure than the
-    usual one.
-    """
+    """What a score is of: its metric, at the best batch, in a phase, at a load, by another norm."""
     return (
         f"{score.metric}{'@best' if score.batch > 1 else ''}"
         + (f":{score.phase.partition(',')[0]}" if score.phase else "")

@@ -80,6 +80,30 @@ class SpeedFacts(SparseRow):
     parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token
 
 
+class LoadFacts(SparseRow):
+    """What is known about a load on a server, and what came of it, besides the score."""
+
+    ALWAYS: ClassVar[frozenset[str]] = frozenset({"arrivals", "amount"})
+    arrivals: Literal["closed", "poisson", "constant"]
+    amount: Number  # streams at once if closed, else requests a second
+    ends: dict[str, tuple[Number, Number]] = Field(default_factory=dict)  # of percentiles
+    requests: int = 0  # that were sent
+    answered: int = 0
+    errors: dict[str, int] = Field(default_factory=dict)  # what was wrong -> requests
+    limits: dict[str, Number] = Field(default_factory=dict)  # of goodput, in seconds
+    attained: Number | None = None  # share of the requests that kept to them
+    seconds: Number = 0.0
+    short: int = 0  # answers that ended before the tokens that were asked for
+    several: int = 0  # answers whose messages are not single tokens
+    doubt: str = ""  # what is wrong with the server's counts of tokens
+    is_overloaded: bool = False  # requests came faster than answers
+    late: int = 0  # requests that were sent late
+    worst: Number = 0.0  # seconds by which the latest was
+    client: dict[str, Number] = Field(default_factory=dict)  # what the client took itself
+    nonce: str = ""  # what the beginnings of the prompts depend on
+    absent: dict[str, str] = Field(default_factory=dict)  # metric, or level -> why it is not there
+
+
 class Majority(Row):
     """Always giving the most common right answer, `answer`, beside a model on the same items.
 

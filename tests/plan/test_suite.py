@@ -55,7 +55,8 @@ def test_a_good_suite_is_read(tmp_path):
 def test_every_shipped_suite_is_read_and_its_models_resolve(name):
     found = suite.read(name)
     assert found.name == name
-    assert found.cards([], [])
+    more = [] if found.file.models else ["zlib"]  # a suite for models of one's own names none
+    assert found.cards(more, [])
 
 
 @pytest.mark.parametrize("name", registry.names("baselines"))

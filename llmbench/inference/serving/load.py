@@ -101,6 +101,17 @@ class LoadRun:
     cost: ClientCost
 
 
+@dataclass(frozen=True)
+class ServerMemory:
+    """Peak memory of a server's processes, in bytes; None if it is not known. source: whose count
+    it is.
+    """
+
+    ram: int | None = None
+    gpu: int | None = None
+    source: str = ""
+
+
 class LoadTarget(ABC):
     """An adapter whose server can be put under a load."""
 
@@ -109,3 +120,13 @@ class LoadTarget(ABC):
         """Send these requests, and return when what came. A failed request is an exchange with an
         error; CellError if the server cannot be asked at all.
         """
+
+    def measure_server(self) -> ServerMemory:
+        """Return the peak memory of the server so far, if llmbench started it."""
+        return ServerMemory()
+
+    def read_energy(self) -> tuple[float | None, str]:
+        """Return joules from any beginning by the server's energy counter, and its name; None, and
+        why, if there is none.
+        """
+        return None, "the server may run on another machine"
