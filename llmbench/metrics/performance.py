@@ -38,13 +38,13 @@ def _memory(name: str, help: str, *variants: Variant, better: Better = "lower") 
     return Metric(name, "bytes", better, help, "memory", ANY, variants, "mebibytes")
 
 
-def _serving(name: str, unit: str, better: Better, help: str, format: Format) -> Metric:
+def _load(name: str, unit: str, better: Better, help: str, format: Format) -> Metric:
     """A metric of a load on a server, which has tables of its own."""
     return Metric(name, unit, better, help, "serving", POSITIVE, format=format)
 
 
 SERVING = (
-    _serving(
+    _load(
         "serving_ttft",
         "seconds",
         "lower",
@@ -52,7 +52,7 @@ SERVING = (
         " first message with text; median; less is better",
         "milliseconds",
     ),
-    _serving(
+    _load(
         "serving_tpot",
         "seconds",
         None,
@@ -60,21 +60,21 @@ SERVING = (
         " across tokenizers",
         "milliseconds",
     ),
-    _serving(
+    _load(
         "serving_itl",
         "seconds",
         None,
         "inter-token latency under load: gaps between messages of one token each; median",
         "milliseconds",
     ),
-    _serving(
+    _load(
         "serving_chunk_gap",
         "seconds",
         None,
         "gaps between messages under load, which are not single tokens; median",
         "milliseconds",
     ),
-    _serving(
+    _load(
         "serving_latency",
         "seconds",
         "lower",
@@ -82,28 +82,28 @@ SERVING = (
         " end of its answer; median; less is better",
         "milliseconds",
     ),
-    _serving(
+    _load(
         "serving_tokens_per_second",
         "tokens/s",
         None,
         "tokens generated per second by all answers of a load: not comparable across tokenizers",
         "rate",
     ),
-    _serving(
+    _load(
         "serving_requests_per_second",
         "requests/s",
         "higher",
         "requests answered per second of a load; more is better",
         "rate",
     ),
-    _serving(
+    _load(
         "serving_goodput",
         "requests/s",
         "higher",
         "requests per second that were answered within all stated limits; more is better",
         "rate",
     ),
-    _serving(
+    _load(
         "serving_joules_per_token",
         "joules/token",
         None,
