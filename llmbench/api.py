@@ -21,6 +21,7 @@ from llmbench.leaderboard.renderers import (
     html,
     registry,
     sections,
+    serving,
     table,
 )
 from llmbench.plan import plan
@@ -221,14 +222,17 @@ def _check_model(model: Model) -> str | Adapter:
 
 
 def write_boards(board: leaderboard_board.Board, folder: Path) -> None:
-    """Write leaderboard.md, .csv and .html, and leaderboard.svg if there is a picture."""
+    """Write leaderboard.md, .csv and .html, and pictures if there are any."""
     for ending in registry.WRITTEN:
         storage.write_text(folder / f"leaderboard.{ending}", registry.draw(ending, board))
-    drawn = chart.svg(board.points)
-    if drawn:
-        storage.write_text(folder / "leaderboard.svg", drawn)
-    else:
-        (folder / "leaderboard.svg").unlink(missing_ok=True)
+    pictures = {"leaderboard.svg": chart.svg(board.points), serving.PICTURE: ""}
+    if board.loads:
+        pictures[serving.PICTURE] = serving.draw_loads(board.loads)
+    for name, drawn in pictures.items():
+        if drawn:
+            storage.write_text(folder / name, drawn)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def load_text(source: str | Path, *, select: Mapping[str, str] | None = None) -> Text:

@@ -15,6 +15,7 @@ from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
+from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.summary import summarise_nothing
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.words import cut
@@ -73,6 +74,7 @@ class Board:
     provenance: Provenance | None = None
     published: list[ReferenceScore] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
+    loads: list[LoadTable] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -96,7 +98,14 @@ def build(record: Record, folder: Path | None = None) -> Board:
     scores: dict[str, list[Score]] = {}
     for score in record.scores:
         scores.setdefault(score.model, []).append(score)
-    return replace(board, published=list_published(record.models, scores))
+    loads = build_load_tables(record)
+    said = [load.summary for load in loads if load.summary][:MOST_SENTENCES]
+    return replace(
+        board,
+        published=list_published(record.models, scores),
+        loads=loads,
+        summary=[*board.summary, *said] if tables else said or board.summary,
+    )
 
 
 def list_published(

@@ -136,7 +136,7 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
     made = alt.layer(line, bubbles, *_names(alt, data, x, y, look)).properties(
         width=look.width, height=look.height
     )
-    return {**json.loads(made.to_json()), "config": _config(look)}
+    return {**json.loads(made.to_json()), "config": theme(look)}
 
 
 def _names(alt: Any, data: Any, x: Any, y: Any, look: Look) -> list[Any]:
@@ -204,7 +204,8 @@ def _size(alt: Any, axis: Axis, points: Sequence[Point], look: Look) -> list[Any
     ]
 
 
-def _config(look: Look) -> Mapping[str, object]:
+def theme(look: Look) -> Mapping[str, object]:
+    """Return the colours and letters of a look, as Vega-Lite's `config`."""
     font = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
     axis = {
         **{

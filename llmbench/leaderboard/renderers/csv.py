@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.cells import Cell
 from llmbench.leaderboard.columns import COLUMNS
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
+from llmbench.leaderboard.serving.section import LoadTable
 from llmbench.leaderboard.tables import Table, TableRow
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
@@ -33,6 +34,10 @@ def render(board: Board) -> str:
     for table in board.tables:
         for line in table.lines:
             writer.writerow([escape_csv(value) for value in _row(table, line, keys)])
+    for load in board.loads:
+        writer.writerows(
+            [escape_csv(value) for value in line] for line in _list_loads(load, len(keys))
+        )
     return out.getvalue()
 
 
@@ -47,6 +52,20 @@ def _row(table: Table, line: TableRow, keys: Sequence[str]) -> list[object]:
         row.append(None if cell.text == "-" else value)
     texts = [cells[key].text.strip("-") for key in ("published", "certificate")]
     return [*row, *texts, table.signature, line.machine, line.run]
+
+
+def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
+    """A line for each metric of each level, and for each percentile."""
+    for row in table.rows:
+        for score in row.scores.values():
+            shown = score.percentiles or {"": score.value}
+            ends = score.load.ends if score.load else {}
+            for place, value in shown.items():
+                own = (score.low, score.high) if not place else ends.get(place, (None, None))
+                name = ":".join(part for part in (score.metric, row.key, place) if part)
+                head: list[object] = [table.task, row.model, row.stage, None, None]
+                head += [name, value, *own, score.unit, score.n]
+                yield [*head, *[None] * columns, "", "", score.signature, "", ""]
 
 
 class CsvRenderer(Renderer):

@@ -21,6 +21,7 @@ from llmbench.leaderboard.plots import Curve
 from llmbench.leaderboard.renderers.chart import NARROW, STAGES, WIDE, Axis, Look, svg
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import show_html
+from llmbench.leaderboard.renderers.serving import draw_loads
 from llmbench.leaderboard.tables import Table
 from llmbench.leaderboard.words import cut
 
@@ -99,12 +100,19 @@ def render(board: Board) -> str:
             "scale": SCALE,
             "stages": stages,
         },
+        loads_drawn=_draw_loads(board),
         stages_drawn=[
             stage for stage in stages if stage in {point.stage for point in board.points}
         ],
         stage_of={_cut_name(model.name): model.stage for model in board.models},
     )
     return page
+
+
+def _draw_loads(board: Board) -> Markup | None:
+    """Return the picture of throughput against latency, if there is one."""
+    drawn = draw_loads(board.loads, WIDE)
+    return _embed(drawn, "Median latency against throughput") if drawn else None
 
 
 def _source(name: str) -> Markup:
@@ -121,6 +129,10 @@ def _sections(board: Board, has_picture: bool, has_curves: bool) -> list[tuple[s
     """Return the links of the page's navigation: anchor and title."""
     passages = any(passage.rows for passage in board.passages)
     tables = [(f"table-{number}", table.task) for number, table in enumerate(board.tables, 1)]
+    tables += [
+        (f"serving-{number}", f"serving: {table.task}")
+        for number, table in enumerate(board.loads, 1)
+    ]
     after = [
         *(
             ("curves", "training", has_curves),
@@ -186,8 +198,12 @@ def pictures(board: Board) -> list[Picture]:
 
 
 def _inline(board: Board, axis: Axis, look: Look, words: str) -> Markup:
-    """Return a picture as part of the page. Vega escapes names; the outer element is replaced."""
-    drawn = svg(board.points, axis, look)
+    """Return a picture as part of the page."""
+    return _embed(svg(board.points, axis, look), words)
+
+
+def _embed(drawn: str, words: str) -> Markup:
+    """Return Vega's picture as part of a page. It escapes names; its outer element is replaced."""
     start = re.match(r'<svg[^>]*? viewBox="([\d. -]+)"[^>]*>', drawn)
     if start is None:
         raise ValueError("the picture does not begin as Vega's do")

@@ -8,6 +8,7 @@ from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
+from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
 from llmbench.leaderboard.tables import Table
 
 
@@ -25,6 +26,7 @@ def render(board: Board) -> str:
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
         if table.signature:
             parts.append(f"Signature: {quote_markdown(table.signature)}")
+    parts += _loads(board)
     if len(board.points) > 1:
         front = ", ".join(escape_markdown(point.model) for point in board.points if point.front)
         parts += [
@@ -34,6 +36,20 @@ def render(board: Board) -> str:
         ]
     parts += [*_reference_scores(board), *_failures(board), *_certificates(board), *_samples(board)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _loads(board: Board) -> list[str]:
+    parts = []
+    for table in board.loads:
+        parts += [
+            f"## Serving: {escape_markdown(table.task)}",
+            pipe_table(list_titles(table), [list_cells(table, row) for row in table.rows]),
+            "\n".join(f"- {escape_markdown(note)}" for note in table.notes),
+            f"Signature: {quote_markdown(table.signature)}",
+        ]
+    if draw_loads(board.loads):
+        parts.append(f"![throughput against latency]({PICTURE})")
+    return parts
 
 
 def _reference_scores(board: Board) -> list[str]:

@@ -14,6 +14,7 @@ from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
+from llmbench.leaderboard.renderers.serving import print_loads
 from llmbench.leaderboard.tables import Table
 from llmbench.metrics.metric import ALWAYS, NEVER
 
@@ -31,6 +32,7 @@ def print_to(console: Console, board: Board) -> None:
         console.print(_fit(console, table))
         for note in table.notes:
             console.print(_text(note, "  "), style="dim")
+    print_loads(console, board.loads)
     if board.published:
         listed = RichTable(
             title="published elsewhere, not comparable",

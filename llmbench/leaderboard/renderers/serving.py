@@ -1,0 +1,111 @@
+"""The section on serving in the terminal, and as a picture: throughput against latency."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from llmbench.leaderboard.renderers.chart import PAPER, Look, theme
+from llmbench.leaderboard.renderers.sanitise import clean_svg, clean_terminal
+from llmbench.leaderboard.serving.section import LoadRow, LoadTable
+
+RATE = ("serving_tokens_per_second", "serving_requests_per_second")
+LATENCY = "serving_latency p50"
+PICTURE = "serving.svg"
+
+
+def list_cells(table: LoadTable, row: LoadRow) -> list[str]:
+    """Return the texts of a row: model, level, and each column."""
+    texts = [row.values[key][0] if key in row.values else "-" for key in table.columns]
+    return [row.model, row.title, *texts]
+
+
+def list_titles(table: LoadTable) -> list[str]:
+    """Return the titles of the columns."""
+    return ["model", "load", *(title for title, _ in table.columns.values())]
+
+
+def print_loads(console: Console, tables: Sequence[LoadTable]) -> None:
+    """Print the tables; of percentiles only the median and the highest."""
+    for table in tables:
+        shown = [key for key in table.columns if not key.endswith(("p90", "p95"))]
+        rich = RichTable(title=Text(f"serving: {clean_terminal(table.task)}", style="italic"))
+        rich.title_justify, rich.show_edge = "left", False
+        for title in ("model", "load"):
+            rich.add_column(title, overflow="fold")
+        for key in shown:
+            rich.add_column(table.columns[key][0], justify="right", overflow="fold")
+        for row in table.rows:
+            texts = [row.values[key][0] if key in row.values else "-" for key in shown]
+            cells = [row.model, row.title, *(text.partition(" [")[0] for text in texts)]
+            rich.add_row(*(Text(clean_terminal(cell)) for cell in cells))
+        console.print(rich)
+        for note in table.notes:
+            console.print(Text(f"  {clean_terminal(note)}", style="dim"))
+
+
+def specify_chart(tables: Sequence[LoadTable], look: Look = PAPER) -> dict[str, object] | None:
+    """Return the Vega-Lite specification of throughput against latency, a line for each model and
+    kind of load; None with fewer than two levels.
+    """
+    import altair as alt
+
+    rows = [row for table in tables for row in table.rows if LATENCY in row.values]
+    rate = next((key for key in RATE if rows and all(key in row.values for row in rows)), "")
+    if not rate or len(rows) < 2:
+        return None
+    unit = "tokens/s" if rate == RATE[0] else "requests/s"
+    data = alt.Data(values=[_plot(row, rate) for row in rows])  # type: ignore[no-untyped-call]  # altair's own, without types
+    x = alt.X("rate:Q", title=f"throughput, {unit} (more is better)", scale=alt.Scale(zero=True))
+    y = alt.Y(
+        "latency:Q",
+        title="median end-to-end latency, ms (less is better)",
+        scale=alt.Scale(zero=True),
+    )
+    colour = alt.Color("model:N", title=None)
+    base: Any = alt.Chart(data).encode(x=x, y=y)
+    dash = alt.StrokeDash("kind:N", title=None)
+    line = base.mark_line().encode(color=colour, strokeDash=dash, order="amount:Q")
+    tips = ["model:N", "load:N", "rate:Q", "latency:Q"]
+    dots = base.mark_circle(size=70, opacity=1).encode(
+        color=colour, tooltip=tips, description="said:N"
+    )
+    names = base.mark_text(dx=6, dy=-8, align="left", color=look.ink, aria=False).encode(
+        text="label:N"
+    )
+    made = alt.layer(line, dots, names).properties(width=look.width, height=look.height)
+    return {**json.loads(made.to_json()), "config": theme(look)}
+
+
+def _plot(row: LoadRow, rate: str) -> dict[str, str | float]:
+    model, load = clean_svg(row.model), row.title
+    value, latency = row.values[rate][1], 1e3 * row.values[LATENCY][1]
+    return {
+        "model": model,
+        "load": load,
+        "label": f"{row.amount:g}" + ("" if row.arrivals == "closed" else "/s"),
+        "kind": "closed loop" if row.arrivals == "closed" else f"open loop, {row.arrivals}",
+        "amount": row.amount,
+        "rate": value,
+        "latency": latency,
+        "said": f"{model}; {load}; {value:.1f} a second; {latency:.1f} ms",
+    }
+
+
+def draw_loads(tables: Sequence[LoadTable], look: Look = PAPER) -> str:
+    """Return the picture as SVG; "" with fewer than two levels."""
+    specification = specify_chart(tables, look)
+    return _draw(json.dumps(specification)) if specification else ""
+
+
+@lru_cache(maxsize=8)
+def _draw(specification: str) -> str:
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(specification))

@@ -1,0 +1,1 @@
+"""What a board shows of loads on servers."""
