@@ -67,6 +67,7 @@ def score(
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
+    spec = model.name_spec(spec)
     session.find(spec)  # says what is wrong with its files before torch is imported
     arguments = model.make_arguments()
     with spinner() as progress:
@@ -143,6 +144,7 @@ def generate(
     from llmbench.storage import default_cache
 
     request = Request(prompt, seed=model.seed, **sampling)
+    spec = model.name_spec(spec)
     session.find(spec)  # says what is wrong with its files before torch is imported
     arguments = model.make_arguments()
     with spinner() as progress:
@@ -183,7 +185,7 @@ def _warn_of_prompt(adapter: Adapter, name: str, prompt: str) -> None:
 
 @click.command()
 @click.argument("name")
-@options.model_options("dtype")
+@options.model_options("dtype", "quantize")
 def train(name: str, model: options.ModelOptions) -> int:
     """Train the baseline NAME (`llmbench run` does so when needed), and print where it is saved.
 
@@ -235,7 +237,7 @@ def check(
 
     arguments = model.make_arguments()
     with spinner() as progress:
-        proof = Proof(spec, model.data, only, timeout, progress, **arguments)
+        proof = Proof(model.name_spec(spec), model.data, only, timeout, progress, **arguments)
     for result in proof.run():
         row = (result.name, result.state, result.seconds)
         click.echo(f"{row[0]:<19}{row[1]:<8}{row[2]:>8.2f} s  {_details(result)}", err=as_json)

@@ -88,6 +88,12 @@ dtype = click.option(
     type=click.Choice(DTYPES),
     help="Number format of the weights.",
 )
+quantize = click.option(
+    "--quantize",
+    default=None,
+    metavar="[int8|int8-dynamic|int4]",
+    help="Round the weights of a checkpoint to 8 or 4 bits; needs the extra quantize.",
+)
 threads = click.option(
     "--threads",
     default=None,
@@ -106,6 +112,13 @@ class ModelOptions:
     device: str
     threads: int | None
     dtype: str | None = None
+    quantize: str | None = None
+
+    def name_spec(self, spec: str) -> str:
+        """The SPEC, with what else is asked of its checkpoint."""
+        if self.quantize is None:
+            return spec
+        return f"{spec}{'&' if '?' in spec else '?'}quantize={self.quantize}"
 
     def make_arguments(self) -> dict[str, Any]:
         """Limit the threads of this process; return what `session` takes beside the texts."""
@@ -113,7 +126,14 @@ class ModelOptions:
         return {"seed": self.seed, "device": pick_device(self.device), "dtype": self.dtype}
 
 
-OF_MODEL = {"data": data, "seed": seed, "device": device, "dtype": dtype, "threads": threads}
+OF_MODEL = {
+    "data": data,
+    "seed": seed,
+    "device": device,
+    "dtype": dtype,
+    "quantize": quantize,
+    "threads": threads,
+}
 
 
 def model_options(*without: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ Rows = Annotated[int, Field(ge=1, le=limits.ROWS)]
 Ids = Annotated[int, Field(ge=1, le=limits.IDS)]
 TextBytes = Annotated[int, Field(ge=1, le=limits.TEXT_BYTES)]
 DEPTHS = ("layers", "n_layer", "num_layers", "num_hidden_layers")  # how many layers are called
+Scheme = Literal["int8", "int8-dynamic", "int4"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -138,6 +140,9 @@ class CheckpointSpec(Strict):
             "token or id that stands before every text and is not scored, for a causal checkpoint"
             " without BOS and EOS, or in place of its own"
         ),
+    )
+    quantize: Scheme | None = Field(
+        None, description="round the weights to 8 or 4 bits after loading; needs the extra quantize"
     )
     source_lang: str | None = Field(
         None, description="of a checkpoint that translates between many languages, as it names them"

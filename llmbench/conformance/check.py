@@ -219,10 +219,12 @@ class Subject:
 
     @cached_property
     def half(self) -> float:
-        """How finely 16-bit weights round, of which less is asked; 0 for finer ones. Where parts
-        can be seen, what they are, not what it says.
+        """How finely 16-bit weights and 8-bit activations round, of which less is asked; 0 for
+        finer ones. Where parts can be seen, what they are, not what it says.
         """
         steps = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+        if self.adapter.info.rounds_activations:  # to 8 bits: a row's largest is 127 steps
+            return steps["bfloat16"]
         model = self.tokens
         if model is None:
             return steps.get(str(self.adapter.info.dtype), 0.0)

@@ -95,6 +95,13 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
         for model in record.models
         if model.name in names and model.dtype in ("bfloat16", "float16")
     )
+    rounded = [
+        f"{model.name} ({model.quantization})"
+        for model in record.models
+        if model.name in names and model.quantization
+    ]
+    if rounded:
+        said.append(cut(f"Quantised weights: {join_words(sorted(rounded))}.", LONGEST))
     if halves:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
     beaten = found.better_than

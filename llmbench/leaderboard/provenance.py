@@ -28,6 +28,7 @@ OF_A_MODEL = (
     "context",
     "weights_bytes",
     "dtype",
+    "quantization",
     "device",
     "fingerprint",
     "training",

@@ -69,7 +69,7 @@ ARGUMENTS: dict[str, type[Arguments]] = {
     ADAPTERS["gguf"]: GGUFSettings,
 }
 ENTRY_POINTS = "llmbench.adapters"
-OPTIONS = ("source_lang", "target_lang", "bos")  # of hf:ID?...
+OPTIONS = ("source_lang", "target_lang", "bos", "quantize")  # of hf:ID?...
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
@@ -119,6 +119,8 @@ def resolve(spec: str) -> Card:
     if spec.startswith(gguf_settings.PREFIX) or spec.lower().endswith(".gguf"):
         return _read_gguf(spec)
     _refuse_unserved(spec)
+    if quantised := re.fullmatch(r"(.+)\?quantize=([^&]*)", spec):
+        return quantise_card(resolve(quantised[1]), quantised[2])
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml", find_arguments)
     if spec.endswith((".yaml", ".yml")):
@@ -158,6 +160,26 @@ def _refuse_unserved(spec: str) -> None:
             f"{spec}: a model behind a server is written openai:MODEL@URL",
             hint=f"if it speaks OpenAI's protocol: openai:{model}@{base}",
         )
+
+
+def quantise_card(card: Card, scheme: str) -> Card:
+    """The card of the same checkpoint with its weights rounded, under a name that says so."""
+    if card.checkpoint is None:
+        raise UsageError(
+            "only checkpoints can be quantised",
+            where=card.name,
+            hint="those of hf:ID_OR_DIRECTORY, or cards with a `checkpoint`",
+        )
+    checkpoint = card.checkpoint.model_copy(update={"quantize": _check_scheme(scheme)})
+    return card.model_copy(update={"name": f"{card.name}-{scheme}", "checkpoint": checkpoint})
+
+
+def _check_scheme(scheme: str) -> str:
+    if scheme not in model_card.SCHEMES:
+        raise UsageError(
+            f"unknown way to quantise {scheme!r}", hint=did_you_mean(scheme, model_card.SCHEMES)
+        )
+    return scheme
 
 
 def name_card(name: str, model: str | Adapter) -> Card:
@@ -201,9 +223,11 @@ def _checkpoint(spec: str) -> Card:
         )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
     given = _options(spec, query)
-    languages = [value for name, value in given.items() if name != "bos"]
+    if "quantize" in given:
+        _check_scheme(given["quantize"])
+    parts = [value for name, value in given.items() if name != "bos"]
     own = pretrained_files.name_of(id)
-    name = plain_name("-".join([own, *languages])) if languages else own
+    name = plain_name("-".join([own, *parts])) if parts else own
     _check_length(name)
     bos = {"bos": int(given["bos"])} if re.fullmatch("[0-9]{1,9}", given.get("bos", "")) else {}
     return Card.model_validate(

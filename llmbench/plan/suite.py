@@ -210,7 +210,7 @@ class Suite:
 
 def _beside(spec: str, folder: Path) -> str:
     """Paths in a suite are relative to the suite."""
-    file = re.match(r"(.+\.(?:py|ya?ml))(:.*)?$", spec)
+    file = re.match(r"(.+\.(?:py|ya?ml))([:?].*)?$", spec)
     return f"{resolve_path(file[1], folder)}{file[2] or ''}" if file else spec
 
 

@@ -189,6 +189,7 @@ class ModelRow(Row):
     parameters: int | None = None
     context: int | None = None
     weights_bytes: int | None = None
+    quantization: str | None = None
     dtype: str | None = None
     device: str = ""
     fingerprint: str = ""

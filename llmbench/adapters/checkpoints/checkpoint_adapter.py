@@ -17,6 +17,7 @@ from llmbench.config.source_code import digest_code
 from llmbench.errors import UsageError
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.pretrained.quantization import count_bytes, find_library_version
 from llmbench.models.pretrained.special_ids import count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
@@ -73,6 +74,9 @@ class CheckpointAdapter(Adapter):
             self.loaded.dtype,
             digest_code([Path(__file__), Path(inspect.getfile(type(self)))]),
         ]
+        quantization = self.loaded.quantization
+        if quantization is not None:
+            identity += [quantization, find_library_version(quantization)]
         if self.loaded.chosen_bos:
             identity.append(f"bos {self.loaded.bos_ids}")
         origin = {
@@ -89,7 +93,8 @@ class CheckpointAdapter(Adapter):
             dtype=self.loaded.dtype,
             device=self.device,
             fingerprint=hashlib.sha256("\n".join(identity).encode()).hexdigest(),
-            weights_bytes=sum(p.numel() * p.element_size() for p in unique),
+            weights_bytes=count_bytes(self.model.parameters()),
+            quantization=quantization,
             training=self.training,
             origin={**origin, "trust_remote_code": self.loaded.trusted},
         )

@@ -75,6 +75,7 @@ class HuggingFace(CheckpointAdapter):
             build_context.device,
             spec.trust_remote_code,
             find_bos(stages),
+            spec.quantize,
         )
         languages = spec.languages
         if languages and loaded.kind != "encoder-decoder":

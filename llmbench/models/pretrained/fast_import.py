@@ -25,6 +25,7 @@ import torch
 
 SWITCH = "LLMBENCH_FAST_IMPORT"  # environment variable; 0 turns fast imports off
 UNUSED = ("scipy", "sklearn", "pandas", "datasets", "cv2", "torchvision", "librosa")
+ROUNDING = ("torchao", "bitsandbytes")  # used for checkpoints that were saved in few bits only
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
 PATTERNS = "transformers.core_model_loading"
@@ -32,12 +33,13 @@ MARKS = ("allow_in_graph", "assume_constant_result", "disable")  # decorators fo
 
 
 @contextmanager
-def fast_import() -> Iterator[None]:
+def fast_import(whole: bool = False) -> Iterator[None]:
     """Import transformers and load checkpoints without unused parts inside this block.
 
-    The garbage collector is off inside the block. With LLMBENCH_FAST_IMPORT=0 nothing changes.
+    The garbage collector is off inside the block. With `whole`, or LLMBENCH_FAST_IMPORT=0, nothing
+    changes.
     """
-    if os.environ.get(SWITCH, "").strip() == "0":
+    if whole or os.environ.get(SWITCH, "").strip() == "0":
         yield
         return
     collecting, distributed = gc.isenabled(), torch.distributed.is_available
@@ -101,7 +103,8 @@ def _count_for_real(arange: Callable[..., torch.Tensor]) -> Callable[..., torch.
 
 
 def _hide_optional_packages() -> Callable[[], None]:
-    """Hide UNUSED from transformers; return the function that shows them again."""
+    """Hide UNUSED and ROUNDING from transformers; return the function that shows them again."""
+    hidden = (*UNUSED, *ROUNDING)
     packages: Any = importlib.import_module("transformers.utils.import_utils")
     try:
         before = packages._is_package_available  # private: may be gone
@@ -111,12 +114,12 @@ def _hide_optional_packages() -> Callable[[], None]:
         return lambda: None
 
     def is_available(name: str, return_version: bool = False) -> Any:
-        if name in UNUSED:
+        if name in hidden:
             return False, "N/A" if return_version else None
         return before(name, return_version)
 
     def forget_answers() -> None:
-        for name in UNUSED:
+        for name in hidden:
             ask = getattr(packages, f"is_{name}_available", None)
             if ask is not None:
                 ask.cache_clear()

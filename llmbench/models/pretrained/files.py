@@ -222,6 +222,11 @@ def verify(checkpoint: Checkpoint, trust_remote_code: bool = False) -> dict[str,
     return config
 
 
+def is_quantised(checkpoint: Checkpoint) -> bool:
+    """Whether its weights were saved in few bits, for which transformers needs another package."""
+    return "quantization_config" in _json(checkpoint.folder / "config.json")
+
+
 def _near_miss(folder: Path) -> str:
     inside = [
         path.name

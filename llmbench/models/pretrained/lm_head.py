@@ -31,9 +31,11 @@ class Parts:
 
     @property
     def lm_head_weight(self) -> Tensor | None:
-        """The head as a (V, D) matrix, where it is that and nothing else."""
+        """The head as a (V, D) matrix, where it is that and nothing else, in numbers of its own."""
         layer = self.head if self.plain else None
-        return layer.weight if type(layer) is nn.Linear and layer.bias is None else None
+        if type(layer) is not nn.Linear or layer.bias is not None:
+            return None
+        return layer.weight if type(layer.weight) is nn.Parameter else None
 
     def body(self, ids: Tensor, **given: Any) -> Tensor:
         rows: Tensor = self.module(input_ids=ids, **given)[0]

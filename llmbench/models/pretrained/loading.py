@@ -22,11 +22,11 @@ from llmbench.errors import (
     UsageError,
     is_out_of_memory,
 )
-from llmbench.hardware.device import torch_dtype
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.models.pretrained.fast_import import fast_import
 from llmbench.models.pretrained.files import Checkpoint, config_value
 from llmbench.models.pretrained.low_rank import merge_adaptation
+from llmbench.models.pretrained.placement import Placement
 from llmbench.models.pretrained.special_ids import find_special_ids, resolve_bos
 
 Kind = Literal["causal", "masked", "encoder-decoder"]
@@ -58,6 +58,7 @@ class Loaded:
     eos_ids: tuple[int, ...]
     weights_sha256: str
     tokenizer_sha256: str
+    quantization: str | None = None  # how the weights are rounded, and by what
     chosen_bos: bool = False  # bos_ids are the card's, not the checkpoint's own
 
     @property
@@ -77,31 +78,38 @@ def load(
     device: str,
     trusted: bool = False,
     bos: str | int | None = None,
+    quantize: str | None = None,
 ) -> Loaded:
     """Load the checkpoint. CellError, in one line, if its files do not make a whole model.
 
     bos: the start symbol of a causal model that has none, or another one than its own.
+    quantize: a scheme by which the weights are rounded (model_card.SCHEMES).
     """
-    with fast_import():
+    placement = Placement(dtype, device, quantize)
+    pretrained_files.check_fetched(checkpoint)
+    whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
+    needs_all = placement.needs_whole_import(pretrained_files.is_quantised(whole))
+    with fast_import(needs_all):
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")
     quiet()
     where = checkpoint.id
-    pretrained_files.check_fetched(checkpoint)
-    whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     given = {"local_files_only": True, "trust_remote_code": trusted}
-    weights = {"dtype": torch_dtype(dtype), **WEIGHTS}
     try:
-        with fast_import():
+        with fast_import(needs_all):
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where, (config.architectures or [""])[0])
             tokenizer = transformers.AutoTokenizer.from_pretrained(whole.folder, **given)
-            model, found = _class_of(kind, auto).from_pretrained(whole.folder, **weights, **given)
+            quantization = placement.name_rounding(config, where)
+            placed = placement.make_arguments(config, where)
+            model, found = _class_of(kind, auto).from_pretrained(
+                whole.folder, **placed, **WEIGHTS, **given
+            )
             _whole(found, where)
         if whole is not checkpoint:
             model = merge_adaptation(model, checkpoint.folder)
         fuse(model)
-        model = model.to(device).eval()
+        model = placement.finish(model, placed, where)
     except ModuleNotFoundError as error:
         said, hint = f"loading it needs the package {error.name}", f"pip install {error.name}"
         raise ModelError(said, where=where, hint=hint) from None
@@ -122,6 +130,7 @@ def load(
         eos_ids=ends,
         weights_sha256=_weights_sha256(checkpoint, whole),
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
+        quantization=quantization,
         chosen_bos=bos is not None,
     )
 
@@ -251,11 +260,9 @@ def _said(error: Exception, where: str) -> CellError:
             where=where,
             hint="a smaller model, a smaller --dtype, or more memory",
         )
-    needed = re.search(r"requires the (\w+) library", str(error))
-    if isinstance(error, ImportError) and needed:
-        package = needed[1].lower()
+    if isinstance(error, ImportError) and (package := _find_package(str(error))):
         hint = f"pip install {package}"
-        return ModelError(f"its tokenizer needs the package {package}", where=where, hint=hint)
+        return ModelError(f"loading it needs the package {package}", where=where, hint=hint)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     wrong = next(
         (line for line in lines if "size mismatch" in line or "mismatch" in line.lower()), ""
@@ -266,6 +273,13 @@ def _said(error: Exception, where: str) -> CellError:
         ],
         where=where,
     )
+
+
+def _find_package(message: str) -> str:
+    """The package that transformers says it lacks; "" if it names none."""
+    command = re.search(r"pip install (?:-\S+ )*['\"]?([\w.-]+)", message)
+    library = re.search(r"requires the (\w+) library", message)
+    return library[1].lower() if library else command[1] if command else ""
 
 
 def is_recurrent(config: Any, model: Any) -> bool:
