@@ -50,18 +50,12 @@ class ModelInfo:
     device: str
     fingerprint: str
     weights_bytes: int | None = None
-    # how the weights are rounded, and by what: int8 (torchao, weight-only); dtype is then that of
-    # what is not rounded
+    # how weights are rounded and by what, as in "int8 (torchao, weight-only)"; dtype is of the rest
     quantization: str | None = None
     # seconds, steps, curve
     training: Mapping[str, Any] | None = None
     # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     origin: Mapping[str, Any] | None = None
-
-    @property
-    def rounds_activations(self) -> bool:
-        """Whether what flows between the layers is rounded to few bits, too."""
-        return self.quantization is not None and "activations" in self.quantization
 
 
 def identifies_weights(fingerprint: str) -> bool:

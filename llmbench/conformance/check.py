@@ -35,6 +35,7 @@ LOGITS = 1 << 26  # of one pass: more are not held for a check
 LARGE = 20_000_000  # parameters: such a model is asked about less
 CUTS = 24  # lengths at which a text is tried to be cut
 DRAWN = (4, 12, 30, 90)  # tokens of drawn texts
+ROUNDED = "activations"  # in `quantization` of info: what flows between layers is in 8 bits
 POOL = 4000  # tokens that are looked at for them
 TRIES = 20  # texts that are drawn until one is taken
 
@@ -223,7 +224,7 @@ class Subject:
         finer ones. Where parts can be seen, what they are, not what it says.
         """
         steps = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
-        if self.adapter.info.rounds_activations:  # to 8 bits: a row's largest is 127 steps
+        if ROUNDED in (self.adapter.info.quantization or ""):  # a row's largest is 127 steps
             return steps["bfloat16"]
         model = self.tokens
         if model is None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
 from llmbench.leaderboard.numbers import format_plain, percent
+from llmbench.leaderboard.provenance import describe_precision
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import BLIND, HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
@@ -90,20 +91,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     said += _describe_left_out(record, task, headline)
     names = {score.model for score in headline}
     said += _refusals(record, names) + _objects(record, names) + _describe_noise(headline)
-    halves = sorted(
-        model.name
-        for model in record.models
-        if model.name in names and model.dtype in ("bfloat16", "float16")
-    )
-    rounded = [
-        f"{model.name} ({model.quantization})"
-        for model in record.models
-        if model.name in names and model.quantization
-    ]
-    if rounded:
-        said.append(cut(f"Quantised weights: {join_words(sorted(rounded))}.", LONGEST))
-    if halves:
-        said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
+    said += describe_precision([model for model in record.models if model.name in names])
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     counter = next(

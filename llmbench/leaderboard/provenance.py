@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.words import cut
+from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.results.record import Machine, ModelRow, Record
 from llmbench.results.signature import Signature
 
@@ -74,6 +74,16 @@ def provenance(record: Record) -> Provenance:
         for model in record.models
     ]
     return Provenance(_facts(run), _facts(record.machine.model_dump()), _protocols(record), models)
+
+
+def describe_precision(models: Sequence[ModelRow]) -> list[str]:
+    """Sentences on the models of a table whose weights are in few bits."""
+    rounded = sorted(f"{m.name} ({m.quantization})" for m in models if m.quantization)
+    halves = sorted(m.name for m in models if m.dtype in ("bfloat16", "float16"))
+    said = [f"Quantised weights: {join_words(rounded)}."] if rounded else []
+    if halves:
+        said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
+    return [cut(sentence, LONGEST) for sentence in said]
 
 
 def _describe_model(model: ModelRow) -> Mapping[str, Any]:

@@ -63,6 +63,11 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)
 
     @property
+    def rounds_activations(self) -> bool:
+        """Whether what flows between the layers is rounded to few bits, too."""
+        return "activations" in (self.loaded.quantization or "")
+
+    @property
     def has_split_head(self) -> bool:
         return self.parts is not None
 
@@ -145,7 +150,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
                 got, want = way(ids)
             except Exception:  # a family whose forward takes no such cache or mask
                 return False
-        fine = self.loaded.dtype in ("float32", "float64") and not self.info.rounds_activations
+        fine = self.loaded.dtype in ("float32", "float64") and not self.rounds_activations
         room = PROBE_ROOM if fine else 50 * PROBE_ROOM
         return bool(
             (got.double() - want.double()).abs().max() <= room * max(1.0, float(want.abs().max()))

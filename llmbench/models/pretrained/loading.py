@@ -7,6 +7,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,7 +97,7 @@ def load(
     quiet()
     where = checkpoint.id
     given = {"local_files_only": True, "trust_remote_code": trusted}
-    try:
+    with _tell_in_one_line(where):
         with fast_import(needs_all):
             config = transformers.AutoConfig.from_pretrained(whole.folder, **given)
             kind = _kind(config, auto, where, (config.architectures or [""])[0])
@@ -110,13 +112,6 @@ def load(
             model = merge_adaptation(model, checkpoint.folder)
         fuse(model)
         model = placement.finish(model, placed, where)
-    except ModuleNotFoundError as error:
-        said, hint = f"loading it needs the package {error.name}", f"pip install {error.name}"
-        raise ModelError(said, where=where, hint=hint) from None
-    except LlmbenchError:
-        raise
-    except Exception as error:
-        raise _said(error, where) from error
     model.requires_grad_(False)
     start, ends = find_special_ids(config, tokenizer, model)
     if bos is not None:
@@ -133,6 +128,20 @@ def load(
         quantization=quantization,
         chosen_bos=bos is not None,
     )
+
+
+@contextmanager
+def _tell_in_one_line(where: str) -> Iterator[None]:
+    """Whatever transformers raises, as an error of ours."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        said, hint = f"loading it needs the package {error.name}", f"pip install {error.name}"
+        raise ModelError(said, where=where, hint=hint) from None
+    except LlmbenchError:
+        raise
+    except Exception as error:
+        raise _said(error, where) from error
 
 
 def describe(model: Any, tokenizer: Any, name: str) -> Loaded:
