@@ -35,7 +35,6 @@ LOGITS = 1 << 26  # of one pass: more are not held for a check
 LARGE = 20_000_000  # parameters: such a model is asked about less
 CUTS = 24  # lengths at which a text is tried to be cut
 DRAWN = (4, 12, 30, 90)  # tokens of drawn texts
-ROUNDED = "activations"  # in `quantization` of info: what flows between layers is in 8 bits
 POOL = 4000  # tokens that are looked at for them
 TRIES = 20  # texts that are drawn until one is taken
 
@@ -220,12 +219,10 @@ class Subject:
 
     @cached_property
     def half(self) -> float:
-        """How finely 16-bit weights and 8-bit activations round, of which less is asked; 0 for
-        finer ones. Where parts can be seen, what they are, not what it says.
+        """How finely 16-bit weights round, of which less is asked; 0 for finer ones. Where parts
+        can be seen, what they are, not what it says.
         """
         steps = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
-        if ROUNDED in (self.adapter.info.quantization or ""):  # a row's largest is 127 steps
-            return steps["bfloat16"]
         model = self.tokens
         if model is None:
             return steps.get(str(self.adapter.info.dtype), 0.0)
@@ -249,13 +246,14 @@ class Subject:
         """Nats between two tokens of which either may be the likeliest, beyond rounding."""
         return self.noise.room if self.noise else 0.0
 
-    def room(self, logits: Any, writes: bool = False) -> float:
+    def room(self, logits: Any, writes: bool = False, batched: bool = False) -> float:
         """Nats by which two ways to the same log-probabilities may differ: 1e-3, and for 16 bits
         six steps of the largest logit.
 
         writes: one way is that of generation, where an engine may round in its own way.
+        batched: one way is beside other rows, which changes how many tokens are read at once.
         """
-        least = max(1e-3, self.noise.room) if writes and self.noise else 1e-3
+        least = max(1e-3, self.noise.room) if (writes or batched) and self.noise else 1e-3
         return max(0.1, 6 * self.half * float(logits.abs().max())) if self.half else least
 
     @cached_property

@@ -19,6 +19,7 @@ from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.files import config_value
 from llmbench.models.pretrained.lm_head import Parts
 from llmbench.models.pretrained.loading import Loaded
+from llmbench.models.pretrained.quantization import rounds_activations
 from llmbench.models.pretrained.special_ids import check_bos
 
 REENTRANT = ("gpt2", "llama")
@@ -53,6 +54,7 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         super().__init__(loaded)
         self.context, self.bos_ids, self.eos_ids = loaded.context, loaded.bos_ids, loaded.eos_ids
         check_bos(self.bos_ids, self.rows, loaded.checkpoint.id)
+        self.rounds_activations = rounds_activations(loaded.quantization)
         self.text.refuses_first_space = True
         self.opens = self.text.opens
         self.adds_bos = (
@@ -61,11 +63,6 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         unknown = loaded.tokenizer.unk_token_id
         self.unknown = None if unknown in (*self.bos_ids, *self.eos_ids) else unknown
         self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)
-
-    @property
-    def rounds_activations(self) -> bool:
-        """Whether what flows between the layers is rounded to few bits, too."""
-        return "activations" in (self.loaded.quantization or "")
 
     @property
     def has_split_head(self) -> bool:
@@ -170,6 +167,14 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         for at in (2, 1):
             state, logits = self._advance(state, ids[:, PROBE - at])
         return logits, want
+
+    def read_in_pieces(self, ids: Tensor, size: int) -> Tensor:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config)
+        given = {"use_cache": True, "past_key_values": cache}
+        pieces = [self.model(input_ids=part[None], **given).logits[0] for part in ids.split(size)]
+        return torch.cat(pieces)
 
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
         return self._fill(ids, None) if self.caches else TokenAdapter.prefill(self, ids)

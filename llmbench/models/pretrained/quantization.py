@@ -38,6 +38,11 @@ def name_scheme(scheme: str, device: str) -> str:
     return BITSANDBYTES[scheme][0] if rounds_while_loading(scheme, device) else TORCHAO[scheme]
 
 
+def rounds_activations(name: str | None) -> bool:
+    """Whether a scheme, as `name_scheme` calls it, rounds what flows between the layers, too."""
+    return name is not None and "activations" in name
+
+
 def rounds_while_loading(scheme: str | None, device: str) -> bool:
     """Whether a scheme is transformers' own work with bitsandbytes."""
     return is_cuda(device) and scheme in BITSANDBYTES
