@@ -173,7 +173,9 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
 
         cache = DynamicCache(config=self.model.config)
         given = {"use_cache": True, "past_key_values": cache}
-        pieces = [self.model(input_ids=part[None], **given).logits[0] for part in ids.split(size)]
+        pieces = [
+            self.model(input_ids=part[None], **given).logits[0] for part in torch.split(ids, size)
+        ]
         return torch.cat(pieces)
 
     def prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
