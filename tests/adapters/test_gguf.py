@@ -156,3 +156,14 @@ def test_without_the_package_one_line_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(Unavailable, match="llama-cpp-python") as error:
         GGUF.build({"file": str(tmp_path / "model.gguf")}, BuildContext())
     assert "llmbench[gguf]" in error.value.hint
+
+
+@pytest.mark.parametrize("context", ["", "The same before each: "])
+def test_no_more_texts_are_read_at_once_than_there_are_sequences(context):
+    model = make(context=4096)  # the engine asserts the rows it is given
+    texts = [f"{number}" for number in range(1000, 1200)]
+    ledgers = list(model.score([Passage(text, context=context) for text in texts]))
+    alone = make(context=4096)
+    for text, ledger in list(zip(texts, ledgers, strict=True))[::37]:
+        (want,) = alone.score([Passage(text, context=context)])
+        np.testing.assert_allclose(ledger.bits, want.bits, rtol=1e-6)

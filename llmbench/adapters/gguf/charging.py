@@ -57,16 +57,17 @@ def charge(
 
 def _group(jobs: Sequence[Job], room: int) -> Iterator[list[Job]]:
     """Jobs that fit in memory together."""
-    group, taken = list[Job](), 0
+    group, taken, heads = list[Job](), 0, 0
     for job in jobs:
-        new = len(job.ids) - 1
-        if group and group[-1].before == job.before:
-            new -= job.first
-        if group and (taken + new > room or 2 * len(group) + 2 > SEQUENCES):
+        is_shared = bool(group) and group[-1].before == job.before
+        new = len(job.ids) - 1 - is_shared * job.first
+        rows = heads + len(group) + 2 - is_shared  # a sequence a head, and one a job
+        if group and (taken + new > room or rows > SEQUENCES):
             yield group
-            group, taken, new = [], 0, len(job.ids) - 1
+            group, taken, heads = [], 0, 0
+            is_shared, new = False, len(job.ids) - 1
         group.append(job)
-        taken += new
+        taken, heads = taken + new, heads + (not is_shared)
     if group:
         yield group
 
