@@ -33,6 +33,9 @@ class GGUFSettings(Arguments):
         place = resolve_path(Path(self.file).expanduser(), folder)
         return self.model_copy(update={"file": str(place)})
 
+    def list_files(self) -> list[Path]:
+        return [Path(self.file)]
+
 
 def parse_spec(spec: str) -> GGUFSettings:
     """Read `gguf:FILE?context=N&parallel=N`, or only FILE. Raises UsageError if there is none."""

@@ -237,6 +237,10 @@ class Arguments(Strict):
         """Return the same with its paths made absolute from `folder`."""
         return self
 
+    def list_files(self) -> list[Path]:
+        """Return the files, by absolute paths, that hold its weights: changed, they are others."""
+        return []
+
     def to_arguments(self) -> dict[str, object]:
         """Return what a card has under `arguments`."""
         return self.model_dump(exclude_defaults=True)

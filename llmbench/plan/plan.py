@@ -251,6 +251,7 @@ def _key(suite: Suite, options: Options, model: ResolvedModel, task: Task.Settin
             for s in model.stages
         ]
         facts.append(pretrained_files.identity(model.stages[0].checkpoint))
+    facts += model.identify_files()
     if task.process == "attempts":
         facts.append(options.memory_budget)
     if task.process != "shared":  # what a machine needs is no other machine's

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from llmbench import limits
 from llmbench.adapter import Adapter, AdapterFacts
-from llmbench.config import gguf_settings, model_card, server_settings
+from llmbench.config import course_settings, gguf_settings, model_card, server_settings
+from llmbench.config.course_settings import COURSES
 from llmbench.config.gguf_settings import GGUFSettings
 from llmbench.config.model_card import Arguments, Card
 from llmbench.config.plugins import check_spec, class_place, load_object
@@ -56,6 +57,8 @@ _BUILT_IN = {
         "llmbench.adapters.checkpoints.huggingface:HuggingFace",
         AdapterFacts(required_parts=("checkpoint",)),
     ),
+    "nanogpt": ("llmbench.adapters.importers.nanogpt:NanoGPT", AdapterFacts()),
+    "scratch-gpt": ("llmbench.adapters.importers.scratch_gpt:ScratchGPT", AdapterFacts()),
     "openai": (
         "llmbench.adapters.servers.adapter:OpenAIServer",
         AdapterFacts(needs_torch=False),
@@ -67,9 +70,11 @@ FACTS = dict(_BUILT_IN.values())
 ARGUMENTS: dict[str, type[Arguments]] = {
     ADAPTERS["openai"]: ServerSettings,
     ADAPTERS["gguf"]: GGUFSettings,
+    **{ADAPTERS[course]: settings for course, settings in COURSES.items()},
 }
 ENTRY_POINTS = "llmbench.adapters"
 OPTIONS = ("source_lang", "target_lang", "bos", "quantize")  # of hf:ID?...
+GENERIC = ("ckpt", "model", "final")  # names of checkpoints that say nothing of them
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
 
@@ -110,7 +115,8 @@ def adapters() -> dict[str, str]:
 
 def resolve(spec: str) -> Card:
     """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class,
-    hf:ID_OR_DIRECTORY, gguf:FILE, openai:MODEL@URL, or an entry point's name.
+    hf:ID_OR_DIRECTORY, gguf:FILE, nanogpt:FILE (and the other courses), openai:MODEL@URL, or an
+    entry point's name.
     """
     if spec.startswith("hf:"):
         return _checkpoint(spec.removeprefix("hf:"))
@@ -118,6 +124,9 @@ def resolve(spec: str) -> Card:
         return _read_server(spec)
     if spec.startswith(gguf_settings.PREFIX) or spec.lower().endswith(".gguf"):
         return _read_gguf(spec)
+    course, colon, place = spec.partition(":")
+    if colon and course in COURSES:
+        return _read_course(course, place)
     _refuse_unserved(spec)
     if quantised := re.fullmatch(r"(.+)\?quantize=([^&]*)", spec):
         return quantise_card(resolve(quantised[1]), quantised[2])
@@ -262,6 +271,18 @@ def _read_gguf(spec: str) -> Card:
     name = plain_name(Path(settings.file).stem)
     _check_length(name)
     given = {"name": name, "adapter": "gguf", "arguments": settings.to_arguments()}
+    return Card.model_validate(given)
+
+
+def _read_course(course: str, place: str) -> Card:
+    """The card of a course's checkpoint that has none; files of one name are called after their
+    directories.
+    """
+    settings = course_settings.parse_spec(course, place)
+    path = Path(settings.place)
+    name = plain_name(path.parent.name if path.stem in GENERIC else path.stem)
+    _check_length(name)
+    given = {"name": name, "adapter": course, "arguments": settings.to_arguments()}
     return Card.model_validate(given)
 
 

@@ -77,6 +77,14 @@ class ResolvedModel:
             checkpoint = pretrained_files.locate(first.id, first.revision)
             pretrained_files.verify(checkpoint, first.trust_remote_code)
 
+    def identify_files(self) -> list[Any]:
+        """Return names, sizes and times of the files of weights that its card's arguments name."""
+        known = registry.find_arguments(self.card.adapter)
+        if known is None:
+            return []
+        files = known.model_validate(self.card.arguments).list_files()
+        return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
     def find_trained(self, build_context: BuildContext) -> Path:
         """Return the folder in which its training leaves the checkpoint."""
         card = self.card

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ PROBE = 12  # ids in a probe
 class CheckpointAdapter(Adapter):
     """A loaded checkpoint of any kind: its tokenizer over bytes, and what the board says of it."""
 
-    required_parts = ("checkpoint",)
+    required_parts: ClassVar[tuple[str, ...]] = ("checkpoint",)
     loaded: Loaded
     text: ByteTokenizer
     context: Any  # each kind sets it

@@ -1,0 +1,1 @@
+"""Checkpoints as the code of courses writes them, one file a course."""
