@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="SPEC",
-    help="Also run this model: a baseline, a card, file.py:Class, module:Class, hf:CHECKPOINT or"
-    " openai:MODEL@URL.",
+    help="Also run this model: a baseline, a card, file.py:Class, module:Class, hf:CHECKPOINT,"
+    " gguf:FILE, nanogpt:FILE (or another course) or openai:MODEL@URL.",
 )
 @click.option(
     "--only",

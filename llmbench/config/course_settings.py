@@ -68,9 +68,25 @@ class ScratchGPTSettings(CourseSettings):
     )
 
 
+class LitGPTSettings(CourseSettings):
+    """A checkpoint directory of LitGPT."""
+
+    is_folder = True
+
+
+class NanoChatSettings(CourseSettings):
+    """A checkpoint directory of nanochat."""
+
+    is_folder = True
+
+    step: int | None = Field(None, ge=0, description="which of its checkpoints; none: the last one")
+
+
 COURSES: Mapping[str, type[CourseSettings]] = {
     "nanogpt": NanoGPTSettings,
     "scratch-gpt": ScratchGPTSettings,
+    "litgpt": LitGPTSettings,
+    "nanochat": NanoChatSettings,
 }
 
 

@@ -59,6 +59,8 @@ _BUILT_IN = {
     ),
     "nanogpt": ("llmbench.adapters.importers.nanogpt:NanoGPT", AdapterFacts()),
     "scratch-gpt": ("llmbench.adapters.importers.scratch_gpt:ScratchGPT", AdapterFacts()),
+    "litgpt": ("llmbench.adapters.importers.litgpt:LitGPT", AdapterFacts()),
+    "nanochat": ("llmbench.adapters.importers.nanochat:NanoChat", AdapterFacts()),
     "openai": (
         "llmbench.adapters.servers.adapter:OpenAIServer",
         AdapterFacts(needs_torch=False),

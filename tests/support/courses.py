@@ -216,3 +216,203 @@ class ScratchGPT(nn.Module):
     def forward(self, ids):
         x = self.tok_emb(ids) + self.pos_emb(torch.arange(ids.shape[1]))
         return self.out_head(self.final_norm(self.trf_blocks(x)))
+
+
+# LitGPT
+# -------------------------------------------------------------------------------------------------
+
+
+def rotate(rows: Tensor, count: int, base: float, sign: int = 1) -> Tensor:
+    """Turn the first `count` entries of (B, H, T, D) rows by their places, half beside half."""
+    half = count // 2
+    angles = torch.arange(rows.shape[2])[:, None] * base ** (-torch.arange(half) / half)
+    cos, sin = angles.cos(), sign * angles.sin()
+    a, b, rest = rows.split((half, half, rows.shape[-1] - count), -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1)
+
+
+class LitRMSNorm(nn.Module):
+    def __init__(self, width, eps):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x):
+        return self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+
+
+class LitAttention(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        rows = (c["n_head"] + 2 * c["n_query_groups"]) * c["head_size"]
+        self.qkv = nn.Linear(c["n_embd"], rows, bias=c["bias"] or c["attn_bias"])
+        self.proj = nn.Linear(c["n_head"] * c["head_size"], c["n_embd"], bias=c["bias"])
+
+    def forward(self, x):
+        c = self.c
+        heads, groups, size = c["n_head"], c["n_query_groups"], c["head_size"]
+        count = int(c["rotary_percentage"] * size)
+        q, k, v = self.qkv(x).split((heads * size, groups * size, groups * size), -1)
+        q, k = (rotate(part_heads(p, p.shape[-1] // size), count, c["rope_base"]) for p in (q, k))
+        k, v = (p.repeat_interleave(heads // groups, 1) for p in (k, part_heads(v, groups)))
+        return self.proj(attend(q, k, v))
+
+
+class LitMLP(nn.Module):
+    """GptNeoxMLP or LLaMAMLP."""
+
+    def __init__(self, c):
+        super().__init__()
+        names = ("fc",) if c["mlp_class_name"] == "GptNeoxMLP" else ("fc_1", "fc_2")
+        for name in names:
+            setattr(self, name, nn.Linear(c["n_embd"], c["intermediate_size"], bias=c["bias"]))
+        self.proj = nn.Linear(c["intermediate_size"], c["n_embd"], bias=c["bias"])
+        self.gelu = c["gelu_approximate"]
+
+    def forward(self, x):
+        if hasattr(self, "fc"):
+            return self.proj(functional.gelu(self.fc(x), approximate=self.gelu))
+        return self.proj(functional.silu(self.fc_1(x)) * self.fc_2(x))
+
+
+class LitBlock(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.norm_1, self.norm_2 = make_lit_norm(c), make_lit_norm(c)
+        self.attn, self.mlp, self.parallel = LitAttention(c), LitMLP(c), c["parallel_residual"]
+
+    def forward(self, x):
+        if self.parallel:
+            return x + self.attn(self.norm_1(x)) + self.mlp(self.norm_2(x))
+        x = x + self.attn(self.norm_1(x))
+        return x + self.mlp(self.norm_2(x))
+
+
+def make_lit_norm(c):
+    if c["norm_class_name"] == "RMSNorm":
+        return LitRMSNorm(c["n_embd"], c["norm_eps"])
+    return nn.LayerNorm(c["n_embd"], eps=c["norm_eps"])
+
+
+LIT_CONFIG = {
+    "block_size": 24,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_embd": 32,
+    "head_size": 8,
+    "n_query_groups": 4,
+    "padded_vocab_size": 320,
+    "intermediate_size": 48,
+    "norm_class_name": "LayerNorm",
+    "norm_eps": 1e-5,
+    "parallel_residual": True,
+    "bias": True,
+    "attn_bias": False,
+    "mlp_class_name": "GptNeoxMLP",
+    "gelu_approximate": "none",
+    "rotary_percentage": 0.5,
+    "rope_base": 10000,
+}
+LLAMA_LIKE = {
+    "norm_class_name": "RMSNorm",
+    "mlp_class_name": "LLaMAMLP",
+    "parallel_residual": False,
+    "bias": False,
+    "rotary_percentage": 1.0,
+    "rope_base": 500,
+    "n_query_groups": 2,
+}
+
+
+class LitGPT(nn.Module):
+    """A GPT by its config: LayerNorm or RMSNorm, rotary positions of a part, parallel or not."""
+
+    def __init__(self, **changes):
+        super().__init__()
+        self.config = c = LIT_CONFIG | changes
+        parts = {
+            "wte": nn.Embedding(c["padded_vocab_size"], c["n_embd"]),
+            "h": nn.ModuleList(LitBlock(c) for _ in range(c["n_layer"])),
+            "ln_f": make_lit_norm(c),
+        }
+        self.transformer = nn.ModuleDict(parts)
+        self.lm_head = nn.Linear(c["n_embd"], c["padded_vocab_size"], bias=False)
+
+    def forward(self, ids):
+        x = self.transformer.wte(ids)
+        for block in self.transformer.h:
+            x = block(x)
+        return self.lm_head(self.transformer.ln_f(x))
+
+
+# nanochat
+# -------------------------------------------------------------------------------------------------
+
+
+def norm(x):
+    """RMSNorm without weights."""
+    return functional.rms_norm(x, x.shape[-1:])
+
+
+class ChatAttention(nn.Module):
+    def __init__(self, width, heads, groups):
+        super().__init__()
+        self.heads, self.groups = heads, groups
+        size = width // heads
+        self.c_q = nn.Linear(width, heads * size, bias=False)
+        self.c_k = nn.Linear(width, groups * size, bias=False)
+        self.c_v = nn.Linear(width, groups * size, bias=False)
+        self.c_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, x):
+        q, k, v = (
+            part_heads(part(x), heads)
+            for part, heads in (
+                (self.c_q, self.heads),
+                (self.c_k, self.groups),
+                (self.c_v, self.groups),
+            )
+        )
+        size = q.shape[-1]
+        q, k = (norm(rotate(part, size, 10000.0, sign=-1)) for part in (q, k))
+        k, v = (part.repeat_interleave(self.heads // self.groups, 1) for part in (k, v))
+        return self.c_proj(attend(q, k, v))
+
+
+class ChatMLP(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width, bias=False)
+        self.c_proj = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x):
+        return self.c_proj(functional.relu(self.c_fc(x)).square())
+
+
+class ChatBlock(nn.Module):
+    def __init__(self, width, heads, groups):
+        super().__init__()
+        self.attn, self.mlp = ChatAttention(width, heads, groups), ChatMLP(width)
+
+    def forward(self, x):
+        x = x + self.attn(norm(x))
+        return x + self.mlp(norm(x))
+
+
+class NanoChat(nn.Module):
+    """Rotary positions turned the other way, norms of queries and keys, a head with a soft cap."""
+
+    def __init__(self, sequence_len, vocab_size, n_layer, n_head, n_kv_head, n_embd):
+        super().__init__()
+        parts = {
+            "wte": nn.Embedding(vocab_size, n_embd),
+            "h": nn.ModuleList(ChatBlock(n_embd, n_head, n_kv_head) for _ in range(n_layer)),
+        }
+        self.transformer = nn.ModuleDict(parts)
+        self.lm_head = nn.Linear(n_embd, vocab_size, bias=False)
+
+    def forward(self, ids):
+        x = norm(self.transformer.wte(ids))
+        for block in self.transformer.h:
+            x = block(x)
+        return 15 * torch.tanh(self.lm_head(norm(x)) / 15)

@@ -193,6 +193,12 @@ def make_network(kind: Any, found: CourseCheckpoint, where: str) -> Any:
 def load_tokenizer(id: str) -> Any:
     """Return the fast tokenizer in a directory or in the Hub's cache; no code of its own is run."""
     folder = pretrained_files.locate(id).folder
+    if not any((folder / name).is_file() for name in pretrained_files.TOKENIZERS):
+        raise UsageError(
+            "there is no tokenizer of transformers",
+            where=str(folder),
+            hint="name a directory with its tokenizer.json: ?tokenizer=DIRECTORY",
+        )
     auto = importlib.import_module("transformers.models.auto.tokenization_auto")
     try:
         tokenizer = auto.AutoTokenizer.from_pretrained(
