@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 import llmbench
-from llmbench.cli import catalog, compare, fetch, leaderboard, model, run
+from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run
 from llmbench.errors import (
     CellError,
     LlmbenchError,
@@ -98,6 +98,7 @@ for command in (
     *compare.COMMANDS,
     *leaderboard.COMMANDS,
     *fetch.COMMANDS,
+    *divergence.COMMANDS,
 ):
     cli.add_command(command)
 
