@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from llmbench.errors import (
-    ModelError,
     Unavailable,
     Unsupported,
     UsageError,
     check_utf8,
-    close_early,
 )
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
@@ -68,7 +66,8 @@ class Passage:
     """A text to score.
 
     `context` is conditioned on but not scored. With `score_eos` the end of the text is scored too.
-    Without `add_bos` no start symbols are put before the context, as in some other harnesses.
+    Without `add_bos` no start symbols are put before the context, as in some other harnesses. With
+    `chat` the context is a user's message: see Request.
     """
 
     text: str
@@ -76,6 +75,7 @@ class Passage:
     id: str = ""
     score_eos: bool = False
     add_bos: bool = True
+    chat: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Request:
 
     Generation ends after `max_tokens` or `max_bytes`, whichever comes first, or before any of
     `stop`. Temperature 0 is greedy. `forced_text` is fed instead of sampled tokens (teacher
-    forcing). Without `add_bos` no start symbols are put before the prompt.
+    forcing). Without `add_bos` no start symbols are put before the prompt. With `chat` the prompt
+    is a user's message, after this system message ("": none), in the model's own chat template.
     """
 
     prompt: str
@@ -97,11 +98,13 @@ class Request:
     seed: int = 0
     forced_text: str | None = None
     add_bos: bool = True
+    chat: str | None = None
 
     def __post_init__(self) -> None:
         for what, text in (
             ("the prompt", self.prompt),
             ("the forced text", self.forced_text or ""),
+            ("the system message", self.chat or ""),
             *(("a stop text", stop) for stop in self.stop),
         ):
             check_utf8(text, what)
@@ -329,6 +332,30 @@ class Adapter(ABC):
         """
         return self.find_loss(Passage(prompt))
 
+    def describe_chat(self) -> str:
+        """Return what tells its chat template from others, as a digest does.
+
+        Raises Unsupported if it has none; then it is asked for no `chat`.
+        """
+        raise Unsupported(
+            f"{type(self).__name__} has no chat template", hint="ask it without `chat`"
+        )
+
+    def sign_prompts(self, chat: str | None) -> dict[str, str]:
+        """Return the parts of a signature that say how it reads prompts, with this `chat`.
+
+        Raises Unsupported as `describe_chat`.
+        """
+        if chat is None:
+            return dict(self.prompt_parts)
+        system = {"system": repr(chat)} if chat else {}
+        return {
+            **self.prompt_parts,
+            "prompt": "chat",
+            "chat_template": self.describe_chat(),
+            **system,
+        }
+
     def pseudo_score(
         self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0
     ) -> Iterator[Ledger]:
@@ -356,43 +383,3 @@ class Adapter(ABC):
     def close(self) -> None:
         """Free what the model holds."""
         return
-
-
-def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Chunk]:
-    """Yield what `adapter` generates; half a surrogate pair, which is no text, becomes U+FFFD.
-
-    Raises ModelError at a chunk that answers none of `requests`: a row below 0 would silently go to
-    another one.
-    """
-    with close_early(adapter.generate(requests)) as chunks:
-        for chunk in chunks:
-            if not 0 <= chunk.row < len(requests):
-                raise ModelError(
-                    f"`generate` yielded row {chunk.row} of {len(requests)} requests",
-                    where=type(adapter).__name__,
-                    hint="yield the index of the request, which begins at 0 in each call",
-                )
-            mended = _mend(chunk.text)
-            yield chunk if mended is chunk.text else replace(chunk, text=mended)
-
-
-def _mend(text: str) -> str:
-    """A text with U+FFFD for each half of a surrogate pair; the same object if it has none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def trim_answer(text: str, request: Request) -> str:
-    """Return an answer as far as its request asked for it: before the first of `stop`, at most
-    `max_bytes` long, in whole characters. It is the answer itself if its adapter keeps to both.
-    """
-    if request.forced_text is not None:
-        return text
-    ends = [at for at in map(text.find, request.stop) if at >= 0]
-    text = text[: min(ends, default=len(text))]
-    if request.max_bytes is None:
-        return text
-    return text.encode()[: request.max_bytes].decode(errors="ignore")

@@ -51,6 +51,7 @@ class TokenAdapter(Adapter):
     unknown: int | None = None
     escape: float = 0.0
     opens: bytes = b""
+    chat_eos_ids: tuple[int, ...] = ()  # that end a turn of a chat, besides eos_ids
     max_new_tokens: int | None = None  # symbols; a model that goes on for ever sets none
     answer_continues_prompt: bool = True  # False: forced answers are encoded by encode_answer
     # see TokenModel.library_generate
@@ -92,6 +93,12 @@ class TokenAdapter(Adapter):
     def encode_answer(self, text: str) -> Tokens:
         """Return the ids of an answer that has a tokenizer of its own."""
         return self.encode(text)
+
+    def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
+        """Return the ids of a user's message in the chat template, up to where the answer begins.
+        Asked only if `describe_chat` gives a digest of that template.
+        """
+        raise NotImplementedError
 
     def hidden(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, D) rows for `head`. Used only after a probe showed head(hidden(ids))

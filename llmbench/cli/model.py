@@ -129,21 +129,29 @@ def score(
     help="Sample from the fewest tokens whose probabilities sum to at least P.",
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text.")
+@click.option(
+    "--chat", is_flag=True, help="Ask PROMPT as a user's message in the model's chat template."
+)
+@click.option("--system", metavar="TEXT", help="The same, after this system message.")
 @options.model_options()
 def generate(
     spec: str,
     prompt: str,
+    chat: bool,
+    system: str | None,
     model: options.ModelOptions,
     **sampling: Any,
 ) -> int:
     """Generate text from PROMPT with the model SPEC, streaming it to stdout."""
-    from llmbench.adapter import Request, stream_answers, trim_answer
+    from llmbench.adapter import Request
+    from llmbench.inference.text.answer import stream_answers, trim_answer
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
     from llmbench.runner.screening import screen
     from llmbench.storage import default_cache
 
-    request = Request(prompt, seed=model.seed, **sampling)
+    system = "" if chat and system is None else system
+    request = Request(prompt, seed=model.seed, chat=system, **sampling)
     spec = model.name_spec(spec)
     session.find(spec)  # says what is wrong with its files before torch is imported
     arguments = model.make_arguments()
@@ -151,8 +159,11 @@ def generate(
         card, adapter = session.load_model(spec, model.data, progress=progress, **arguments)
         with session.model_errors(card.name):
             screen(adapter, card.name, progress, default_cache())
+            adapter.sign_prompts(request.chat)  # raises if it has no chat template
             _warn_of_prompt(adapter, card.name, prompt)
-    shown = prompt  # printed with the first chunk: stdout stays empty if the model cannot generate
+    shown = (
+        prompt if request.chat is None else ""
+    )  # printed with the first chunk: stdout stays empty if the model cannot generate
     raw, written = "", 0
     with session.model_errors(card.name):
         for chunk in stream_answers(adapter, [request]):

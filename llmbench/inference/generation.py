@@ -115,9 +115,7 @@ class _Answer:
     prompt: int = field(init=False)  # how many of these are the prompt's
 
     def __post_init__(self) -> None:
-        prompt = self.model.encode(self.request.prompt).ids.tolist()
-        self.line = [*(self.model.bos_ids if self.request.add_bos or not prompt else ()), *prompt]
-        self.prompt = len(prompt)
+        self.line, self.prompt = self._read_prompt()
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
         self.begin = (
@@ -127,13 +125,23 @@ class _Answer:
         self.text = AnswerText(self.request)
         self.made = 0
         # whether the text has begun: what `encode` puts before a text is no part of an answer
-        continues = bool(self.request.prompt) and self.model.answer_continues_prompt
+        is_chat = self.request.chat is not None
+        continues = bool(self.request.prompt) and self.model.answer_continues_prompt and not is_chat
+        self.ends = {*self.model.eos_ids, *(self.model.chat_eos_ids if is_chat else ())}
         self.began = continues or self.request.forced_text is not None
         self.forced_text = (
             None
             if self.request.forced_text is None
             else self._continuation(self.request.forced_text)
         )
+
+    def _read_prompt(self) -> tuple[list[int], int]:
+        """The ids before the answer, and how many of them are the prompt's own."""
+        model, request = self.model, self.request
+        if request.chat is not None:
+            return list(model.encode_chat(request.chat, request.prompt)), 0
+        prompt = model.encode(request.prompt).ids.tolist()
+        return [*(model.bos_ids if request.add_bos or not prompt else ()), *prompt], len(prompt)
 
     @property
     def finish(self) -> Literal["length", "stop"] | None:
@@ -148,6 +156,8 @@ class _Answer:
         raw = text.encode()
         if not self.model.answer_continues_prompt:
             tokens, first = self.model.encode_answer(text), 0
+        elif self.request.chat is not None:
+            tokens, first = self.model.encode(text), 0
         else:
             whole = self.model.encode(self.request.prompt + text)
             prompt = self.line[len(self.line) - self.prompt :]
@@ -190,7 +200,7 @@ class _Answer:
         """The chunks that this id makes certain; sets `finish` with the last one."""
         request = self.request
         self.made += 1
-        ended = token in self.model.eos_ids and self.forced_text is None
+        ended = token in self.ends and self.forced_text is None
         data = (
             b""
             if ended

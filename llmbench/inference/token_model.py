@@ -48,6 +48,15 @@ class TokenModel(Protocol):
         """Return the bytes that the ids stand for."""
         raise _not_implemented("decode")
 
+    chat_eos_ids: tuple[int, ...] = ()  # that end a turn of a chat; the first is scored
+
+    def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
+        """Return the ids of a user's message in the chat template, up to where the answer begins.
+
+        system: the message before it; "" if there is none.
+        """
+        raise _not_implemented("encode_chat")
+
     # Scoring
     # ------------------------------------------------------------------------------------------
 

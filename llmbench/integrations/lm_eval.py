@@ -15,9 +15,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llmbench.adapter import Passage, Request, Window, stream_answers, trim_answer
+from llmbench.adapter import Passage, Request, Window
 from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.device import pick_device
+from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.ledger import Ledger
 from llmbench.runner import session
 from llmbench.runner.screening import screen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
@@ -21,13 +21,16 @@ from llmbench.tasks.likelihood import add_samples, sample_row, score_rows
 from llmbench.tasks.lossy import DocumentTask, count_parts, name_charge
 from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import (
+    CHAT_HELP,
     TEMPLATE_HELP,
+    check_chat,
     check_sources,
     check_template,
     count_misread,
     fill_template,
     find_others,
     mark_misread,
+    read_chat,
     sign_template,
 )
 
@@ -45,6 +48,12 @@ class Conditional(DocumentTask):
 
         text: str = "test"
         template: str = Field("{given}", description=TEMPLATE_HELP)
+        chat: bool | str = Field(False, description=CHAT_HELP)
+
+        @model_validator(mode="after")
+        def _can_leave_out(self) -> Self:
+            check_chat(self.chat, self.lossy)
+            return self
 
         def check(self, text: Text) -> None:
             check_sources(text)
@@ -55,12 +64,13 @@ class Conditional(DocumentTask):
 
     protocol = "conditional/1"
 
-    def __init__(self, text: Text, template: str = "{given}"):
+    def __init__(self, text: Text, template: str = "{given}", chat: str | None = None):
         self.text, self.template = text, template
+        self.chat, self.how = chat, dict[str, str]()
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
-        return cls(texts[settings.text], settings.template)
+        return cls(texts[settings.text], settings.template, read_chat(settings.chat))
 
     @property
     def signature(self) -> Signature:
@@ -70,9 +80,11 @@ class Conditional(DocumentTask):
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
         source = fill_template(self.template, document)
-        return [Passage(document.text, source, document.id, score_eos=True)]
+        return [Passage(document.text, source, document.id, score_eos=True, chat=self.chat)]
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        if self.chat is not None:
+            self.how = adapter.sign_prompts(self.chat)
         pairs = self.text.documents
         passages = [passage for pair in pairs for passage in self.list_passages(pair, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
@@ -96,5 +108,5 @@ class Conditional(DocumentTask):
     def _score(self, samples: Sequence[SampleRow], charged: str, straddled: int) -> list[ScoreRow]:
         items = [row["statistics"][METRIC] for row in samples]
         found = ratio_interval([bits for bits, _ in items], [size for _, size in items])
-        rows = score_rows({METRIC: found}, self.signature, WORD_COUNTER, charged)
+        rows = score_rows({METRIC: found}, self.signature.extend(**self.how), WORD_COUNTER, charged)
         return [{**row, "straddled": straddled, **count_misread(samples)} for row in rows]

@@ -29,7 +29,7 @@ from llmbench.metrics.registry import (
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
-from llmbench.tasks.prompts import trim_prompt
+from llmbench.tasks.prompts import CHAT_HELP, read_chat, trim_prompt
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
 from llmbench.tasks.uncounted import Uncounted
@@ -103,6 +103,7 @@ class Continuation(Task):
         )
         top_k: Ids | None = None
         top_p: float | None = Field(None, gt=0, le=1)
+        chat: bool | str = Field(False, description=CHAT_HELP)
         metrics: list[str] | None = Field(
             None,
             description=(
@@ -163,7 +164,9 @@ class Continuation(Task):
         scorers: Sequence[TextMetric] = (),
         seed: int = 0,
         source: Signature | None = None,
+        chat: str | None = None,
     ):
+        self.chat = chat
         self.prompts, self.decoding, self.scorers, self.seed, self.source = (
             list(prompts),
             decoding,
@@ -207,7 +210,7 @@ class Continuation(Task):
         source = Signature.of(prompts=" and ".join([*given, *cut]))
         if text is not None:
             source = source.extend(limit=text.sampled)
-        return cls(prompts, decoding, scorers, seed, source)
+        return cls(prompts, decoding, scorers, seed, source, read_chat(settings.chat))
 
     @property
     def signature(self) -> Signature:
@@ -215,7 +218,7 @@ class Continuation(Task):
         return asked.extend(seed=self.seed)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        ways = self.decoding.ways()
+        ways, how = self.decoding.ways(), adapter.sign_prompts(self.chat)
         prompts = [
             Prompt(trim_prompt(prompt.text, adapter), prompt.human) for prompt in self.prompts
         ]
@@ -245,11 +248,7 @@ class Continuation(Task):
                     row = scorer.metric.row(
                         found.value,
                         found.n,
-                        str(
-                            self.signature.extend(
-                                scorer.signature, decoding=kind, **adapter.prompt_parts
-                            )
-                        ),
+                        str(self.signature.extend(scorer.signature, decoding=kind, **how)),
                         found.low,
                         found.high,
                     )
@@ -276,6 +275,7 @@ class Continuation(Task):
             top_k=decoding.top_k,
             top_p=decoding.top_p,
             seed=seed,
+            chat=self.chat,
         )
 
     def _sample(

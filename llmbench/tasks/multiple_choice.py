@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
@@ -27,10 +27,12 @@ from llmbench.tasks.prompts import (
     Asking,
     Bos,
     PromptSettings,
+    check_chat,
     count_misread,
     gives_bos,
     mark_misread,
     move_space,
+    read_chat,
 )
 
 ROUNDING = 1e-12  # relative difference of two sums of the same bits
@@ -63,20 +65,26 @@ class MultipleChoice(DocumentTask):
         join: str = " "
         bos: Bos = Field("auto", description=BOS_HELP)
 
+        @model_validator(mode="after")
+        def _can_leave_out(self) -> Self:
+            check_chat(self.chat, self.lossy)
+            return self
+
         def check(self, text: Text) -> None:
             check_candidates(text)
             super().check(text)
 
     protocol = "multiple-choice/3"
 
-    def __init__(self, text: Text, asking: Asking, bos: Bos = "auto"):
+    def __init__(self, text: Text, asking: Asking, bos: Bos = "auto", chat: str | None = None):
+        self.chat, self.how = chat, dict[str, str]()
         self.text, self.asking, self.bos = text, asking, bos
         check_candidates(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
         asking = Asking.from_settings(settings, texts, seed)
-        return cls(texts[settings.text], asking, settings.bos)
+        return cls(texts[settings.text], asking, settings.bos, read_chat(settings.chat))
 
     @property
     def signature(self) -> Signature:
@@ -84,6 +92,8 @@ class MultipleChoice(DocumentTask):
         return (asked + self.asking.sign(self.text)).extend(limit=self.text.sampled)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        if self.chat is not None:
+            self.how = adapter.sign_prompts(self.chat)
         documents = self.text.documents
         passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
@@ -117,7 +127,11 @@ class MultipleChoice(DocumentTask):
             found = accuracy.value(statistics)
             assert found is not None
             row = accuracy.metric.row(
-                found.value, found.n, str(self.signature.extend(norm=norm)), found.low, found.high
+                found.value,
+                found.n,
+                str(self.signature.extend(norm=norm, **self.how)),
+                found.low,
+                found.high,
             )
             tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
             row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
@@ -135,10 +149,12 @@ class MultipleChoice(DocumentTask):
         for number, choice in enumerate(document.choices):
             context, text = (
                 (prompt, choice)  # a target of its own, which nothing stands before
-                if adapter.reads_source
+                if adapter.reads_source or self.chat is not None
                 else move_space(prompt, self.asking.join + choice)
             )
-            found.append(Passage(text, context, f"{document.id} {number}", add_bos=bos))
+            found.append(
+                Passage(text, context, f"{document.id} {number}", add_bos=bos, chat=self.chat)
+            )
         return found
 
 

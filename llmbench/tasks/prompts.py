@@ -33,6 +33,25 @@ TEMPLATE_HELP = (
 BOS_HELP = "start symbols before a prompt: auto is what the model's own tokenizer does, as lm-eval"
 
 
+CHAT_HELP = (
+    "whether a prompt is a user's message in the model's own chat template; a text is the system"
+    " message before it"
+)
+
+
+def read_chat(chat: bool | str) -> str | None:
+    """Return the system message of a chat, "" without one; None if prompts are plain text."""
+    return chat if isinstance(chat, str) else "" if chat else None
+
+
+def check_chat(chat: bool | str, lossy: str) -> None:
+    """Raise ValueError if documents of a chat would be left out: scores that are made anew from
+    samples do not know the template.
+    """
+    if chat is not False and lossy == "leave-out":
+        raise ValueError("`chat` cannot be combined with `lossy: leave-out`")
+
+
 def gives_bos(bos: Bos, adapter: Adapter) -> bool:
     """Whether a prompt is read after start symbols; a text without a prompt always is."""
     return adapter.adds_bos if bos == "auto" else bos == "always"
@@ -119,6 +138,7 @@ class PromptSettings(Task.Settings):
         description="examples before the question, drawn by the seed, never the one that is asked",
     )
     shots_from: str = Field("train", description="the text that examples come from")
+    chat: bool | str = Field(False, description=CHAT_HELP)
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:

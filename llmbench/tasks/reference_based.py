@@ -9,10 +9,11 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from llmbench.adapter import Adapter, Progress, Request, stream_answers, trim_answer
+from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported
+from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.metrics.metric import MajorityRow, ScoreRow
 from llmbench.metrics.registry import create_metrics
 from llmbench.metrics.text import TextMetric
@@ -25,6 +26,7 @@ from llmbench.tasks.prompts import (
     PromptSettings,
     check_sources,
     count_prompts,
+    read_chat,
     trim_prompt,
 )
 from llmbench.tasks.task import Task
@@ -73,7 +75,9 @@ class Writing(Task):
         max_bytes: int,
         metrics: Sequence[str] | None = None,
         train: Text | None = None,
+        chat: str | None = None,
     ):
+        self.chat = chat
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
         self.scorers = create_metrics(metrics or self.metrics, train=train, held_out=text)
 
@@ -86,6 +90,7 @@ class Writing(Task):
             settings.max_bytes,
             settings.metrics,
             texts.get("train"),
+            read_chat(settings.chat),
         )
 
     @property
@@ -96,6 +101,7 @@ class Writing(Task):
         )
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        how = adapter.sign_prompts(self.chat)
         requests = self._requests(adapter)
         said = generate_texts(adapter, requests, progress)
         outputs = [text.strip() for text in said]
@@ -131,7 +137,7 @@ class Writing(Task):
                 row = scorer.metric.row(
                     found.value,
                     found.n,
-                    str(self.signature.extend(scorer.signature, **adapter.prompt_parts)),
+                    str(self.signature.extend(scorer.signature, **how)),
                     found.low,
                     found.high,
                 )
@@ -166,7 +172,10 @@ class Writing(Task):
         prompts = [
             trim_prompt(self.asking.prompt(document), adapter) for document in self.text.documents
         ]
-        return [Request(prompt, max_bytes=self.max_bytes, stop=self.stop) for prompt in prompts]
+        return [
+            Request(prompt, max_bytes=self.max_bytes, stop=self.stop, chat=self.chat)
+            for prompt in prompts
+        ]
 
 
 def _sign_references(text: Text) -> Signature:

@@ -9,11 +9,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from support import hand_record
+from support import chats, hand_record, small_checkpoints
 from support.run_helpers import folder
 from support.run_helpers import llmbench as child
 
 import llmbench
+from llmbench import Request
 from llmbench.cli import main
 from llmbench.metrics.facts import METRICS
 from llmbench.plan import registry, task_registry
@@ -194,6 +195,18 @@ def test_a_score_is_readable_without_json(call):
         r" bytes: \d+\n",
         done.out,
     )
+
+
+def test_generate_asks_through_the_chat_template_and_shows_the_answer_alone(call, tmp_path):
+    model = chats.save(tmp_path / "talker")
+    request = Request("The tap", max_bytes=9, seed=0, chat="It hums.")
+    (answer,) = small_checkpoints.said(model, [request])
+    options = ("--system", "It hums.", "--max-bytes", "9", "--temperature", "0")
+    done = call("generate", f"hf:{tmp_path / 'talker'}", "The tap", *options, "--device", "cpu")
+    assert (done.code, done.out.rstrip("\n")) == (0, answer.rstrip("\n"))
+    done = call("generate", "uniform-bytes", "The tap", "--chat", "--device", "cpu")
+    assert (done.code, done.out) == (2, "")
+    assert "UniformBytes has no chat template (ask it without `chat`)" in done.err
 
 
 def test_generate_refuses_a_chunk_for_no_request_in_one_line(call, tmp_path):

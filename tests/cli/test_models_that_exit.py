@@ -9,11 +9,12 @@ import sys
 import pytest
 from support.run_helpers import llmbench
 
-from llmbench.adapter import Chunk, Request, stream_answers
+from llmbench.adapter import Chunk, Request
 from llmbench.adapters.trivial import UniformBytes
 from llmbench.conformance import kit
 from llmbench.conformance.check import Subject
 from llmbench.errors import Exit, ModelError, hold_exits
+from llmbench.inference.text.answer import stream_answers
 from llmbench.runner import session
 
 MODELS = """\

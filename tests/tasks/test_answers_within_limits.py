@@ -8,8 +8,9 @@ import pytest
 from support.known import Known, quiet, text
 from support.run_helpers import llmbench, run_json
 
-from llmbench.adapter import Chunk, Request, stream_answers, trim_answer
+from llmbench.adapter import Chunk, Request
 from llmbench.errors import UsageError
+from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.runner import session
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt
 from llmbench.tasks.last_word import LastWord

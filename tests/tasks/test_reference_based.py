@@ -10,9 +10,10 @@ import pytest
 from support.known import Known, quiet, text
 from support.run_helpers import folder
 
-from llmbench.adapter import Chunk, Request, stream_answers
+from llmbench.adapter import Chunk, Request
 from llmbench.data import loading
 from llmbench.errors import ModelError, UsageError
+from llmbench.inference.text.answer import stream_answers
 from llmbench.ledger import END, Ledger
 from llmbench.plan.plan import Options, plan
 from llmbench.tasks.conditional import Conditional

@@ -170,6 +170,21 @@ class OpenAIServer(Adapter, LoadTarget):
         whole = [*(self.bos_ids if request.add_bos or not ids else ()), *ids]
         return whole, len(whole)
 
+    chat_eos_ids: tuple[int, ...] = ()
+
+    def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
+        """Raise Unsupported: the server alone applies its template."""
+        raise Unsupported("only the server knows its chat template", where=self.settings.model)
+
+    def describe_chat(self) -> str:
+        if self.connection.dialect.api != "chat":
+            raise Unsupported(
+                "/v1/completions applies no chat template",
+                where=self.settings.model,
+                hint="openai:MODEL@URL?api=chat, or ask it without `chat`",
+            )
+        return "the server's"
+
     # What it is asked
     # ------------------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ class Dialect:
             )
         asked: dict[str, Any] = {"model": self.model, self.limit: most}
         if self.api == "chat":
-            asked["messages"] = [{"role": "user", "content": prompt}]
+            system = [{"role": "system", "content": request.chat}] if request.chat else []
+            asked["messages"] = [*system, {"role": "user", "content": prompt}]
         else:
             asked["prompt"] = prompt if isinstance(prompt, str) else list(prompt)
         asked |= {"temperature": request.temperature, "seed": request.seed}

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmbench.adapter import Adapter, Request, stream_answers
+from llmbench.adapter import Adapter, Request
 from llmbench.conformance.check import Check, Failed, Skip, Subject, show
 from llmbench.errors import Unsupported
+from llmbench.inference.text.answer import stream_answers
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from llmbench.adapter import Adapter, Request, stream_answers
+from llmbench.adapter import Adapter, Request
 from llmbench.conformance.check import Check, Failed, Subject, first_difference, show
 from llmbench.conformance.checks.ledger import require_tiling
 from llmbench.errors import Unsupported
+from llmbench.inference.text.answer import stream_answers
 from llmbench.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from llmbench.adapter import Request
+from llmbench.adapter import Adapter, Chunk, Request
+from llmbench.errors import ModelError, close_early
 
 
 class AnswerText:
@@ -55,3 +58,43 @@ class AnswerText:
             if any(stop.startswith(self._held[-size:]) for stop in self.request.stop):
                 return size
         return 0
+
+
+def stream_answers(adapter: Adapter, requests: Sequence[Request]) -> Iterator[Chunk]:
+    """Yield what `adapter` generates; half a surrogate pair, which is no text, becomes U+FFFD.
+
+    Raises ModelError at a chunk that answers none of `requests`: a row below 0 would silently go to
+    another one.
+    """
+    with close_early(adapter.generate(requests)) as chunks:
+        for chunk in chunks:
+            if not 0 <= chunk.row < len(requests):
+                raise ModelError(
+                    f"`generate` yielded row {chunk.row} of {len(requests)} requests",
+                    where=type(adapter).__name__,
+                    hint="yield the index of the request, which begins at 0 in each call",
+                )
+            mended = _mend(chunk.text)
+            yield chunk if mended is chunk.text else replace(chunk, text=mended)
+
+
+def _mend(text: str) -> str:
+    """A text with U+FFFD for each half of a surrogate pair; the same object if it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def trim_answer(text: str, request: Request) -> str:
+    """Return an answer as far as its request asked for it: before the first of `stop`, at most
+    `max_bytes` long, in whole characters. It is the answer itself if its adapter keeps to both.
+    """
+    if request.forced_text is not None:
+        return text
+    ends = [at for at in map(text.find, request.stop) if at >= 0]
+    text = text[: min(ends, default=len(text))]
+    if request.max_bytes is None:
+        return text
+    return text.encode()[: request.max_bytes].decode(errors="ignore")

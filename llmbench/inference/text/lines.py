@@ -42,6 +42,7 @@ class TextModel(Protocol):
     context: int | None
     bos_ids: tuple[int, ...]
     eos_ids: tuple[int, ...]
+    chat_eos_ids: tuple[int, ...]
 
     def encode(self, text: str) -> Tokens:
         """Return the ids of a text, without bos_ids, and the bytes that each stands for."""
@@ -55,14 +56,23 @@ class TextModel(Protocol):
         """Return the bytes that the ids stand for."""
         ...
 
+    def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
+        """Return the ids of a user's message in the chat template, up to where the answer is."""
+        ...
+
 
 def encode_lines(model: TextModel, passages: Sequence[Passage]) -> list[PassageLine]:
     """Return the passages as ids, each checked to hold every byte of its text and context."""
-    whole = model.encode_all([passage.context + passage.text for passage in passages])
+    whole = model.encode_all([_read_context(passage) + passage.text for passage in passages])
     return [
         _encode_line(model, passage, tokens)
         for passage, tokens in zip(passages, whole, strict=True)
     ]
+
+
+def _read_context(passage: Passage) -> str:
+    """The context that is encoded together with the text; a message of a chat is not."""
+    return passage.context if passage.chat is None else ""
 
 
 def _encode_line(model: TextModel, passage: Passage, tokens: Tokens) -> PassageLine:
@@ -75,8 +85,9 @@ def _encode_line(model: TextModel, passage: Passage, tokens: Tokens) -> PassageL
             "`bos_ids` is empty, so nothing predicts the first token of a text",
             hint="set it to ids that may stand before any text, as that of a newline",
         )
-    check_tokens(model, tokens, (passage.context + passage.text).encode())
-    given = len(passage.context.encode())
+    context = _read_context(passage)
+    check_tokens(model, tokens, (context + passage.text).encode())
+    given = len(context.encode())
     split = tokens.find_border(given)
     shared = max(0, given - int(tokens.start[split])) if split < len(tokens.ids) else 0
     before = tokens.ids[:split]
@@ -86,13 +97,16 @@ def _encode_line(model: TextModel, passage: Passage, tokens: Tokens) -> PassageL
         tokens.end[split:] - given,
         tokens.spelling[split:],
     )
-    end = model.eos_ids[:1] if passage.score_eos else ()
+    ends = model.eos_ids if passage.chat is None else model.chat_eos_ids or model.eos_ids
+    end = ends[:1] if passage.score_eos else ()
     if passage.score_eos and not end:
         raise Unsupported(
             "the model has no end symbol, so it cannot be charged for where a text ends",
             hint="set `eos_ids`",
         )
     start = model.bos_ids if passage.add_bos or not len(before) else ()
+    if passage.chat is not None:
+        start, before = (), np.asarray(model.encode_chat(passage.chat, passage.context), np.int64)
     ids = np.concatenate(
         [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
-from llmbench.adapter import Adapter, Passage, Progress, Request, Window, stream_answers
+from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.config.model_card import TextBytes
 from llmbench.data.text import Text, passage
 from llmbench.errors import Unsupported, UsageError
 from llmbench.hardware.memory import Meter
+from llmbench.inference.text.answer import stream_answers
 from llmbench.metrics.facts import METRICS
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome

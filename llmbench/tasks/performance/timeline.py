@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from llmbench.adapter import Adapter, Request, stream_answers
+from llmbench.adapter import Adapter, Request
 from llmbench.data.text import Text
 from llmbench.errors import Unsupported, UsageError
+from llmbench.inference.text.answer import stream_answers
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning
 SAMPLES_NEEDED = {
