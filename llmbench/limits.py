@@ -62,6 +62,7 @@ CHECK_PATIENCE = 2.0  # times that limit after which a check that hears no alarm
 PROOF_SECONDS = 60.0  # of each conformance check that a run samples
 PROOF_WALL_SECONDS = 300.0  # of all checks that a run samples, after which no other one begins
 SCREENING_SECONDS = 30.0  # of each check before `llmbench score` or `generate`
+SERVER_START_SECONDS = 600.0  # until a server that a card starts answers: it loads its weights
 SERVER_SECONDS = 120.0  # without a byte from a server, unless a card says otherwise
 SERVER_WAIT = 120.0  # that a server may ask to wait before the next try
 WAIT_SECONDS = 3600.0  # in one wait of the operating system, which knows no months

@@ -10,12 +10,47 @@ from pydantic import Field, ValidationError, field_validator
 
 from llmbench import limits
 from llmbench.config.model_card import Arguments, Ids, is_path, resolve_path
+from llmbench.config.strict_yaml import Strict
 from llmbench.errors import UsageError, did_you_mean
 
 Api = Literal["auto", "completions", "chat"]
 USUAL_KEY = "OPENAI_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXAMPLE = "openai:MODEL@http://localhost:8000/v1"
+
+
+class Serve(Strict):
+    """How to start a server: llmbench starts it before the model is asked, and ends it after."""
+
+    command: list[str] = Field(
+        min_length=1,
+        description="the program and its arguments, without a shell; let it bind 127.0.0.1",
+    )
+    health: str | None = Field(
+        None, description="address that answers once the model is ready; by default URL/models"
+    )
+    seconds: float = Field(
+        limits.SERVER_START_SECONDS,
+        gt=0,
+        le=limits.CELL_SECONDS,
+        description="to wait until it answers",
+    )
+    folder: str = Field("", description="where the command runs; by default the card's folder")
+
+    @field_validator("command")
+    @classmethod
+    def _is_runnable(cls, command: list[str]) -> list[str]:
+        if not command[0] or any("\0" in word for word in command):
+            raise ValueError("expected a program and its arguments")
+        return command
+
+    @field_validator("health")
+    @classmethod
+    def _is_address(cls, health: str | None) -> str | None:
+        problem = find_url_problem(health) if health is not None else ""
+        if problem:
+            raise ValueError(problem)
+        return health
 
 
 class ServerSettings(Arguments):
@@ -61,6 +96,7 @@ class ServerSettings(Arguments):
         description="of one request, with waits that double, before the server is given up",
     )
     stream: bool = True
+    serve: Serve | None = Field(None, description="how llmbench starts the server itself")
     tolerance: float = Field(
         0.05,
         gt=0,
@@ -83,11 +119,14 @@ class ServerSettings(Arguments):
         return urlsplit(self.url).hostname in LOOPBACK
 
     def anchor(self, folder: Path) -> Self:
-        """Return the same with the path of a tokenizer made absolute from `folder`."""
-        if self.tokenizer is None or not is_path(self.tokenizer):
-            return self
-        place = resolve_path(Path(self.tokenizer).expanduser(), folder)
-        return self.model_copy(update={"tokenizer": str(place)})
+        """Return the same with its paths made absolute from `folder`."""
+        changes: dict[str, object] = {}
+        if self.tokenizer is not None and is_path(self.tokenizer):
+            changes["tokenizer"] = str(resolve_path(Path(self.tokenizer).expanduser(), folder))
+        if self.serve is not None:
+            place = resolve_path(Path(self.serve.folder or ".").expanduser(), folder)
+            changes["serve"] = self.serve.model_copy(update={"folder": str(place)})
+        return self.model_copy(update=changes)
 
 
 def find_url_problem(url: str) -> str:
@@ -139,7 +178,7 @@ def _split_address(body: str) -> tuple[str, str]:
 
 def _read_options(query: str) -> dict[str, str | int]:
     """Options by name, percent-encoded where that is needed."""
-    known = sorted(set(ServerSettings.model_fields) - {"model", "url"})
+    known = sorted(set(ServerSettings.model_fields) - {"model", "url", "serve"})
     found: dict[str, str | int] = {}
     for part in query.split("&") if query else ():
         name, _, value = part.partition("=")

@@ -42,10 +42,11 @@ class PacedServer:
         busy=0,
         keeps_open=False,
         breaks_after=None,
+        port=0,
     ):
         self.first, self.step, self.has_role = first, step, has_role
         self.per_message, self.usage_off, self.busy = per_message, usage_off, busy
-        self.keeps_open, self.breaks_after = keeps_open, breaks_after
+        self.keeps_open, self.breaks_after, self._port = keeps_open, breaks_after, port
         self.served: list[Served] = []
         self.connections = 0
 
@@ -62,7 +63,7 @@ class PacedServer:
 
     async def _run(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, backlog=1000)
         self.port = server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self._ready.set()
@@ -126,3 +127,22 @@ def _write_event(writer, data):
 
 def _write_chunk(writer, raw):
     writer.write(b"%x\r\n" % len(raw) + raw + b"\r\n")
+
+
+if (
+    __name__ == "__main__"
+):  # PORT [FILE]: a server as a card starts it; its child's pid goes to FILE
+    import signal
+    import subprocess
+    import sys
+
+    if len(sys.argv) > 2:
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        from pathlib import Path
+
+        Path(sys.argv[2]).write_text(str(child.pid))
+    with PacedServer(first=0.001, step=0.0, port=int(sys.argv[1])) as server:
+        sys.stdout.write("serving\n")
+        sys.stdout.flush()
+        signal.pause()

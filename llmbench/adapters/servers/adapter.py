@@ -26,11 +26,12 @@ from llmbench.adapters.servers.kept_answers import KeptAnswers
 from llmbench.adapters.servers.load.run import run_load
 from llmbench.adapters.servers.patience import Patience
 from llmbench.adapters.servers.protocol import Prompt
+from llmbench.adapters.servers.serve.process import ServerProcess, start_server
 from llmbench.adapters.servers.tokenizer import ServerTokenizer, load_tokenizer
 from llmbench.adapters.servers.writing import Times, Writer
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import Unsupported
-from llmbench.inference.serving.load import Load, LoadRun, LoadTarget, Say
+from llmbench.inference.serving.load import Load, LoadRun, LoadTarget, Say, ServerMemory
 from llmbench.inference.text import lines
 from llmbench.ledger import Ledger
 from llmbench.models.tokenizers.tokens import Tokens
@@ -50,7 +51,9 @@ class OpenAIServer(Adapter, LoadTarget):
         connection: Connection,
         tokenizer: ServerTokenizer | None = None,
         kept: KeptAnswers | None = None,
+        server: ServerProcess | None = None,
     ):
+        self.server = server
         self.settings, self.connection, self.tokenizer = settings, connection, tokenizer
         self.kept = kept or KeptAnswers(None)
         self.bos_ids = tokenizer.bos_ids if tokenizer else ()
@@ -83,9 +86,17 @@ class OpenAIServer(Adapter, LoadTarget):
         def report(what: str) -> None:
             build_context.progress("connecting", 0.0, what)
 
+        kept = build_context.kept_answers
         tokenizer = load_tokenizer(settings.tokenizer, settings.bos) if settings.tokenizer else None
-        connection = connect(settings, tokenizer, patience or Patience(settings.tries), report)
-        return cls(settings, connection, tokenizer, KeptAnswers(build_context.kept_answers))
+        folder, name = (None, "server") if kept is None else (kept.parent.parent, kept.stem)
+        server = start_server(settings, folder, name, report)
+        try:
+            connection = connect(settings, tokenizer, patience or Patience(settings.tries), report)
+        except BaseException:
+            if server is not None:
+                server.close()
+            raise
+        return cls(settings, connection, tokenizer, KeptAnswers(kept), server)
 
     @property
     def info(self) -> ModelInfo:
@@ -220,9 +231,17 @@ class OpenAIServer(Adapter, LoadTarget):
             connection.client, connection.dialect, self._encode_prompt, count, load, say
         )
 
+    def measure_server(self) -> ServerMemory:
+        return super().measure_server() if self.server is None else self.server.measure()
+
+    def read_energy(self) -> tuple[float | None, str]:
+        return super().read_energy() if self.server is None else self.server.read_energy()
+
     def forget_answers(self) -> None:
         self.kept.stop()
 
     def close(self) -> None:
         self.connection.client.close()
         self.kept.close()
+        if self.server is not None:
+            self.server.close()

@@ -63,10 +63,10 @@ def list_scores(
     limits: Mapping[str, float],
     nonce: str,
     asked: Signature,
-    joules: float | None,
+    energy: tuple[float, str] | None,
 ) -> list[ScoreRow]:
-    """Return the scores of a level; the first has what is known about the load. joules: that it
-    took, if they were counted.
+    """Return the scores of a level; the first has what is known about the load. energy: joules that
+    it took, and their counter, if they were counted.
     """
     level = summary.level
     signature = str(asked.extend(load=level.key))
@@ -77,10 +77,12 @@ def list_scores(
     for name, quantiles in summary.times.items():
         found.append(_row_of_times(name, quantiles, summary, signature))
     tokens = summary.rates.get("serving_tokens_per_second")
-    if joules is not None and tokens is not None and summary.seconds >= LEAST_SECONDS:
+    if energy is not None and tokens is not None and summary.seconds >= LEAST_SECONDS:
+        joules, source = energy
         each = joules / (tokens.value * summary.seconds)
         row = FACTS["serving_joules_per_token"].row(each, summary.answered, signature)
-        found.append({**row, "variant": f":{level.key}", "load": _name(level), "joules": joules})
+        row["joules"], row["source"] = joules, source
+        found.append({**row, "variant": f":{level.key}", "load": _name(level)})
     found[0]["load"] = {**_name(level), **_list_facts(summary, cost, limits), "nonce": nonce}
     return found
 

@@ -147,8 +147,8 @@ class Serving(Task):
                 self._load(adapter, warm, None, level, progress, share)
             before, _ = adapter.read_energy()
             run = self._load(adapter, asked, due, level, progress, share)
-            after, _ = adapter.read_energy()
-            joules = None if before is None or after is None else after - before
+            after, counter = adapter.read_energy()
+            joules = None if before is None or after is None else (after - before, counter)
             summary = summarise_load(
                 level, run, due, self.settings.max_tokens, self.settings.goodput
             )

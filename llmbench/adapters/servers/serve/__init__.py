@@ -1,0 +1,1 @@
+"""Starts the server of a card, and ends it whatever happens."""

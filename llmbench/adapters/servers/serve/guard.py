@@ -1,0 +1,153 @@
+"""A process between llmbench and a server that it started: it samples the memory of the server's
+processes, and ends them as soon as its stdin ends, which it does however llmbench ends.
+
+On stdin: a line of JSON with the command, then `measure` as often as wanted. On stdout: a line of
+JSON for each. It runs in a session of its own, and so does the server.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import psutil
+
+EVERY = 0.2  # seconds between two samples of memory
+PATIENCE = 10.0  # seconds for the server's processes to end by themselves
+
+
+class Tree:
+    """A server's processes: the command's, and all that these have started, as far as seen."""
+
+    def __init__(self, command: list[str], folder: str | None, log: str):
+        with open(log, "ab") as out:  # noqa: PTH123  # as it was given
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=True,
+            )
+        self.ram, self.gpu = 0, 0
+        self._known = {self.process.pid: psutil.Process(self.process.pid)}
+        self._devices = _find_gpus()
+
+    def sample(self) -> None:
+        """Look for new processes, and keep the most memory that all held at once."""
+        self._look()
+        private, shared = 0, 0
+        for process in list(self._known.values()):
+            try:
+                held = process.memory_info()
+            except psutil.Error:
+                continue
+            common = held.shared if sys.platform == "linux" else 0
+            private, shared = private + max(0, held.rss - common), max(shared, common)
+        self.ram = max(self.ram, private + shared)
+        self.gpu = max(self.gpu, sum(self._read_gpu(*device) for device in self._devices))
+
+    def _look(self) -> None:
+        for process in list(self._known.values()):
+            with suppress(psutil.Error):
+                for child in process.children(recursive=True):
+                    self._known.setdefault(child.pid, child)
+
+    def _read_gpu(self, library: Any, handle: Any) -> int:
+        with suppress(Exception):  # a driver that does not tell
+            rows = library.nvmlDeviceGetComputeRunningProcesses(handle)
+            return sum(row.usedGpuMemory or 0 for row in rows if row.pid in self._known)
+        return 0
+
+    def end(self) -> None:
+        """Ask all to end; kill what has not after PATIENCE, and what has left the group."""
+        self._look()
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        while self._list_alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
+            self.process.poll()
+            self._look()
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(OSError):
+            os.killpg(self.process.pid, number)
+        for process in self._list_alive():
+            with suppress(psutil.Error):
+                process.send_signal(number)
+
+    def _list_alive(self) -> list[psutil.Process]:
+        found = []
+        for process in self._known.values():
+            with suppress(psutil.Error):  # is_running: the same process, not its number alone
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+
+def _find_gpus() -> list[tuple[Any, Any]]:
+    """The driver's library and the handle of each GPU; none without a driver."""
+    try:
+        pynvml = importlib.import_module("pynvml")
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        return [(pynvml, pynvml.nvmlDeviceGetHandleByIndex(number)) for number in range(count)]
+    except Exception:  # no package, no driver, no GPU
+        return []
+
+
+def main() -> None:
+    """Entry point of the process."""
+    asked = json.loads(sys.stdin.buffer.readline())
+    try:
+        tree = Tree(asked["command"], asked["folder"], asked["log"])
+    except OSError as error:
+        _tell({"error": error.strerror or type(error).__name__})
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _tell({"pid": tree.process.pid})
+        _watch(tree)
+    finally:
+        tree.end()
+
+
+def _watch(tree: Tree) -> None:
+    """Answer, and sample, until stdin ends."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+        while True:
+            tree.sample()
+            if not selector.select(EVERY):
+                continue
+            data = os.read(0, 1 << 12)
+            if not data:
+                return
+            for _ in range(data.count(b"\n")):
+                _tell({"ram": tree.ram, "gpu": tree.gpu, "code": tree.process.poll()})
+
+
+def _tell(row: dict[str, object]) -> None:
+    with suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
