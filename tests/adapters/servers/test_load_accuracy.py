@@ -19,6 +19,7 @@ from llmbench.tasks.performance.serving.schedule import draw_due
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 TOKENS = 16
+BUSY = 0.003  # seconds (p99) by which a client's timers are late only if others take its processor
 
 
 def serve(pipe):
@@ -50,7 +51,8 @@ def test_quantiles_under_load_are_those_of_the_server(connect, level, count):
     due = draw_due(level, count, 1)
     requests = [Request(f"{number:06d} kettle", max_tokens=TOKENS) for number in range(count)]
     load = Load(requests, due, 1 if level.is_open else int(level.amount), 120.0)
-    found = adapter.run_load(load, lambda ended: None).exchanges
+    run = adapter.run_load(load, lambda ended: None)
+    found, lag = run.exchanges, float(np.quantile(run.cost.lags, 0.99))
     here.send("stop")
     written = here.recv()
     process.join(20)
@@ -71,5 +73,9 @@ def test_quantiles_under_load_are_those_of_the_server(connect, level, count):
         truth["latency"].append(times[-1] - asked)
     for name, values in seen.items():
         mine, own = np.quantile(values, QUANTILES), np.quantile(truth[name], QUANTILES)
-        slack = np.maximum(0.001, 0.02 * own)
-        assert (np.abs(mine - own) <= slack).all(), (name, mine, own)
+        is_near = (np.abs(mine - own) <= np.maximum(0.001, 0.02 * own)).all()
+        if not is_near and lag > BUSY:
+            pytest.skip(
+                f"this machine is busy: the client's event loop was {1e3 * lag:.1f} ms late"
+            )
+        assert is_near, (name, mine, own, lag)
