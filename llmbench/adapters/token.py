@@ -318,8 +318,8 @@ class TokenAdapter(Adapter):
         if self.context is not None:
             ids = ids[-self.context :]
         with torch.inference_mode():
-            logits = self._last(torch.tensor([ids], device=self.device))[0].double()
-        p = torch.softmax(logits, dim=0).cpu().numpy()
+            logits = self._last(torch.tensor([ids], device=self.device))[0].cpu().double()
+        p = torch.softmax(logits, dim=0).numpy()
         symbols = [self.decode([i]) for i in range(len(p))]
         return (
             ([*symbols, b""], np.append(p * (1 - self.escape), self.escape))

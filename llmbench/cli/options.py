@@ -14,7 +14,7 @@ import click
 
 from llmbench import limits
 from llmbench.errors import UsageError
-from llmbench.hardware.device import DTYPES, pick_device
+from llmbench.hardware.device import DTYPES, OWN_DTYPE, pick_device
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
@@ -79,20 +79,28 @@ device = click.option(
     "--device",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Device that models run on.",
 )
 dtype = click.option(
     "--dtype",
     default=None,
-    type=click.Choice(DTYPES),
-    help="Number format of the weights.",
+    type=click.Choice([*DTYPES, OWN_DTYPE]),
+    help="Number format of the weights; auto: what a checkpoint was saved in.",
 )
 quantize = click.option(
     "--quantize",
     default=None,
     metavar="[int8|int8-dynamic|int4]",
-    help="Round the weights of a checkpoint to 8 or 4 bits; needs the extra quantize.",
+    help="Round the weights of the checkpoint (of `run`: of those of --model) to 8 or 4 bits;"
+    " needs the extra quantize.",
+)
+device_map = click.option(
+    "--device-map",
+    default=None,
+    type=click.Choice(["auto"]),
+    help="auto: spread the layers of the checkpoint (of `run`: of those of --model) over all GPUs,"
+    " then RAM; needs the extra large.",
 )
 threads = click.option(
     "--threads",
@@ -101,6 +109,14 @@ threads = click.option(
     help="Number of CPU threads (default: all cores).",
 )
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def extend_spec(spec: str, **more: str | None) -> str:
+    """The SPEC of a checkpoint with these options of it, but those that are None."""
+    for name, value in more.items():
+        if value is not None:
+            spec += f"{'&' if '?' in spec else '?'}{name}={value}"
+    return spec
 
 
 @dataclass(frozen=True)
@@ -113,12 +129,11 @@ class ModelOptions:
     threads: int | None
     dtype: str | None = None
     quantize: str | None = None
+    device_map: str | None = None
 
     def name_spec(self, spec: str) -> str:
         """The SPEC, with what else is asked of its checkpoint."""
-        if self.quantize is None:
-            return spec
-        return f"{spec}{'&' if '?' in spec else '?'}quantize={self.quantize}"
+        return extend_spec(spec, quantize=self.quantize, device_map=self.device_map)
 
     def make_arguments(self) -> dict[str, Any]:
         """Limit the threads of this process; return what `session` takes beside the texts."""
@@ -132,6 +147,7 @@ OF_MODEL = {
     "device": device,
     "dtype": dtype,
     "quantize": quantize,
+    "device_map": device_map,
     "threads": threads,
 }
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.dtype
+@options.quantize
+@options.device_map
 @options.threads
 @click.option(
     "--limit",
@@ -73,11 +75,19 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
 )
-def run(suite: str, dry_run: bool, **chosen: Any) -> int:
+def run(
+    suite: str, dry_run: bool, quantize: str | None, device_map: str | None, **chosen: Any
+) -> int:
     """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
     from llmbench.plan.plan import Options, plan
 
-    chosen["models"], chosen["only"] = tuple(chosen["models"]), tuple(chosen["only"])
+    chosen["models"], chosen["only"] = (
+        tuple(
+            options.extend_spec(spec, quantize=quantize, device_map=device_map)
+            for spec in chosen["models"]
+        ),
+        tuple(chosen["only"]),
+    )
     planned = plan(suite, Options(**chosen))
     if not dry_run:
         return _run(planned)

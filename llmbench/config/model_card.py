@@ -144,6 +144,9 @@ class CheckpointSpec(Strict):
     quantize: Scheme | None = Field(
         None, description="round the weights to 8 or 4 bits after loading; needs the extra quantize"
     )
+    device_map: Literal["auto"] | None = Field(
+        None, description="auto: layers on all GPUs, then in RAM; needs the extra large"
+    )
     source_lang: str | None = Field(
         None, description="of a checkpoint that translates between many languages, as it names them"
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+OWN_DTYPE = "auto"  # what a checkpoint was saved in
 
 
 def has_cuda() -> bool:
@@ -17,6 +18,13 @@ def has_cuda() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def has_mps() -> bool:
+    """Return whether torch can use the GPU of a Mac."""
+    import torch
+
+    return bool(torch.backends.mps.is_available())
 
 
 def is_cuda(device: str) -> bool:
@@ -50,12 +58,16 @@ def pick_device(wanted: str = "auto", fallback: bool = False) -> str:
     """Return the device to use: `wanted`, or for auto "cuda" if torch can use it, else "cpu".
 
     Args:
-        wanted: auto, cpu, cuda, or a device as torch names it, such as cuda:1.
-        fallback: return "cpu" instead of raising if there is no CUDA device.
+        wanted: auto, cpu, cuda, mps, or a device as torch names it, such as cuda:1.
+        fallback: return "cpu" instead of raising if there is no such device.
 
     Raises:
-        UsageError: a CUDA device was asked for and torch finds none.
+        UsageError: a CUDA or MPS device was asked for and torch finds none.
     """
+    if wanted == "mps" and not has_mps():
+        if fallback:
+            return "cpu"
+        raise UsageError("torch finds no MPS device on this machine", hint="--device cpu")
     if wanted != "auto" and not is_cuda(wanted):
         return wanted
     if has_cuda():

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
+from llmbench.errors import UsageError
+
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STAT = Path("/proc/stat")
 PACKAGES = (
@@ -132,6 +134,18 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")  #
 def may_have_cuda() -> bool:
     """Whether torch might find a CUDA device here; asked without torch, which takes seconds."""
     return bool(gpus()) or any(Path(device).exists() for device in GPU_DEVICES)
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError if torch cannot have this device here; asked without torch."""
+    has_mps = platform.system() == "Darwin" and platform.machine() == "arm64"
+    shows = {"cuda": may_have_cuda(), "mps": has_mps}
+    kind = device.partition(":")[0]
+    if not shows.get(kind, True):
+        raise UsageError(
+            f"--device {device}: this machine shows no GPU that torch could use as {kind}",
+            hint="leave it out, or use --device cpu",
+        )
 
 
 def gpus() -> list[GpuFacts]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -175,6 +175,40 @@ class Gpu:
         return int(own[0])
 
 
+class Gpus:
+    """The same figures of several devices together, as of a model whose layers lie on all of them.
+
+    The peaks of the devices need not fall at one time: their sum is an upper bound.
+    """
+
+    def __init__(self, devices: Sequence[str]):
+        self._each = [Gpu(device) for device in devices]
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why a figure is missing, by its name: it is then missing on some device."""
+        return {name: why for gpu in self._each for name, why in gpu.absent.items()}
+
+    def begin(self) -> None:
+        for gpu in self._each:
+            gpu.begin()
+
+    def read(self) -> dict[str, int]:
+        found = [gpu.read() for gpu in self._each]
+        return {
+            name: sum(each[name] for each in found)
+            for name in found[0]
+            if all(name in each for each in found)
+        }
+
+
+def all_gpus() -> list[str]:
+    """The names of the CUDA devices that torch sees."""
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 class Meter:
     """Measures phases, one after another. `phases` holds them in order; the first that is called
     "imports" is the baseline.
@@ -182,7 +216,7 @@ class Meter:
 
     def __init__(self, of: Source | None = None) -> None:
         self.source, self.phases = of or source(), list[Phase]()
-        self.gpu: Gpu | None = None
+        self.gpu: Gpu | Gpus | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -121,7 +121,7 @@ def _compare(
             begun = time.perf_counter()
             logits = heads[which](rows[which][at : at + ROWS])
             found.seconds[which] += time.perf_counter() - begun
-            logs.append(torch.log_softmax(logits.double().cpu(), -1))
+            logs.append(torch.log_softmax(logits.cpu().double(), -1))
         if logs[0].shape != logs[1].shape:
             raise Unsupported(
                 f"their vocabularies differ: {logs[0].shape[-1]} and {logs[1].shape[-1]} logits"

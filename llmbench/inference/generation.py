@@ -58,7 +58,7 @@ def _run(model: TokenModel, answers: Sequence[_Answer]) -> Iterator[Chunk]:
             ):  # NaN is the largest number there is, and smaller than none
                 raise _not_finite()
         else:
-            values = _finite(logits.double().cpu().numpy())
+            values = _finite(logits.cpu().double().numpy())
         chosen = []
         for answer, row in zip(answers, values, strict=True):
             token = answer.choose(row)

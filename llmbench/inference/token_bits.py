@@ -60,7 +60,7 @@ def widen(logits: Tensor) -> Tensor:
 
 
 def _to_bits(nats: Tensor) -> NDArray[np.float64]:
-    bits = nats.double().cpu().numpy() / math.log(2)
+    bits = nats.cpu().double().numpy() / math.log(2)  # a Mac's GPU has no float64
     if np.isnan(bits).any():
         raise ModelError("logits hold NaN or +inf", hint="look at the weights, or score in float32")
     return np.asarray(np.maximum(bits, 0.0), dtype=np.float64)

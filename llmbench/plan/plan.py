@@ -127,11 +127,7 @@ def plan(spec: str, options: Options) -> Plan:
     Raises UsageError for the first thing that is wrong.
     """
     _check_numbers(options)
-    if options.device.startswith("cuda") and not machine.may_have_cuda():
-        raise UsageError(
-            f"--device {options.device}: this machine shows no GPU that torch could use as cuda",
-            hint="leave it out, or use --device cpu",
-        )
+    machine.check_device(options.device)
     suite = plan_suite.read(spec)
     suite.load_texts(
         options.data, options.limit, options.seed, fetch=not options.offline, cache=options.cache

@@ -8,6 +8,7 @@ group `llmbench.adapters`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote
@@ -75,7 +76,7 @@ ARGUMENTS: dict[str, type[Arguments]] = {
     **{ADAPTERS[course]: settings for course, settings in COURSES.items()},
 }
 ENTRY_POINTS = "llmbench.adapters"
-OPTIONS = ("source_lang", "target_lang", "bos", "quantize")  # of hf:ID?...
+OPTIONS = ("source_lang", "target_lang", "bos", "quantize", "device_map")  # of hf:ID?...
 GENERIC = ("ckpt", "model", "final")  # names of checkpoints that say nothing of them
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
@@ -130,8 +131,8 @@ def resolve(spec: str) -> Card:
     if colon and course in COURSES:
         return _read_course(course, place)
     _refuse_unserved(spec)
-    if quantised := re.fullmatch(r"(.+)\?quantize=([^&]*)", spec):
-        return quantise_card(resolve(quantised[1]), quantised[2])
+    if changed := re.fullmatch(r"(.+?)\?((?:quantize|device_map)=.*)", spec):
+        return _change_checkpoint(resolve(changed[1]), _options(changed[1], changed[2]))
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml", find_arguments)
     if spec.endswith((".yaml", ".yml")):
@@ -173,24 +174,27 @@ def _refuse_unserved(spec: str) -> None:
         )
 
 
-def quantise_card(card: Card, scheme: str) -> Card:
-    """The card of the same checkpoint with its weights rounded, under a name that says so."""
+def _change_checkpoint(card: Card, given: Mapping[str, str]) -> Card:
+    """The card of the same checkpoint, loaded in another way; a name says it if it is rounded."""
     if card.checkpoint is None:
         raise UsageError(
-            "only checkpoints can be quantised",
+            f"only checkpoints take {' and '.join(given)}",
             where=card.name,
             hint="those of hf:ID_OR_DIRECTORY, or cards with a `checkpoint`",
         )
-    checkpoint = card.checkpoint.model_copy(update={"quantize": _check_scheme(scheme)})
-    return card.model_copy(update={"name": f"{card.name}-{scheme}", "checkpoint": checkpoint})
+    _check_placement(given)
+    name = "-".join([card.name, *([given["quantize"]] if "quantize" in given else [])])
+    checkpoint = card.checkpoint.model_copy(update=given)
+    return card.model_copy(update={"name": name, "checkpoint": checkpoint})
 
 
-def _check_scheme(scheme: str) -> str:
-    if scheme not in model_card.SCHEMES:
-        raise UsageError(
-            f"unknown way to quantise {scheme!r}", hint=did_you_mean(scheme, model_card.SCHEMES)
-        )
-    return scheme
+def _check_placement(given: Mapping[str, str]) -> None:
+    """Raise UsageError for an unknown way to round weights or to spread them."""
+    for name, known in (("quantize", model_card.SCHEMES), ("device_map", ("auto",))):
+        if name in given and given[name] not in known:
+            raise UsageError(
+                f"unknown {name} {given[name]!r}", hint=did_you_mean(given[name], known)
+            )
 
 
 def name_card(name: str, model: str | Adapter) -> Card:
@@ -233,10 +237,9 @@ def _checkpoint(spec: str) -> Card:
             hint="as in hf:openai-community/gpt2 or hf:./my-checkpoint",
         )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
-    given = _options(spec, query)
-    if "quantize" in given:
-        _check_scheme(given["quantize"])
-    parts = [value for name, value in given.items() if name != "bos"]
+    given = _options(f"hf:{spec}", query)
+    _check_placement(given)
+    parts = [value for name, value in given.items() if name not in ("bos", "device_map")]
     own = pretrained_files.name_of(id)
     name = plain_name("-".join([own, *parts])) if parts else own
     _check_length(name)
@@ -296,7 +299,7 @@ def _options(spec: str, query: str) -> dict[str, str]:
         if name not in OPTIONS or not value or name in found:
             raise UsageError(
                 f"unknown option {part!r}",
-                where=f"hf:{spec}",
+                where=spec,
                 hint=did_you_mean(name, OPTIONS) or f"known: {', '.join(OPTIONS)}",
             )
         found[name] = unquote(value)

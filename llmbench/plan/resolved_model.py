@@ -14,6 +14,7 @@ from llmbench.config.model_card import Card, CheckpointSpec, Stage, VocabularySp
 from llmbench.config.plugins import source_file
 from llmbench.data import hub
 from llmbench.errors import ModelError, UsageError
+from llmbench.hardware.device import OWN_DTYPE
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry
 from llmbench.training import cache
@@ -52,6 +53,11 @@ class ResolvedModel:
     def first_checkpoint(self) -> CheckpointSpec | None:
         """Where its weights begin; None if it has no checkpoint."""
         return self.stages[0].checkpoint if self.stages else None
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its layers are to lie on all GPUs."""
+        return bool(self.stages) and self.stages[-1].checkpoint.device_map is not None
 
     @property
     def learns_from_suite(self) -> bool:
@@ -176,6 +182,8 @@ def make_adapter(model: ResolvedModel, build_context: BuildContext) -> Adapter:
     }
     given = {name: part for name, part in parts.items() if part is not None}
     cls = registry.adapter_class(model.adapter)
+    if build_context.dtype == OWN_DTYPE and "checkpoint" not in model.facts.required_parts:
+        build_context = replace(build_context, dtype="float32")  # what is trained here is in
     adapter = cls.build({**card.arguments, **given}, build_context)
     if not isinstance(adapter, Adapter):
         raise ModelError(f"{card.adapter}: build gave a {type(adapter).__name__}, not an Adapter")

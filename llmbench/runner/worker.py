@@ -43,7 +43,7 @@ from llmbench.errors import (
 )
 from llmbench.hardware import machine
 from llmbench.hardware.device import pick_device
-from llmbench.hardware.memory import Gpu, Meter
+from llmbench.hardware.memory import Gpu, Gpus, Meter, all_gpus
 from llmbench.plan import registry, task_registry
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter
 from llmbench.results import record
@@ -126,7 +126,7 @@ def work(job: Job, emit: Emit) -> None:
             and job["options"]["device"] != "cpu"
             and _device("auto", model) == "cuda"
         ):
-            meter.gpu = Gpu("cuda:0")
+            meter.gpu = Gpus(all_gpus()) if model.is_spread else Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
             adapter = load(model, texts, job, report)
         info, row = describe(adapter, model.card)

@@ -86,7 +86,10 @@ def folder_of_training(stages: Sequence[Stage], build_context: BuildContext) -> 
     ]
     for stage in stages:
         assert stage.recipe is not None
-        facts += [stage.checkpoint.model_dump(exclude={"quantize"}), stage.recipe.model_dump()]
+        facts += [
+            stage.checkpoint.model_dump(exclude={"quantize", "device_map"}),
+            stage.recipe.model_dump(),
+        ]
         facts += [
             None if text is None else text.sha256
             for text in find_training_texts(stage, build_context)

@@ -63,7 +63,11 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         )
         unknown = loaded.tokenizer.unk_token_id
         self.unknown = None if unknown in (*self.bos_ids, *self.eos_ids) else unknown
-        self.parts: Parts | None = lm_head.split(self.model, self._probe_ids(), use_cache=False)
+        self.parts: Parts | None = (  # over several devices only the whole takes and gives rows
+            None  # on one of them
+            if loaded.is_spread
+            else lm_head.split(self.model, self._probe_ids(), use_cache=False)
+        )
 
     @cached_property
     def _chat(self) -> ChatTemplate:
@@ -173,7 +177,8 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         fine = self.loaded.dtype in ("float32", "float64") and not self.rounds_activations
         room = PROBE_ROOM if fine else 50 * PROBE_ROOM
         return bool(
-            (got.double() - want.double()).abs().max() <= room * max(1.0, float(want.abs().max()))
+            (got.cpu().double() - want.cpu().double()).abs().max()
+            <= room * max(1.0, float(want.abs().max()))
         )
 
     def _compare_cache(self, ids: Tensor, short: int | None) -> tuple[Tensor, Tensor]:

@@ -96,8 +96,13 @@ class CheckpointAdapter(Adapter):
             weights_bytes=count_bytes(self.model.parameters()),
             quantization=quantization,
             training=self.training,
-            origin={**origin, "trust_remote_code": self.loaded.trusted},
+            origin={**origin, "trust_remote_code": self.loaded.trusted, **self._spread},
         )
+
+    @property
+    def _spread(self) -> dict[str, object]:
+        """Bytes of the weights on each device, where these are several."""
+        return {"devices": dict(self.loaded.devices)} if self.loaded.is_spread else {}
 
     def to(self, device: str, dtype: str = "float32") -> Self:
         """Do nothing: `build` loaded it on its device and in its number format."""

@@ -117,7 +117,7 @@ class EncoderDecoderLM(CheckpointAdapter, EncoderDecoderAdapter):
                 decoder_input_ids=self._decoder_inputs(labels).to(self.device),
                 labels=asked.to(self.device),
             ).loss
-        return float(loss.double()) * int((asked != IGNORED).sum()) / math.log(2)
+        return float(loss) * int((asked != IGNORED).sum()) / math.log(2)
 
     def pair_logits(self, source: Tensor, attention: Tensor, target: Tensor) -> Tensor:
         logits: Tensor = self.model(

@@ -37,7 +37,9 @@ class MaskedLM(CheckpointAdapter, MaskedAdapter):
         self.context, self.mask = loaded.context or 512, int(tokenizer.mask_token_id)
         self.before = tuple(i for i in (tokenizer.cls_token_id,) if i is not None)
         self.after = tuple(i for i in (tokenizer.sep_token_id,) if i is not None)
-        self.parts: Parts | None = lm_head.split(self.model, self._probe_ids())
+        self.parts: Parts | None = (
+            None if loaded.is_spread else lm_head.split(self.model, self._probe_ids())
+        )
 
     def words(self, text: str) -> NDArray[Any]:
         return self.text.words(text)
@@ -76,6 +78,7 @@ class HuggingFace(CheckpointAdapter):
             spec.trust_remote_code,
             find_bos(stages),
             spec.quantize,
+            spec.device_map,
         )
         languages = spec.languages
         if languages and loaded.kind != "encoder-decoder":

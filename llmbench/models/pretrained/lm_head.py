@@ -133,5 +133,5 @@ def _same(a: Tensor, b: Tensor) -> bool:
         if a.dtype in (torch.float32, torch.float64)
         else 4 * torch.finfo(a.dtype).eps
     )
-    a, b = a.double(), b.double()
+    a, b = a.cpu().double(), b.cpu().double()
     return bool(((a - b).abs().max() <= room * max(1.0, float(b.abs().max()))).item())

@@ -7,9 +7,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,12 +61,18 @@ class Loaded:
     weights_sha256: str
     tokenizer_sha256: str
     quantization: str | None = None  # how the weights are rounded, and by what
+    devices: Mapping[str, int] = field(default_factory=dict)  # bytes of the weights on each
     chosen_bos: bool = False  # bos_ids are the card's, not the checkpoint's own
 
     @property
     def is_recurrent(self) -> bool:
         """Whether it carries a state and never looks back, so that no context limits it."""
         return is_recurrent(self.config, self.model)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its layers lie on several devices."""
+        return len(self.devices) > 1
 
     @property
     def is_saved(self) -> bool:
@@ -81,13 +87,15 @@ def load(
     trusted: bool = False,
     bos: str | int | None = None,
     quantize: str | None = None,
+    device_map: str | None = None,
 ) -> Loaded:
     """Load the checkpoint. CellError, in one line, if its files do not make a whole model.
 
     bos: the start symbol of a causal model that has none, or another one than its own.
     quantize: a scheme by which the weights are rounded (model_card.SCHEMES).
+    device_map: "auto" spreads the layers over all GPUs, then RAM.
     """
-    placement = Placement(dtype, device, quantize)
+    placement = Placement(dtype, device, quantize, device_map)
     pretrained_files.check_fetched(checkpoint)
     whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
     needs_all = placement.needs_whole_import(pretrained_files.is_quantised(whole))
@@ -119,13 +127,15 @@ def load(
             raise UsageError(f"a {kind} checkpoint takes no bos", where=where, hint="leave it out")
         start = resolve_bos(bos, tokenizer, where)
     return Loaded(
-        *(model, tokenizer, config, kind, checkpoint, dtype, device, trusted),
+        *(model, tokenizer, config, kind, checkpoint),
+        *(placement.name_dtype(model), placement.find_device(model), trusted),
         context=_context(config, model, kind),
         bos_ids=start,
         eos_ids=ends,
         weights_sha256=_weights_sha256(checkpoint, whole),
         tokenizer_sha256=_tokenizer_sha256(whole.folder),
         quantization=quantization,
+        devices=placement.find_devices(model),
         chosen_bos=bos is not None,
     )
 

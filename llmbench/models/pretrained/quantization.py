@@ -55,7 +55,7 @@ def find_library_version(name: str) -> str:
 
 
 def make_loading_arguments(
-    scheme: str | None, device: str, dtype: torch.dtype, where: str
+    scheme: str | None, device: str, dtype: torch.dtype | None, where: str
 ) -> dict[str, Any]:
     """What `from_pretrained` is given besides: nothing, unless the weights are rounded while they
     are loaded.
@@ -65,7 +65,7 @@ def make_loading_arguments(
     _import("bitsandbytes", where, "pip install bitsandbytes")
     transformers = importlib.import_module("transformers")
     chosen: dict[str, Any] = dict(BITSANDBYTES[scheme][1])
-    if "load_in_4bit" in chosen:
+    if "load_in_4bit" in chosen and dtype is not None:
         chosen["bnb_4bit_compute_dtype"] = dtype
     config = transformers.BitsAndBytesConfig(**chosen)
     return {"quantization_config": config, "device_map": {"": device}}

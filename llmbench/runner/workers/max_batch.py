@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from llmbench.adapter import ModelInfo
 from llmbench.errors import is_out_of_memory
 from llmbench.hardware import machine, memory
 from llmbench.hardware.device import is_cuda
@@ -29,6 +30,15 @@ def main() -> None:
     messages.leave()
 
 
+def _find_gpu(info: ModelInfo) -> memory.Gpu | memory.Gpus | None:
+    """What measures the GPU that a model is on, or all that its layers are on."""
+    if not is_cuda(info.device):
+        return None
+    spread = (info.origin or {}).get("devices") or {}
+    devices = [name for name in spread if is_cuda(name)]
+    return memory.Gpus(devices) if len(devices) > 1 else memory.Gpu(info.device)
+
+
 def work(job: BatchJob, emit: Emit) -> None:
     """Load, limit, make the answers, report the peak."""
     machine.keep_freed_memory()
@@ -39,7 +49,7 @@ def work(job: BatchJob, emit: Emit) -> None:
             return
         adapter, info, row, task = loaded
         assert isinstance(task, MaxBatch)
-        gpu = memory.Gpu(info.device) if is_cuda(info.device) else None
+        gpu = _find_gpu(info)
         source = memory.source()
         source.begin()
         if gpu is not None:

@@ -140,7 +140,7 @@ def _parts(model: Any, prompt: str, answer: str, ids: Sequence[int]) -> dict[str
     )  # so that some steps have room behind it
     with torch.inference_mode():
         state, logits = model.prefill(line)
-        row = logits[0].double().cpu().numpy()
+        row = logits[0].cpu().double().numpy()
         drawn = Request(prompt, max_tokens=1, temperature=0.8)
         symbols = (model.encode(answer).ids.tolist() or list(ids[-1:]))[
             : max(1, min(STEPS, context - line.shape[1]))

@@ -191,9 +191,9 @@ def test_a_scheme_may_stand_after_a_hub_id_a_directory_a_card_or_a_baseline(llam
 @pytest.mark.parametrize(
     ("spec", "want"),
     [
-        ("zlib?quantize=int8", "zlib: only checkpoints can be quantised"),
-        ("gpt2?quantize=int7", r"unknown way to quantise 'int7' \(did you mean 'int8'\?\)"),
-        ("hf:a/b?quantize=8", r"unknown way to quantise '8' \(known: int4, int8, int8-dynamic\)"),
+        ("zlib?quantize=int8", "zlib: only checkpoints take quantize"),
+        ("gpt2?quantize=int7", r"unknown quantize 'int7' \(did you mean 'int8'\?\)"),
+        ("hf:a/b?quantize=8", r"unknown quantize '8' \(known: int4, int8, int8-dynamic\)"),
     ],
 )
 def test_what_cannot_be_quantised_is_said(spec, want):
