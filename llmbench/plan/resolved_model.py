@@ -14,7 +14,6 @@ from llmbench.config.model_card import Card, CheckpointSpec, Stage, VocabularySp
 from llmbench.config.plugins import source_file
 from llmbench.data import hub
 from llmbench.errors import ModelError, UsageError
-from llmbench.hardware.device import OWN_DTYPE
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry
 from llmbench.training import cache
@@ -182,7 +181,7 @@ def make_adapter(model: ResolvedModel, build_context: BuildContext) -> Adapter:
     }
     given = {name: part for name, part in parts.items() if part is not None}
     cls = registry.adapter_class(model.adapter)
-    if build_context.dtype == OWN_DTYPE and "checkpoint" not in model.facts.required_parts:
+    if build_context.dtype == "auto" and "checkpoint" not in model.facts.required_parts:
         build_context = replace(build_context, dtype="float32")  # what is trained here is in
     adapter = cls.build({**card.arguments, **given}, build_context)
     if not isinstance(adapter, Adapter):
