@@ -48,7 +48,7 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         for ending in ("jinja", "css", "js")
         for file in (ROOT / "llmbench/leaderboard/renderers/templates").glob(f"*.{ending}")
     }
-    assert len(page) == 10
+    assert len(page) == 11
     assert page <= names
     assert not [name for name in names if name.startswith(("tests/", "reports/"))]
 
