@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from click.testing import CliRunner
 from support import small_checkpoints
 from support.checkpoints import draw
 from support.run_helpers import folder as run_folder
@@ -18,6 +19,7 @@ from support.toys import TEXT
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from llmbench.adapter import BuildContext, Passage, Request
+from llmbench.cli.main import cli
 from llmbench.config.model_card import CheckpointSpec, Recipe, Stage
 from llmbench.conformance import kit
 from llmbench.conformance.check import Subject
@@ -186,6 +188,14 @@ def test_a_scheme_may_stand_after_a_hub_id_a_directory_a_card_or_a_baseline(llam
     ):
         card = registry.resolve(spec)
         assert (card.name, card.checkpoint.quantize) == (name, spec.rpartition("=")[2])
+
+
+def test_a_run_quantises_the_models_that_are_added_to_it(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(run_folder(tmp_path))
+    arguments = ["run", "tiny.yaml", "--model", f"hf:{llama}", "--quantize", "int8", "--dry-run"]
+    done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert done.return_value == 0, done.exception
+    assert {line.split()[0] for line in done.output.splitlines()} >= {"llama-int8", "zlib"}
 
 
 @pytest.mark.parametrize(
