@@ -98,14 +98,15 @@ def build(record: Record, folder: Path | None = None) -> Board:
     scores: dict[str, list[Score]] = {}
     for score in record.scores:
         scores.setdefault(score.model, []).append(score)
-    loads = build_load_tables(record)
+    board = replace(board, published=list_published(record.models, scores))
+    return add_loads(board, build_load_tables(record))
+
+
+def add_loads(board: Board, loads: list[LoadTable]) -> Board:
+    """Return the board with tables of loads on servers, and what they say in its summary."""
     said = [load.summary for load in loads if load.summary][:MOST_SENTENCES]
-    return replace(
-        board,
-        published=list_published(record.models, scores),
-        loads=loads,
-        summary=[*board.summary, *said] if tables else said or board.summary,
-    )
+    summary = [*board.summary, *said] if board.tables else said or board.summary
+    return replace(board, loads=loads, summary=summary)
 
 
 def list_published(

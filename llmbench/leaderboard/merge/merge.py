@@ -27,6 +27,7 @@ from llmbench.leaderboard.merge.runs import (
     open_runs,
     read_scores,
 )
+from llmbench.leaderboard.serving.section import build_load_tables
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
 from llmbench.leaderboard.words import cut
@@ -85,7 +86,9 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     )
     board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
     published = leaderboard_board.list_published(whole.models, _by_model(cells))
-    return replace(board, provenance=None, published=published), warnings
+    board = replace(board, provenance=None, published=published)
+    loads = [table for run in runs for table in build_load_tables(run.record, run.name)]
+    return leaderboard_board.add_loads(board, loads), warnings
 
 
 def _collect_cells(cells: Sequence[CellScores]) -> dict[TableKey, dict[str, list[CellScores]]]:

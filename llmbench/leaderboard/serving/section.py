@@ -79,13 +79,15 @@ class LoadTable:
     summary: str
 
 
-def build_load_tables(record: Record) -> list[LoadTable]:
-    """Return a table for each task that put servers under load."""
+def build_load_tables(record: Record, run: str = "") -> list[LoadTable]:
+    """Return a table for each task that put servers under load. run: its name among several, whose
+    loads are not comparable line by line: each has tables of its own.
+    """
     tasks = dict.fromkeys(score.task for score in record.scores if score.load is not None)
-    return [_build(record, task) for task in tasks]
+    return [_build(record, task, f"{task}, {run}" if run else task) for task in tasks]
 
 
-def _build(record: Record, task: str) -> LoadTable:
+def _build(record: Record, task: str, name: str) -> LoadTable:
     scores = [score for score in record.scores if score.task == task]
     groups: dict[tuple[str, str, float], dict[str, Score]] = {}
     for score in scores:
@@ -111,7 +113,7 @@ def _build(record: Record, task: str) -> LoadTable:
     signature = first.signature.rpartition(";load=")[0] or first.signature
     notes = describe_loads([(row.model, row.title, row.scores) for row in rows])
     return LoadTable(
-        cut(task, NAME_CHARACTERS), columns, rows, notes, signature, _summarise(task, rows)
+        cut(name, NAME_CHARACTERS), columns, rows, notes, signature, _summarise(name, rows)
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from support import hand_record
 
 from llmbench.leaderboard.board import build
+from llmbench.leaderboard.merge import merge
 from llmbench.leaderboard.renderers import csv as csv_renderer
 from llmbench.leaderboard.renderers import html, markdown, serving, table
 
@@ -116,6 +117,18 @@ def test_csv_has_a_line_for_each_percentile_of_each_level():
     assert found["serving_latency:poisson-50:p90"]["value"] == str(1.5 * 0.2)
     assert float(found["serving_latency:poisson-50:p90"]["high"]) == 1.7 * 0.2
     assert found["serving_requests_per_second:closed-8"]["value"] == "80.0"
+
+
+def test_each_run_of_a_merged_board_has_its_own_table(tmp_path):
+    for name in ("first", "second"):
+        models = [hand_record.model(NAME, None)]
+        made = {"models": models, "scores": list_scores(), "failures": [], "notes": {}}
+        (tmp_path / name).mkdir()
+        hand_record.record(**made).write(tmp_path / name)
+    merged, _ = merge.merge([tmp_path / "first", tmp_path / "second"])
+    assert [load.task for load in merged.loads] == ["load, first", "load, second"]
+    assert [len(load.rows) for load in merged.loads] == [3, 3]
+    assert merged.summary[0] == f"load, first: most requests/s by {NAME} at 8 streams, 80.0."
 
 
 def test_the_terminal_shows_the_levels():
