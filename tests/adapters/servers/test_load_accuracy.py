@@ -19,7 +19,7 @@ from llmbench.tasks.performance.serving.schedule import draw_due
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 TOKENS = 16
-BUSY = 0.003  # seconds (p99) by which a client's timers are late only if others take its processor
+BUSY = 0.0015  # seconds (p99) by which timers of 1 ms are late only if others take the processor
 
 
 def serve(pipe):
