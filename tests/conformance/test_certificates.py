@@ -24,7 +24,8 @@ def proofs(*states, fingerprint="f", device="cpu"):
         level: {"state": state, "why": "", "tried": [], "seconds": 0.0}
         for level, state in zip(LEVELS, states, strict=True)
     }
-    return {"version": version(), "fingerprint": fingerprint, "device": device, "levels": rows}
+    head = {"version": version(), "fingerprint": fingerprint, "device": device}
+    return {**head, "levels": rows, "noise": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_a_model_of_which_not_one_answer_fits_is_out_of_memory():
         task.outcome(search(curve(lambda batch: 2000), 1000, 8), "1000")
 
     class Uneven:
+        is_remote = False
+
         def generate(self, requests):
             from llmbench.adapter import Chunk
 

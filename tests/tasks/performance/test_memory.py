@@ -180,6 +180,8 @@ def test_a_figure_that_the_driver_does_not_give_is_absent_with_its_reason(gpu, p
 class Eats:
     """Holds so many MiB in a phase."""
 
+    is_remote = False
+
     def __init__(self, **sizes):
         self.sizes = sizes
 
