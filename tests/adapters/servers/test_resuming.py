@@ -66,6 +66,7 @@ def test_a_killed_server_costs_no_answer_and_no_item_is_asked_twice(place):
     assert markdown[0] == markdown[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_complete_asks_nothing(place):
     port, log = free_port(), place / "log"
     with serve(port, log):

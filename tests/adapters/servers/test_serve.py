@@ -72,6 +72,7 @@ def test_a_server_is_started_asked_measured_and_ended_with_its_children(tmp_path
     assert not answers(f"http://127.0.0.1:{port}/v1/models")
 
 
+@pytest.mark.slow
 def test_a_server_ends_when_the_process_that_started_it_is_killed(tmp_path):
     port = find_port()
     code = (
