@@ -196,9 +196,10 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Read ids at these places of these sequences, at most BATCH in all.
 
-        steady: give the same numbers however few ids are read, in more time.
+        wanted: whether logits are returned for each of the ids.
+        steady: pad the call to STEADY ids, so that short calls run the same kernels as long ones.
 
-        Returns (N, V) logits of what follows those that are wanted.
+        Returns (N, V) logits of the next token, N of the ids being wanted.
         """
         count = len(ids)
         padding = max(0, STEADY - count) if steady else 0

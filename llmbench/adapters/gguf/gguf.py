@@ -123,7 +123,7 @@ class GGUF(TokenAdapter):
         return charging.charge(self.engine, self._begin, jobs)
 
     def _begin(self) -> None:
-        """Empty the memory: whoever still has a state reads it again."""
+        """Empty the memory. A state from before is read again when it is continued."""
         self.engine.forget()
         self.engine.set_threads(torch.get_num_threads())
         self.turn += 1

@@ -99,7 +99,7 @@ def _refuse_key(refusal: Refusal, settings: ServerSettings) -> Unavailable:
 def _find_dialect(
     client: Client, settings: ServerSettings, context: int | None
 ) -> tuple[Dialect, Counting]:
-    """Ask for a few words, by the API that is wanted or by the first that there is."""
+    """Ask for a few words through the API of the settings, or the first that the server has."""
     apis: Sequence[Literal["completions", "chat"]] = (
         ("completions", "chat") if settings.api == "auto" else (settings.api,)
     )
