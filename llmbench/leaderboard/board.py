@@ -10,13 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.findings import describe_misread
 from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
+from llmbench.leaderboard.sentences.findings import describe_misread
+from llmbench.leaderboard.sentences.state import (
+    OpenCell,
+    describe_state,
+    list_open_cells,
+    name_end,
+)
+from llmbench.leaderboard.sentences.summary import summarise_nothing
+from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
-from llmbench.leaderboard.summary import summarise_nothing
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
@@ -59,7 +66,10 @@ class CertificateRow:
 
 @dataclass(frozen=True)
 class Board:
-    """What a renderer draws. `summary`: sentences on which models are best, to be shown first."""
+    """What a renderer draws. `state`: sentences on runs that are not whole, `verdict`: the line on
+    which model is best, `summary`: sentences on each table, to be shown first and in this order.
+    `open_cells`: what nobody has tried yet.
+    """
 
     title: str
     facts: list[tuple[str, str]]
@@ -75,6 +85,9 @@ class Board:
     published: list[ReferenceScore] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
     loads: list[LoadTable] = field(default_factory=list)
+    state: list[str] = field(default_factory=list)
+    verdict: str = ""
+    open_cells: list[OpenCell] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -83,7 +96,7 @@ def build(record: Record, folder: Path | None = None) -> Board:
     gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.gpus) or "no GPU"
     facts = [
         ("suite", f"{record.suite.name} version {record.suite.version}"),
-        ("finished", format_time(record.finished)),
+        (name_end(record), format_time(record.finished)),
         (
             "machine",
             f"{machine.cpu}, {'?' if machine.cores is None else machine.cores} cores, {gpus}",
@@ -98,7 +111,12 @@ def build(record: Record, folder: Path | None = None) -> Board:
     scores: dict[str, list[Score]] = {}
     for score in record.scores:
         scores.setdefault(score.model, []).append(score)
-    board = replace(board, published=list_published(record.models, scores))
+    board = replace(
+        board,
+        published=list_published(record.models, scores),
+        state=[said] if (said := describe_state(record)) else [],
+        open_cells=list_open_cells(record),
+    )
     return add_loads(board, build_load_tables(record))
 
 
@@ -158,7 +176,21 @@ def compose(
         *pictures,
         made,
         summary=[*_summary(tables, len(record.failures)), *_describe_lost(lost)],
+        verdict=_find_verdict(tables),
     )
+
+
+def _find_verdict(tables: Sequence[Table]) -> str:
+    """The line on the first table of quality whose models have ranks, or a direction; if there is
+    none, on the speeds. Speeds of several machines, or sessions, say nothing about all of them.
+    """
+    fields = [table.field for table in tables if table.headline != SPEED and table.field]
+    speeds = [table.field for table in tables if table.headline == SPEED and table.field]
+    with_ranks = [one for one in fields if any(model.rank for model in one.models)]
+    with_direction = [one for one in fields if one.better]
+    quality = next(iter([*with_ranks, *with_direction]), None)
+    speed = speeds[0] if len(speeds) == 1 else None
+    return describe_verdict(quality, speed, several=len(with_direction) > 1)
 
 
 def _summary(tables: Sequence[Table], failures: int) -> list[str]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
 from llmbench.leaderboard.columns import COLUMNS, NAME_CHARACTERS, Column, all_columns
-from llmbench.leaderboard.findings import notes
 from llmbench.leaderboard.numbers import insert_unit
 from llmbench.leaderboard.provenance import describe_machine
 from llmbench.leaderboard.reference_scores import describe_all
-from llmbench.leaderboard.summary import Contender, describe_cost, summarise
+from llmbench.leaderboard.sentences.findings import notes
+from llmbench.leaderboard.sentences.summary import Contender, describe_cost, summarise
+from llmbench.leaderboard.sentences.verdict import SHOWN_GAPS, SPEED_LABEL, Field
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
 from llmbench.results.record import (
@@ -22,6 +23,7 @@ from llmbench.results.record import (
     TaskNotes,
     is_ranked,
     key_of,
+    metric_of,
     notes_key,
 )
 
@@ -62,7 +64,8 @@ class TableRow:
 @dataclass(frozen=True)
 class Table:
     """One task's comparison by one metric, the `headline`. `lines` go by stage, then by it, the
-    best first; `scale`: the range of its bars.
+    best first; `scale`: the range of its bars; `field`: its models as they were tested against each
+    other.
     """
 
     task: str
@@ -73,6 +76,7 @@ class Table:
     signature: str
     scale: tuple[float, float]
     summary: str = ""
+    field: Field | None = None
 
 
 def table(record: Record, task: str, metric: str) -> Table:
@@ -100,9 +104,9 @@ def table(record: Record, task: str, metric: str) -> Table:
         _contender(record, model, line, by_model[model.name], (task, metric, unit))
         for line, model in zip(lines, models, strict=True)
     ]
-    summary = summarise(
-        cut(task, NAME_CHARACTERS), "decode speed" if metric == SPEED else label, better, contenders
-    )
+    title, label = cut(task, NAME_CHARACTERS), SPEED_LABEL if metric == SPEED else label
+    summary = summarise(title, label, better, contenders)
+    field = Field(title, label, better, contenders, *SHOWN_GAPS[metric_of(headline[0]).format])
     lines.sort(
         key=lambda line: (
             99 if line.stage is None else line.stage,
@@ -117,10 +121,22 @@ def table(record: Record, task: str, metric: str) -> Table:
         ),
         default=1.0,
     )
-    title, signature = cut(task, NAME_CHARACTERS), cut(headline[0].signature, SAMPLE_CHARACTERS)
+    signature = cut(headline[0].signature, SAMPLE_CHARACTERS)
     said = [*notes(record, task, headline), *describe_all(models, by_model)]
     used = _shown_columns(columns, lines, metric)
-    return Table(title, metric, used, lines, said, signature, (0.0, top), summary)
+    return Table(title, metric, used, lines, said, signature, (0.0, top), summary, field)
+
+
+def order_by_rank(table: Table) -> list[TableRow]:
+    """Return the rows, the best first: those with ranks, then those without."""
+    better = table.field.better if table.field else None
+    return sorted(
+        table.lines,
+        key=lambda line: (
+            line.cells["rank"].value is None,
+            _order(line.cells[table.headline].value, better),
+        ),
+    )
 
 
 def _scores_by_model(
@@ -179,6 +195,8 @@ def _contender(
         None if beats is None else {cut(name, NAME_CHARACTERS) for name in beats},
         describe_cost(model, scores, metric),
         score is not None and is_ranked(score, refused),
+        cell.low,
+        cell.high,
     )
 
 

@@ -39,7 +39,8 @@ Part = TypeVar("Part", bound=Strict)
 class Suite:
     """A suite, read and checked: `texts` loaded, `cards` resolved, `tasks` in order. `missing`:
     roles whose texts are unavailable, and why. `optional`: names of the cards that are left out if
-    their weights are not on this machine; those that `only` names are asked for.
+    their weights are not on this machine; those that `only` names are asked for. `not_asked`: names
+    of the others, if there is an `only`.
     """
 
     def __init__(self, path: Path, file: SuiteFile, places: strict_yaml.Places):
@@ -50,6 +51,7 @@ class Suite:
         self.texts: dict[str, Text] = {}
         self.missing: dict[str, Unavailable] = {}
         self.optional: frozenset[str] = frozenset()
+        self.not_asked: list[str] = []
 
     def _task(self, entry: dict[str, object], at: int) -> Task.Settings:
         """The settings of an entry, checked by the task's own model."""
@@ -158,6 +160,7 @@ class Suite:
                 raise UsageError(
                     f"--only {name}: no such model in this run", hint=did_you_mean(name, names)
                 )
+        self.not_asked = [card.name for card in own if only and card.name not in only]
         found = [card for card in own if not only or card.name in only] + added
         if not found:
             raise UsageError(

@@ -90,6 +90,11 @@ def _check_whole(run: Opened) -> None:
         raise UsageError(
             what, where=str(run.path), hint="run again with the same --out, then promote"
         )
+    for name, open_tasks in record.state.not_reached.items():
+        what = f"{name} on {open_tasks[0]} is not done: the run was interrupted"
+        raise UsageError(
+            what, where=str(run.path), hint="run again with the same --out, then promote"
+        )
     tasks = dict.fromkeys(task for done in record.notes.cells.values() for task in done)
     failed = {(failure.model, failure.task) for failure in record.failures}
     for model in record.models:

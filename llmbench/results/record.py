@@ -25,6 +25,7 @@ from llmbench.results.rows import (
     Number,
     Review,
     Row,
+    RunState,
     SparseRow,
     SpeedFacts,
 )
@@ -290,6 +291,7 @@ class Record(Row):
     scores: list[Score]
     failures: list[Failure]
     notes: Notes = Field(default_factory=Notes)
+    state: RunState = Field(default_factory=RunState)
     items: dict[str, list[Items]] | None = None
     review: Review | None = None
 
@@ -309,11 +311,8 @@ class Record(Row):
                 raise UsageError("the record names a file outside its folder", where=name)
             with suppress(OSError):
                 if digest_file(file) != digest:
-                    raise UsageError(
-                        "changed since the run wrote it",
-                        where=str(file),
-                        hint="run again with the same --out: what was changed is computed again",
-                    )
+                    hint = "run again with the same --out: what was changed is computed again"
+                    raise UsageError("changed since the run wrote it", where=str(file), hint=hint)
 
 
 def _check_seal(raw: bytes, file: Path) -> None:

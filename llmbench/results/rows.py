@@ -162,6 +162,19 @@ class LeftOut(Row):
         )
 
 
+class RunState(Row):
+    """How far a run came. `end`: interrupted, by a person or the system; unfinished: at work, or
+    killed, when this was written.
+
+    not_reached: model -> tasks that were asked for and not tried. not_asked: models of the suite
+    that `--only` left out.
+    """
+
+    end: Literal["done", "interrupted", "unfinished"] = "done"
+    not_reached: dict[str, list[str]] = Field(default_factory=dict)
+    not_asked: list[str] = Field(default_factory=list)
+
+
 class Proof(Row):
     """One level of a certificate: why it is not earned, what was tried, and how long that took."""
 

@@ -11,7 +11,7 @@ from support.run_helpers import folder, llmbench
 
 from llmbench.adapters.encoder_decoder import _Writer
 from llmbench.data.text import Document, Text
-from llmbench.leaderboard.findings import notes
+from llmbench.leaderboard.sentences.findings import notes
 from llmbench.metrics.registry import create_metric
 from llmbench.tasks.conditional import Conditional
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt

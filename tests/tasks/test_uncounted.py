@@ -7,7 +7,7 @@ from support.hand_record import model, record
 from support.known import Known, quiet, text
 
 from llmbench.errors import Unsupported
-from llmbench.leaderboard.findings import notes
+from llmbench.leaderboard.sentences.findings import notes
 from llmbench.metrics.registry import create_metric
 from llmbench.metrics.text import TextMetric
 from llmbench.tasks.continuation import Continuation, Decoding, Prompt

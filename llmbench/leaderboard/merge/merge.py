@@ -24,9 +24,11 @@ from llmbench.leaderboard.merge.runs import (
     find_tables,
     is_refused,
     list_names,
+    list_open,
     open_runs,
     read_scores,
 )
+from llmbench.leaderboard.sentences.state import describe_state
 from llmbench.leaderboard.serving.section import build_load_tables
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
@@ -86,7 +88,14 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     )
     board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
     published = leaderboard_board.list_published(whole.models, _by_model(cells))
-    board = replace(board, provenance=None, published=published)
+    said = [f"{run.name}: {words}" for run in runs if (words := describe_state(run.record))]
+    board = replace(
+        board,
+        provenance=None,
+        published=published,
+        state=said,
+        open_cells=list_open(runs, models, cells),
+    )
     loads = [table for run in runs for table in build_load_tables(run.record, run.name)]
     return leaderboard_board.add_loads(board, loads), warnings
 

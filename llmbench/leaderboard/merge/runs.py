@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llmbench.adapter import UNHASHED
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.provenance import describe_machine, format_time
+from llmbench.leaderboard.sentences.state import OpenCell, list_open_cells, name_end
 from llmbench.leaderboard.tables import COSTS
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
@@ -250,6 +251,20 @@ def failures(
     return list(missing.values()), len(elsewhere)
 
 
+def list_open(
+    runs: Sequence[SourceRun], models: Models, cells: Sequence[CellScores]
+) -> list[OpenCell]:
+    """The cells that a run was asked for and did not reach, and that no other run filled."""
+    filled = {(cell.model, cell.task) for cell in cells}
+    found = {
+        (name, one.task): replace(one, model=name)
+        for run in reversed(runs)
+        for one in list_open_cells(run.record, run.name)
+        if ((name := models.name(run, one.model)), one.task) not in filled
+    }
+    return list(found.values())
+
+
 def facts(runs: Sequence[SourceRun], most: int = 12) -> list[tuple[str, str]]:
     """What is to be known of the runs and their machines, newest first."""
     found = [("runs", str(len(runs)))]
@@ -257,7 +272,7 @@ def facts(runs: Sequence[SourceRun], most: int = 12) -> list[tuple[str, str]]:
         known = run.record
         words = [
             f"{known.suite.name} version {known.suite.version}",
-            f"finished {format_time(known.finished)}",
+            f"{name_end(known)} {format_time(known.finished)}",
             f"seed {known.seed}",
             f"llmbench {known.llmbench}",
         ]

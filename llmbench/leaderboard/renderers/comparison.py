@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmbench.leaderboard.baselines import describe_below
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import (
     format_fixed,
@@ -17,6 +16,7 @@ from llmbench.leaderboard.numbers import (
     scale_number,
 )
 from llmbench.leaderboard.renderers.sections import Section
+from llmbench.leaderboard.sentences.baselines import describe_below
 from llmbench.leaderboard.words import cut
 
 if TYPE_CHECKING:

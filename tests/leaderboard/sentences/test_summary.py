@@ -10,7 +10,7 @@ from support.hand_record import data, likelihood, model, proven, record, score, 
 
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.renderers import html, markdown, table
-from llmbench.leaderboard.summary import Contender, summarise
+from llmbench.leaderboard.sentences.summary import Contender, summarise
 
 NAMES = ("a", "b", "c")
 NO_COST = "Its speed and memory were not measured."

@@ -6,8 +6,8 @@ import pytest
 from support.hand_record import likelihood, model, record
 
 from llmbench.leaderboard.board import build
-from llmbench.leaderboard.findings import notes
 from llmbench.leaderboard.renderers.registry import draw
+from llmbench.leaderboard.sentences.findings import notes
 from llmbench.storage import write_lines
 
 WARNINGS = (

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from llmbench.leaderboard.baselines import describe_chance, describe_majority, describe_transfer
 from llmbench.leaderboard.numbers import format_plain, percent
 from llmbench.leaderboard.provenance import describe_precision
+from llmbench.leaderboard.sentences.baselines import (
+    describe_chance,
+    describe_majority,
+    describe_transfer,
+)
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import BLIND, HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (

@@ -21,6 +21,7 @@ class Contender:
 
     `beats`: models that it is significantly better than; None if the record does not say.
     `is_rankable`: whether its value may be compared: no compressor's, nor an untrusted model's.
+    `low`, `high`: the interval of the value, if there is one.
     """
 
     model: str
@@ -30,6 +31,8 @@ class Contender:
     beats: Collection[str] | None = None
     cost: str = ""
     is_rankable: bool = True
+    low: float | None = None
+    high: float | None = None
 
 
 def summarise(
