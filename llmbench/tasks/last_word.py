@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.data.text import Document, Text
@@ -23,7 +23,16 @@ from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
 from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.passages import charge
-from llmbench.tasks.prompts import BOS_HELP, Bos, count_misread, gives_bos, mark_misread
+from llmbench.tasks.prompts import (
+    BOS_HELP,
+    CHAT_HELP,
+    Bos,
+    check_chat,
+    count_misread,
+    gives_bos,
+    mark_misread,
+    read_chat,
+)
 from llmbench.tasks.reference_based import generate_texts
 
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
@@ -33,7 +42,8 @@ PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 class LastWord(DocumentTask):
     """A document is everything before its last word, and that word with the space before it. Said
     is what a greedy model goes on with, up to the next space; of a pair whose answer has several
-    words, as many words. Punctuation around them does not count, but where it is all there is.
+    words, as many words. Punctuation around them does not count, but where it is all there is. In a
+    chat the text before is the message, and the word alone the answer.
     """
 
     class Settings(DocumentTask.Settings):
@@ -41,32 +51,41 @@ class LastWord(DocumentTask):
 
         text: str = "test"
         bos: Bos = Field("auto", description=BOS_HELP)
+        chat: bool | str = Field(False, description=CHAT_HELP)
+
+        @model_validator(mode="after")
+        def _can_leave_out(self) -> Self:
+            check_chat(self.chat, self.lossy)
+            return self
 
         def check(self, text: Text) -> None:
             check_words(text)
 
     protocol = "last-word/3"
 
-    def __init__(self, text: Text, bos: Bos = "auto"):
+    def __init__(self, text: Text, bos: Bos = "auto", chat: str | None = None):
         self.text, self.bos = text, bos
+        self.chat, self.how = chat, dict[str, str]()
         check_words(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
-        return cls(texts[settings.text], settings.bos)
+        return cls(texts[settings.text], settings.bos, read_chat(settings.chat))
 
     @property
     def signature(self) -> Signature:
-        return super().signature.extend(bos=self.bos)
+        return super().signature.extend(bos=self.bos, **self.how)
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
         before, word = split_last_word(document)
-        if adapter.reads_source:
+        if adapter.reads_source or self.chat is not None:
             word = word.strip()  # a target of its own begins with no space
         bos = gives_bos(self.bos, adapter)
-        return [Passage(word, context=before, id=document.id, add_bos=bos)]
+        return [Passage(word, context=before, id=document.id, add_bos=bos, chat=self.chat)]
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        if self.chat is not None:
+            self.how = adapter.sign_prompts(self.chat)
         documents = self.text.documents
         passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
@@ -125,7 +144,9 @@ def check_words(text: Text) -> None:
 def _ask(document: Document, passage: Passage) -> Request:
     """Return the request for the last word, with room for the longest of several answers."""
     longest = max(len(text.encode()) for text in (passage.text, *document.others))
-    return Request(passage.context, max_bytes=longest + ROOM, add_bos=passage.add_bos)
+    return Request(
+        passage.context, max_bytes=longest + ROOM, add_bos=passage.add_bos, chat=passage.chat
+    )
 
 
 def split_last_word(document: Document) -> tuple[str, str]:

@@ -1,11 +1,14 @@
 """An engine as llama.cpp is asked, in a few lines: each id is predicted by the three before it."""
 
+import re
+
 import numpy as np
 
 from llmbench.adapters.gguf.engine import BATCH, SEQUENCES, STEADY, Facts
 from llmbench.errors import OutOfMemory
 
 BOS, END = 256, 257
+MARKERS = (b"<bos>", b"<end>")
 
 
 class FakeEngine:
@@ -13,7 +16,8 @@ class FakeEngine:
     calls of as many ids as this are computed wrongly.
     """
 
-    def __init__(self, context=256, rows=1, noise=0.0, wrong_from=None):
+    def __init__(self, context=256, rows=1, noise=0.0, wrong_from=None, chat_template=""):
+        self.chat_template = chat_template
         self.context, self.rows, self.noise, self.wrong_from = context, rows, noise, wrong_from
         self.room = context * rows
         self.facts = Facts(
@@ -33,8 +37,15 @@ class FakeEngine:
         self.held = {}
         self.calls = []  # ids of each
 
-    def tokenize(self, raw):
-        return list(raw)
+    def tokenize(self, raw, with_markers=False):
+        if not with_markers:
+            return list(raw)
+        parts = re.split(rb"(<bos>|<end>)", raw)
+        ids = self.find_markers()
+        return [id for part in parts for id in ([ids[part.decode()]] if part in MARKERS else part)]
+
+    def find_markers(self):
+        return {"<bos>": BOS, "<end>": END}
 
     def spell(self, id):
         return bytes([id]) if id < 256 else b"<bos>" if id == BOS else b"<end>"

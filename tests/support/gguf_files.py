@@ -56,7 +56,7 @@ def llama(seed: int = 0) -> LlamaForCausalLM:
     return model
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM) -> Path:
+def write_gguf(path: Path, model: LlamaForCausalLM, chat_template: str = "") -> Path:
     """The model in float32, its rotated dimensions in GGUF's order."""
     config = model.config
     writer = GGUFWriter(path, "llama")
@@ -78,6 +78,8 @@ def write_gguf(path: Path, model: LlamaForCausalLM) -> Path:
     writer.add_token_types(kinds)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
+    if chat_template:
+        writer.add_chat_template(chat_template)
     for name, tensor in model.state_dict().items():
         if name != "lm_head.weight":
             heads = 2 if "q_proj" in name else 1 if "k_proj" in name else 0

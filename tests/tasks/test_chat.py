@@ -29,6 +29,7 @@ tasks:
   - {task: answer, name: chat-system, text: questions, chat: You are a tap.}
   - {task: multiple-choice, name: choice, text: questions, chat: true}
   - {task: conditional, name: bits, text: questions, chat: true}
+  - {task: last-word, name: word, text: questions, chat: Write the next word.}
   - {task: continuation, name: said, text: null, prompts: [The kettle], chat: true}
 """
 QUESTIONS = [
@@ -67,7 +68,7 @@ def test_base_and_chat_stand_side_by_side_with_signatures_of_their_own(place):
     signed = {score.task: Signature.parse(score.signature).values() for score in run.record.scores}
     digest = model.describe_chat()
     assert "prompt" not in signed["base"]
-    for task in ("chat", "chat-system", "choice", "bits"):
+    for task in ("chat", "chat-system", "choice", "bits", "word"):
         assert (signed[task]["prompt"], signed[task]["chat_template"]) == ("chat", digest)
     assert signed["chat-system"]["system"] == "'You are a tap.'"
     samples = {task: run.samples(task, "mine") for task in ("base", "chat", "choice")}
@@ -125,7 +126,7 @@ def test_another_template_has_another_signature(place):
 def test_a_model_without_a_template_is_unsupported_in_these_tasks_alone(place):
     run = llmbench.run("talk.yaml", {"mine": load(place, template="")}, only=["mine"])
     found = {row.task: (row.reason, row.message) for row in run.record.failures}
-    tasks = ("chat", "chat-system", "choice", "bits", "said")
+    tasks = ("chat", "chat-system", "choice", "bits", "word", "said")
     assert found.keys() == set(tasks)
     assert all(
         reason == "unsupported" and "no chat template" in said for reason, said in found.values()
@@ -153,8 +154,25 @@ def test_a_server_of_completions_applies_no_template():
             model.sign_prompts("")
 
 
-def test_a_chat_that_leaves_documents_out_is_refused(place):
-    suite = SUITE.replace("name: choice,", "name: choice, lossy: leave-out,")
+def test_a_last_word_is_asked_for_as_an_answer_to_the_text_before_it(place):
+    model = load(place)
+    run = llmbench.run("talk.yaml", {"mine": model}, only=["mine"])
+    (found,) = [s for s in run.record.scores if (s.task, s.metric) == ("word", "word_perplexity")]
+    bits = []
+    for sample, row in zip(run.samples("word", "mine"), QUESTIONS, strict=True):
+        before = chats.apply_template(place / "model", row["given"], "Write the next word.")
+        word = row["text"]  # without the space that a text to be continued has before it
+        bits.append(nats_of(model, before, model.encode(word).ids.tolist()) / math.log(2))
+        answer = Request(row["given"], max_bytes=len(word) + 4, chat="Write the next word.")
+        (said,) = small_checkpoints.said(model, [answer])
+        assert sample.said["output"] == said
+        assert sample.said["reference"] == word
+    assert found.value == pytest.approx(2 ** (sum(bits) / len(bits)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["choice", "word"])
+def test_a_chat_that_leaves_documents_out_is_refused(place, name):
+    suite = SUITE.replace(f"name: {name},", f"name: {name}, lossy: leave-out,")
     (place / "talk.yaml").write_text(suite)
     with pytest.raises(UsageError, match="`chat` cannot be combined with `lossy: leave-out`"):
         llmbench.run("talk.yaml", ["uniform-bytes"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from llmbench.adapters.checkpoints.checkpoint_adapter import PROBE, CheckpointAdapter
 from llmbench.adapters.token import TokenAdapter
-from llmbench.errors import ModelError, Unsupported
+from llmbench.errors import ModelError
 from llmbench.inference import packing
 from llmbench.models.pretrained import lm_head
 from llmbench.models.pretrained.files import config_value
@@ -21,7 +21,7 @@ from llmbench.models.pretrained.lm_head import Parts
 from llmbench.models.pretrained.loading import Loaded
 from llmbench.models.pretrained.quantization import rounds_activations
 from llmbench.models.pretrained.special_ids import check_bos
-from llmbench.models.tokenizers.chat_template import ChatTemplate
+from llmbench.models.tokenizers.chat_template import ChatTemplate, TransformersChat
 
 REENTRANT = ("gpt2", "llama")
 STATIC_ROTATIONS = ("default", "linear", "llama3")
@@ -71,21 +71,13 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
 
     @cached_property
     def _chat(self) -> ChatTemplate:
-        return ChatTemplate(self.text, self.loaded.checkpoint.id)
+        return ChatTemplate(TransformersChat(self.text, self.loaded.checkpoint.id))
 
     def describe_chat(self) -> str:
         return self._chat.digest
 
     def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
-        ids = self._chat.encode(system, prompt)
-        if self.context is not None and len(ids) >= self.context:
-            raise Unsupported(
-                f"a message of {len(ids)} tokens, its chat template included, leaves no room in a"
-                f" context of {self.context}",
-                where=self.loaded.checkpoint.id,
-                hint="shorter prompts, or ask it without `chat`",
-            )
-        return ids
+        return self._chat.encode(system, prompt, self.context)
 
     @cached_property
     def chat_eos_ids(self) -> tuple[int, ...]:  # type: ignore[override]  # asked only of chats

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,21 @@ BATCH = 512  # ids in one call: llama.cpp's own default
 STEADY = 64
 WHOLE = -1  # of a sequence: from its beginning, or to its end
 PIECE = 64  # bytes of a token's text, at first
-# llama.cpp writes nothing to the terminal: what is wrong is raised
-SILENCE = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
-    lambda level, said, data: None
-)
+LOG_ERROR = 4  # level of a message of llama.cpp
+ERRORS: deque[str] = deque(maxlen=2)  # of its last messages of that level
 SEQUENCES = 64  # that share the room for tokens
+MARKERS = 1 << 3 | 1 << 4  # attributes of tokens that are no text: control, defined by the user
 KINDS = {1: "SentencePiece", 2: "byte-level BPE", 3: "WordPiece", 4: "Unigram"}
-META = 256  # characters of a value of the file's header
+META = 256  # characters of a value of the file's header, at first
+
+
+def _keep_error(level: int, said: bytes, data: object) -> None:
+    """Take llama.cpp's messages from the terminal; errors are kept, to be raised."""
+    if level == LOG_ERROR and said:
+        ERRORS.append(" ".join(said.decode(errors="replace").split()))
+
+
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_keep_error)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Engine:
         self.batch = self.library.llama_batch_init(BATCH, 0, 1)
 
     def _load_model(self, on_gpu: bool) -> Any:
+        ERRORS.clear()
         parameters = self.library.llama_model_default_params()
         parameters.n_gpu_layers = 999 if on_gpu else 0
         if on_gpu and not self.library.llama_supports_gpu_offload():
@@ -79,7 +89,7 @@ class Engine:
         model = self.library.llama_model_load_from_file(str(self.path).encode(), parameters)
         if not model:
             raise ModelError(
-                "llama.cpp cannot load this file",
+                f"llama.cpp cannot load this file{_quote_errors()}",
                 where=str(self.path),
                 hint="not a GGUF file, not whole, or of an architecture that this build lacks",
             )
@@ -95,7 +105,7 @@ class Engine:
         run = self.library.llama_init_from_model(self.model, parameters)
         if not run:
             raise OutOfMemory(
-                f"no memory for {self.rows} x {self.context} tokens",
+                f"no memory for {self.rows} x {self.context} tokens{_quote_errors()}",
                 where=str(self.path),
                 hint="add ?context=N with a smaller N",
             )
@@ -124,8 +134,13 @@ class Engine:
         )
 
     def _read_meta(self, key: str) -> str:
-        value = ctypes.create_string_buffer(META)
-        found = self.library.llama_model_meta_val_str(self.model, key.encode(), value, META)
+        size = META
+        for _ in range(2):
+            value = ctypes.create_string_buffer(size)
+            found = self.library.llama_model_meta_val_str(self.model, key.encode(), value, size)
+            if found < size:
+                break
+            size = found + 1
         return value.value.decode(errors="replace") if found >= 0 else ""
 
     def _read_scheme(self) -> str:
@@ -139,13 +154,16 @@ class Engine:
     # Tokens
     # ------------------------------------------------------------------------------------------
 
-    def tokenize(self, raw: bytes) -> list[int]:
-        """Return the ids of a text, without special ones."""
+    def tokenize(self, raw: bytes, with_markers: bool = False) -> list[int]:
+        """Return the ids of a text, without BOS.
+
+        with_markers: whether a marker that the text spells is its token, not its characters.
+        """
         size = len(raw) + 8
         for _ in range(2):
             ids = (ctypes.c_int32 * size)()
             count = self.library.llama_tokenize(
-                self.vocabulary, raw, len(raw), ids, size, False, False
+                self.vocabulary, raw, len(raw), ids, size, False, with_markers
             )
             if count >= 0:
                 return list(ids[:count])
@@ -162,6 +180,18 @@ class Engine:
                 return piece.raw[:count]
             size = -count
         raise ModelError(f"llama.cpp does not spell the token {id}", where=str(self.path))
+
+    @property
+    def chat_template(self) -> str:
+        """The file's own, in Jinja; "" if it has none."""
+        return self._read_meta("tokenizer.chat_template")
+
+    def find_markers(self) -> dict[str, int]:
+        """Return the ids of tokens that are no text, as those of turns, by how they are spelled."""
+        attributes = self.library.llama_vocab_get_attr
+        ids = [i for i in range(self.facts.symbols) if attributes(self.vocabulary, i) & MARKERS]
+        found = {self.spell(id).decode(errors="replace"): id for id in ids}
+        return {word: id for word, id in found.items() if word.strip()}
 
     # Forward passes
     # ------------------------------------------------------------------------------------------
@@ -233,7 +263,7 @@ class Engine:
                 hint=f"{self.rows} x {self.context} fit: set context or parallel higher",
             )
         if status:
-            raise ModelError(f"llama_decode gave {status}", where=str(self.path))
+            raise ModelError(f"llama_decode gave {status}{_quote_errors()}", where=str(self.path))
 
     def close(self) -> None:
         """Free the model and its memory."""
@@ -245,7 +275,7 @@ class Engine:
 
 
 def import_library() -> Any:
-    """Return llama-cpp-python's functions, its log silenced. Raises Unavailable without it."""
+    """Return llama-cpp-python's functions, without what they log. Raises Unavailable without it."""
     try:
         library = importlib.import_module("llama_cpp.llama_cpp")
     except ModuleNotFoundError as error:
@@ -259,6 +289,11 @@ def import_library() -> Any:
             f"llama-cpp-python does not start: {str(error).splitlines()[0]}",
             hint="pip install --force-reinstall --no-binary :all: llama-cpp-python",
         ) from None
-    library.llama_log_set(SILENCE, ctypes.c_void_p(0))
+    library.llama_log_set(LOG, ctypes.c_void_p(0))
     library.llama_backend_init()
     return library
+
+
+def _quote_errors() -> str:
+    """What llama.cpp said last of what went wrong, to end a sentence with."""
+    return f": {'; '.join(ERRORS)[:300]}" if ERRORS else ""

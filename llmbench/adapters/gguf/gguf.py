@@ -21,12 +21,14 @@ from torch import Tensor
 
 from llmbench.adapter import BuildContext, ModelInfo
 from llmbench.adapters.gguf import charging
+from llmbench.adapters.gguf.chat import GGUFChat
 from llmbench.adapters.gguf.engine import BATCH, SEQUENCES, Engine
 from llmbench.adapters.token import TokenAdapter
 from llmbench.config.gguf_settings import GGUFSettings
 from llmbench.config.source_code import digest_code
 from llmbench.errors import ModelError, OutOfMemory, UsageError
 from llmbench.hardware.device import is_cuda
+from llmbench.models.tokenizers.chat_template import ChatTemplate
 from llmbench.models.tokenizers.tokens import Tokens
 from llmbench.storage import is_file
 
@@ -98,6 +100,20 @@ class GGUF(TokenAdapter):
 
     def decode(self, ids: Sequence[int]) -> bytes:
         return b"".join(self.spell(int(id)) for id in ids)
+
+    @cached_property
+    def _chat(self) -> ChatTemplate:
+        return ChatTemplate(GGUFChat(self.engine, self.file))
+
+    def describe_chat(self) -> str:
+        return self._chat.digest
+
+    def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
+        return self._chat.encode(system, prompt, self.context)
+
+    @cached_property
+    def chat_eos_ids(self) -> tuple[int, ...]:  # type: ignore[override]  # asked only of chats
+        return self._chat.eos_ids
 
     # Scoring
     # ------------------------------------------------------------------------------------------
