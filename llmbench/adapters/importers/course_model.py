@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ class CourseCheckpoint:
     the same function, the weights by its names, and the tokenizer.
 
     files: what the weights were read from. bos: the usual start symbol, if the tokenizer has none.
+    fills: ends of the names of biases that the course leaves out, which are zero.
     """
 
     network: str
@@ -50,6 +52,7 @@ class CourseCheckpoint:
     tokenizer: Any
     files: tuple[Path, ...]
     bos: str | None = None
+    fills: tuple[str, ...] = ()
 
 
 class CourseModel(CausalLM):
@@ -141,6 +144,37 @@ def take_sizes(config: Mapping[str, Any], names: Iterable[str], where: str) -> d
     return found  # type: ignore[return-value]  # all are int
 
 
+def take_numbers(config: Mapping[str, Any], names: Iterable[str], where: str) -> dict[str, float]:
+    """Return numbers of a checkpoint's config. Raises UsageError if one is none."""
+    found = dict[str, float]()
+    for name in names:
+        try:
+            found[name] = float(config[name])  # YAML reads 1e-05 as a text
+        except (TypeError, ValueError):
+            said = f"{name} must be a number: it is {config[name]!r}"
+            raise UsageError(said, where=where) from None
+    return found
+
+
+def rename_parts(weights: Weights, names: Mapping[str, str]) -> Weights:
+    """Return the weights under transformers' names; one that `names` lacks keeps its own.
+
+    names: what stands before the last dot; # is the number of a layer, the same on both sides.
+    """
+    found: Weights = {}
+    for name, value in weights.items():
+        part, _, kind = name.rpartition(".")
+        number = re.search(r"\.(\d+)(\.|$)", part)
+        plain = part if number is None else f"{part[: number.start(1)]}#{part[number.end(1) :]}"
+        new = names.get(plain)
+        found[name if new is None else f"{_number(new, number)}.{kind}"] = value
+    return found
+
+
+def _number(name: str, number: re.Match[str] | None) -> str:
+    return name if number is None else name.replace("#", number[1])
+
+
 def take_weight(weights: Mapping[str, Tensor], name: str, where: str) -> Tensor:
     """Return a weight that must be there, a matrix or a vector."""
     found = weights.get(name)
@@ -163,7 +197,13 @@ def make_network(kind: Any, found: CourseCheckpoint, where: str) -> Any:
             wanted = {name: value.shape for name, value in kind(found.config).state_dict().items()}
     except ValueError as error:
         raise UsageError(f"the config makes no network: {error}", where=where) from None
-    shapes = {name: value.shape for name, value in found.weights.items()}
+    left_out = {
+        name: torch.zeros(wanted[name])
+        for name in wanted.keys() - found.weights.keys()
+        if name.endswith(found.fills)
+    }
+    weights = {**found.weights, **left_out}
+    shapes = {name: value.shape for name, value in weights.items()}
     for names, what in (
         (wanted.keys() - shapes.keys(), "are missing"),
         (shapes.keys() - wanted.keys(), "are unknown"),
@@ -181,7 +221,7 @@ def make_network(kind: Any, found: CourseCheckpoint, where: str) -> Any:
             )
     try:
         network = kind(found.config)
-        network.load_state_dict(found.weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise OutOfMemory("no memory for the weights", where=where) from None

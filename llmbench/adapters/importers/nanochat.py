@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from llmbench.adapters.importers import course_model
-from llmbench.adapters.importers.course_model import CourseCheckpoint, CourseModel, Weights
+from llmbench.adapters.importers.course_model import CourseCheckpoint, CourseModel
 from llmbench.config.course_settings import NanoChatSettings
 from llmbench.errors import Unsupported, UsageError
 
@@ -22,7 +22,9 @@ SIZES = {
 }
 INSIDE = {f"attn.c_{letter}": f"self_attn.{letter}_proj" for letter in "qkv"}
 INSIDE |= {"attn.c_proj": "self_attn.o_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
-BOS, TABLE = "<|bos|>", ("transformer.wte.", "model.embed_tokens.")
+NAMES = {f"transformer.h.#.{old}": f"model.layers.#.{new}" for old, new in INSIDE.items()}
+NAMES |= {"transformer.wte": "model.embed_tokens"}
+BOS = "<|bos|>"
 
 
 class NanoChat(CourseModel):
@@ -49,7 +51,8 @@ class NanoChat(CourseModel):
             rms_norm_eps=torch.finfo(torch.float32).eps,  # what torch's rms_norm takes by itself
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         )
-        weights = _rename(course_model.take_weights(course_model.read_saved(file), str(file)))
+        weights = course_model.take_weights(course_model.read_saved(file), str(file))
+        weights = course_model.rename_parts(weights, NAMES)
         tokenizer = course_model.load_tokenizer(settings.tokenizer or settings.place)
         bos = BOS if BOS in tokenizer.get_vocab() else None
         return CourseCheckpoint("NanoChatForCausalLM", config, weights, tokenizer, (file,), bos)
@@ -67,14 +70,3 @@ def _find_weights(settings: NanoChatSettings) -> Path:
         steps = ", ".join(map(str, sorted(files))) or "no model_STEP.pt at all"
         raise UsageError(f"it has no step {step}, only {steps}", where=settings.place)
     return files[step]
-
-
-def _rename(weights: Weights) -> Weights:
-    """The weights by transformers' names; others keep theirs, and are refused."""
-    found = {name.replace(*TABLE): value for name, value in weights.items()}
-    for old, new in INSIDE.items():
-        found = {
-            re.sub(rf"^transformer\.h\.(\d+)\.{old}\.", rf"model.layers.\1.{new}.", name): value
-            for name, value in found.items()
-        }
-    return found
