@@ -167,14 +167,18 @@ class Window:
         return f"stride:{self.rule}" if isinstance(self.rule, int) else self.rule
 
 
+KeptSeal = tuple[int, str]  # the size of a file's beginning in bytes, and its sha256
+
+
 @dataclass(frozen=True)
 class BuildContext:
     """What an adapter's `build` may use: texts, a seed, a device, a folder for what it trains.
 
     `train`, `valid`: the suite's texts to learn from; `domain`, `domain_valid`: those to fine-tune
     on. `kept_answers`: where a model behind a server keeps its answers, so that a resumed run asks
-    for none of them again. `missing`: for each text of the suite that is not on this machine, the
-    reason and a hint.
+    for none of them again; `kept_seal`: how much of that file is believed, None for all of it;
+    `tell_kept`: given the next seal before an answer is written. `missing`: for each text of the
+    suite that is not on this machine, the reason and a hint.
     """
 
     train: Text | None = None
@@ -184,6 +188,8 @@ class BuildContext:
     dtype: str = "float32"
     cache: Path = field(default_factory=default_cache)
     kept_answers: Path | None = None
+    kept_seal: KeptSeal | None = None
+    tell_kept: Callable[[KeptSeal], None] = lambda seal: None
     domain: Text | None = None
     domain_valid: Text | None = None
     offline: bool = False

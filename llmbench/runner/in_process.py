@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from llmbench import limits, storage
 from llmbench.adapter import Adapter, ModelInfo
@@ -14,7 +15,7 @@ from llmbench.results.cell import CellHead, write_cell
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner import worker
 from llmbench.runner.folder.run_folder import RunFolder
-from llmbench.runner.messages import failure_of
+from llmbench.runner.messages import failure_of, job_of
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
 from llmbench.tasks.lossy import run_documents
@@ -74,6 +75,8 @@ def _fill(
     try:
         task = task_registry.build(spec, made.suite.texts, made.options.seed)
         task.scratch = made.out
+        job = job_of(made, card, [spec], {})
+        task.load_model = partial(worker.load_spec, texts=made.suite.texts, job=job, report=report)
         outcome = check_outcome(task, run_documents(task, spec, adapter, report))
         key = made.keys[card.name, spec.name]
         head = CellHead(key, made.question, made.options.machine, spec.name, row)

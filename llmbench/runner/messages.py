@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NotRequired, TypedDict
 
-from llmbench.adapter import Progress
+from llmbench.adapter import KeptSeal, Progress
 from llmbench.data.documents import Documents
 from llmbench.data.strings import Frame
 from llmbench.data.text import Text
 from llmbench.errors import Reason
 from llmbench.results.cell import CellHead
 from llmbench.results.record import Failure, ModelRow
+from llmbench.runner.folder.answers import AnswersEvent
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
@@ -58,7 +59,7 @@ class Job(TypedDict):
     known: task -> the fingerprint that its finished cell was made with.
     missing: role of a text that is not on this machine -> the reason and a hint.
     keys: task -> the key of its cell, in the order of the tasks.
-    certificates: digests of the certificates that may be believed.
+    certificates, answers: digests of certificates, and the seal of answers, to be believed.
     """
 
     model: Mapping[str, object]
@@ -72,6 +73,7 @@ class Job(TypedDict):
     keys: Mapping[str, str]
     out: str
     certificates: Sequence[str]
+    answers: NotRequired[KeptSeal]
 
 
 class SpeedJob(Job):
@@ -232,6 +234,7 @@ Event = (
     | TaskEvent
     | CellEvent
     | CertificateEvent
+    | AnswersEvent
     | FailedEvent
     | LoadedEvent
     | ReadyEvent
@@ -254,9 +257,7 @@ def job_of(
     known: Mapping[str, str],
     certificates: Sequence[str] = (),
 ) -> Job:
-    """The job of a worker. `known`: task -> the fingerprint its finished cell was made with.
-    `certificates`: digests of those that may be believed.
-    """
+    """The job of a worker; `known` and `certificates` are those of a Job."""
     options = made.options
     return {
         "model": made.models[card.name].to_json(),
@@ -349,9 +350,12 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
     if stays:
         threading.Thread(target=_read, args=(lines, waiting), daemon=True).start()
 
+    writing = threading.Lock()
+
     def emit(event: Event) -> None:
-        out.write(f"{token}{json.dumps(event)}\n")
-        out.flush()
+        with writing:
+            out.write(f"{token}{json.dumps(event)}\n")
+            out.flush()
 
     return job, emit, iter(waiting.get, None)
 
@@ -371,9 +375,7 @@ def _read(stream: BinaryIO, into: queue.SimpleQueue[Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """On Linux, let the kernel end this process when its parent ends, even while a model's code
-    holds the interpreter.
-    """
+    """On Linux, let the kernel end this process with its parent, even while a model's code runs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
 

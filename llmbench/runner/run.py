@@ -210,6 +210,7 @@ def _run_batch(
     """One worker and its tasks: rows for those that it leaves open."""
     made = folder.made
     job = job_of(made, card, tasks, known, folder.known_certificates(card.name))
+    job["answers"] = folder.answers.find_seal(card.name)
     with process.open_child(log_of(made, card), made.options) as child:
         failures, open_tasks = _follow(child, job, folder, card, watcher)
     if open_tasks:
@@ -253,6 +254,8 @@ def _follow(
             break
         if event["event"] == "progress":
             watcher.progress(card.name, event["what"], event["share"], event["remark"])
+        elif event["event"] == "answers":
+            folder.answers.accept(card.name, event["seal"])
         elif event["event"] == "certificate":
             folder.accept_certificate(card.name, event["digest"], event["cached"])
         elif event["event"] == "cell" and event["task"] in open_tasks:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from llmbench.adapter import (
     Adapter,
     AdapterFacts,
     BuildContext,
+    KeptSeal,
     ModelInfo,
     Progress,
     identifies_weights,
@@ -45,7 +47,7 @@ from llmbench.hardware import machine
 from llmbench.hardware.device import pick_device
 from llmbench.hardware.memory import Gpu, Gpus, Meter, all_gpus
 from llmbench.plan import registry, task_registry
-from llmbench.plan.resolved_model import ResolvedModel, make_adapter
+from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model, with_facts
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
@@ -128,7 +130,7 @@ def work(job: Job, emit: Emit) -> None:
         ):
             meter.gpu = Gpus(all_gpus()) if model.is_spread else Gpu("cuda:0")
         with meter.phase("load") if meter else nullcontext():
-            adapter = load(model, texts, job, report)
+            adapter = load(model, texts, job, report, emit)
         info, row = describe(adapter, model.card)
     except BaseException as error:
         for task in tasks:
@@ -143,6 +145,7 @@ def work(job: Job, emit: Emit) -> None:
         try:
             asked = task_registry.build(task, texts, job["options"]["seed"])
             asked.scratch = Path(job["out"])
+            asked.load_model = partial(load_spec, texts=texts, job=job, report=report)
             if meter:
                 asked.meter = meter
             outcome = check_outcome(asked, run_documents(asked, task, adapter, report))
@@ -241,9 +244,22 @@ def _cache(options: JobOptions) -> Path:
     return Path(options["cache"]) if options["cache"] else default_cache()
 
 
-def load(model: ResolvedModel, texts: Mapping[str, Text], job: Job, report: Progress) -> Adapter:
-    """The model, on its device, trained or from the cache."""
-    options = job["options"]
+def load(
+    model: ResolvedModel,
+    texts: Mapping[str, Text],
+    job: Job,
+    report: Progress,
+    emit: Emit | None = None,
+) -> Adapter:
+    """The model, on its device, trained or from the cache. `emit`: told of answers that it keeps;
+    without it nothing is kept.
+    """
+    options, answers = job["options"], Path(job["out"]) / "answers" / f"{model.name}.jsonl"
+
+    def tell(seal: KeptSeal) -> None:
+        if emit is not None:
+            emit({"event": "answers", "seal": seal})
+
     device = options["device"]
     if device in ("auto", "cuda"):
         device = _device(device, model)
@@ -255,13 +271,23 @@ def load(model: ResolvedModel, texts: Mapping[str, Text], job: Job, report: Prog
         dtype=options["dtype"] or "float32",
         progress=report,
         cache=_cache(options),
-        kept_answers=Path(job["out"]) / "answers" / f"{model.name}.jsonl",
+        kept_answers=None if emit is None else answers,
+        kept_seal=job.get("answers"),
+        tell_kept=tell,
         domain=texts.get("domain"),
         domain_valid=texts.get("domain_valid"),
         offline=options["offline"],
         missing=job["missing"],
     )
     return make_adapter(model, build_context)
+
+
+def load_spec(spec: str, texts: Mapping[str, Text], job: Job, report: Progress) -> Adapter:
+    """Another model than the job's, for a task that compares with it."""
+    model = resolve_model(spec)
+    if model.is_outside:
+        model = with_facts(model, AdapterFacts.of(registry.adapter_class(model.adapter)))
+    return load(model, texts, job, report)
 
 
 def _device(wanted: str, model: ResolvedModel) -> str:

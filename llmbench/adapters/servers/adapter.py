@@ -96,7 +96,8 @@ class OpenAIServer(Adapter, LoadTarget):
             if server is not None:
                 server.close()
             raise
-        return cls(settings, connection, tokenizer, KeptAnswers(kept), server)
+        answers = KeptAnswers(kept, build_context.kept_seal, build_context.tell_kept)
+        return cls(settings, connection, tokenizer, answers, server)
 
     @property
     def info(self) -> ModelInfo:

@@ -1,7 +1,8 @@
 """Answers kept as they come, so that a run that is resumed asks for none of them again.
 
 One line an answer, appended and flushed to disk at once. A line that was cut off or changed is not
-read; its request is asked again.
+read; its request is asked again. A run believes only as much of a file as it knows the seal of,
+since the code of another model could have written the rest.
 """
 
 from __future__ import annotations
@@ -10,21 +11,33 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
+from llmbench.adapter import KeptSeal
 from llmbench.storage import open_regular
 
 
 class KeptAnswers:
-    """What one model answered, by the digest of the request; without a path nothing is kept."""
+    """What one model answered, by the digest of the request; without a path nothing is kept.
 
-    def __init__(self, path: Path | None):
-        self._path, self._lock = path, threading.Lock()
-        self._file: TextIO | None = None
-        self._known = {} if path is None else _read(path)
+    seal: of the beginning of the file that is believed; None: all of it. tell: given the seal of
+    the whole file before each answer is written.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        seal: KeptSeal | None = None,
+        tell: Callable[[KeptSeal], None] = lambda seal: None,
+    ):
+        self._path, self._lock, self._tell = path, threading.Lock(), tell
+        self._file: BinaryIO | None = None
+        self._raw = b"" if path is None else _read(path, seal)
+        self._known = _parse(self._raw)
+        self._size, self._hash = len(self._raw), hashlib.sha256(self._raw)
 
     @staticmethod
     def key_of(what: Mapping[str, Any]) -> str:
@@ -41,21 +54,30 @@ class KeptAnswers:
         if self._path is None:
             return
         text = json.dumps(value, ensure_ascii=True)
-        line = f'{{"key": "{key}", "check": "{_digest(key, text)}", "value": {text}}}\n'
+        line = f'{{"key": "{key}", "check": "{_digest(key, text)}", "value": {text}}}\n'.encode()
         with self._lock:
             file = self._file or self._open(self._path)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            self._write(file, line)
             self._known[key] = value
 
-    def _open(self, path: Path) -> TextIO:
+    def _open(self, path: Path) -> BinaryIO:
+        """Open the file to append to, without what is not believed."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_torn = path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-        self._file = path.open("a", encoding="utf-8")
-        if is_torn:
-            self._file.write("\n")
+        if path.is_file():
+            os.truncate(path, self._size)
+        self._file = path.open("ab")
+        if self._raw and not self._raw.endswith(b"\n"):
+            self._write(self._file, b"\n")
+        self._raw = b""
         return self._file
+
+    def _write(self, file: BinaryIO, line: bytes) -> None:
+        self._size += len(line)
+        self._hash.update(line)
+        self._tell((self._size, self._hash.hexdigest()))
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
     def stop(self) -> None:
         """Find and keep nothing from now on."""
@@ -74,14 +96,24 @@ def _digest(key: str, text: str) -> str:
     return hashlib.sha256(f"{key} {text}".encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The answers in a file, by key; none if it is missing."""
+def _read(path: Path, seal: KeptSeal | None) -> bytes:
+    """What is believed of a file; nothing if it is missing, or not what was sealed."""
+    try:
+        with open_regular(path) as file:
+            raw = file.read() if seal is None else file.read(seal[0])
+    except OSError:
+        return b""
+    is_sealed = seal is None or (len(raw), hashlib.sha256(raw).hexdigest()) == tuple(seal)
+    return raw if is_sealed else b""
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    """The answers in the lines of a file, by key."""
     found: dict[str, Any] = {}
-    with suppress(OSError), open_regular(path) as file:
-        for line in file:
-            with suppress(ValueError, KeyError, TypeError):
-                row = json.loads(line)
-                text = json.dumps(row["value"], ensure_ascii=True)
-                if row["check"] == _digest(row["key"], text):
-                    found[row["key"]] = row["value"]
+    for line in raw.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            text = json.dumps(row["value"], ensure_ascii=True)
+            if row["check"] == _digest(row["key"], text):
+                found[row["key"]] = row["value"]
     return found

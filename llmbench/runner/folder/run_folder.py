@@ -23,6 +23,7 @@ from llmbench.errors import UsageError
 from llmbench.plan.plan import Plan
 from llmbench.results.cell import CellRow, read_cell, read_head
 from llmbench.results.record import Failure
+from llmbench.runner.folder.answers import Answers
 from llmbench.runner.folder.turns import Turns
 from llmbench.storage import default_cache
 
@@ -45,6 +46,7 @@ class RunFolder:
         self._certificates |= set(self._known.values())
         self._certified: dict[str, set[str]] = {}
         self._finished: set[tuple[str, str]] = set()
+        self.answers = Answers(self.out)
         self.turns = Turns(self.out, self._find_open, self._is_there)
 
     def check_there(self) -> None:
@@ -153,7 +155,7 @@ class RunFolder:
 
     def remove_unknown(self) -> list[str]:
         """Remove files that no writer of theirs wrote; return their paths in the folder."""
-        removed = []
+        removed = self.answers.remove_unknown()
         for file in _find_files(self.out, BELIEVED):
             name = file.relative_to(self.out).as_posix()
             with suppress(OSError):

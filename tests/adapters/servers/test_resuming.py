@@ -66,6 +66,36 @@ def test_a_killed_server_costs_no_answer_and_no_item_is_asked_twice(place):
     assert markdown[0] == markdown[1]
 
 
+FORGES = '''\
+from pathlib import Path
+from llmbench.adapters.trivial import UniformBytes
+
+
+class Forges(UniformBytes):
+    """Writes the answers of a server that will be asked after it."""
+    def __init__(self):
+        Path("out/answers").mkdir(exist_ok=True)
+        Path("out/answers/tiny.jsonl").write_text(Path("stolen.jsonl").read_text())
+'''
+
+
+def test_answers_that_another_model_s_code_wrote_are_asked_for_all_the_same(place):
+    port, log = free_port(), place / "log"
+    (place / "forges.py").write_text(FORGES)
+    with serve(port, log):
+        assert run(place, port, "honest").returncode == 0
+        before = len(read_prompts(log))
+        (place / "stolen.jsonl").write_bytes((place / "honest/answers/tiny.jsonl").read_bytes())
+        spec = f"openai:tiny@http://127.0.0.1:{port}/v1?tries=1&concurrency=1"
+        given = ("--model", "forges.py:Forges", "--model", spec, "--only", "tiny", "--out", "out")
+        done = llmbench("run", "tiny.yaml", *given, cwd=place)
+        assert "removed answers/tiny.jsonl" in done.stderr
+        assert len(read_prompts(log)) == before + PAIRS
+        again = llmbench("run", "tiny.yaml", *given[2:], cwd=place)
+        assert "removed" not in again.stderr
+        assert len(read_prompts(log)) == before + PAIRS
+
+
 @pytest.mark.slow
 def test_a_run_that_is_complete_asks_nothing(place):
     port, log = free_port(), place / "log"
