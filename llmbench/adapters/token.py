@@ -119,6 +119,12 @@ class TokenAdapter(Adapter):
         """
         raise NotImplementedError
 
+    def read_logits(self, ids: Tensor, first: int) -> Iterator[Tensor]:
+        """Yield the (N, V) logits after (T,) ids from number `first` on, some rows at a time. Asked
+        only if `charges_targets` is true.
+        """
+        raise NotImplementedError
+
     def read_in_pieces(self, ids: Tensor, size: int) -> Tensor:
         """(T,) ids -> (T, V) logits, reading `size` ids at a time. Asked only of an engine that
         rounds activations, to see by how much that changes them.

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llmbench.cli import options
-from llmbench.errors import Unsupported
 
 if TYPE_CHECKING:
     from llmbench.adapter import ModelInfo
-    from llmbench.adapters.token import TokenAdapter
     from llmbench.inference.divergence import Compared, Divergence
+    from llmbench.inference.token_model import TokenModel
     from llmbench.leaderboard.renderers.sections import Section
     from llmbench.stats import Interval
 
@@ -55,7 +54,7 @@ def divergence(
     from llmbench.inference.divergence import diverge, summarise  # loads torch
 
     with spinner() as progress:
-        mine, parents = (
+        (mine, info), (parents, parent_info) = (
             _load(name, model.data, progress=progress, **arguments) for name in (spec, parent)
         )
         compared = []
@@ -63,7 +62,7 @@ def divergence(
             for one in diverge(mine, parents, passages):
                 compared.append(one)
                 progress("comparing", len(compared) / len(passages), spec)
-    found, infos = summarise(compared), (mine.info, parents.info)
+    found, infos = summarise(compared), (info, parent_info)
     if as_json:
         click.echo(json.dumps(_as_json((spec, parent), found, infos, compared)))
     else:
@@ -71,19 +70,13 @@ def divergence(
     return 0
 
 
-def _load(spec: str, data: Mapping[str, str], **given: Any) -> TokenAdapter:
-    """The adapter of a SPEC. Unsupported unless it shows logits of tokens."""
-    from llmbench.adapters.token import TokenAdapter
+def _load(spec: str, data: Mapping[str, str], **given: Any) -> tuple[TokenModel, ModelInfo]:
+    """The model of a SPEC, which shows logits of tokens, and what it is."""
     from llmbench.runner import session
+    from llmbench.tasks.divergence import find_token_model
 
     _, adapter = session.load_model(spec, data, **given)
-    if not isinstance(adapter, TokenAdapter) or adapter.charges_targets:
-        raise Unsupported(
-            "only models that show the logits of their tokens can be compared so",
-            where=spec,
-            hint="`llmbench compare` compares bits per byte",
-        )
-    return adapter
+    return find_token_model(adapter, spec), adapter.info
 
 
 def _as_json(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,7 +83,7 @@ def diverge(
     Raises Unsupported if they do not cut a text into the same ids, or have other vocabularies.
     """
     lines, others = encode_lines(model, passages), encode_lines(parent, passages)
-    context = _shorter(model.context, parent.context)
+    context = find_context(model, parent)
     for number, (passage, line, other) in enumerate(zip(passages, lines, others, strict=True)):
         if not np.array_equal(line.ids, other.ids):
             raise Unsupported(
@@ -99,8 +99,18 @@ def diverge(
         yield found
 
 
-def _shorter(one: int | None, other: int | None) -> int | None:
-    return min((size for size in (one, other) if size is not None), default=None)
+def agree(model: TokenModel, passages: Sequence[Passage]) -> Iterator[Compared]:
+    """Yield what a model is beside itself: no divergence. Bits are not computed, and 0."""
+    for passage, line in zip(passages, encode_lines(model, passages), strict=True):
+        found = Compared.begin(passage, line)
+        found.agreed[:] = 1.0
+        yield found
+
+
+def find_context(model: TokenModel, parent: TokenModel) -> int | None:
+    """Return the most ids that both read at once: the shorter context of the two."""
+    sizes = (model.context, parent.context)
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _compare(
@@ -108,40 +118,48 @@ def _compare(
 ) -> None:
     """Fill in the targets of one window."""
     line = found.line
-    rows: list[Tensor] = [torch.empty(0)] * 2
-    heads: list[Callable[[Tensor], Tensor]] = [_as_it_is] * 2
-    for which in order:
-        begun = time.perf_counter()
-        rows[which], heads[which] = _read(models[which], line, piece)
-        found.seconds[which] += time.perf_counter() - begun
     targets = torch.from_numpy(line.ids[piece.first : piece.b + 1])
-    for at in range(0, len(targets), ROWS):
-        logs = []
-        for which in (0, 1):
+    readings = [_read(model, line, piece) for model in models]
+    at = 0
+    while at < len(targets):
+        logs = [torch.empty(0)] * 2
+        for which in order:
             begun = time.perf_counter()
-            logits = heads[which](rows[which][at : at + ROWS])
+            logits = next(readings[which])
             found.seconds[which] += time.perf_counter() - begun
-            logs.append(torch.log_softmax(logits.cpu().double(), -1))
+            logs[which] = torch.log_softmax(logits.cpu().double(), -1)
         if logs[0].shape != logs[1].shape:
             raise Unsupported(
                 f"their vocabularies differ: {logs[0].shape[-1]} and {logs[1].shape[-1]} logits"
             )
         _write(found, logs, targets[at : at + ROWS], piece.first - line.first + at)
+        at += ROWS
 
 
-def _read(
-    model: TokenModel, line: PassageLine, piece: Piece
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Rows of the targets of a window, and what makes logits of them."""
-    ids = torch.from_numpy(line.ids[piece.a : piece.b])[None].to(model.device)
+def _read(model: TokenModel, line: PassageLine, piece: Piece) -> Iterator[Tensor]:
+    """Yield the (ROWS, V) logits of a window's targets, of the last ones fewer rows."""
+    ids = torch.from_numpy(line.ids[piece.a : piece.b])
     start = piece.first - 1 - piece.a
+    if model.charges_targets:
+        yield from _portion(model.read_logits(ids, start))
+        return
+    line_of_one = ids[None].to(model.device)
     if model.has_split_head:
-        return model.hidden(ids)[0, start:], model.head
-    return model.logits(ids)[0, start:], _as_it_is
+        rows = model.hidden(line_of_one)[0, start:]
+        yield from (model.head(part) for part in torch.split(rows, ROWS))
+    else:
+        yield from torch.split(model.logits(line_of_one)[0, start:], ROWS)
 
 
-def _as_it_is(rows: Tensor) -> Tensor:
-    return rows
+def _portion(parts: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The rows of parts of any size, ROWS at a time."""
+    held: list[Tensor] = []
+    for part in parts:
+        rows = torch.cat([*held, part])
+        whole = len(rows) - len(rows) % ROWS
+        yield from torch.split(rows[:whole], ROWS) if whole else ()
+        held = [rows[whole:]] if whole < len(rows) else []
+    yield from held
 
 
 def _write(found: Compared, logs: Sequence[Tensor], targets: Tensor, at: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -112,6 +112,13 @@ class TokenModel(Protocol):
     ) -> list[NDArray[np.float64]]:
         """Return, for each (T,) ids and `first`, the bits of ids[first:]."""
         raise _not_implemented("charge_targets")
+
+    def read_logits(self, ids: Tensor, first: int) -> Iterator[Tensor]:
+        """Yield the (N, V) logits after (T,) ids from number `first` on, some rows at a time.
+
+        Asked only if `charges_targets` is true.
+        """
+        raise _not_implemented("read_logits")
 
     def forward_packed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) ids at (B, T) positions under a (B, 1, T, T) mask -> (B, T, D) rows for `head`."""

@@ -168,6 +168,31 @@ METRICS = (
         "pseudo-log-likelihood (PLL-word-l2r) of masked models, in bits per masked byte; not"
         " comparable with bits_per_byte",
     ),
+    Metric(
+        "divergence",
+        "nats/token",
+        "lower",
+        "Kullback-Leibler divergence of the model's predictions from its parent's, over the whole"
+        " vocabulary; the parent's own is 0; less is closer",
+        "likelihood",
+        POSITIVE,
+        (Variant("", "divergence, nats/token"),),
+        "bits",
+        "bits",
+        is_headline=True,
+    ),
+    Metric(
+        "top_token_agreement",
+        "share",
+        "higher",
+        "share of the tokens at which the model finds the same one likeliest as its parent",
+        "likelihood",
+        UNIT_INTERVAL,
+        (Variant("", "same likeliest token"),),
+        "percent",
+        "bits",
+        TIE_SHARE,
+    ),
     _corpus(
         "bleu",
         "BLEU",
@@ -317,5 +342,6 @@ RANKED = tuple(metric.name for metric in METRICS if metric.is_ranked)
 # the headlines by what they are of
 BITS = tuple(name for name in HEADLINES if FACTS[name].group == "likelihood")
 QUALITY = tuple(name for name in HEADLINES if FACTS[name].group == "answers")
-BITS_PER_BYTE, CONDITIONAL_BITS, PSEUDO_BITS = BITS
+BITS_PER_BYTE, CONDITIONAL_BITS, PSEUDO_BITS, DIVERGENCE = BITS
+AGREEMENT = "top_token_agreement"
 WRITING, SPEED = HEADLINES[-2:]

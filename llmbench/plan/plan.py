@@ -7,8 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pydantic import TypeAdapter
-
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, AdapterFacts
+from llmbench.adapter import Adapter
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
 from llmbench.errors import Unavailable, UsageError, did_you_mean
@@ -28,12 +24,12 @@ from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry, task_registry
 from llmbench.plan import suite as plan_suite
+from llmbench.plan.adapter_code import import_code, is_shipped
 from llmbench.plan.resolved_model import ResolvedModel, resolve_model, with_facts
 from llmbench.plan.suite import LEARNT, Suite
 from llmbench.results.cell import CellRow, read_cell
 from llmbench.tasks.task import Task
 
-_FACTS = TypeAdapter(AdapterFacts)
 WORDS = {
     "about",
     "estimate",
@@ -143,8 +139,9 @@ def plan(spec: str, options: Options) -> Plan:
     models = {name: model for name, model in models.items() if name not in absent}
     for model in models.values():
         _check_parts(model)
-    found = _import_code(
-        [m for m in models.values() if not m.is_object and (m.is_outside or not _is_shipped(m))]
+    others = _resolve_others(suite)
+    found = import_code(
+        [m for m in models.values() if not m.is_object and (m.is_outside or not is_shipped(m))]
     )
     models |= {name: with_facts(models[name], facts) for name, facts in found.items()}
     for model in models.values():
@@ -158,17 +155,16 @@ def plan(spec: str, options: Options) -> Plan:
         if (lack := _find_lack(suite, model, task)) is not None
     }
     keys = {
-        (model.name, task.name): _key(suite, options, model, task)
+        (model.name, task.name): _key(suite, options, model, task, others[task.name])
         for model, task in cells
         if (model.name, task.name) not in lacks
     }
     for model in models.values():
-        lack = _find_lacking_files(model, options)
-        lacks |= {
-            (model.name, task.name): lack
-            for task in suite.tasks
-            if lack is not None and (model.name, task.name) not in lacks
-        }
+        whole = _find_lacking_files(model, options)
+        for task in suite.tasks:
+            lack = whole or _find_lacking_other(others[task.name], options)
+            if lack is not None:
+                lacks.setdefault((model.name, task.name), lack)
     return Plan(suite, models, options, out, question, keys, lacks, absent)
 
 
@@ -208,6 +204,26 @@ def _find_lacking_files(model: ResolvedModel, options: Options) -> Unavailable |
     return None
 
 
+def _find_lacking_other(others: Sequence[ResolvedModel], options: Options) -> Unavailable | None:
+    """Why a model that a task loads beside the one that is asked cannot be loaded."""
+    found = (_find_lacking_files(other, options) for other in others)
+    return next((lack for lack in found if lack is not None), None)
+
+
+def _resolve_others(suite: Suite) -> dict[str, list[ResolvedModel]]:
+    """Return task -> the models that it loads beside the one that is asked. UsageError if one has
+    no known adapter, or not all parts that this needs.
+    """
+    found = {
+        task.name: [resolve_model(spec) for spec in task.list_models()] for task in suite.tasks
+    }
+    for model in (model for others in found.values() for model in others):
+        _check_adapter(model.card)
+        _check_parts(model)
+        _check_texts(model, suite)
+    return found
+
+
 def _find_absent(
     suite: Suite, models: Mapping[str, ResolvedModel], options: Options
 ) -> dict[str, str]:
@@ -233,21 +249,17 @@ def _find_absent(
     return absent
 
 
-def _key(suite: Suite, options: Options, model: ResolvedModel, task: Task.Settings) -> str:
-    card = model.card
-    facts: list[Any] = [card.model_dump(mode="json", exclude=WORDS), task.model_dump(mode="json")]
+def _key(
+    suite: Suite,
+    options: Options,
+    model: ResolvedModel,
+    task: Task.Settings,
+    others: Sequence[ResolvedModel],
+) -> str:
+    facts: list[Any] = [_describe_card(model), task.model_dump(mode="json")]
     if model.is_object:
         facts.append(uuid4().hex)  # what an object computes cannot be told: measured in each run
-    if model.stages:
-        facts += [
-            [
-                s.checkpoint.model_dump(mode="json"),
-                s.recipe.model_dump(mode="json") if s.recipe else None,
-            ]
-            for s in model.stages
-        ]
-        facts.append(pretrained_files.identity(model.stages[0].checkpoint))
-    facts += model.identify_files()
+    facts += _identify_weights(model)
     if task.process == "attempts":
         facts.append(options.memory_budget)
     if task.process != "shared":  # what a machine needs is no other machine's
@@ -261,13 +273,41 @@ def _key(suite: Suite, options: Options, model: ResolvedModel, task: Task.Settin
     facts += [suite.texts[role].sha256 for role in LEARNT if role in suite.texts]
     facts += [suite.texts[role].sha256 for role in task.text_roles().values()]
     facts += task_registry.source_digests(task.task)
-    for spec in (
-        model.adapter,
-        card.network.cls if card.network else "",
-    ):
-        if ":" in spec:
-            facts += [hashlib.sha256(file.read_bytes()).hexdigest() for file in source_files(spec)]
+    facts += _identify_code(model)
+    for other in others:
+        facts += [_describe_card(other), *_identify_weights(other), *_identify_code(other)]
     return _digest(facts)
+
+
+def _describe_card(model: ResolvedModel) -> dict[str, Any]:
+    """The parts of a model's card that can change a number."""
+    return model.card.model_dump(mode="json", exclude=WORDS)
+
+
+def _identify_weights(model: ResolvedModel) -> list[Any]:
+    """What tells the files of a model's weights from others."""
+    facts = list[Any]()
+    if model.stages:
+        facts += [
+            [
+                s.checkpoint.model_dump(mode="json"),
+                s.recipe.model_dump(mode="json") if s.recipe else None,
+            ]
+            for s in model.stages
+        ]
+        facts.append(pretrained_files.identity(model.stages[0].checkpoint))
+    return facts + model.identify_files()
+
+
+def _identify_code(model: ResolvedModel) -> list[str]:
+    """Digests of the files of a model's own classes."""
+    network = model.card.network
+    return [
+        hashlib.sha256(file.read_bytes()).hexdigest()
+        for spec in (model.adapter, network.cls if network else "")
+        if ":" in spec
+        for file in source_files(spec)
+    ]
 
 
 def _digest(facts: Any) -> str:
@@ -334,63 +374,3 @@ def _check_texts(model: ResolvedModel, suite: Suite) -> None:
             where=model.name,
             hint="add a text `train` to the suite",
         )
-
-
-def _is_shipped(model: ResolvedModel) -> bool:
-    """Whether adapter and arguments are those of a shipped card, or differ only in values."""
-    card = model.card
-    if "checkpoint" in model.facts.required_parts:
-        return True  # it takes no code from its card
-    for name in registry.names("baselines"):
-        base = registry.resolve(name)
-        if (
-            registry.find_adapter(base.adapter) == model.adapter
-            and base.arguments == card.arguments
-        ):
-            if card.network is None or base.network is None:
-                return card.network is base.network
-            if (
-                base.network.cls == card.network.cls
-                and card.network.arguments.keys() <= base.network.arguments.keys()
-            ):
-                return True
-    return False
-
-
-def _import_code(models: Sequence[ResolvedModel]) -> dict[str, AdapterFacts]:
-    """Import the models' code in a short child process; return the facts of each adapter's class.
-
-    So what is wrong with the code is said before anything runs, and this process stays light.
-    """
-    if not models:
-        return {}
-    job = json.dumps({"models": [model.to_json() for model in models]})
-    command = [sys.executable, "-P", "-m", "llmbench.runner.worker", "--check"]
-    token = secrets.token_hex(16)  # marks what the worker itself says, as in runner/process.py
-    try:
-        done = subprocess.run(
-            command,
-            input=f"{token}\n{job}\n",
-            capture_output=True,
-            text=True,
-            timeout=limits.IMPORT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UsageError(
-            f"importing the model files took longer than {limits.IMPORT_SECONDS:g} s",
-            where=", ".join(model.name for model in models),
-        ) from None
-    lines = [line.partition(token)[2] for line in done.stdout.split("\n") if token in line]
-    events = [json.loads(line) for line in lines]
-    for event in events:
-        if event["event"] == "wrong":
-            where = event["where"] or event["model"]
-            raise UsageError(event["what"], where=where, hint=event["hint"])
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UsageError(
-            f"importing the model files ended the process (exit code {done.returncode}): {last}",
-            where=models[0].name,
-        )
-    return {event["model"]: _FACTS.validate_python(event["facts"]) for event in events}

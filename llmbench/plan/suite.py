@@ -66,6 +66,10 @@ class Suite:
         except UsageError as error:
             where = error.where or self.where("tasks", at, "task")
             raise UsageError(error.what, where=where, hint=error.hint) from None
+        for key in kind.model_keys:
+            if isinstance(spec := entry.get(key), str):
+                entry[key] = _beside(spec, folder)
+                self._resolve(str(entry[key]), "tasks", at, key)
         return strict_yaml.check(kind, entry, self._places_under("tasks", at), self.path)
 
     def _places_under(self, *at: str | int) -> strict_yaml.Places:
@@ -170,13 +174,8 @@ class Suite:
 
     def _card(self, entry: str | ModelEntry, at: int) -> Card:
         spec = entry if isinstance(entry, str) else entry.model
-        try:
-            base = registry.resolve(_beside(spec, self.path.parent))
-        except UsageError as error:
-            if error.where:
-                raise
-            where = self.where("models", at, *(() if isinstance(entry, str) else ("model",)))
-            raise UsageError(error.what, where=where, hint=error.hint) from None
+        key = () if isinstance(entry, str) else ("model",)
+        base = self._resolve(_beside(spec, self.path.parent), "models", at, *key)
         if isinstance(entry, str):
             return base
         changes: dict[str, object] = {"name": entry.name or base.name}
@@ -195,6 +194,14 @@ class Suite:
             recipe = base.recipe or self._refuse("recipe", base, at)
             changes["recipe"] = self._merge(Recipe, recipe, entry.recipe, "models", at, "recipe")
         return base.model_copy(update=changes)
+
+    def _resolve(self, spec: str, *at: str | int) -> Card:
+        """The card of a SPEC that stands in the file."""
+        try:
+            return registry.resolve(spec)
+        except UsageError as error:
+            where = error.where or self.where(*at)
+            raise UsageError(error.what, where=where, hint=error.hint) from None
 
     def _refuse(self, what: str, card: Card, at: int) -> NoReturn:
         raise UsageError(

@@ -27,6 +27,7 @@ TASKS = {
     "translation": "llmbench.tasks.reference_based:Translation",
     "answer": "llmbench.tasks.reference_based:Answer",
     "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
+    "divergence": "llmbench.tasks.divergence:Divergence",
     "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.performance.memory:Memory",
     "speed": "llmbench.tasks.performance.speed:Speed",

@@ -29,10 +29,10 @@ from llmbench.metrics.registry import (
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.uncounted import Uncounted
 from llmbench.tasks.prompts import CHAT_HELP, read_chat, trim_prompt
 from llmbench.tasks.reference_based import counts, generate_texts
 from llmbench.tasks.task import Task
-from llmbench.tasks.uncounted import Uncounted
 
 Temperature = Annotated[float, Field(ge=0, le=limits.TEMPERATURE)]
 GREEDY, SAMPLED = "greedy", "sampled"

@@ -19,8 +19,8 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.majority import compare_majority, find_common_candidate
 from llmbench.tasks.lossy import DocumentTask, count_parts
-from llmbench.tasks.majority import compare_majority, find_common_candidate
 from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import (
     BOS_HELP,

@@ -19,7 +19,8 @@ from llmbench.metrics.registry import create_metrics
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
-from llmbench.tasks.majority import compare_majority, find_common_answer
+from llmbench.tasks.answers.majority import compare_majority, find_common_answer
+from llmbench.tasks.answers.uncounted import Uncounted
 from llmbench.tasks.prompts import (
     Asking,
     PromptCounts,
@@ -30,7 +31,6 @@ from llmbench.tasks.prompts import (
     trim_prompt,
 )
 from llmbench.tasks.task import Task
-from llmbench.tasks.uncounted import Uncounted
 
 RIGHT_OR_WRONG = ("accuracy", "exact_match")  # metrics by which an answer is one or the other
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -41,6 +41,7 @@ class Task(ABC):
         """The keys of a task's entry in a suite; unknown keys are errors."""
 
         process: ClassVar[Process] = "shared"
+        model_keys: ClassVar[tuple[str, ...]] = ()  # keys that hold the SPEC of another model
 
         task: str = Field(description="a task's name, file.py:Class or module:Class")
         name: Name = Field("", description="what results are called; by default like the task")
@@ -57,6 +58,10 @@ class Task(ABC):
         def text_roles(self) -> dict[str, str]:
             """Key of the entry -> the suite's text that it names, for all texts the task reads."""
             return {} if self.text is None else {"text": self.text}
+
+        def list_models(self) -> list[str]:
+            """Return the SPECs of the models that the task loads beside the one that is asked."""
+            return [getattr(self, key) for key in self.model_keys]
 
         def field_names(self) -> Sequence[str]:
             """Other fields of the rows of its texts that the entry shows, besides their parts."""
@@ -80,6 +85,7 @@ class Task(ABC):
 
     protocol: ClassVar[str]  # name/version, part of every signature: bump it when numbers change
     settings: Settings
+    load_model: Callable[[str], Adapter]  # makes a model of `list_models`, set before `run`
     scratch: Path | None = None  # a folder for files without names; None: where temporary files are
     meter: Meter | None = None  # of a task with `process = "own"`: memory since its process began
 

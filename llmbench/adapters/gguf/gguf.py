@@ -8,7 +8,7 @@ measure that noise instead of calling it a lie.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -137,6 +137,17 @@ class GGUF(TokenAdapter):
         self, jobs: Sequence[tuple[NDArray[np.int64], int]]
     ) -> list[NDArray[np.float64]]:
         return charging.charge(self.engine, self._begin, jobs)
+
+    def read_logits(self, ids: Tensor, first: int) -> Iterator[Tensor]:
+        line = ids.tolist()
+        self._begin()
+        for at in range(0, len(line), BATCH):
+            part = line[at : at + BATCH]
+            wanted = [at + i >= first for i in range(len(part))]
+            places = range(at, at + len(part))
+            rows = self.engine.read([0] * len(part), part, places, wanted, steady=True)
+            if any(wanted):
+                yield torch.from_numpy(rows)
 
     def _begin(self) -> None:
         """Empty the memory. A state from before is read again when it is continued."""

@@ -17,7 +17,7 @@ from llmbench.data.text import Document, Text
 from llmbench.leaderboard import board
 from llmbench.leaderboard.renderers import csv, html, markdown, table
 from llmbench.stats import wilson_interval
-from llmbench.tasks.majority import compare_majority, find_common_candidate
+from llmbench.tasks.answers.majority import compare_majority, find_common_candidate
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer

@@ -1,0 +1,1 @@
+"""What a score of answers says beside its value."""
