@@ -8,9 +8,9 @@ python tests/benchmarks/against_lm_eval.py --bare
 The first measures wall time, CPU time and peak memory against lm-eval's command line and against
 `lean`, its evaluator called without its index of tasks (see lm_eval_oracle.py), and checks that all
 report the same bits. ORACLE is an environment that has `lm-eval[hf]`. FOLDER is a checkpoint of a
-few hundred million parameters, for the works `short` (the four shortest articles of WikiText) and
-`long` (the fifth longest). The second measures scoring against the bare forward passes over the
-same windows, in one process.
+few hundred million parameters, for the works `short` (the four shortest articles of WikiText),
+`long` (the fifth longest) and `articles` (the twenty shortest). The second measures scoring against
+the bare forward passes over the same windows, in one process.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ WORKS = {
         _real_vocabulary, lambda data: oracle.articles(data)[-12:], batch=4
     ),  # at 4, as in ordinary use
 }
-GIVEN = {"short": slice(-4, None), "long": slice(4, 5)}  # articles, longest first
+GIVEN = {  # articles, longest first
+    "short": slice(-4, None),
+    "long": slice(4, 5),
+    "articles": slice(-20, None),
+}
 
 
 def add_given(checkpoint: Path) -> None:
@@ -310,7 +314,7 @@ def main() -> None:
         help="only this one; may be repeated",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, help="a checkpoint of your own, for `short` and `long`"
+        "--checkpoint", type=Path, help="a checkpoint of your own, for the works that name one"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=9, help="of --bare")

@@ -2,12 +2,13 @@
 processes in turns, medians of the rounds, as ratios.
 
 python tests/benchmarks/choice_against_lm_eval.py --oracle-python ORACLE/bin/python [--rounds N]
-[--limit N]
+[--limit N] [--checkpoint FOLDER]
 
 ORACLE is an environment that has `lm-eval[hf]`. The sides are `llmbench run` of a suite with one
 task, lm-eval's command line, and `lean`, its evaluator without its index of tasks. All are asked
-the questions of arc_easy about stories260K, and must report the same accuracy by all bits. By bits
-per byte llmbench divides by the bytes that were scored, lm-eval by characters without the space.
+the questions of arc_easy (FOLDER's model instead of stories260K), and must report the same accuracy
+by all bits. By bits per byte llmbench divides by the bytes that were scored, lm-eval by characters
+without the space.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def prepare(folder: Path, data: Path, limit: int | None) -> None:
 
 
 def command(side: str, folder: Path, given: argparse.Namespace, number: int) -> list[str]:
-    checkpoint = given.data / "stories260K-hf"
+    checkpoint = given.checkpoint or given.data / "stories260K-hf"
     if side == "llmbench":
         return [
             *given.ours.split(),
@@ -99,6 +100,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="the first so many questions only")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of your own")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--batch", type=int, default=8, help="lm-eval's")
     parser.add_argument(
         "--ours", default=f"{sys.executable} -m llmbench.cli.main", help="how llmbench is called"
@@ -108,15 +111,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, given.data.resolve(), given.limit)
-        costs: dict[str, list[Cost]] = {side: [] for side in SIDES}
+        costs: dict[str, list[Cost]] = {side: [] for side in given.sides}
         for number in range(
             given.rounds + 1
         ):  # the first fills the caches of files and of lm-eval's data sets
-            for side in SIDES:
+            for side in given.sides:
                 cost = spend(command(side, folder, given, number), folder / f"{side}.out")
                 costs[side] += [cost] if number else []
-        said = {side: accuracies(side, folder) for side in SIDES}
-    for side in SIDES:
+        said = {side: accuracies(side, folder) for side in given.sides}
+    for side in given.sides:
         wall, cpu, peak = (
             statistics.median(getattr(cost, field) for cost in costs[side])
             for field in ("wall", "cpu", "peak")
@@ -125,7 +128,7 @@ def main() -> None:
             f"  {side:9} {wall:7.2f} s wall {cpu:8.2f} s CPU {peak / 2**20:8.0f} MiB   accuracy"
             f" {said[side][0]:.6f}, by bits/byte {said[side][1]:.6f}"
         )
-    for other in SIDES[1:]:
+    for other in given.sides[1:] if given.sides[0] == "llmbench" else []:
         ratio = statistics.median(
             a.wall / b.wall for a, b in zip(costs["llmbench"], costs[other], strict=True)
         )
