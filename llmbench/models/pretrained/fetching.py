@@ -184,16 +184,19 @@ def _dequantise(gguf: Path) -> tuple[Any, Any]:
     saved, so that its weights go into a fresh one.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # its reader of GGUF files draws bars of its own
+    from llmbench.models.pretrained.fast_import import fast_import  # which imports torch
+
     torch = importlib.import_module("torch")
-    transformers = importlib.import_module("transformers")
-    logging = importlib.import_module("transformers.utils.logging")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    given = {"gguf_file": gguf.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **given)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(
-        gguf.parent, dtype=torch.float32, **given
-    )
+    with fast_import():  # torchao, which is not needed, would print what it lacks
+        transformers = importlib.import_module("transformers")
+        logging = importlib.import_module("transformers.utils.logging")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        given = {"gguf_file": gguf.name}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **given)
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(
+            gguf.parent, dtype=torch.float32, **given
+        )
     facts = loaded.config.to_dict()
     for name in ("quantization_config", "model_type", "transformers_version"):
         facts.pop(name, None)
