@@ -55,6 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Name files of the repository that are no pages, rather than link to them."""
+    markdown = markdown.replace("](../reports/example/", "](example/")
     return OUTSIDE.sub(r"\1 (`\2` in the repository)", markdown)
 
 
