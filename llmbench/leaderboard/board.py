@@ -11,7 +11,9 @@ from pathlib import Path
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
-from llmbench.leaderboard.plots import Curve, Point, find_curves, find_points
+from llmbench.leaderboard.overview.items import TaskItems, find_items
+from llmbench.leaderboard.overview.reproduce import list_commands
+from llmbench.leaderboard.plots import Curve, Point, Size, find_curves, find_points, find_sizes
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
 from llmbench.leaderboard.sentences.findings import describe_misread
@@ -68,7 +70,8 @@ class CertificateRow:
 class Board:
     """What a renderer draws. `state`: sentences on runs that are not whole, `verdict`: the line on
     which model is best, `summary`: sentences on each table, to be shown first and in this order.
-    `open_cells`: what nobody has tried yet.
+    `open_cells`: what nobody has tried yet. `reproduce`: commands that make this board again.
+    `has_record`: whether a run.json lies beside it.
     """
 
     title: str
@@ -88,6 +91,10 @@ class Board:
     state: list[str] = field(default_factory=list)
     verdict: str = ""
     open_cells: list[OpenCell] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
+    items: list[TaskItems] = field(default_factory=list)
+    reproduce: list[str] = field(default_factory=list)
+    has_record: bool = False
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -116,6 +123,8 @@ def build(record: Record, folder: Path | None = None) -> Board:
         published=list_published(record.models, scores),
         state=[said] if (said := describe_state(record)) else [],
         open_cells=list_open_cells(record),
+        reproduce=list_commands(record),
+        has_record=folder is not None and (folder / "run.json").is_file(),
     )
     return add_loads(board, build_load_tables(record))
 
@@ -177,6 +186,8 @@ def compose(
         made,
         summary=[*_summary(tables, len(record.failures)), *_describe_lost(lost)],
         verdict=_find_verdict(tables),
+        sizes=find_sizes(record),
+        items=find_items(record, folder),
     )
 
 

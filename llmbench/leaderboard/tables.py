@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.leaderboard.cells import Cell, cells, metric_cell
@@ -16,6 +16,7 @@ from llmbench.leaderboard.sentences.summary import Contender, describe_cost, sum
 from llmbench.leaderboard.sentences.verdict import SHOWN_GAPS, SPEED_LABEL, Field
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
+from llmbench.metrics.metric import Better
 from llmbench.results.record import (
     ModelRow,
     Record,
@@ -77,6 +78,17 @@ class Table:
     scale: tuple[float, float]
     summary: str = ""
     field: Field | None = None
+
+    @property
+    def better(self) -> Better:
+        """The direction of the headline."""
+        return self.field.better if self.field else None
+
+    @property
+    def beats(self) -> dict[str, Collection[str]]:
+        """Each ranked model, and those that it is significantly better than; {} without tests."""
+        models = self.field.models if self.field else ()
+        return {one.model: one.beats for one in models if one.beats is not None}
 
 
 def table(record: Record, task: str, metric: str) -> Table:

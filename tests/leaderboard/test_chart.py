@@ -16,6 +16,7 @@ from llmbench.leaderboard.plots import Curve, Point
 from llmbench.leaderboard.renderers import html
 from llmbench.leaderboard.renderers.chart import chart, svg
 from llmbench.leaderboard.renderers.labels import choose_sides
+from llmbench.leaderboard.renderers.page.pictures import draw_pictures
 from llmbench.results.record import Score
 
 POINTS = [
@@ -132,9 +133,9 @@ def test_the_boards_show_it(tmp_path):
     assert (tmp_path / "leaderboard.svg").read_text().startswith("<svg")
     page = html.render(board)
     assert (
-        page.count('<svg class="vega"') == 2
+        page.count('<svg class="plot"') == 2
     )  # for a wide and for a narrow page; memory was not measured
-    assert "Pareto-optimal: <b>a</b>, <b>b</b>." in page
+    assert "These are: a, b." in page
     assert "http:" not in page
     assert "https:" not in page
 
@@ -182,19 +183,19 @@ def test_a_picture_in_the_page_takes_its_colours_from_the_page_and_names_cannot_
         for number, name in enumerate(hostile)
     ]
     board = leaderboard_board.Board("t", [], [], [], points=points)
-    drawn = html.pictures(board)
+    drawn = draw_pictures(board.points)
     assert [picture.axis for picture in drawn] == ["speed", "memory"]
     for picture in drawn:
         for part in (picture.wide, picture.narrow):
             tree = ElementTree.fromstring(part)
-            assert {element.tag for element in tree.iter()} == {"svg", "g", "path", "text", "line"}
+            assert {element.tag for element in tree.iter()} == {"svg", "g", "path", "text", "use"}
             assert not [
                 name
                 for element in tree.iter()
-                for name in element.attrib
-                if name.startswith("on") or "href" in name
+                for name, value in element.attrib.items()
+                if name.startswith("on") or ("href" in name and value[:6] != "#mark-")
             ]
-            assert 'fill="var(--stage-3)"' in part
+            assert 'class="spot s-3 ahead"' in part
             assert "</svg>" not in part[:-6]
     assert not re.search("https?:", html.render(board))
 
@@ -219,21 +220,6 @@ def test_names_stand_where_they_cover_neither_each_other_nor_other_bubbles():
     assert crowded[1] != crowded[2]
     assert choose_sides([], [], size) == []
     assert choose_sides([(5.0, 1.0)], ["alone"], size) == ["upper right"]
-
-
-def test_curves_share_their_axes_and_a_step_zero_has_its_place():
-    first = Curve("a", 1, [(0.0, 3.0), (10.0, 2.0), (30.0, 1.0)])
-    second = Curve("b", 2, [(10.0, 2.5), (30.0, 2.0)])
-    one, two = html.draw_curves([first, second])
-    assert one.line == "4,8 120,48 236,88"  # log(1 + 10/10) is half of log(1 + 30/10)
-    assert two.line == "120,28 236,48"
-    assert one.dots[1] == (120.0, 48.0, "step 10: 2.0000 bits/byte")
-    assert (one.top, one.bottom, one.said) == (
-        "3.00",
-        "1.00",
-        "best 1.000 bits/byte at step 30 of 30",
-    )
-    assert html.draw_curves([]) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -47,19 +48,81 @@ class Page:
 
     def __init__(self, read: int, write: int):
         self._read, self._write, self._rest, self._number, self._session = read, write, b"", 0, ""
+        self._visits, self._loaded = 0, set[str]()
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
-    def open(self, file: Path) -> None:
+    def open(self, file: Path, fragment: str = "", **view: Any) -> None:
+        """Open a file. `fragment`: of its address, with #. `view`: see `set_view`."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
         ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
-        self.ask("Page.navigate", url=file.as_uri())
-        while self._message().get("method") != "Page.loadEventFired":
-            pass
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
+        self.set_view(**view)
+        self.load(file, fragment)
+
+    def load(self, file: Path, fragment: str = "") -> None:
+        """Load a file anew, and wait until it is there and drawn."""
+        self.complaints.clear()
+        self.requests.clear()
+        self._visits += 1  # with the same address but for its fragment, nothing would be loaded
+        address = f"{file.as_uri()}?{self._visits}{fragment}"
+        visit = self.ask("Page.navigate", url=address)["loaderId"]
+        while visit not in self._loaded:
+            self._message()
+
+    def set_view(
+        self,
+        width: int = 1280,
+        height: int = 900,
+        *,
+        dark: bool = False,
+        printed: bool = False,
+        script: bool = True,
+        touch: bool = False,
+    ) -> None:
+        """Set the window's size in pixels, its colours and medium, and whether it runs scripts."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setDeviceMetricsOverride", **size)
+        self.ask("Emulation.setEmulatedMedia", media="print" if printed else "", features=[scheme])
+        self.ask("Emulation.setScriptExecutionDisabled", value=not script)
+        self.ask("Emulation.setTouchEmulationEnabled", enabled=touch)
+
+    def picture(self, whole: bool = False) -> bytes:
+        """The window as PNG, or the whole page."""
+        found = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        return base64.b64decode(found["data"])
+
+    def paper(self) -> bytes:
+        """The page as PDF, in the size that it asks for."""
+        found = self.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
+        return base64.b64decode(found["data"])
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            self.ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text=text if kind == "keyDown" else "",
+            )
+
+    def tap(self, selector: str) -> None:
+        """Touch the middle of the first element that fits."""
+        box = self.value(
+            f"(e => {{ e.scrollIntoView({{ block: 'center' }}); const b ="
+            " e.getBoundingClientRect(); return { x: b.x + b.width / 2, y: b.y + b.height / 2 };"
+            f" }})(document.querySelector({json.dumps(selector)}))"
+        )
+        self.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[box])
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command, and its result."""
@@ -78,9 +141,22 @@ class Page:
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression is in the page."""
-        said = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        said = self.ask(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Draw the page again and again until an expression is true; AssertionError if it is not
+        after 600 times.
+        """
+        met = self.value(
+            "(async () => { for (let frame = 0; frame < 600; frame++) {"
+            f" if ({expression}) return true;"
+            " await new Promise(done => requestAnimationFrame(done)); } return false; })()"
+        )
+        assert met, f"never true: {expression}"
 
     def _message(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -96,13 +172,15 @@ class Page:
         spoken = method == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning")
         if spoken or method in ("Runtime.exceptionThrown", "Log.entryAdded"):
             self.complaints.append(json.dumps(details))
+        elif method == "Page.lifecycleEvent" and details["name"] == "load":
+            self._loaded.add(details["loaderId"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(details["request"]["url"])
 
 
 @contextmanager
-def opened(file: Path, profile: Path) -> Iterator[Page]:
-    """The page at `file`, in a browser with a fresh profile."""
+def opened(file: Path, profile: Path, fragment: str = "", **view: Any) -> Iterator[Page]:
+    """The page at `file`, in a browser with a fresh profile. `view`: see `Page.set_view`."""
     to_browser, from_browser = os.pipe(), os.pipe()
     ends = [
         fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])
@@ -121,7 +199,7 @@ def opened(file: Path, profile: Path) -> Iterator[Page]:
     os.close(from_browser[1])
     try:
         page = Page(from_browser[0], to_browser[1])
-        page.open(file)
+        page.open(file, fragment, **view)
         yield page
     finally:
         with suppress(ProcessLookupError):

@@ -35,7 +35,7 @@ from llmbench.leaderboard.tables import table as table_of_task
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results import signature as results_signature
-from llmbench.results.record import Notes, Score, key_of, notes_key
+from llmbench.results.record import Notes, Score, TaskNotes, key_of, notes_key
 from llmbench.results.rows import LeftOut
 
 NO_TASK = ""  # the task of what stands beside every table's own scores: no table has this title
@@ -75,7 +75,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     known = facts(runs)
     if elsewhere:
         known.append(("filled", f"{elsewhere} cells failed in one run and are here from another"))
-    scores, picture = _choose_picture(groups, machine_costs)
+    scores, picture, tests = _choose_picture(groups, tables, machine_costs)
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
     whole = runs[0].record.model_copy(
@@ -83,7 +83,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
             "models": models.all(one is not None),
             "scores": scores,
             "failures": rows,
-            "notes": Notes(),
+            "notes": tests,
         }
     )
     board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
@@ -253,29 +253,34 @@ def _keep_usual_signature(cells: Sequence[CellScores]) -> tuple[list[list[Score]
 
 
 def _choose_picture(
-    groups: Sequence[TableGroup], machine_costs: Mapping[str, Mapping[str, Sequence[Score]]]
-) -> tuple[list[Score], str]:
+    groups: Sequence[TableGroup],
+    tables: Sequence[Table],
+    machine_costs: Mapping[str, Mapping[str, Sequence[Score]]],
+) -> tuple[list[Score], str, Notes]:
     """The scores of the picture, of one table of bits and one of speed: the two that have the most
-    models in common; and the machine.
+    models in common; the machine; and who is proven better than whom in these tables.
     """
-    bits = [group for group in groups if group.place.metric == BITS_PER_BYTE]
-    rates = [group for group in groups if group.place.metric == SPEED]
+    known = list(zip(groups, tables, strict=True))
+    bits = [pair for pair in known if pair[0].place.metric == BITS_PER_BYTE]
+    rates = [pair for pair in known if pair[0].place.metric == SPEED]
     pairs = [
-        (len({c.model for c in one.cells} & {c.model for c in other.cells}), one, other)
+        (len({c.model for c in one[0].cells} & {c.model for c in other[0].cells}), one, other)
         for one in bits
         for other in rates
     ]
     if not pairs:
-        return [], ""
+        return [], "", Notes()
     _, one, other = max(pairs, key=lambda pair: pair[0])
-    machine = other.place.machine
-    scores = []
-    for key, cells in ((BITS_PER_BYTE, one.cells), (SPEED, other.cells)):
+    machine = other[0].place.machine
+    scores, notes = list[Score](), dict[str, TaskNotes]()
+    for key, (group, table) in ((BITS_PER_BYTE, one), (SPEED, other)):
         scores += [
-            cell.scores[key].model_copy(update={"model": cell.model})
-            for cell in cells
+            cell.scores[key].model_copy(update={"model": cell.model, "task": group.title})
+            for cell in group.cells
             if key in cell.scores
         ]
+        beats = {name: list(others) for name, others in table.beats.items()}
+        notes[notes_key(group.title, key)] = TaskNotes(better_than=beats)
     for costs in machine_costs[machine].values():
         scores += [score for score in costs if key_of(score).startswith("peak_")]
-    return scores, machine
+    return scores, machine, Notes(tasks=notes)
