@@ -11,13 +11,21 @@ from llmbench.config.model_card import Share
 from llmbench.config.strict_yaml import Name, Strict
 from llmbench.data.fields import Part
 
+SOURCE = "fables, storyworld, a source of this suite, a file, or hub:ID"
+
 
 class Split(Strict):
     """How a text is cut into documents, or which part of it is taken: one of the three."""
 
-    separator: str | None = Field(None, min_length=1)
-    regex: str | None = Field(None, min_length=1)
-    fraction: tuple[Share, Share] | None = Field(None, strict=False)
+    separator: str | None = Field(
+        None, min_length=1, description="cut at this string, which is dropped"
+    )
+    regex: str | None = Field(
+        None, min_length=1, description="a document begins wherever this matches"
+    )
+    fraction: tuple[Share, Share] | None = Field(
+        None, strict=False, description="keep this part of the bytes, as in [0.9, 1.0]"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Split:
@@ -34,9 +42,11 @@ class Split(Strict):
 class HubSpec(Strict):
     """Which strings of a data set make the text: a field, one document a row."""
 
-    config: str | None = None
-    split: str = "test"
-    field: str = "text"
+    config: str | None = Field(
+        default=None, description="the configuration, where there are several"
+    )
+    split: str = Field(default="test", description="train, validation, test, ...")
+    field: str = Field(default="text", description="the field that holds the text")
     join: Literal["lines"] | None = Field(
         default=None,
         description="lines: the rows are one document's lines, joined with nothing between",
@@ -48,8 +58,8 @@ class Origin(Strict):
     its folder; paths are relative to the suite).
     """
 
-    source: str | None = None
-    hub: HubSpec | None = None
+    source: str | None = Field(None, description=SOURCE)
+    hub: HubSpec | None = Field(None, description="what is taken of a data set, for hub:ID")
 
     @model_validator(mode="after")
     def _of_the_hub(self) -> Origin:
@@ -61,15 +71,15 @@ class Origin(Strict):
 class SourceSpec(Origin):
     """What --data NAME=PATH gives, and where it comes from if the user need not bring it."""
 
-    about: str
+    about: str = Field(description="what the user is asked to bring")
 
 
 class TextSpec(Origin):
     """A text: an origin, or the name of one of the suite's sources; and how it is cut."""
 
-    source: str
-    split: Split | None = None
-    select: dict[str, str] = {}
+    source: str = Field(description=SOURCE)
+    split: Split | None = Field(None, description="how it is cut; without it as it is")
+    select: dict[str, str] = Field({}, description="keep rows whose fields have these values")
     fields: dict[Part, Annotated[str | list[str], Field(min_length=1)]] = Field(
         {},
         description=(
@@ -84,27 +94,29 @@ class TaskEntry(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    task: str
+    task: str = Field(description="a name from `llmbench tasks`, module:Class, or file.py:Class")
 
 
 class NetworkChange(Strict):
     """Arguments of the network to set differently."""
 
-    arguments: dict[str, int | float | bool | str] = {}
+    arguments: dict[str, int | float | bool | str] = Field(
+        {}, description="by name, in place of the card's"
+    )
 
 
 class ModelEntry(Strict):
     """A model, with parts of its card changed for this suite."""
 
-    model: str
-    name: Name | None = None
+    model: str = Field(description="a baseline, a card, module:Class, file.py:Class, or hf:ID")
+    name: Name | None = Field(None, description="on the board, if not the model's own")
     optional: bool = Field(
         False,
         description="leave it out, and say so in one line, if its weights are not on this machine",
     )
-    network: NetworkChange | None = None
-    vocabulary: dict[str, int | str] = {}
-    recipe: dict[str, int | float] = {}
+    network: NetworkChange | None = Field(None, description="what is different in its network")
+    vocabulary: dict[str, int | str] = Field({}, description="keys of its vocabulary to change")
+    recipe: dict[str, int | float] = Field({}, description="keys of its recipe to change")
 
 
 def _as_source(value: object) -> object:
@@ -115,9 +127,9 @@ def _as_source(value: object) -> object:
 class SuiteFile(Strict):
     """A suite's YAML file."""
 
-    name: Name
-    version: int = Field(ge=1, le=limits.ARGUMENT)
-    about: str = ""
+    name: Name = Field(description="what records and the output directory call it")
+    version: int = Field(ge=1, le=limits.ARGUMENT, description="raise it when the questions change")
+    about: str = Field("", description="one line for `llmbench suites`")
     sources: dict[
         Name,
         Annotated[SourceSpec, BeforeValidator(_as_source, json_schema_input_type=str | SourceSpec)],
@@ -130,8 +142,8 @@ class SuiteFile(Strict):
     texts: dict[Name, TextSpec] = Field(
         description="by role; `train` and `valid` are what networks learn from"
     )
-    tasks: list[TaskEntry] = Field(min_length=1)
-    models: list[str | ModelEntry] = []
+    tasks: list[TaskEntry] = Field(min_length=1, description="what every model is asked")
+    models: list[str | ModelEntry] = Field([], description="who is asked; --model adds others")
     gate: dict[str, float | str] = Field(
         {},
         description=(
