@@ -24,7 +24,7 @@ class Point:
     """A model in the picture: bits per byte, bytes of text a second, bytes of memory where they are
     known. `front`: no other is proven better in both bits and speed; `lean`: in bits and memory.
     `bits_ends`, `rate_ends`: the intervals, if there are any. `is_trusted`: no certificate was
-    refused.
+    refused. `is_tested`: bits and speed were compared with the others', not only their numbers.
     """
 
     model: str
@@ -37,6 +37,7 @@ class Point:
     bits_ends: tuple[float, float] | None = None
     rate_ends: tuple[float, float] | None = None
     is_trusted: bool = True
+    is_tested: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def find_points(record: Record) -> list[Point]:
             _ends(scores[m.name][BITS_PER_BYTE]),
             _ends(scores[m.name][SPEED]),
             trusted[m.name],
+            m.name in bits.beats and m.name in speed.beats,
         )
         for m in models
     ]

@@ -147,7 +147,7 @@ def test_the_picture_can_show_memory_and_says_what_a_bubble_is(page):
         "2.1807 [2.1220, 2.2394] bits/byte",
         "900 bytes/s",
         "90 MiB",
-        "no model is proven better in both",
+        "no model beats it in both",
     ]
     page.value("document.activeElement.blur(); document.getElementById('axis-speed').click()")
     assert page.value("document.getElementById('tip').hidden")

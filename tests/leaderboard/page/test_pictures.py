@@ -19,7 +19,6 @@ from llmbench.leaderboard.renderers.page.frame import Titles
 from llmbench.leaderboard.renderers.page.names import (
     HEIGHT,
     LETTER,
-    MOST_NAMES,
     measure_distance,
     place_names,
 )
@@ -41,9 +40,9 @@ def test_a_name_is_nearer_to_its_own_point_than_to_any_other(count, seed):
     draw = random.Random(seed)
     points = [(draw.gauss(300, 90), draw.gauss(200, 60)) for _ in range(count)]
     names = ["m" * draw.randint(3, 24) for _ in points]
-    placed = place_names(points, names, range(count), FRAME)
+    placed = place_names(points, names, range(count), FRAME, 18)
     assert placed
-    assert len(placed) <= MOST_NAMES
+    assert len(placed) <= 18
     boxes = [box_of(name) for name in placed]
     for name, box in zip(placed, boxes, strict=True):
         own = measure_distance(box, points[name.of])
@@ -62,7 +61,7 @@ def test_a_name_is_nearer_to_its_own_point_than_to_any_other(count, seed):
 def test_a_point_amid_others_has_no_name_rather_than_a_wrong_one():
     ring = [(300 + 11.0 * math.cos(turn), 200 + 11.0 * math.sin(turn)) for turn in range(7)]
     assert 7 not in [
-        name.of for name in place_names([*ring, (300.0, 200.0)], ["x"] * 8, [7], FRAME)
+        name.of for name in place_names([*ring, (300.0, 200.0)], ["x"] * 8, [7], FRAME, 18)
     ]
 
 
@@ -140,7 +139,7 @@ def test_forty_models_are_all_in_the_picture_and_the_front_is_named_first():
             assert drawn.count('class="spot') == 40
             assert len(drawn) < 40_000
         named = re.findall(r'class="name( ahead)?"', picture.wide)
-        assert len(named) <= MOST_NAMES
+        assert len(named) <= scatter.WIDE.width // scatter.PER_NAME
         assert named[0] == " ahead"
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 LETTER, HEIGHT = 6.4, 13.0  # pixels of a letter of 12 pixels, on average, and of a line
 RADIUS = 7.5  # of a mark
 GAP = 3.0
-MOST_NAMES = 18
 LONGEST_NAME = 26  # characters
 REACHES = (4.0, 10.0, 18.0)  # from the edge of a mark to the name
 DIRECTIONS = tuple(math.radians(angle) for angle in (0, -35, 35, 180, 215, 145, -90, 90, -62, 62))
@@ -32,9 +31,9 @@ class Name:
 
 
 def place_names(
-    points: Sequence[Place], names: Sequence[str], order: Sequence[int], frame: Box
+    points: Sequence[Place], names: Sequence[str], order: Sequence[int], frame: Box, most: int
 ) -> list[Name]:
-    """Return the names that have a place, those first in `order` first, MOST_NAMES at most.
+    """Return the names that have a place, those first in `order` first, `most` of them.
 
     Args:
         points: pixels of all points, of those without a name too.
@@ -45,7 +44,7 @@ def place_names(
     taken: list[Box] = []
     made: list[Name] = []
     for number in order:
-        if len(made) == MOST_NAMES:
+        if len(made) == most:
             break
         for name, box in _list_places(points[number], number, names[number]):
             if _is_inside(box, frame) and _fits(box, number, points, taken):

@@ -30,13 +30,20 @@ SAID = {
 
 @dataclass(frozen=True)
 class Picture:
-    """The same points, drawn for a wide and for a narrow page. `front`: models that none beats."""
+    """The same points, drawn for a wide and for a narrow page. `full`: what a full mark means;
+    `front`: the models that have one.
+    """
 
     axis: str
     wide: Markup
     narrow: Markup
     said: str
+    full: str
     front: Sequence[str]
+
+
+PROVEN = "no model is proven better in both"
+BY_NUMBERS = "no model is better in both, by the numbers where nothing was tested"
 
 
 def draw_pictures(points: Sequence[Point]) -> list[Picture]:
@@ -47,9 +54,10 @@ def draw_pictures(points: Sequence[Point]) -> list[Picture]:
         if len(known) < 2:
             continue
         front = [point.model for point in known if _is_ahead(point, axis)]
-        found.append(
-            Picture(axis, _draw(known, axis, WIDE), _draw(known, axis, NARROW), SAID[axis], front)
-        )
+        tested = all(point.is_tested for point in known if point.is_trusted)
+        full = PROVEN if tested and axis == "speed" else BY_NUMBERS
+        drawn = _draw(known, axis, WIDE), _draw(known, axis, NARROW)
+        found.append(Picture(axis, *drawn, SAID[axis], full, front))
     return found
 
 
@@ -86,7 +94,7 @@ def _describe(point: Point, axis: Axis) -> list[str]:
         return [*said, "certificate refused: its numbers prove nothing"]
     return [
         *said,
-        "no model is proven better in both" if _is_ahead(point, axis) else "beaten in both",
+        "no model beats it in both" if _is_ahead(point, axis) else "beaten in both",
     ]
 
 

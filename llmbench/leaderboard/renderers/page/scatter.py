@@ -35,6 +35,8 @@ class Spot:
 
 WIDE, NARROW, SMALL = Size(640, 400), Size(320, 340, left=38), Size(340, 280, left=40)
 
+PER_NAME = 36  # pixels of a picture's width for each name
+
 
 def draw_scatter(
     spots: Sequence[Spot], titles: Titles, size: Size, reverse: bool = False, front: bool = False
@@ -54,6 +56,7 @@ def draw_scatter(
         [spot.model for spot in spots],
         order,
         (size.left, size.top - 8, size.width - 2, size.floor),
+        size.width // PER_NAME,
     )
     parts = [
         draw_grid(across.ticks(4 if size.width < 400 else 7), down.ticks(), titles, size),
