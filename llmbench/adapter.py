@@ -50,6 +50,8 @@ class ModelInfo:
     weights_bytes: int | None = None
     # how weights are rounded and by what, as in "int8 (torchao, weight-only)"; dtype is of the rest
     quantization: str | None = None
+    # by what its step of generation is compiled; scoring is not
+    compiled: str | None = None
     # seconds, steps, curve
     training: Mapping[str, Any] | None = None
     # of a checkpoint: id, commit, weights_sha256, trust_remote_code
@@ -374,6 +376,13 @@ class Adapter(ABC):
     def generate(self, requests: Sequence[Request]) -> Iterator[Chunk]:
         """Stream the answers to these requests; a chunk that is yielded is on the host."""
         raise Unsupported(f"{type(self).__name__} does not generate text")
+
+    def compile_ahead(self, rows: int) -> float | None:
+        """Compile what writing so many answers side by side needs, before anything is timed.
+
+        Returns the seconds of all compiling so far, or None if nothing is compiled.
+        """
+        return None
 
     def next_distribution(self, context: str) -> tuple[Sequence[bytes], NDArray[np.float64]]:
         """Return the bytes of each symbol that may follow `context`, and its probability.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("parent")
 @click.argument("textfile", type=click.Path(path_type=Path))
 @options.json_output
-@options.model_options("quantize", "device_map")
+@options.model_options("quantize", "compile", "device_map")
 def divergence(
     spec: str, parent: str, textfile: Path, as_json: bool, model: options.ModelOptions
 ) -> int:

@@ -196,7 +196,7 @@ def _warn_of_prompt(adapter: Adapter, name: str, prompt: str) -> None:
 
 @click.command()
 @click.argument("name")
-@options.model_options("dtype", "quantize", "device_map")
+@options.model_options("dtype", "quantize", "compile", "device_map")
 def train(name: str, model: options.ModelOptions) -> int:
     """Train the baseline NAME (`llmbench run` does so when needed), and print where it is saved.
 

@@ -95,6 +95,13 @@ quantize = click.option(
     help="Round the weights of the checkpoint (of `run`: of those of --model) to 8 or 4 bits;"
     " needs the extra quantize.",
 )
+compile = click.option(
+    "--compile",
+    is_flag=True,
+    default=None,
+    help="Write by a compiled step of the checkpoint (of `run`: of those of --model), made by"
+    " torch.compile; needs a C++ compiler.",
+)
 device_map = click.option(
     "--device-map",
     default=None,
@@ -111,11 +118,12 @@ threads = click.option(
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def extend_spec(spec: str, **more: str | None) -> str:
+def extend_spec(spec: str, **more: str | bool | None) -> str:
     """The SPEC of a checkpoint with these options of it, but those that are None."""
     for name, value in more.items():
         if value is not None:
-            spec += f"{'&' if '?' in spec else '?'}{name}={value}"
+            written = str(value).lower() if isinstance(value, bool) else value
+            spec += f"{'&' if '?' in spec else '?'}{name}={written}"
     return spec
 
 
@@ -129,11 +137,14 @@ class ModelOptions:
     threads: int | None
     dtype: str | None = None
     quantize: str | None = None
+    compile: bool | None = None
     device_map: str | None = None
 
     def name_spec(self, spec: str) -> str:
         """The SPEC, with what else is asked of its checkpoint."""
-        return extend_spec(spec, quantize=self.quantize, device_map=self.device_map)
+        return extend_spec(
+            spec, quantize=self.quantize, compile=self.compile, device_map=self.device_map
+        )
 
     def make_arguments(self) -> dict[str, Any]:
         """Limit the threads of this process; return what `session` takes beside the texts."""
@@ -147,6 +158,7 @@ OF_MODEL = {
     "device": device,
     "dtype": dtype,
     "quantize": quantize,
+    "compile": compile,
     "device_map": device_map,
     "threads": threads,
 }

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @options.device
 @options.dtype
 @options.quantize
+@options.compile
 @options.device_map
 @options.threads
 @click.option(
@@ -76,14 +77,19 @@ if TYPE_CHECKING:
     "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
 )
 def run(
-    suite: str, dry_run: bool, quantize: str | None, device_map: str | None, **chosen: Any
+    suite: str,
+    dry_run: bool,
+    quantize: str | None,
+    compile: bool | None,
+    device_map: str | None,
+    **chosen: Any,
 ) -> int:
     """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
     from llmbench.plan.plan import Options, plan
 
     chosen["models"], chosen["only"] = (
         tuple(
-            options.extend_spec(spec, quantize=quantize, device_map=device_map)
+            options.extend_spec(spec, quantize=quantize, compile=compile, device_map=device_map)
             for spec in chosen["models"]
         ),
         tuple(chosen["only"]),

@@ -23,6 +23,9 @@ TextBytes = Annotated[int, Field(ge=1, le=limits.TEXT_BYTES)]
 DEPTHS = ("layers", "n_layer", "num_layers", "num_hidden_layers")  # how many layers are called
 Scheme = Literal["int8", "int8-dynamic", "int4"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+Dtype = Literal["float32", "bfloat16", "float16", "float64", "auto"]
+# settings of a checkpoint that change how its weights are held and computed, not how it is trained
+PLACEMENTS = ("dtype", "quantize", "compile", "device_map")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -141,8 +144,15 @@ class CheckpointSpec(Strict):
             " without BOS and EOS, or in place of its own"
         ),
     )
+    dtype: Dtype | None = Field(
+        None,
+        description="number format of the weights, in place of --dtype; auto: that of the file",
+    )
     quantize: Scheme | None = Field(
         None, description="round the weights to 8 or 4 bits after loading; needs the extra quantize"
+    )
+    compile: bool = Field(
+        False, description="write by a step that torch.compile made; needs a C++ compiler"
     )
     device_map: Literal["auto"] | None = Field(
         None, description="auto: layers on all GPUs, then in RAM; needs the extra large"
@@ -202,6 +212,11 @@ class Card(Strict):
     estimate: Estimate | None = None
     source: str = Field("", description="who made the weights, and where they are described")
     licence: str = ""
+    parent: str | None = Field(
+        None,
+        description="the model of a run that this one was made from, by its name there: boards hold"
+        " the two against each other",
+    )
     published: list[Published] = []
 
 

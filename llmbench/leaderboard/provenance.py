@@ -29,6 +29,8 @@ OF_A_MODEL = (
     "weights_bytes",
     "dtype",
     "quantization",
+    "compiled",
+    "parent",
     "device",
     "fingerprint",
     "training",
@@ -77,12 +79,14 @@ def provenance(record: Record) -> Provenance:
 
 
 def describe_precision(models: Sequence[ModelRow]) -> list[str]:
-    """Sentences on the models of a table whose weights are in few bits."""
+    """Sentences on the models of a table whose weights are in few bits, or that are compiled."""
     rounded = sorted(f"{m.name} ({m.quantization})" for m in models if m.quantization)
     halves = sorted(m.name for m in models if m.dtype in ("bfloat16", "float16"))
     said = [f"Quantised weights: {join_words(rounded)}."] if rounded else []
     if halves:
         said.append(f"Weights in 16 bits, log-softmax in 32 bits: {join_words(halves)}.")
+    if compiled := sorted(model.name for model in models if model.compiled):
+        said.append(f"Compiled to write, not to score: {join_words(compiled)}.")
     return [cut(sentence, LONGEST) for sentence in said]
 
 

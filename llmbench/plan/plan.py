@@ -38,6 +38,7 @@ WORDS = {
     "licence",
     "stage",
     "family",
+    "parent",
 }  # parts of a card that change no number
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 from urllib.parse import unquote
 
 from llmbench import limits
@@ -76,7 +77,14 @@ ARGUMENTS: dict[str, type[Arguments]] = {
     **{ADAPTERS[course]: settings for course, settings in COURSES.items()},
 }
 ENTRY_POINTS = "llmbench.adapters"
-OPTIONS = ("source_lang", "target_lang", "bos", "quantize", "device_map")  # of hf:ID?...
+OPTIONS = ("source_lang", "target_lang", "bos", *model_card.PLACEMENTS)  # of hf:ID?...
+KNOWN = {
+    "dtype": get_args(model_card.Dtype),
+    "quantize": model_card.SCHEMES,
+    "compile": ("true", "false"),
+    "device_map": ("auto",),
+}
+UNNAMED = ("bos", "device_map")  # options that no model is called after
 GENERIC = ("ckpt", "model", "final")  # names of checkpoints that say nothing of them
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
 
@@ -131,7 +139,7 @@ def resolve(spec: str) -> Card:
     if colon and course in COURSES:
         return _read_course(course, place)
     _refuse_unserved(spec)
-    if changed := re.fullmatch(r"(.+?)\?((?:quantize|device_map)=.*)", spec):
+    if changed := re.fullmatch(rf"(.+?)\?((?:{'|'.join(model_card.PLACEMENTS)})=.*)", spec):
         return _change_checkpoint(resolve(changed[1]), _options(changed[1], changed[2]))
     if spec in names("baselines"):
         return model_card.read(find_shipped("baselines") / f"{spec}.yaml", find_arguments)
@@ -175,26 +183,41 @@ def _refuse_unserved(spec: str) -> None:
 
 
 def _change_checkpoint(card: Card, given: Mapping[str, str]) -> Card:
-    """The card of the same checkpoint, loaded in another way; a name says it if it is rounded."""
+    """The card of the same checkpoint, loaded in another way, which its name says."""
     if card.checkpoint is None:
         raise UsageError(
             f"only checkpoints take {' and '.join(given)}",
             where=card.name,
             hint="those of hf:ID_OR_DIRECTORY, or cards with a `checkpoint`",
         )
-    _check_placement(given)
-    name = "-".join([card.name, *([given["quantize"]] if "quantize" in given else [])])
-    checkpoint = card.checkpoint.model_copy(update=given)
+    changes = _read_placement(given)
+    name = "-".join([card.name, *_name_options(given)])
+    _check_length(name)
+    checkpoint = card.checkpoint.model_copy(update=changes)
     return card.model_copy(update={"name": name, "checkpoint": checkpoint})
 
 
-def _check_placement(given: Mapping[str, str]) -> None:
-    """Raise UsageError for an unknown way to round weights or to spread them."""
-    for name, known in (("quantize", model_card.SCHEMES), ("device_map", ("auto",))):
+def _read_placement(given: Mapping[str, str]) -> dict[str, object]:
+    """The options of a checkpoint, as its card has them. UsageError for a value of one of those of
+    KNOWN that there is not.
+    """
+    for name, known in KNOWN.items():
         if name in given and given[name] not in known:
             raise UsageError(
                 f"unknown {name} {given[name]!r}", hint=did_you_mean(given[name], known)
             )
+    return {**given, **({"compile": given["compile"] == "true"} if "compile" in given else {})}
+
+
+def _name_options(given: Mapping[str, str]) -> list[str]:
+    """What a model's name says of its options."""
+    compiled = {"true": ["compiled"], "false": []}
+    return [
+        part
+        for name, value in given.items()
+        if name not in UNNAMED
+        for part in (compiled[value] if name == "compile" else [value])
+    ]
 
 
 def name_card(name: str, model: str | Adapter) -> Card:
@@ -238,8 +261,8 @@ def _checkpoint(spec: str) -> Card:
         )
     place = str(Path(id).expanduser().resolve()) if pretrained_files.is_directory(id) else id
     given = _options(f"hf:{spec}", query)
-    _check_placement(given)
-    parts = [value for name, value in given.items() if name not in ("bos", "device_map")]
+    changes = _read_placement(given)
+    parts = _name_options(given)
     own = pretrained_files.name_of(id)
     name = plain_name("-".join([own, *parts])) if parts else own
     _check_length(name)
@@ -248,7 +271,7 @@ def _checkpoint(spec: str) -> Card:
         {
             "name": name,
             "adapter": "huggingface",
-            "checkpoint": {"id": place, **given, **bos},
+            "checkpoint": {"id": place, **changes, **bos},
         }
     )
 

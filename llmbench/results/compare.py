@@ -20,6 +20,7 @@ from llmbench.results.paired_tests import (
     items_needed,
     judge,
 )
+from llmbench.results.parents.differences import list_relations
 from llmbench.results.ranking import Below, find_below
 from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.stats import Verdict, holm
@@ -380,7 +381,8 @@ def _facts(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     one, other = pairs[0][0].opened, pairs[0][1].opened
     suites = [f"{run.record.suite.name} version {run.record.suite.version}" for run in (one, other)]
     if one.path == other.path:
-        return [("run", str(one.path)), ("suite", suites[0]), ("finished", one.record.finished)]
+        run = [("run", str(one.path)), ("suite", suites[0]), ("finished", one.record.finished)]
+        return [*run, *list_relations(pairs)]
     facts = [
         (f"run {name}", f"{run.path}, {suite}, {run.record.finished}")
         for name, run, suite in zip("AB", (one, other), suites, strict=True)

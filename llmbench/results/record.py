@@ -16,6 +16,7 @@ from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
 from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
 from llmbench.results.rows import (
+    Against,
     Certificate,
     Definition,
     Items,
@@ -28,6 +29,8 @@ from llmbench.results.rows import (
     RunState,
     SparseRow,
     SpeedFacts,
+    SuiteRow,
+    Training,
 )
 from llmbench.storage import DIGEST, Damaged, check_seal, digest_file, write_sealed
 
@@ -169,17 +172,6 @@ class Failure(Row):
     hint: str = ""
 
 
-class Training(SparseRow):
-    """How a network was trained."""
-
-    ALWAYS = frozenset({"seconds"})
-    seconds: Number | None = None
-    steps: int | None = None
-    best_step: int | None = None
-    curve: Any = None  # rows of [step, bits per byte]; renderers skip other rows
-    began_with: str | None = None  # the model that fine-tuning started from
-
-
 class ModelRow(Row):
     """A model of the run, as its adapter and its card describe it."""
 
@@ -191,6 +183,7 @@ class ModelRow(Row):
     context: int | None = None
     weights_bytes: int | None = None
     quantization: str | None = None
+    compiled: str | None = None
     dtype: str | None = None
     device: str = ""
     fingerprint: str = ""
@@ -201,15 +194,7 @@ class ModelRow(Row):
     overlap: float | None = None
     process: Literal["worker", "caller"] = "worker"  # caller: an object given from Python
     published: list[dict[str, object]] = Field(default_factory=list)
-
-
-class SuiteRow(Row):
-    name: str
-    version: int
-    sha256: str
-    gate: dict[str, Number | str] = Field(
-        default_factory=dict, description="metric -> the loss that `llmbench gate` allows"
-    )
+    parent: str | None = None  # the model that it was made from, as its card says
 
 
 class Machine(SparseRow):
@@ -246,7 +231,7 @@ class TaskNotes(Row):
     rate, as a share), who is better than whom, and how many items it takes for anything to be
     proven. Of speed also how a model that was entered twice came out against itself (`again`), and
     what measuring took (`cost`, in seconds), and what else the machine did before and after
-    (`state`).
+    (`state`). `against_parent`: models that were made from others, beside these.
     """
 
     smallest_visible: Number | None = None
@@ -256,6 +241,7 @@ class TaskNotes(Row):
     again: dict[str, object] | None = None
     cost: dict[str, Number] | None = None
     state: dict[str, object] | None = None
+    against_parent: dict[str, Against] = Field(default_factory=dict)
 
 
 class Notes(Row):

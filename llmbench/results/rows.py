@@ -76,6 +76,7 @@ class SpeedFacts(SparseRow):
     scan: list[tuple[int, Number]] = Field(default_factory=list)  # batch, bytes/s
     refused: dict[str, str] = Field(default_factory=dict)  # batch -> why it could not run
     warm_up_seconds: Number | None = None
+    compile_seconds: Number | None = None  # of which the warm-up has none
     cache: str | None = None  # what the model keeps between two tokens
     parts: dict[str, Number] = Field(default_factory=dict)  # seconds of the steps of a token
 
@@ -135,6 +136,39 @@ class Review(Row):
     promoted: str
     commit: str | None = None
     sha256: str
+
+
+class Training(SparseRow):
+    """How a network was trained."""
+
+    ALWAYS = frozenset({"seconds"})
+    seconds: Number | None = None
+    steps: int | None = None
+    best_step: int | None = None
+    curve: Any = None  # rows of [step, bits per byte]; renderers skip other rows
+    began_with: str | None = None  # the model that fine-tuning started from
+
+
+class SuiteRow(Row):
+    name: str
+    version: int
+    sha256: str
+    gate: dict[str, Number | str] = Field(
+        default_factory=dict, description="metric -> the loss that `llmbench gate` allows"
+    )
+
+
+class Against(SparseRow):
+    """A model beside the one that it was made from, on the same `n` items: the difference in the
+    metric's unit, of rates the logarithm of their ratio, with its 95 % interval.
+    """
+
+    ALWAYS: ClassVar[frozenset[str]] = frozenset({"parent", "difference", "n"})
+    parent: str
+    difference: Number
+    low: Number | None = None
+    high: Number | None = None
+    n: int
 
 
 class LeftOut(Row):

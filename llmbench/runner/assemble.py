@@ -16,6 +16,7 @@ from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
 from llmbench.plan.plan import Plan
+from llmbench.results.parents.differences import compare_with_parents
 from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
     Failure,
@@ -24,10 +25,9 @@ from llmbench.results.record import (
     Notes,
     Record,
     Score,
-    SuiteRow,
     key_of,
 )
-from llmbench.results.rows import Certificate, LeftOut
+from llmbench.results.rows import Certificate, LeftOut, SuiteRow
 from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
@@ -55,7 +55,8 @@ def assemble(
     _tell_documents(earlier, found, watcher)
     models, scores = found.models, found.scores
     for card in made.cards:
-        models.setdefault(card.name, ModelRow(name=card.name, stage=card.stage, family=card.family))
+        new = ModelRow(name=card.name, stage=card.stage, family=card.family)
+        models.setdefault(card.name, new).parent = card.parent
     for row in models.values():
         add_certificate(folder, row)
     refused = [
@@ -63,7 +64,7 @@ def assemble(
     ]
     _add_overlap(made, models, earlier.before)
     scores = [add_noise(score, models[score.model]) for score in scores]
-    scores = _with_prices(scores, made.options.price_per_hour)
+    scores = found.scores = _with_prices(scores, made.options.price_per_hour)
     return Record(
         schema=SCHEMA,
         llmbench=llmbench.__version__,
@@ -202,12 +203,16 @@ def _task_notes(
     found: dict[str, Mapping[str, object]] = {}
     if watcher is not None:
         name = made.suite.name
+        read = partial(_read_items, made, cells.left_out)
         found |= rank_scores(
             cells.scores,
-            partial(_read_items, made, cells.left_out),
+            read,
             refused,
             lambda share, what: watcher.progress(name, "comparing", share, what),
         )
+        against = compare_with_parents(list(cells.models.values()), cells.scores, read)
+        for key, rows in against.items():
+            found[key] = {**found.get(key, {}), "against_parent": rows}
     for task in made.suite.tasks:
         if task.process == "interleaved" and (seen := folder.read_rounds(task.name)):
             with suppress(KeyError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.adapter import BuildContext
-from llmbench.config.model_card import NetworkSpec, Recipe, Stage, VocabularySpec
+from llmbench.config.model_card import PLACEMENTS, NetworkSpec, Recipe, Stage, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.config.source_code import PACKAGE, digest_code, find_imports
 from llmbench.data.loading import load
@@ -87,7 +87,7 @@ def folder_of_training(stages: Sequence[Stage], build_context: BuildContext) -> 
     for stage in stages:
         assert stage.recipe is not None
         facts += [
-            stage.checkpoint.model_dump(exclude={"quantize", "device_map"}),
+            stage.checkpoint.model_dump(exclude=set(PLACEMENTS)),
             stage.recipe.model_dump(),
         ]
         facts += [

@@ -166,12 +166,16 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
                 got, want = way(ids)
             except Exception:  # a family whose forward takes no such cache or mask
                 return False
-        fine = self.loaded.dtype in ("float32", "float64") and not self.rounds_activations
-        room = PROBE_ROOM if fine else 50 * PROBE_ROOM
         return bool(
             (got.cpu().double() - want.cpu().double()).abs().max()
-            <= room * max(1.0, float(want.abs().max()))
+            <= self.probe_room * max(1.0, float(want.abs().max()))
         )
+
+    @property
+    def probe_room(self) -> float:
+        """How far apart rounding may bring two ways to the same logits, as a share of these."""
+        fine = self.loaded.dtype in ("float32", "float64") and not self.rounds_activations
+        return PROBE_ROOM if fine else 50 * PROBE_ROOM
 
     def _compare_cache(self, ids: Tensor, short: int | None) -> tuple[Tensor, Tensor]:
         """Logits after prefill and two steps, and those of one pass without a cache; the second row

@@ -7,6 +7,7 @@ checkpoint's own is run unless the card says so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -60,6 +61,21 @@ KINDS: dict[str, type[Any]] = {
 }
 
 
+def find_compiled(kind: type[Any], where: str, cache: Path) -> type[Any]:
+    """Return the class of adapters of this kind whose step is compiled, to code that is kept in the
+    cache. UsageError for a kind that has none.
+    """
+    if kind is not CausalLM:
+        raise UsageError(
+            "only causal checkpoints with a KV cache are compiled", where=where, hint="leave it out"
+        )
+    from llmbench.adapters.checkpoints.compiled import CompiledLM  # loads torch's compiler
+    from llmbench.models.pretrained.compiled import keep_code
+
+    keep_code(cache / "compiled")
+    return CompiledLM
+
+
 class HuggingFace(CheckpointAdapter):
     """What a card names: `build` gives the class of the checkpoint's kind."""
 
@@ -73,12 +89,13 @@ class HuggingFace(CheckpointAdapter):
         spec = stages[-1].checkpoint
         loaded = load(
             checkpoint,
-            build_context.dtype,
+            spec.dtype or build_context.dtype,
             build_context.device,
             spec.trust_remote_code,
             find_bos(stages),
             spec.quantize,
             spec.device_map,
+            spec.compile,
         )
         languages = spec.languages
         if languages and loaded.kind != "encoder-decoder":
@@ -88,6 +105,8 @@ class HuggingFace(CheckpointAdapter):
                 hint="leave out source_lang and target_lang",
             )
         kind = RecurrentLM if loaded.is_recurrent else KINDS[loaded.kind]
+        if spec.compile:
+            kind = find_compiled(kind, checkpoint.id, build_context.cache)
         adapter: CheckpointAdapter = kind(loaded, **languages)
         adapter.training = training
         return adapter

@@ -85,6 +85,10 @@ def _rename(notes: TaskNotes, run: SourceRun, models: Models) -> TaskNotes:
             models.name(run, name): rename_all(others) for name, others in notes.better_than.items()
         },
         "left_out": rename_all(notes.left_out),
+        "against_parent": {
+            models.name(run, name): one.model_copy(update={"parent": models.name(run, one.parent)})
+            for name, one in notes.against_parent.items()
+        },
     }
     if notes.again and isinstance(name := notes.again.get("model"), str):
         changes["again"] = {**notes.again, "model": models.name(run, name)}

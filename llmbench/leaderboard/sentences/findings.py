@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Sequence
 
 from llmbench.leaderboard.numbers import format_plain, percent
-from llmbench.leaderboard.provenance import describe_precision
 from llmbench.leaderboard.sentences.baselines import (
     describe_chance,
     describe_majority,
     describe_transfer,
 )
+from llmbench.leaderboard.sentences.parents import describe_parents
 from llmbench.leaderboard.words import LONGEST, cut, join_words
 from llmbench.metrics.facts import BLIND, HEADLINES, LEFT_OUT, QUALITY, SPEED, WRITING
 from llmbench.results.record import (
@@ -95,7 +95,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     said += _describe_left_out(record, task, headline)
     names = {score.model for score in headline}
     said += _refusals(record, names) + _objects(record, names) + _describe_noise(headline)
-    said += describe_precision([model for model in record.models if model.name in names])
+    said += describe_parents(record, task, headline)
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     counter = next(
@@ -346,7 +346,8 @@ def _speed_notes(record: Record, task: str, headline: Sequence[Score]) -> list[s
                 f"{score.model}: a token takes {bare * 1e3:.2f} ms in the bare loop,"
                 f" {own * 1e3:.2f} ms in transformers' own generate."
             )
-    said += _explain_missing_metrics(record, task) + _describe_cost(found)
+    said += describe_parents(record, task, headline) + _explain_missing_metrics(record, task)
+    said += _describe_cost(found)
     said.append(
         f"Intervals: 95 % over {_count_items(headline, 'block')}, measured in turn with the other"
         " models; valid for this machine and session only."

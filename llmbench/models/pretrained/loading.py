@@ -88,17 +88,19 @@ def load(
     bos: str | int | None = None,
     quantize: str | None = None,
     device_map: str | None = None,
+    compiled: bool = False,
 ) -> Loaded:
     """Load the checkpoint. CellError, in one line, if its files do not make a whole model.
 
     bos: the start symbol of a causal model that has none, or another one than its own.
     quantize: a scheme by which the weights are rounded (model_card.SCHEMES).
     device_map: "auto" spreads the layers over all GPUs, then RAM.
+    compiled: whether the model will be compiled, for which transformers is imported whole.
     """
     placement = Placement(dtype, device, quantize, device_map)
     pretrained_files.check_fetched(checkpoint)
     whole = _base(checkpoint, trusted)  # of a low-rank adaptation, the checkpoint that it adapts
-    needs_all = placement.needs_whole_import(pretrained_files.is_quantised(whole))
+    needs_all = compiled or placement.needs_whole_import(pretrained_files.is_quantised(whole))
     with fast_import(needs_all):
         transformers = importlib.import_module("transformers")
         auto = importlib.import_module("transformers.models.auto.modeling_auto")

@@ -59,8 +59,11 @@ DEPTH_BYTES = 32  # of an answer at a depth
 MAIN = SPEED
 # of Facts, what the record keeps
 STORED: tuple[
-    Literal["cold", "repeats", "scan", "refused", "warm_up_seconds", "cache", "parts"], ...
-] = ("cold", "repeats", "scan", "refused", "warm_up_seconds", "cache", "parts")
+    Literal[
+        "cold", "repeats", "scan", "refused", "warm_up_seconds", "compile_seconds", "cache", "parts"
+    ],
+    ...,
+] = ("cold", "repeats", "scan", "refused", "warm_up_seconds", "compile_seconds", "cache", "parts")
 
 
 class Speed(Task):
@@ -158,6 +161,7 @@ class Speed(Task):
         what was decided before, in another process.
         """
         require_local(adapter)
+        compiling = [adapter.compile_ahead(batch) for batch in self.batches][-1]
         begun = self.clock()
         cold = listen(adapter, [self._request()], self.clock)[0]
         if cold.end_to_end_latency is None:
@@ -175,7 +179,7 @@ class Speed(Task):
             }
         rates, refused = self._scan(adapter, progress)
         usual = statistics.median(took[-WARM_RUNS:])
-        return {
+        facts: Facts = {
             "read": adapter.measure_prompt(self.prompt),
             "cold": {
                 "time_to_first_token": cold.time_to_first_token,
@@ -189,6 +193,9 @@ class Speed(Task):
             "refused": refused,
             "warm_up_seconds": (self.clock() - begun) / 1e9,
         }
+        if compiling is not None:
+            facts["compile_seconds"] = compiling
+        return facts
 
     def _whole(self, line: Timeline) -> None:
         """ModelError where an answer is not the text that was fed: its time would be that of other

@@ -33,6 +33,7 @@ class Facts(TypedDict):
     repeats: how often a block repeats its work.
     batch: answers side by side, measured beside 1. scan: (batch, bytes/s) of those that were tried.
     refused: why the others could not run.
+    compile_seconds: what it took to compile the model's step, before and apart from the warm-up.
     sentinel: seconds of the sentinel's first looks, for the next worker of this model.
     cache, parts: see profile.Dissection.
     """
@@ -44,6 +45,7 @@ class Facts(TypedDict):
     scan: list[tuple[int, float]]
     refused: dict[str, str]
     warm_up_seconds: float
+    compile_seconds: NotRequired[float]
     sentinel: NotRequired[list[float]]
     cache: NotRequired[str | None]
     parts: NotRequired[dict[str, float]]
