@@ -27,6 +27,7 @@ from llmbench.tasks.performance.speed import Speed
 PROMPTS = ("The kettle", "An unbelievable tap, dripping; 7 o'clock", "No", "It had said nothing")
 
 
+pytestmark = pytest.mark.timeout(900)  # compiling takes long on a machine that is busy
 KINDS = ["llama", pytest.param("gpt2", marks=pytest.mark.slow)]
 
 
