@@ -258,15 +258,14 @@ class Subject:
 
     @cached_property
     def large(self) -> bool:
-        """Whether the modules that can be seen are large: what a model says of its size is not
-        asked here.
+        """Whether the modules that can be seen are large. What a model says of its size is asked
+        only if it shows none, as an engine of its own.
         """
         model = self.tokens
-        return (
-            model is not None
-            and sum(p.numel() for module in model.modules.values() for p in module.parameters())
-            > LARGE
-        )
+        if model is None:
+            return False
+        seen = sum(p.numel() for module in model.modules.values() for p in module.parameters())
+        return (seen or model.info.parameters or 0) > LARGE
 
     @cached_property
     def symbols(self) -> int:

@@ -1,12 +1,14 @@
 """Models whose own windows are too large to be tried: their borders are tried in smaller ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support import toys
 
 from llmbench.adapter import Window
 from llmbench.conformance.check import Subject
-from llmbench.conformance.checks.context import NARROW
+from llmbench.conformance.checks.context import NARROW, SLOW
 from llmbench.conformance.kit import find_checks, run
 
 WIDE = 1 << 20  # tokens, of 256 symbols
@@ -72,3 +74,42 @@ def test_a_wide_context_of_a_model_with_its_own_windows_is_not_tried():
     borders, _ = try_borders(CutsItself(3, WIDE))
     assert borders.state == "skipped"
     assert "too large to be tried" in borders.reason
+
+
+class Large(toys.OrderK):
+    """An engine that shows no modules, of many parameters."""
+
+    @property
+    def info(self):
+        return replace(super().info, parameters=100_000_000)
+
+
+class LargeCutsItself(Large):
+    def score(self, passages, window=Window()):
+        yield from super().score(passages, window)
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "is_narrow"),
+    [
+        (Large, SLOW + 1, True),
+        (Large, SLOW, False),
+        (LargeCutsItself, SLOW + 1, False),
+        (toys.OrderK, SLOW + 1, False),
+    ],
+)
+def test_of_a_large_model_narrow_windows_are_tried_if_its_own_take_minutes(
+    model, context, is_narrow
+):
+    borders, _ = try_borders(model(3, context))
+    assert borders.state == "passed", borders
+    assert (f"in windows of {NARROW} tokens" in borders.tried) is is_narrow
+
+
+class LargeWrongLater(WrongLater, Large):
+    right = 2 * NARROW
+
+
+def test_narrow_windows_of_a_large_model_hide_no_fault_of_long_rows():
+    borders, _ = try_borders(LargeWrongLater(3, SLOW + 1))
+    assert borders.state == "failed", borders

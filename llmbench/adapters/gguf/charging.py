@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from llmbench.adapters.gguf.engine import BATCH, SEQUENCES
 from llmbench.inference.token_bits import token_bits
 
+FEW = 8  # ids before a text: fewer are read again with each, which spares a call
+
 
 class Place(NamedTuple):
-    """An id at its place in a sequence; `target`: the one after it, if that is charged."""
+    """An id at its place in a sequence; `target`: the one after it, if `job` is charged for it."""
 
     row: int
     id: int
     at: int
     target: int | None
+    job: int = -1
 
 
 @dataclass
@@ -33,8 +36,8 @@ class Job:
 
     @property
     def before(self) -> tuple[int, ...]:
-        """What is read and not charged."""
-        return tuple(self.ids[: self.first])
+        """What is read once for all texts after it, and not charged; a start symbol is not."""
+        return tuple(self.ids[: self.first]) if self.first >= FEW else ()
 
 
 def charge(
@@ -60,7 +63,7 @@ def _group(jobs: Sequence[Job], room: int) -> Iterator[list[Job]]:
     group, taken, heads = list[Job](), 0, 0
     for job in jobs:
         is_shared = bool(group) and group[-1].before == job.before
-        new = len(job.ids) - 1 - is_shared * job.first
+        new = len(job.ids) - 1 - is_shared * len(job.before)
         rows = heads + len(group) + 2 - is_shared  # a sequence a head, and one a job
         if group and (taken + new > room or rows > SEQUENCES):
             yield group
@@ -77,24 +80,30 @@ def _charge_group(engine: Any, jobs: Sequence[Job]) -> dict[int, NDArray[np.floa
     asked: dict[tuple[int, ...], list[Job]] = {before: [] for before in heads}
     for job in jobs:
         asked[job.before].append(job)
-    rows = list(_read(engine, [place for b, row in heads.items() for place in _head(b, row)]))
+    rows = _read(engine, [place for b, row in heads.items() for place in _head(b, row)])
     bits: dict[int, list[NDArray[np.float64]]] = {job.number: [] for job in jobs}
-    for (before, some), row_after in zip(asked.items(), rows, strict=True):
+    shared = {before: some for before, some in asked.items() if before}
+    for (before, some), row_after in zip(shared.items(), rows, strict=True):
         first = torch.from_numpy(row_after)[None].expand(len(some), -1)
         charged = token_bits(first, np.array([job.ids[len(before)] for job in some]))
         for job, value in zip(some, charged, strict=True):
             bits[job.number].append(np.array([value]))
-    places, owners = list[Place](), list[int]()
+    places = list[Place]()
     for row, job in enumerate(jobs, start=len(heads)):
-        engine.share(heads[job.before], row)
-        for at in range(job.first, len(job.ids) - 1):
-            places.append(Place(row, job.ids[at], at, job.ids[at + 1]))
-            owners.append(job.number)
+        if job.before:
+            engine.share(heads[job.before], row)
+        for at in range(len(job.before), len(job.ids) - 1):
+            target = job.ids[at + 1] if at + 1 >= job.first else None
+            places.append(Place(row, job.ids[at], at, target, job.number))
     for begun in range(0, len(places), BATCH):
         part = places[begun : begun + BATCH]
-        logits = torch.from_numpy(np.stack(list(_read(engine, part))))
-        charged = token_bits(logits, np.array([place.target for place in part]))
-        whose = np.array(owners[begun : begun + BATCH])
+        found = list(_read(engine, part))
+        if not found:
+            continue
+        asked_now = [place for place in part if place.target is not None]
+        targets = np.array([place.target for place in asked_now])
+        charged = token_bits(torch.from_numpy(np.stack(found)), targets)
+        whose = np.array([place.job for place in asked_now])
         for number in dict.fromkeys(whose.tolist()):
             bits[number].append(charged[whose == number])
     return {number: np.concatenate(parts) for number, parts in bits.items()}

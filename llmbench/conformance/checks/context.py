@@ -32,6 +32,7 @@ ROOM = 1e-3  # bits by which a charge may differ from that of a plain pass
 PLACES = 40  # of a text of which only distributions are seen
 NARROW = 96  # tokens of the windows of a model whose own are too large to be tried
 WIDEST = 2048  # tokens of the windows of a large model that are tried as they are
+SLOW = 512  # and beyond which narrow ones are tried instead, if that can be: it takes minutes else
 RULES = ("rolling", "half")
 CAUSE = (
     "what is charged there is not what the model predicts from its own window: positions that start"
@@ -95,9 +96,15 @@ def _try_borders(subject: Subject, model: TokenAdapter, lengths: Sequence[int]) 
 
 def _is_wide(subject: Subject, model: TokenAdapter) -> bool:
     """Whether windows of the model's own context are too large to be tried."""
-    return model.context is not None and (
-        model.context * subject.symbols > LOGITS or (subject.large and model.context > WIDEST)
-    )
+    if model.context is None:
+        return False
+    most = SLOW if _leaves_windows(model) else WIDEST
+    return model.context * subject.symbols > LOGITS or (subject.large and model.context > most)
+
+
+def _leaves_windows(model: TokenAdapter) -> bool:
+    """Whether llmbench cuts its windows: `score` is not overridden."""
+    return type(model).score is _get_usual_score()
 
 
 @contextmanager
@@ -107,8 +114,7 @@ def _narrow(subject: Subject, model: TokenAdapter) -> Iterator[None]:
     Raises Skip if it cuts windows itself, or NARROW tokens are too many as well.
     """
     own = model.context
-    cuts = type(model).score is not _get_usual_score()
-    if cuts or NARROW * subject.symbols > LOGITS:
+    if not _leaves_windows(model) or NARROW * subject.symbols > LOGITS:
         raise Skip(
             f"a window of {own} tokens, {subject.symbols} to choose from, is too large to be tried"
             " here",
