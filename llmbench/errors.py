@@ -77,6 +77,20 @@ class Unsupported(CellError):
     reason = "unsupported"
 
 
+# what an adapter's methods say that its class does not override
+SKILLS = ("score text", "fill gaps", "generate text", "give a next-symbol distribution")
+REMOTE = "the model runs behind a server: the time and the memory of this process are not its own"
+
+
+def is_inapplicable(reason: Reason, message: str) -> bool:
+    """Return whether a failure says that a task does not apply to a kind of model at all: nothing
+    is wrong with it, and nothing can be done about it.
+    """
+    return reason == "unsupported" and message.endswith(
+        (REMOTE, *(f" does not {skill}" for skill in SKILLS))
+    )
+
+
 class ModelError(CellError):
     reason = "error"
 

@@ -28,6 +28,7 @@ SOURCES = {name: file.read_text(encoding="utf-8") for name, file in FILES.items(
 TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 LINT = "from importlinter.cli import lint_imports_command as command; command()"
 HEAVY = ("torch", "transformers", "pandas", "numpy", "scipy", "pyarrow", "pydantic", "safetensors")
+NOT_LIGHT = {*HEAVY, "rich", "altair", "tokenizers"}
 
 
 def loaded(*arguments):
@@ -45,7 +46,7 @@ def loaded(*arguments):
         if line.startswith("import time:")
     }
     assert "llmbench" in modules
-    return {module for module in modules if module in HEAVY}
+    return {module for module in modules if module in NOT_LIGHT}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,47 @@ def loaded(*arguments):
 )
 def test_the_front_is_light(arguments):
     assert loaded(*arguments) == set()
+
+
+LIGHT = ("models", "suites", "metrics", "tasks", "adapters", "texts")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
+@pytest.mark.parametrize("command", LIGHT)
+def test_a_command_that_lists_what_there_is_loads_no_heavy_library(command, form):
+    assert loaded("-m", "llmbench.cli.main", command, *form) == set()
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_a_command_that_lists_what_there_is_takes_a_few_tenths_of_a_second(command):
+    if sys.platform == "win32":
+        pytest.skip("no resource usage of children")
+    import resource
+
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "llmbench.cli.main", command], check=True, capture_output=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    start = bare_seconds()
+    # 0.3 s on an idle machine, on which Python itself takes 0.02 s; here it may take longer
+    assert min(taken) <= 0.3 * max(1.0, start / 0.02), taken
+
+
+def bare_seconds():
+    """Seconds of CPU that Python alone takes to start, at best."""
+    import resource
+
+    found = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
 
 
 def test_the_parent_of_a_run_and_the_painter_of_boards_load_no_torch():

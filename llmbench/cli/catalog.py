@@ -4,75 +4,94 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Sequence
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from llmbench.cli import options
 
+GAP = "  "
+WIDTH = 120  # columns where nobody says how many there are
+NARROWEST = 20  # of the last column
+
 
 @click.command()
-def models() -> int:
+@options.json_output
+def models(as_json: bool) -> int:
     """List the baselines."""
-    from llmbench.plan import registry
+    from llmbench.plan import shipped
 
-    cards = [registry.resolve(name) for name in registry.names("baselines")]
-    cards.sort(key=lambda card: (99 if card.stage is None else card.stage, card.name))
-    print_rows(
-        ("model", "stage", "about"),
-        [(card.name, "-" if card.stage is None else str(card.stage), card.about) for card in cards],
-    )
-    return 0
+    return _list(shipped.list_models(), ("model", "stage", "about"), as_json)
 
 
 @click.command()
 @click.option("--schema", is_flag=True, help="Print the JSON schema of suite files, for editors.")
-def suites(schema: bool) -> int:
+@options.json_output
+def suites(schema: bool, as_json: bool) -> int:
     """List the suites."""
-    from llmbench.plan import registry
-    from llmbench.plan import suite as plan_suite
+    from llmbench.plan import shipped
 
     if schema:
+        from llmbench.plan import suite as plan_suite
+
         click.echo(json.dumps(plan_suite.schema(), indent=2))
         return 0
-    found = [plan_suite.read(name) for name in registry.names("suites")]
-    print_rows(
-        ("suite", "version", "about"),
-        [(suite.name, str(suite.version), suite.file.about) for suite in found],
-    )
-    return 0
+    return _list(shipped.list_suites(), ("suite", "version", "about"), as_json)
 
 
 @click.command()
-def adapters() -> int:
+@options.json_output
+def adapters(as_json: bool) -> int:
     """List the adapters, including those of installed packages."""
-    from llmbench.plan import registry
+    from llmbench.plan import shipped
 
-    print_rows(("adapter", "class"), sorted(registry.adapters().items()))
-    return 0
+    return _list(shipped.list_classes("adapter"), ("adapter", "class"), as_json)
 
 
 @click.command()
-def tasks() -> int:
+@options.json_output
+def tasks(as_json: bool) -> int:
     """List the tasks, including those of installed packages."""
-    from llmbench.plan import task_registry
+    from llmbench.plan import shipped
 
-    print_rows(("task", "class"), sorted(task_registry.tasks().items()))
-    return 0
+    return _list(shipped.list_classes("task"), ("task", "class"), as_json)
 
 
 @click.command()
-def metrics() -> int:
+@options.json_output
+def metrics(as_json: bool) -> int:
     """List the metrics, including those of installed packages."""
-    from llmbench.metrics import registry
-    from llmbench.metrics.facts import METRICS
+    from llmbench.plan import shipped
 
-    rows = [(m.name, m.unit, m.better or "-", m.help) for m in METRICS]
-    outside = [(name, "", "", where) for name, where in sorted(registry.find_outside().items())]
-    print_rows(("metric", "unit", "better", "about"), [*rows, *outside])
+    return _list(shipped.list_metrics(), ("metric", "unit", "better", "about"), as_json)
+
+
+@click.command()
+@options.json_output
+def texts(as_json: bool) -> int:
+    """List the built-in texts, and those that the suites fetch or ask for."""
+    from llmbench.plan import shipped
+
+    return _list(shipped.list_texts(), ("text", "suites", "about"), as_json)
+
+
+def _list(rows: Sequence[Mapping[str, Any]], shown: Sequence[str], as_json: bool) -> int:
+    """Print these keys of the rows as a table, or all of them as JSON."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        print_rows(shown, [[_show(row[key]) for key in shown] for row in rows])
     return 0
+
+
+def _show(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
 
 
 @click.group()
@@ -146,15 +165,17 @@ def doctor(as_json: bool, device: str, threads: int | None, again: bool) -> int:
 
 
 def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table to stdout. Its last column is wrapped; rich is not loaded for it."""
+    *widths, _ = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    start = sum(widths) + len(GAP) * len(widths)
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns
+    lines = [titles, ["─" * width for width in (*widths, max(1, columns - start))], *rows]
+    for row in lines:
+        head = "".join(f"{cell:<{size}}{GAP}" for cell, size in zip(row, widths, strict=False))
+        parts = textwrap.wrap(row[-1], max(columns - start, NARROWEST)) or [""]
+        click.echo((head + parts[0]).rstrip())
+        for part in parts[1:]:
+            click.echo(" " * start + part)
 
-    table = Table(*titles, show_edge=False)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
-
-COMMANDS = (models, suites, adapters, tasks, metrics, new, doctor)
+COMMANDS = (models, suites, adapters, tasks, metrics, texts, new, doctor)

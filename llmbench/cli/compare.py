@@ -5,7 +5,6 @@ They read records and samples; no model is loaded.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -164,13 +163,12 @@ def promote(run: Path, out: Path | None) -> int:
 
 def _print(form: str, data: Mapping[str, object], sections: Sequence[Section]) -> None:
     """Print to stdout as table, Markdown or JSON."""
-    from rich.console import Console
-
     from llmbench import storage
     from llmbench.leaderboard.renderers.sections import markdown, print_to
+    from llmbench.leaderboard.renderers.terminal.screen import open_screen
 
     if form == "table":
-        print_to(Console(width=None if sys.stdout.isatty() else 140), sections)
+        print_to(open_screen(), sections)
     else:
         text = storage.as_json(data) if form == "json" else markdown(sections)
         # half a surrogate pair is printed as JSON's own escape

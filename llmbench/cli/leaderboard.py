@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from llmbench.cli import show
 from llmbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmbench.leaderboard.renderers.table import Order
 
 
 @click.command()
@@ -30,13 +34,14 @@ from llmbench.errors import UsageError
     is_flag=True,
     help="Fail if runs have different signatures for a task, instead of drawing separate tables.",
 )
-def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, strict: bool) -> int:
+@show.by_option
+def leaderboard(
+    runs: tuple[Path, ...], out: Path | None, form: str | None, strict: bool, by: Order
+) -> int:
     """Merge runs into one board. RUN is a run directory, a run.json file, or a reviewed record."""
-    from rich.console import Console
-
     from llmbench import api, storage
     from llmbench.leaderboard.merge import merge
-    from llmbench.leaderboard.renderers import registry, table
+    from llmbench.leaderboard.renderers import registry
     from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
     if out is not None and (out / "run.json").exists():
@@ -57,13 +62,14 @@ def leaderboard(runs: tuple[Path, ...], out: Path | None, form: str | None, stri
     if out is not None:
         api.write_boards(board, out)
         click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)
-    if form:
+        show.print_link(out / show.PAGE)
+    if form and form != "table":
         drawn = registry.draw(form, board)
         if out is not None and ending:
             storage.write_text(out / f"leaderboard.{ending}", drawn)
         click.echo(drawn, nl=False)
-    elif out is None:
-        table.print_to(Console(width=None if sys.stdout.isatty() else 140), board)
+    elif form or out is None:
+        show.print_board(board, by)
     return 0
 
 

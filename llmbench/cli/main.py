@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 import llmbench
-from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run
+from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run, show
 from llmbench.errors import (
     CellError,
     LlmbenchError,
@@ -93,6 +93,7 @@ def entry() -> None:
 
 for command in (
     *run.COMMANDS,
+    *show.COMMANDS,
     *model.COMMANDS,
     *catalog.COMMANDS,
     *compare.COMMANDS,

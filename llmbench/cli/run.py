@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llmbench import limits
-from llmbench.cli import options
+from llmbench.cli import options, show
 from llmbench.cli.catalog import print_rows
 
 if TYPE_CHECKING:
+    from llmbench.leaderboard.renderers.table import Order
     from llmbench.plan.plan import Plan
     from llmbench.results.record import Failure
 
@@ -76,9 +76,11 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
 )
+@show.by_option
 def run(
     suite: str,
     dry_run: bool,
+    by: Order,
     quantize: str | None,
     compile: bool | None,
     device_map: str | None,
@@ -96,19 +98,16 @@ def run(
     )
     planned = plan(suite, Options(**chosen))
     if not dry_run:
-        return _run(planned)
+        return _run(planned, by)
     from llmbench.plan.dry_run import estimate
 
     print_rows(("model", "task", "state", "seconds", "memory"), estimate(planned))
     return 0
 
 
-def _run(planned: Plan) -> int:
+def _run(planned: Plan, by: Order) -> int:
     """Run the plan, write its boards, and return the exit code."""
-    from rich.console import Console
-
     from llmbench import api
-    from llmbench.leaderboard.renderers import table
     from llmbench.runner import run as runner_run
     from llmbench.runner.progress import watcher
 
@@ -118,8 +117,9 @@ def _run(planned: Plan) -> int:
         result, interrupted = runner_run.run(planned, watching)
         done = api.Run(result, planned.out, interrupted)
         api.write_boards(done.board, planned.out)
-    table.print_to(Console(width=None if sys.stdout.isatty() else 140), done.board)
+    show.print_board(done.board, by)
     click.echo(f"wrote {planned.out}/leaderboard.html, .md, .csv and run.json", err=True)
+    show.print_link(planned.out / show.PAGE)
     if interrupted:
         click.echo(
             "llmbench: interrupted; finished cells are kept. Resume with the same command and"
@@ -149,19 +149,24 @@ def _find_exit_code(planned: Plan, failures: Sequence[Failure]) -> int:
     help="Print this format instead of writing the files: table, md, csv, html, the name of an"
     " installed renderer, or file.py:Class.",
 )
-def report(run_: Path, form: str | None) -> int:
-    """Draw the boards of RUN again, from its record."""
+@show.by_option
+def report(run_: Path, form: str | None, by: Order) -> int:
+    """Draw the boards of RUN again, from its record: print the tables and write the files."""
     from llmbench import api
     from llmbench.leaderboard.renderers import registry
 
     if form:
         registry.load_renderer(form)  # a wrong name is told before the work
     loaded = api.load_run(run_)
-    if form:
+    if form == "table":
+        show.print_board(loaded.board, by)
+    elif form:
         click.echo(registry.draw(form, loaded.board), nl=False)
     else:
         api.write_boards(loaded.board, loaded.folder)
+        show.print_board(loaded.board, by)
         click.echo(f"wrote {loaded.folder}/leaderboard.html, .md and .csv", err=True)
+        show.print_link(loaded.folder / show.PAGE)
     return 0
 
 

@@ -5,10 +5,11 @@ draw. Sees no model and no torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llmbench.errors import is_inapplicable
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.heatmap import Heatmap, build_heatmaps
 from llmbench.leaderboard.overview.items import TaskItems, find_items
@@ -16,7 +17,7 @@ from llmbench.leaderboard.overview.reproduce import list_commands
 from llmbench.leaderboard.plots import Curve, Point, Size, find_curves, find_points, find_sizes
 from llmbench.leaderboard.provenance import Provenance, format_time, provenance
 from llmbench.leaderboard.reference_scores import ReferenceScore, list_incomparable
-from llmbench.leaderboard.sentences.findings import describe_misread
+from llmbench.leaderboard.sentences.counts import describe_misread
 from llmbench.leaderboard.sentences.state import (
     OpenCell,
     describe_state,
@@ -27,7 +28,7 @@ from llmbench.leaderboard.sentences.summary import summarise_nothing
 from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
-from llmbench.leaderboard.words import cut
+from llmbench.leaderboard.words import cut, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
 from llmbench.results.record import (
     Failure,
@@ -114,19 +115,42 @@ def build(record: Record, folder: Path | None = None) -> Board:
     ]
     tables = [table(record, *found) for found in _headlines(record)]
     tables.sort(key=lambda table: table.headline == SPEED)  # quality first
+    tables, record = set_aside(tables, record)
     board = compose(f"llmbench: {record.suite.name}", facts, tables, record, folder)
     scores: dict[str, list[Score]] = {}
     for score in record.scores:
         scores.setdefault(score.model, []).append(score)
     board = replace(
         board,
-        published=list_published(record.models, scores),
+        published=list_published(record.models, scores, {record.suite.name}),
         state=[said] if (said := describe_state(record)) else [],
         open_cells=list_open_cells(record),
         reproduce=list_commands(record),
         has_record=folder is not None and (folder / "run.json").is_file(),
     )
     return add_loads(board, build_load_tables(record))
+
+
+def set_aside(tables: Sequence[Table], record: Record) -> tuple[list[Table], Record]:
+    """Return the tables with a note on the models that their tasks do not apply to, and the record
+    without these failures. Those of a task that no model did stay: nothing else tells of it.
+    """
+    shown = {table.task for table in tables}
+    shown |= {task for tasks in record.notes.cells.values() for task in tasks}
+    aside: dict[str, list[str]] = {}
+    left = []
+    for failure in record.failures:
+        if failure.task in shown and is_inapplicable(failure.reason, failure.message):
+            aside.setdefault(failure.task, []).append(cut(failure.model, NAME_CHARACTERS))
+        else:
+            left.append(failure)
+    noted = [
+        replace(table, notes=[*table.notes, f"Does not apply to {join_words(aside[table.task])}."])
+        if table.task in aside
+        else table
+        for table in tables
+    ]
+    return noted, record.model_copy(update={"failures": left})
 
 
 def add_loads(board: Board, loads: list[LoadTable]) -> Board:
@@ -137,10 +161,10 @@ def add_loads(board: Board, loads: list[LoadTable]) -> Board:
 
 
 def list_published(
-    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]
+    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]], suites: Collection[str]
 ) -> list[ReferenceScore]:
-    """What others published of these models by protocols that no score has: to be listed apart from
-    the tables.
+    """What others published of these models about what these suites ask, by protocols that no score
+    has: to be listed apart from the tables.
     """
     return [
         replace(
@@ -150,7 +174,7 @@ def list_published(
             protocol=cut(figure.protocol, SAMPLE_CHARACTERS),
             source=cut(figure.source, SAMPLE_CHARACTERS),
         )
-        for figure in list_incomparable(models, scores)
+        for figure in list_incomparable(models, scores, suites)
     ]
 
 

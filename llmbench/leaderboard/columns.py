@@ -93,8 +93,8 @@ COLUMNS = [
         priority=NEVER,
         is_brief=False,
     ),
-    Column("parameters", "parameters", "number of parameters; of the n-gram, counts", priority=5),
-    Column("training_seconds", "training, s", "training time on this machine", priority=8),
+    Column("parameters", "parameters", "number of parameters; of the n-gram, counts", priority=20),
+    Column("training_seconds", "training, s", "training time on this machine", priority=17),
     *metric_columns(metric for metric in METRICS if metric.group == "speed"),
     Column(
         "cache",
@@ -110,6 +110,7 @@ COLUMNS = [
         "published",
         "what others published by the same protocol, and whether it matches; never ranked",
         is_numeric=False,
+        priority=26,
     ),
     Column(
         "certificate",
@@ -117,6 +118,7 @@ COLUMNS = [
         "A1: the ledger is consistent; A2: probabilities are normalised and causal; A3: the text"
         " was decoded from its own bits",
         is_numeric=False,
+        priority=16,
     ),
     Column(
         "overlap",

@@ -11,7 +11,8 @@ its last digit, within the measured interval; anything else is a mismatch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -153,12 +154,14 @@ def _sentence(one: ReferenceComparison) -> str:
 
 
 def list_incomparable(
-    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]]
+    models: Sequence[ModelRow], scores: Mapping[str, Sequence[Score]], suites: Collection[str]
 ) -> list[ReferenceScore]:
-    """The figures of measured models by other protocols, of metrics that any of the scores has.
-    `scores`: by model.
+    """The figures of measured models by other protocols, of metrics that any of the scores has, and
+    of what was asked about: a text that one of the suites is called after, or a protocol that some
+    score has. `scores`: by model.
     """
     found = []
+    protocols = {_name_protocol(score.signature) for some in scores.values() for score in some}
     shown = {
         name for some in scores.values() for score in some for name in (score.metric, key_of(score))
     }
@@ -168,6 +171,29 @@ def list_incomparable(
         found += [
             figure
             for figure in dict.fromkeys(read_published(model))
-            if own and figure not in compared and figure.metric in shown
+            if own
+            and figure not in compared
+            and figure.metric in shown
+            and _is_asked(figure, suites, protocols)
         ]
     return found
+
+
+def _name_protocol(signature: str) -> str:
+    return Signature.parse(signature).values().get("protocol", "")
+
+
+def _is_asked(figure: ReferenceScore, suites: Collection[str], protocols: Collection[str]) -> bool:
+    """Whether a figure is of a protocol that was followed here, or of a text that a suite is called
+    after: wikitext2 of "GPT-2 paper: WikiText2 test".
+    """
+    name = figure.protocol.partition(";")[0].removeprefix("protocol=")
+    words, text = _spell(figure.protocol), figure.protocol.casefold()
+    return name in protocols or any(
+        _spell(suite) in words if _spell(suite) else suite.casefold() in text for suite in suites
+    )
+
+
+def _spell(text: str) -> str:
+    """The letters and digits of a text, in lower case."""
+    return re.sub(r"[\W_]", "", text.casefold())

@@ -12,6 +12,7 @@ from llmbench.leaderboard.numbers import insert_unit
 from llmbench.leaderboard.provenance import describe_machine
 from llmbench.leaderboard.reference_scores import describe_all
 from llmbench.leaderboard.sentences.findings import notes
+from llmbench.leaderboard.sentences.state import mark_state
 from llmbench.leaderboard.sentences.summary import Contender, describe_cost, summarise
 from llmbench.leaderboard.sentences.verdict import SHOWN_GAPS, SPEED_LABEL, Field
 from llmbench.leaderboard.words import cut
@@ -50,7 +51,7 @@ SAMPLE_CHARACTERS = 2000  # of one prompt, continuation or message, on a board
 @dataclass(frozen=True)
 class TableRow:
     """A model's row of a table. `n` items and `unit` are those of the headline; `machine` and `run`
-    are where it was measured.
+    are where it was measured; `state` says if that run is not whole.
     """
 
     model: str
@@ -60,6 +61,7 @@ class TableRow:
     unit: str = ""
     machine: str = ""
     run: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def table(record: Record, task: str, metric: str) -> Table:
     by_model = _scores_by_model(record, task, metric, headline)
     models = [model for model in record.models if model.name in by_model]
     machine = describe_machine(record.machine)
-    lines = [_line(model, by_model[model.name], metric, machine) for model in models]
+    state = mark_state(record)
+    lines = [_line(model, by_model[model.name], metric, machine, state) for model in models]
     better = headline[0].better
     columns = all_columns(
         score
@@ -137,6 +140,11 @@ def table(record: Record, task: str, metric: str) -> Table:
     said = [*notes(record, task, headline), *describe_all(models, by_model)]
     used = _shown_columns(columns, lines, metric)
     return Table(title, metric, used, lines, said, signature, (0.0, top), summary, field)
+
+
+def name_headline(table: Table) -> str:
+    """Return the title of the column that a table goes by."""
+    return next(column.title for column in table.columns if column.key == table.headline)
 
 
 def order_by_rank(table: Table) -> list[TableRow]:
@@ -212,7 +220,9 @@ def _contender(
     )
 
 
-def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str) -> TableRow:
+def _line(
+    model: ModelRow, scores: Mapping[str, Score], metric: str, machine: str, state: str
+) -> TableRow:
     score = scores.get(metric)
     n, unit = (score.n, cut(score.unit, NAME_CHARACTERS)) if score else (None, "")
     return TableRow(
@@ -222,6 +232,7 @@ def _line(model: ModelRow, scores: Mapping[str, Score], metric: str, machine: st
         n,
         unit,
         machine,
+        state=state,
     )
 
 

@@ -307,7 +307,7 @@ METRICS = (
         "word_perplexity",
         "word perplexity",
         "2^(bits/words); words are maximal runs of non-white-space",
-        3,
+        30,
         test="bits",
         is_power=True,
     ),

@@ -133,12 +133,12 @@ PERFORMANCE = (
         "bytes/s",
         "higher",
         "bytes of text generated per second after the first token, batch 1; more is better",
-        Variant("", "decode, bytes/s", priority=20, is_cost=True),
+        Variant("", "decode, bytes/s", priority=27, is_cost=True),
         Variant(
             "@best",
             "best batch, bytes/s",
             "bytes of text generated per second at the best batch size, which is in brackets",
-            priority=10,
+            priority=18,
             is_cost=True,
         ),
         format="rate",
@@ -150,7 +150,7 @@ PERFORMANCE = (
         "tokens/s",
         None,
         "the model's own tokens generated per second: not comparable across tokenizers",
-        Variant("", "decode, tokens/s", priority=8, is_brief=False),
+        Variant("", "decode, tokens/s", priority=28, is_cost=True),
         format="rate",
     ),
     _speed(
@@ -175,7 +175,7 @@ PERFORMANCE = (
         "seconds",
         "lower",
         "time to first token, at the stated prompt length; less is better",
-        Variant("", "TTFT, ms", priority=13, is_brief=False, is_cost=True),
+        Variant("", "TTFT, ms", priority=24, is_cost=True),
         format="milliseconds",
         test="rate",
     ),
@@ -246,7 +246,7 @@ PERFORMANCE = (
     _memory(
         "peak_ram",
         "peak memory of the model's process, from loading the model on; less is better",
-        Variant("", "peak RAM, MiB", priority=14, is_cost=True),
+        Variant("", "peak RAM, MiB", priority=23, is_cost=True),
     ),
     _memory(
         "peak_ram_over_idle",
@@ -257,7 +257,7 @@ PERFORMANCE = (
     _memory(
         "peak_gpu_reserved",
         "peak GPU memory that torch's allocator reserved; less is better",
-        Variant("", "peak GPU, MiB", priority=NEVER, is_cost=True),
+        Variant("", "peak GPU, MiB", priority=22, is_cost=True),
     ),
     _memory("peak_gpu_process", "peak GPU memory of the process, by the driver; less is better"),
     _memory("gpu_idle", "GPU memory in use before the model was loaded", better=None),

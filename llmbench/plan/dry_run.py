@@ -44,7 +44,7 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
                         ATTEMPTS if kind == "attempts" else 1
                     )  # in processes of its own
                 if first:
-                    state, cost = _estimate_training(made, card)
+                    state, cost = estimate_training(made, card)
                     seconds += START_UP + cost
             first = False
             total += seconds or 0.0
@@ -68,7 +68,7 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def _estimate_training(made: Plan, card: Card) -> tuple[str, float]:
+def estimate_training(made: Plan, card: Card) -> tuple[str, float]:
     """Whether the network is trained already, and the seconds its training would take."""
     texts = made.suite.texts
     if (

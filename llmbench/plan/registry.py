@@ -1,15 +1,14 @@
 """Names -> adapters, renderers, baselines, suites; SPECs -> cards. Nothing is imported
 before it is asked for.
 
-A thing is registered by one line below. Outside packages register adapters with the entry point
-group `llmbench.adapters`.
+What ships is registered in shipped.py, by a line each. Outside packages register adapters with the
+entry point group `llmbench.adapters`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import get_args
 from urllib.parse import unquote
@@ -24,59 +23,37 @@ from llmbench.config.plugins import check_spec, class_place, load_object
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.plan.shipped import ADAPTERS as ADAPTERS
+from llmbench.plan.shipped import adapters as adapters
+from llmbench.plan.shipped import find_shipped as find_shipped
+from llmbench.plan.shipped import names as names
 from llmbench.storage import is_file
 
 _TRAINED = ("network", "recipe")
-# name -> class, and the attributes of that class; a test holds these beside the class itself
-_BUILT_IN = {
-    "uniform-bytes": (
-        "llmbench.adapters.trivial:UniformBytes",
-        AdapterFacts(needs_torch=False, learns_from_text=False),
-    ),
-    "compressor": (
-        "llmbench.adapters.trivial:Compressor",
-        AdapterFacts(needs_torch=False, learns_from_text=False),
-    ),
-    "oracle": ("llmbench.adapters.oracle:Oracle", AdapterFacts(needs_torch=False)),
-    "byte-ngram": (
-        "llmbench.adapters.ngram:ByteNgram",
-        AdapterFacts(needs_torch=False, learns_from_text=True),
-    ),
-    "network": (
-        "llmbench.adapters.network:NetworkAdapter",
-        AdapterFacts(learns_from_text=True, required_parts=_TRAINED),
-    ),
-    "encoder": (
-        "llmbench.adapters.masked_network:EncoderNetwork",
-        AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
-    ),
-    "seq2seq": (
-        "llmbench.adapters.seq2seq_network:Seq2SeqNetwork",
-        AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
-    ),
-    "gguf": ("llmbench.adapters.gguf.gguf:GGUF", AdapterFacts()),
-    "huggingface": (
-        "llmbench.adapters.checkpoints.huggingface:HuggingFace",
-        AdapterFacts(required_parts=("checkpoint",)),
-    ),
-    "nanogpt": ("llmbench.adapters.importers.nanogpt:NanoGPT", AdapterFacts()),
-    "scratch-gpt": ("llmbench.adapters.importers.scratch_gpt:ScratchGPT", AdapterFacts()),
-    "litgpt": ("llmbench.adapters.importers.litgpt:LitGPT", AdapterFacts()),
-    "nanochat": ("llmbench.adapters.importers.nanochat:NanoChat", AdapterFacts()),
-    "openai": (
-        "llmbench.adapters.servers.adapter:OpenAIServer",
-        AdapterFacts(needs_torch=False),
-    ),
+# name -> the attributes of its class, which is in shipped.ADAPTERS; a test holds both together
+_FACTS = {
+    "uniform-bytes": AdapterFacts(needs_torch=False, learns_from_text=False),
+    "compressor": AdapterFacts(needs_torch=False, learns_from_text=False),
+    "oracle": AdapterFacts(needs_torch=False),
+    "byte-ngram": AdapterFacts(needs_torch=False, learns_from_text=True),
+    "network": AdapterFacts(learns_from_text=True, required_parts=_TRAINED),
+    "encoder": AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
+    "seq2seq": AdapterFacts(learns_from_text=True, required_parts=_TRAINED, default_splitter="bpe"),
+    "gguf": AdapterFacts(),
+    "huggingface": AdapterFacts(required_parts=("checkpoint",)),
+    "nanogpt": AdapterFacts(),
+    "scratch-gpt": AdapterFacts(),
+    "litgpt": AdapterFacts(),
+    "nanochat": AdapterFacts(),
+    "openai": AdapterFacts(needs_torch=False),
 }
-ADAPTERS = {name: place for name, (place, _) in _BUILT_IN.items()}
-FACTS = dict(_BUILT_IN.values())
+FACTS = {ADAPTERS[name]: facts for name, facts in _FACTS.items()}
 # class -> the arguments of its cards, for those that are known before it is imported
 ARGUMENTS: dict[str, type[Arguments]] = {
     ADAPTERS["openai"]: ServerSettings,
     ADAPTERS["gguf"]: GGUFSettings,
     **{ADAPTERS[course]: settings for course, settings in COURSES.items()},
 }
-ENTRY_POINTS = "llmbench.adapters"
 OPTIONS = ("source_lang", "target_lang", "bos", *model_card.PLACEMENTS)  # of hf:ID?...
 KNOWN = {
     "dtype": get_args(model_card.Dtype),
@@ -87,17 +64,6 @@ KNOWN = {
 UNNAMED = ("bos", "device_map")  # options that no model is called after
 GENERIC = ("ckpt", "model", "final")  # names of checkpoints that say nothing of them
 OBJECT = "(object)"  # the adapter of a card that stands for an object of this process
-
-
-def find_shipped(folder: str) -> Path:
-    """The folder `suites` or `baselines`: in the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / folder
-    return inside if inside.is_dir() else Path(__file__).parents[2] / folder
-
-
-def names(folder: str) -> list[str]:
-    """Names of the shipped suites or baselines."""
-    return sorted(file.stem for file in find_shipped(folder).glob("*.yaml"))
 
 
 def suite_path(spec: str) -> Path:
@@ -116,12 +82,6 @@ def suite_path(spec: str) -> Path:
     raise UsageError(
         "there is no such suite", where=spec, hint=did_you_mean(path.stem, names("suites"))
     )
-
-
-def adapters() -> dict[str, str]:
-    """Registered adapters and where they live: built in, and from entry points."""
-    outside = {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINTS)}
-    return {**outside, **ADAPTERS}
 
 
 def resolve(spec: str) -> Card:

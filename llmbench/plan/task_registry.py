@@ -1,7 +1,8 @@
 """Names of tasks -> their classes and settings.
 
-A built-in task is one line of TASKS. Others come from the entry-point group `llmbench.tasks`, or
-are named as file.py:Class or module:Class. Nothing is imported before it is asked for.
+A built-in task is one line of shipped.TASKS. Others come from the entry-point group
+`llmbench.tasks`, or are named as file.py:Class or module:Class. Nothing is imported before it is
+asked for.
 """
 
 from __future__ import annotations
@@ -11,38 +12,17 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from llmbench.config.plugins import class_place, load_object, source_files
 from llmbench.data.text import Text
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.plan.shipped import TASKS as TASKS
+from llmbench.plan.shipped import tasks as tasks
 from llmbench.tasks.task import Task
 
-TASKS = {
-    "likelihood": "llmbench.tasks.likelihood:Likelihood",
-    "wikitext-lm-eval": "llmbench.tasks.wikitext_lm_eval:WikitextLmEval",
-    "conditional": "llmbench.tasks.conditional:Conditional",
-    "continuation": "llmbench.tasks.continuation:Continuation",
-    "translation": "llmbench.tasks.reference_based:Translation",
-    "answer": "llmbench.tasks.reference_based:Answer",
-    "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
-    "divergence": "llmbench.tasks.divergence:Divergence",
-    "last-word": "llmbench.tasks.last_word:LastWord",
-    "memory": "llmbench.tasks.performance.memory:Memory",
-    "speed": "llmbench.tasks.performance.speed:Speed",
-    "serving": "llmbench.tasks.performance.serving.serving:Serving",
-    "max-batch": "llmbench.tasks.performance.max_batch:MaxBatch",
-}
-ENTRY_POINTS = "llmbench.tasks"
 PROTOCOL = r"[A-Za-z0-9._-]+/[0-9]+"
 OPEN_PROCESSES = ("shared", "own")  # the others need a loop of their own in the runner
-
-
-def tasks() -> dict[str, str]:
-    """Registered tasks and where they live: built in, and from entry points."""
-    outside = {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINTS)}
-    return {**outside, **TASKS}
 
 
 def locate(spec: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import Literal
 
 import llmbench
 from llmbench.adapter import BuildContext
@@ -27,7 +28,7 @@ from llmbench.results.record import (
     Score,
     key_of,
 )
-from llmbench.results.rows import Certificate, LeftOut, SuiteRow
+from llmbench.results.rows import Certificate, LeftOut, RunState, SuiteRow
 from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
 from llmbench.results.signature import Signature
@@ -39,6 +40,8 @@ from llmbench.storage import default_cache
 from llmbench.tasks.lossy import leaves_out
 from llmbench.training.cache import find_training_texts
 
+End = Literal["done", "interrupted", "unfinished"]
+
 
 def assemble(
     folder: RunFolder,
@@ -46,9 +49,10 @@ def assemble(
     started: str,
     earlier: Earlier,
     watcher: Watcher | None,
+    end: End = "done",
 ) -> Record:
     """The record: this run's cells, and those of models that an earlier run of the same question
-    left in this folder. Without a watcher, nothing is ranked.
+    left in this folder. Without a watcher, nothing is ranked. `end`: how the run ended, if it did.
     """
     made = folder.made
     found = _read_cells(folder, earlier)
@@ -62,9 +66,11 @@ def assemble(
     refused = [
         row.name for row in models.values() if row.certificate and row.certificate.is_refused
     ]
-    _add_overlap(made, models, earlier.before)
+    if end != "unfinished":  # minutes, of large texts
+        _add_overlap(made, models, earlier.before)
     scores = [add_noise(score, models[score.model]) for score in scores]
     scores = found.scores = _with_prices(scores, made.options.price_per_hour)
+    failures = [*_keep_failures(earlier, found), *failures, *found.failures]
     return Record(
         schema=SCHEMA,
         llmbench=llmbench.__version__,
@@ -87,7 +93,7 @@ def assemble(
         machine=_machine(made),
         models=list(models.values()),
         scores=scores,
-        failures=[*_keep_failures(earlier, found), *failures, *found.failures],
+        failures=failures,
         notes=Notes.model_validate(
             {
                 "tasks": _task_notes(folder, found, refused, watcher),
@@ -99,6 +105,26 @@ def assemble(
                 },
             }
         ),
+        state=_find_state(made, found, failures, earlier, end),
+    )
+
+
+def _find_state(
+    made: Plan, found: _Found, failures: Sequence[Failure], earlier: Earlier, end: End
+) -> RunState:
+    """How far this run and earlier ones came: which cells nobody has tried."""
+    tried = {(name, task) for name, tasks in found.done.items() for task in tasks}
+    tried |= {(failure.model, failure.task) for failure in failures}
+    before = earlier.before.state.not_reached if earlier.before else {}
+    asked = {name: tasks for name, tasks in before.items() if name in found.models}
+    asked |= {name: [task.name for task in made.suite.tasks] for name in made.models}
+    missing = {
+        name: [task for task in tasks if (name, task) not in tried] for name, tasks in asked.items()
+    }
+    return RunState(
+        end=end,
+        not_reached={name: missing[name] for name in found.models if missing.get(name)},
+        not_asked=[name for name in made.suite.not_asked if name not in found.models],
     )
 
 

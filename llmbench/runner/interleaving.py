@@ -31,7 +31,7 @@ from llmbench.runner.messages import (
     log_of,
 )
 from llmbench.runner.process import Child, open_child
-from llmbench.runner.progress import Watcher
+from llmbench.runner.progress import Watcher, name_failure
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
 from llmbench.tasks.performance.speed import Speed
@@ -237,7 +237,7 @@ class Rounds:
             self.failures.append(
                 Failure(model=one.card.name, task=task, reason=reason, message=message, hint=hint)
             )
-            self.watcher.cell(one.card.name, self.task.name, reason)
+            self.watcher.cell(one.card.name, self.task.name, name_failure(reason, message))
 
     def _close(self, one: Contender) -> None:
         if one.child is not None:

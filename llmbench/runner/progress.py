@@ -9,16 +9,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from llmbench.adapter import Progress as Report
+from llmbench.errors import Reason, is_inapplicable
+from llmbench.runner.watching.forecast import Follower, Forecast, describe_left
 
 if TYPE_CHECKING:  # rich is imported where somebody is watching
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import Progress
 
     from llmbench.plan.plan import Plan
 
-    pass
 
-
+BAR = 28  # cells of the run's bar
+INAPPLICABLE = "does not apply"
 QUIET = 20.0  # seconds of one piece of work after which a log is told how far it is
 
 
@@ -42,18 +45,24 @@ class Pace:
 
 
 class _Lines:
-    """A line for each cell, for logs."""
+    """A line for each cell, for logs; with each model, how long the run still takes."""
 
-    def __init__(self, console: Console):
-        self.console, self.pace = console, Pace()
+    def __init__(self, console: Console, follower: Follower | None = None):
+        self.console, self.pace, self.follower = console, Pace(), follower
 
     def warn(self, text: str) -> None:
         self.console.print(f"llmbench: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def model(self, name: str, number: int, count: int) -> None:
-        self.console.print(f"[{number}/{count}] {name}", markup=False, highlight=False)
+        left = ""
+        if self.follower is not None:
+            self.follower.begin(name)
+            left = f", {describe_left(self.follower.forecast.estimate_left())}"
+        self.console.print(f"[{number}/{count}] {name}{left}", markup=False, highlight=False)
 
     def progress(self, name: str, what: str, share: float, remark: str) -> None:
+        if self.follower is not None:
+            self.follower.advance(what, share)
         line = self.pace.tell(f"{name}: {what}", share, remark)
         if line:
             self.console.print(f"    {line}", markup=False, highlight=False)
@@ -67,52 +76,87 @@ class _Lines:
         yield
 
 
-class _Bars(_Lines):
-    """A bar for the run and one for what the model at work is doing."""
+class _Bar(_Lines):
+    """One bar for the run, with the time that is left, and beneath it the model at work and what it
+    is doing.
+    """
 
-    def __init__(self, bars: Progress, cells: int):
-        super().__init__(bars.console)
-        self.bars = bars
-        self.all = bars.add_task("cells", total=cells)
-        self.now = bars.add_task("", total=1.0, visible=False)
-        self.still: Progress | None = None
+    def __init__(self, console: Console, follower: Follower, title: str):
+        super().__init__(console, follower)
+        self.forecast, self.title, self.said = follower.forecast, title, "starting"
+        self.live: Live | None = None
+
+    def __enter__(self) -> _Bar:
+        self._draw(alive=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def _draw(self, alive: bool) -> None:
+        """Draw from now on, by a thread or (not `alive`) only when told to."""
+        from rich.live import Live
+
+        self.__exit__()
+        self.live = Live(
+            get_renderable=self._compose,
+            console=self.console,
+            transient=True,
+            auto_refresh=alive,
+            refresh_per_second=4,
+        )
+        self.live.start()
+
+    def _compose(self) -> Group:
+        """The lines as they are now, none longer than the terminal is wide."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        left, elapsed = self.forecast.estimate_left(), self.forecast.elapsed
+        share = elapsed / max(elapsed + left, 1e-9)
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            Text(self.title, no_wrap=True),
+            ProgressBar(total=1.0, completed=share, width=BAR),
+            Text(f"{100 * share:3.0f} %  {describe_left(left)}", no_wrap=True),
+        )
+        room = max(self.console.width - 3, 1)
+        return Group(line, Text(f"  {self.said[:room]}", style="dim", no_wrap=True))
 
     def model(self, name: str, number: int, count: int) -> None:
-        from rich.markup import escape
-
-        self.bars.reset(self.now, total=1.0, description=f"{escape(name)}: loading", visible=True)
+        if self.follower is not None:
+            self.follower.begin(name)
+        self.said = f"{name} ({number} of {count}): loading"
 
     def progress(self, name: str, what: str, share: float, remark: str) -> None:
-        from rich.markup import escape
-
-        said = f"{escape(name)}: {what}" + (f" ({escape(remark)})" if remark else "")
-        self.bars.update(self.now, completed=share, description=said)
-        if self.still is not None:
-            self.still.update(self.turns, completed=share, description=said)
-            self.still.refresh()
+        if self.follower is not None:
+            self.follower.advance(what, share)
+        done = f"{100 * share:.0f} %" if share else ""
+        more = ", ".join(filter(None, (done, remark)))
+        self.said = f"{name}: {what}{f' ({more})' if more else ''}"
+        if self.live is not None and not self.live.auto_refresh:
+            self.live.refresh()
 
     @contextmanager
     def pause_drawing(self, task: str) -> Iterator[None]:
-        """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps
-        the others moving takes part of a core.
+        """A bar that is drawn between two blocks only, and by nobody else: the thread that keeps it
+        moving takes part of a core.
         """
-        self.bars.stop()
+        self._draw(alive=False)
         try:
-            with _bars(self.console, alive=False) as still:
-                self.turns = still.add_task(f"measuring {task}", total=1.0)
-                self.still = still
-                yield
+            yield
         finally:
-            self.still = None
-            self.bars.start()
+            self._draw(alive=True)
 
     def cell(self, name: str, task: str, outcome: str) -> None:
-        self.bars.advance(self.all)
-        if outcome not in ("done", "done before"):
+        if outcome not in ("done", "done before", INAPPLICABLE):
             super().cell(name, f"{name} {task}", outcome)
 
 
-def _bars(console: Console, alive: bool = True) -> Progress:
+def _bars(console: Console) -> Progress:
     from rich.progress import (
         BarColumn,
         Progress,
@@ -129,20 +173,29 @@ def _bars(console: Console, alive: bool = True) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(SpinnerColumn(), *columns, console=console, transient=True, auto_refresh=alive)
+    return Progress(SpinnerColumn(), *columns, console=console, transient=True)
 
 
 @contextmanager
 def watcher(made: Plan) -> Iterator[Watcher]:
-    """Something that draws a run."""
+    """Something that draws a run, and remembers what its pieces took."""
     from rich.console import Console
 
+    from llmbench.runner.watching import durations
+
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines(console)
-        return
-    with _bars(console) as bars:
-        yield _Bars(bars, len(made.cards) * len(made.suite.tasks))
+    expected, whole = durations.expect(made)
+    forecast = Forecast(expected)
+    follower = Follower(forecast, [card.name for card in made.cards])
+    try:
+        if console.is_terminal:
+            with _Bar(console, follower, made.suite.name) as bar:
+                yield bar
+        else:
+            yield _Lines(console, follower)
+    finally:
+        follower.end()
+        durations.keep(made, whole, forecast.spent)
 
 
 @contextmanager
@@ -167,6 +220,11 @@ def spinner() -> Iterator[Report]:
         yield lambda what, share, remark: bars.update(
             line, completed=share, description=escape(f"{what} {remark}")
         )
+
+
+def name_failure(reason: Reason, message: str) -> str:
+    """Return what a person is told of a failure: nothing is wrong where a task does not apply."""
+    return INAPPLICABLE if is_inapplicable(reason, message) else reason
 
 
 def warn(text: str) -> None:

@@ -5,18 +5,19 @@ while a worker runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmbench import storage
 from llmbench.config.model_card import Card
 from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
-from llmbench.runner.assemble import assemble, now
+from llmbench.runner.assemble import End, assemble, now
 from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
 from llmbench.runner.messages import Job, failure_of, job_of, log_of
 from llmbench.runner.process import Child
-from llmbench.runner.progress import Silent, Watcher
+from llmbench.runner.progress import Silent, Watcher, name_failure
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.task import Task
@@ -35,13 +36,16 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         Earlier(folder, before).tell(watcher)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
         storage.write_sealed(made.out / "suite.json", mark)
+        draft = _Draft(folder, before, started)
         _tell_deaths(folder, watcher)
         for name, why in made.absent.items():
             watcher.warn(f"{name} is optional and left out: {why}")
         try:
+            draft.write(failures)
             for number, card in enumerate(made.cards, 1):
                 watcher.model(card.name, number, len(made.cards))
                 failures += _run_model(folder, card, watcher)
+                draft.write(failures)
             for task in made.suite.tasks:
                 if isinstance(task, Speed.Settings):
                     failures += _run_rounds(folder, task, watcher)
@@ -55,14 +59,56 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         failures += _find_changed(folder, failures)
         earlier = Earlier(folder, before)
         try:
-            result = assemble(folder, failures, started, earlier, watcher)
+            end: End = "interrupted" if interrupted else "done"
+            result = assemble(folder, failures, started, earlier, watcher, end)
         except (
             KeyboardInterrupt
         ):  # comparing answers can take minutes; what was measured is written without it
             interrupted = True
-            result = assemble(folder, failures, started, earlier, None)
-        result.write(made.out)
+            result = assemble(folder, failures, started, earlier, None, "interrupted")
+        if before is not None and _is_same(result, before):
+            result = before
+        if result is not before or draft.is_written:
+            result.write(made.out)
     return result, interrupted
+
+
+class _Draft:
+    """The record of a run that has not ended, so that one that is killed leaves what it measured
+    and says how far it came.
+    """
+
+    def __init__(self, folder: RunFolder, before: Record | None, started: str):
+        self._folder, self._before, self._started = folder, before, started
+        self._cells = 0 if (folder.out / "run.json").exists() else -1  # that the record has
+        self.is_written = False
+
+    def write(self, failures: Sequence[Failure]) -> None:
+        """Write it if there are new cells, or no record. Nothing is ranked."""
+        if self._folder.new_cells <= self._cells:
+            return
+        self._cells, self.is_written = self._folder.new_cells, True
+        self._folder.check_there()
+        earlier = Earlier(self._folder, self._before)
+        assemble(self._folder, failures, self._started, earlier, None, "unfinished").write(
+            self._folder.out
+        )
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    """Whether two records differ in nothing but when, and on which machine, they were written, and
+    how long proofs took that were made again: no run has measured anything in between.
+    """
+    seconds = {"certificate": {"levels": {"__all__": {"seconds"}}}}
+    left_out: Any = {
+        **dict.fromkeys(("started", "finished", "llmbench", "machine"), True),
+        "models": {"__all__": seconds},
+    }
+    texts = {
+        storage.as_json(record.model_dump(by_alias=True, exclude=left_out))
+        for record in (one, other)
+    }
+    return len(texts) == 1
 
 
 def _tell_deaths(folder: RunFolder, watcher: Watcher) -> None:
@@ -265,7 +311,7 @@ def _follow(
         elif event["event"] == "failed" and event["task"] in open_tasks:
             open_tasks.remove(event["task"])
             failures.append(failure_of(card, event))
-            watcher.cell(card.name, event["task"], event["reason"])
+            watcher.cell(card.name, event["task"], name_failure(event["reason"], event["message"]))
     if not child.late:
         child.wait()
     return failures, open_tasks

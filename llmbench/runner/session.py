@@ -33,6 +33,7 @@ from llmbench.ledger import WORD_COUNTER
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
 from llmbench.metrics.likelihood import intervals
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_model
+from llmbench.runner.progress import warn
 from llmbench.runner.screening import screen
 from llmbench.storage import default_cache
 from llmbench.tasks.likelihood import Likelihood
@@ -103,8 +104,23 @@ def load_with_context(
     machine.keep_freed_memory()
     model = find(spec)
     stuff = build_context(given or {}, **options)
+    if options.get("progress"):
+        _announce_training(model, stuff)
     with model_errors(model.name):
         return model, make_adapter(model, stuff), stuff
+
+
+def _announce_training(model: ResolvedModel, stuff: BuildContext) -> None:
+    """Tell a person who waits that the model must be trained first, and how long that takes."""
+    if model.card.recipe is None:
+        return
+    steps, known = model.count_steps(stuff), model.card.estimate
+    if steps:
+        takes = f", about {steps * known.seconds_per_step:.0f} s on two cores" if known else ""
+        warn(
+            f"{model.name} is not trained yet: it is trained now ({steps:,} steps{takes}) and kept"
+            " for the next time"
+        )
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def made():
         measured("word_perplexity", 37.36984, unit="perplexity"),
     ]
     scores += [{**measured("bits_per_byte", 1.2, 0.003, rank=[2, 2]), "model": "mine"}]
-    return record(models=rows, scores=scores, failures=[], notes={})
+    suite = {"name": "another-text", "version": 1, "sha256": "0" * 64}
+    return record(suite=suite, models=rows, scores=scores, failures=[], notes={})
 
 
 @pytest.mark.parametrize(
@@ -170,10 +171,15 @@ def test_figures_of_another_metric_model_or_protocol_stand_beside_nothing():
     (found,) = list_incomparable(
         [ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))],
         {"gpt2": [Score.model_validate(measured("word_perplexity", 1.0))]},
+        {"another-text"},
     )
     assert found.protocol == "a paper: another text"
     assert (
-        list_incomparable([ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))], {})
+        list_incomparable(
+            [ModelRow.model_validate(model("gpt2", 5, published=[ELSEWHERE]))],
+            {},
+            {"another-text"},
+        )
         == []
     )  # of a model that was not measured
 
@@ -247,9 +253,9 @@ def test_figures_of_a_metric_that_the_board_has_no_column_of_are_left_out():
     ]
     last_words = [measured("accuracy", 0.3), measured("word_perplexity", 40.0)]
     scores = {"gpt2": [Score.model_validate(one) for one in last_words]}
-    assert list_incomparable(rows, scores) == []
+    assert list_incomparable(rows, scores, {"other"}) == []
     scores["mine"] = [Score.model_validate(measured("bits_per_byte", 1.0))]
-    assert [figure.value for figure in list_incomparable(rows, scores)] == [0.9769]
+    assert [figure.value for figure in list_incomparable(rows, scores, {"other"})] == [0.9769]
 
 
 def test_boards_of_many_runs_show_them_too(tmp_path, made):
@@ -263,6 +269,7 @@ def test_boards_of_many_runs_show_them_too(tmp_path, made):
         [model("gpt2", 5, published=[BITS, ELSEWHERE])],
         [measured("bits_per_byte", 0.9769), measured("word_perplexity", 40.0, signature="s")],
         finished="2026-02-01T00:00:00+00:00",
+        suite={"name": "another-text", "version": 1, "sha256": "0" * 64},
     )
     board, _ = merge([one, two])
     assert [line.cells["published"].text for line in board.tables[0].lines] == ["0.9769: match"]
@@ -281,4 +288,27 @@ def test_the_cards_figures_of_the_shipped_protocol_are_those_that_the_docs_name(
     ]
     assert [one.figure.value for one in compare_all(row, found)] == [37.3698, 0.9769]
     shown = [one for one in card.published if one.metric in ("word_perplexity", "bits_per_byte")]
-    assert len(list_incomparable([row], {"gpt2": found})) == len(shown) - 2
+    both = {"wikitext2", "lambada", "enwik8"}
+    assert len(list_incomparable([row], {"gpt2": found}, both)) == len(shown) - 2
+    of_lambada = list_incomparable([row], {"gpt2": found}, {"lambada"})
+    assert len(of_lambada) >= 2
+    assert all("lambada" in one.protocol.casefold() for one in of_lambada)
+
+
+def test_a_figure_of_a_text_that_nobody_asked_about_is_not_shown(made):
+    (figure,) = leaderboard_board.build(made).published
+    assert figure.protocol == ELSEWHERE["protocol"]
+    made.suite.name = "standard"
+    assert leaderboard_board.build(made).published == []
+    ngram = registry.resolve("byte-ngram")
+    row = ModelRow(name="byte-ngram", published=[figure.model_dump() for figure in ngram.published])
+    scores = {"byte-ngram": [Score.model_validate(measured("bits_per_byte", 2.0))]}
+    assert list_incomparable([row], scores, {"standard"}) == []
+    assert len(list_incomparable([row], scores, {"shakespeare"})) == 1
+
+
+def test_a_figure_of_a_protocol_that_was_followed_on_a_sample_is_shown_apart():
+    row = ModelRow.model_validate(model("gpt2", 5, published=[FIGURE]))
+    sampled = SIGNATURE.replace("none", "100@seed0")
+    scores = {"gpt2": [Score.model_validate(measured("word_perplexity", 1.0, signature=sampled))]}
+    assert len(list_incomparable([row], scores, {"mine"})) == 1

@@ -61,8 +61,8 @@ def test_the_board_is_the_golden_one(board, form):
 def test_lines_go_by_stage_and_then_by_bits(board):
     names = ["byte-ngram", "zlib", "uniform-bytes", "lstm", "transformer-decoder", "mine"]
     assert [line.model for line in board.tables[0].lines] == names
-    for form in ("md", "table"):
-        drawn = draw(form, replace(board, summary=[], verdict=""))
+    drawn = table.render(board, by="stage").partition("─\n")[2]
+    for form in ("table",):
         places = [
             drawn.index(word)
             for word in (
@@ -143,7 +143,19 @@ def test_a_stage_of_a_later_llmbench_and_samples_that_are_nonsense_still_draw(tm
     say(tmp_path, "lstm", "still heard")
     later = leaderboard_board.build(record(models=[model("lstm", 9)]), tmp_path)
     assert [saying.answers for saying in later.sayings] == [[("lstm", "still heard")]]
-    assert all("Stage 9" in draw(form, later) for form in ("md", "html", "table"))
+    assert "Stage 9" in draw("html", later)
+    assert "Stage 9" in table.render(later, by="stage")
+    assert "| lstm | 9 |" in draw("md", later)
+
+
+def test_lines_go_by_rank_in_the_terminal_and_in_markdown(board):
+    names = ["byte-ngram", "transformer-decoder", "lstm", "uniform-bytes", "zlib", "mine"]
+    for form in ("md", "table"):
+        drawn = draw(form, replace(board, summary=[])).partition("bits/byte")[2]
+        drawn = drawn.partition("─\n")[2] or drawn
+        found = [line for line in drawn.splitlines() if any(f" {name} " in line for name in names)]
+        rows = [next(name for name in names if f" {name} " in line) for line in found][:6]
+        assert rows == names, form
 
 
 def test_what_models_said_is_whole_though_it_holds_odd_line_ends(board):

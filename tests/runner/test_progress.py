@@ -1,4 +1,4 @@
-"""What is drawn while a run goes on: on a terminal a bar that rests while a clock runs, elsewhere
+"""What is drawn while a run goes on: on a terminal one bar that rests while a clock runs, elsewhere
 lines.
 """
 
@@ -10,11 +10,17 @@ import threading
 from rich.console import Console
 
 from llmbench.runner import progress
-from llmbench.runner.progress import Pace, _Bars, _bars, _Lines
+from llmbench.runner.progress import Pace, _Bar, _Lines
+from llmbench.runner.watching.forecast import Follower, Forecast
 
 
 def terminal():
     return Console(file=io.StringIO(), force_terminal=True, width=100)
+
+
+def draw(console, expected=None):
+    forecast = Forecast(expected or {("lstm", "measure"): 60.0, ("rnn", "measure"): 40.0})
+    return _Bar(console, Follower(forecast, ["lstm", "rnn"]), "quick")
 
 
 def drawing(after=0.0):
@@ -29,10 +35,30 @@ def drawing(after=0.0):
     ]
 
 
+def test_a_bar_says_how_long_the_run_takes_and_beneath_what_is_done():
+    console = terminal()
+    with draw(console) as watching:
+        watching.model("lstm", 1, 2)
+        watching.progress("lstm", "training", 0.25, "100 of 400 steps")
+        watching.live.refresh()
+    said = console.file.getvalue()
+    assert "quick" in said
+    assert "about 1 min 40 s left" in said
+    assert "lstm: training (25 %, 100 of 400 steps)" in said
+
+
+def test_no_line_is_longer_than_the_terminal():
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
+    with draw(console) as watching:
+        watching.progress("lstm", "scoring", 0.25, "a remark of the worker " * 20)
+        lines = console.render_lines(watching._compose(), pad=False)
+    assert len(lines) == 2
+    assert all(sum(segment.cell_length for segment in line) <= 60 for line in lines)
+
+
 def test_on_a_terminal_nobody_draws_by_itself_while_a_clock_runs():
     console = terminal()
-    with _bars(console) as bars:
-        watching = _Bars(bars, 4)
+    with draw(console) as watching:
         watching.model("lstm", 1, 2)
         assert drawing()
         with watching.pause_drawing("speed"):
@@ -42,21 +68,28 @@ def test_on_a_terminal_nobody_draws_by_itself_while_a_clock_runs():
             assert len(console.file.getvalue()) > before
         assert drawing()
         watching.cell("lstm", "speed", "crashed")
+    assert not drawing(after=5.0)
     said = console.file.getvalue()
     assert "round 1 of 4" in said
     assert "lstm speed: crashed" in said
 
 
-def test_the_bars_come_back_after_a_measurement_that_was_interrupted():
+def test_what_cannot_apply_is_no_line_in_a_terminal():
     console = terminal()
-    with _bars(console) as bars:
-        watching = _Bars(bars, 1)
+    with draw(console) as watching:
+        for outcome in ("done", "done before", "does not apply"):
+            watching.cell("zlib", "speed", outcome)
+    assert "zlib" not in console.file.getvalue()
+
+
+def test_the_bar_comes_back_after_a_measurement_that_was_interrupted():
+    with draw(terminal()) as watching:
         try:
             with watching.pause_drawing("speed"):
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             assert drawing()
-        assert watching.still is None
+        assert watching.live.auto_refresh
 
 
 def test_elsewhere_a_line_says_that_models_take_turns():
@@ -65,6 +98,16 @@ def test_elsewhere_a_line_says_that_models_take_turns():
     with watching.pause_drawing("speed"):
         watching.progress("all models", "measuring speed", 0.5, "")
     assert console.file.getvalue() == "measuring speed, all models in turn\n"
+
+
+def test_elsewhere_each_model_comes_with_the_time_that_is_left():
+    console = Console(file=io.StringIO())
+    forecast = Forecast({("lstm", "measure"): 60.0, ("rnn", "measure"): 40.0})
+    watching = _Lines(console, Follower(forecast, ["lstm", "rnn"]))
+    watching.model("lstm", 1, 2)
+    watching.model("rnn", 2, 2)
+    assert console.file.getvalue().splitlines()[0] == "[1/2] lstm, about 1 min 40 s left"
+    assert console.file.getvalue().splitlines()[1].startswith("[2/2] rnn, ")
 
 
 def test_slow_work_is_said_now_and_then_with_what_is_left(monkeypatch):

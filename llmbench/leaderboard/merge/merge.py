@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from llmbench.errors import is_inapplicable
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import NAME_CHARACTERS
@@ -28,7 +29,7 @@ from llmbench.leaderboard.merge.runs import (
     open_runs,
     read_scores,
 )
-from llmbench.leaderboard.sentences.state import describe_state
+from llmbench.leaderboard.sentences.state import describe_state, mark_state
 from llmbench.leaderboard.serving.section import build_load_tables
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
@@ -72,6 +73,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         for group in groups
     ]
     rows, elsewhere = failures(runs, models, cells)
+    rows = [row for row in rows if not is_inapplicable(row.reason, row.message)] or rows
     known = facts(runs)
     if elsewhere:
         known.append(("filled", f"{elsewhere} cells failed in one run and are here from another"))
@@ -87,7 +89,8 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         }
     )
     board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
-    published = leaderboard_board.list_published(whole.models, _by_model(cells))
+    suites = {run.record.suite.name for run in runs}
+    published = leaderboard_board.list_published(whole.models, _by_model(cells), suites)
     said = [f"{run.name}: {words}" for run in runs if (words := describe_state(run.record))]
     board = replace(
         board,
@@ -106,7 +109,29 @@ def _collect_cells(cells: Sequence[CellScores]) -> dict[TableKey, dict[str, list
     for cell in cells:
         for place in find_tables(cell):
             found.setdefault(place, {}).setdefault(cell.model, []).append(cell)
-    return found
+    return _drop_repeated(found)
+
+
+def _drop_repeated(
+    found: dict[TableKey, dict[str, list[CellScores]]],
+) -> dict[TableKey, dict[str, list[CellScores]]]:
+    """Return the tables without those of written text whose cells stand in another one, too: all
+    metrics of what was written share a table, which has the signature of the first.
+    """
+    kept: dict[TableKey, dict[str, list[CellScores]]] = {}
+    shown: set[tuple[str, str, str]] = set()
+    for place, rows in found.items():
+        cells = [cell for own in rows.values() for cell in own]
+        keys = {(cell.run.name, cell.model, cell.task) for cell in cells}
+        is_written = all(
+            place.metric in cell.scores and cell.scores[place.metric].is_of_generated_text
+            for cell in cells
+        )
+        if is_written and keys <= shown:
+            continue
+        shown |= keys if is_written else set()
+        kept[place] = rows
+    return kept
 
 
 def _by_model(cells: Sequence[CellScores]) -> dict[str, list[Score]]:
@@ -191,6 +216,7 @@ def _table(
             line,
             run=cut(where[line.model].name, NAME_CHARACTERS),
             machine=where[line.model].machine,
+            state=mark_state(where[line.model].record),
         )
         for line in table.lines
     ]

@@ -63,8 +63,8 @@ def rank_table(
     missing = [cells[name].run.name for name, found in items.items() if not found]
     if missing:
         return TaskNotes(), [
-            "Not ranked: the samples of these scores are not beside the record, or are others:"
-            f" {list_names(missing)}."
+            "Not tested here, and so not ranked: the samples of these scores are not beside the"
+            f" record, or are others: {list_names(missing)}."
         ]
     found = rank_scores(headline, lambda score: items[score.model], refused)
     if not found:

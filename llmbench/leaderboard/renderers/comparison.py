@@ -16,6 +16,7 @@ from llmbench.leaderboard.numbers import (
     scale_number,
 )
 from llmbench.leaderboard.renderers.sections import Section
+from llmbench.leaderboard.renderers.terminal.grid import STAYS
 from llmbench.leaderboard.sentences.baselines import describe_below
 from llmbench.leaderboard.words import cut
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 EXCERPT = 80  # characters of what was asked or said
 SHARES = ("share", "F1")
+# of task, metric, A, B, their difference, p, the verdict and its reason
+WEIGHTS = (STAYS, STAYS, 80, 80, 90, 70, STAYS, STAYS)
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -53,6 +56,9 @@ def sections(comparison: Comparison) -> list[Section]:
             titles,
             [[cut(cell, NAME_CHARACTERS) for cell in cells] for cells in rows],
             _notes(comparison),
+            [*([STAYS] if several else []), *WEIGHTS],
+            "why",
+            3 if several else 2,
         )
     )
     return [

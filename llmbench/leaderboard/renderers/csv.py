@@ -17,14 +17,17 @@ from llmbench.leaderboard.tables import Table, TableRow
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
 HEADLINE = ("metric", "value", "low", "high", "unit", "n")
-LAST = ("published", "certificate", "signature", "machine", "run")
+LAST = ("published", "certificate", "signature", "machine", "run", "state")
+NOT_REACHED = "not reached"
 TEXTS = ("tokenizer", "cache")
 # a rank "1-3" in one field would be a day in March, and the model's name is in FIRST
 APART = ("rank", "model", "published", "certificate")
 
 
 def render(board: Board) -> str:
-    """Return a header and a line for each model of each table. See `escape_csv` for formulas."""
+    """Return a header and a line for each model of each table, and for each cell that an
+    interrupted run did not reach. See `escape_csv` for formulas.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     custom = [column.key for table in board.tables for column in table.columns]
@@ -38,6 +41,10 @@ def render(board: Board) -> str:
         writer.writerows(
             [escape_csv(value) for value in line] for line in _list_loads(load, len(keys))
         )
+    for cell in board.open_cells:
+        head = [cell.task, cell.model, *[None] * (len(FIRST) - 2 + len(HEADLINE) + len(keys))]
+        row = [*head, *[""] * (len(LAST) - 2), cell.run, NOT_REACHED]
+        writer.writerow([escape_csv(value) for value in row])
     return out.getvalue()
 
 
@@ -51,7 +58,7 @@ def _row(table: Table, line: TableRow, keys: Sequence[str]) -> list[object]:
         value = cell.text if key in TEXTS else cell.value
         row.append(None if cell.text == "-" else value)
     texts = [cells[key].text.strip("-") for key in ("published", "certificate")]
-    return [*row, *texts, table.signature, line.machine, line.run]
+    return [*row, *texts, table.signature, line.machine, line.run, line.state]
 
 
 def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
@@ -65,7 +72,7 @@ def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
                 name = ":".join(part for part in (score.metric, row.key, place) if part)
                 head: list[object] = [table.task, row.model, row.stage, None, None]
                 head += [name, value, *own, score.unit, score.n]
-                yield [*head, *[None] * columns, "", "", score.signature, "", ""]
+                yield [*head, *[None] * columns, "", "", score.signature, "", "", ""]
 
 
 class CsvRenderer(Renderer):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.renderers.comparison import SHARES, difference, explain, value
 from llmbench.leaderboard.renderers.sections import Section
+from llmbench.leaderboard.renderers.terminal.grid import STAYS
 from llmbench.leaderboard.words import cut
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ TITLES = (
     "allowed loss",
     "why",
 )
+WEIGHTS = (STAYS, STAYS, STAYS, 80, 80, 90, 70, 75, STAYS)  # of the columns, in a narrow terminal
 HEADINGS = {"failed": "Failed", "passed": "Passed", "skipped": "Skipped"}
 
 
@@ -43,7 +45,7 @@ def sections(gate: Gate) -> list[Section]:
             if one.state == state
         ]
         if rows:
-            found.append(Section(heading, TITLES, rows))
+            found.append(Section(heading, TITLES, rows, weights=WEIGHTS, prose="why", names=3))
     said = [
         "A row fails if it is worse by more than is allowed and the difference is significant (p"
         " corrected by Holm), or if it is missing or not comparable."

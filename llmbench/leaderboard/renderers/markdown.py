@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmbench.leaderboard.board import Board
-from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
-from llmbench.leaderboard.tables import Table
+from llmbench.leaderboard.tables import Table, name_headline, order_by_rank
 
 
 def render(board: Board) -> str:
     """Return the whole board as Markdown."""
     parts = [
         f"# {escape_markdown(board.title)}",
+        *(f"**{escape_markdown(sentence)}**" for sentence in board.state),
+        f"**{escape_markdown(board.verdict)}.**" if board.verdict else "",
         *(escape_markdown(sentence) for sentence in board.summary),
         "  \n".join(
             f"**{escape_markdown(key)}:** {escape_markdown(value)}" for key, value in board.facts
@@ -25,7 +26,8 @@ def render(board: Board) -> str:
         parts += [f"## {escape_markdown(table.task)}", _table(table)]
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
         if table.signature:
-            parts.append(f"Signature: {quote_markdown(table.signature)}")
+            title = escape_markdown(name_headline(table))
+            parts.append(f"Signature of {title}: {quote_markdown(table.signature)}")
     parts += _loads(board)
     if len(board.points) > 1:
         front = ", ".join(escape_markdown(point.model) for point in board.points if point.front)
@@ -105,27 +107,20 @@ def _samples(board: Board) -> list[str]:
 
 
 def _table(table: Table) -> str:
+    """The rows by rank, with their stages in a column of their own."""
+    lines = order_by_rank(table)
+    staged = {line.stage for line in lines} != {None}
     titles = [column.title for column in table.columns]
     marks = ["---:" if column.is_numeric else "---" for column in table.columns]
-    lines = [_pipe(titles), _pipe(marks)]
-    stage: object = object()
-    for line in table.lines:
-        if line.stage != stage:
-            stage = line.stage
-            lines.append(
-                _pipe(
-                    [
-                        f"**{escape_markdown(stage_title(line.stage))}**"
-                        if column.key == "model"
-                        else ""
-                        for column in table.columns
-                    ]
-                )
-            )
-        lines.append(
-            _pipe([escape_markdown(line.cells[column.key].text) for column in table.columns])
-        )
-    return "\n".join(lines)
+    rows = [[line.cells[column.key].text for column in table.columns] for line in lines]
+    if staged:
+        at = next(n for n, column in enumerate(table.columns) if column.key == "model") + 1
+        titles.insert(at, "stage")
+        marks.insert(at, "---:")
+        for row, line in zip(rows, lines, strict=True):
+            row.insert(at, "-" if line.stage is None else str(line.stage))
+    drawn = [_pipe([escape_markdown(cell) for cell in row]) for row in rows]
+    return "\n".join([_pipe(titles), _pipe(marks), *drawn])
 
 
 def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from llmbench.leaderboard.renderers.chart import PAPER, Look, theme
 from llmbench.leaderboard.renderers.sanitise import clean_svg, clean_terminal
+from llmbench.leaderboard.renderers.terminal.grid import (
+    STAYS,
+    GridColumn,
+    print_grid,
+    print_prose,
+)
 from llmbench.leaderboard.serving.section import LoadRow, LoadTable
 
 RATE = ("serving_tokens_per_second", "serving_requests_per_second")
@@ -32,22 +38,26 @@ def list_titles(table: LoadTable) -> list[str]:
 
 
 def print_loads(console: Console, tables: Sequence[LoadTable]) -> None:
-    """Print the tables; of percentiles only the median and the highest."""
+    """Print the tables; of percentiles only the median and the highest. The first columns are the
+    last that a narrow terminal leaves out.
+    """
     for table in tables:
         shown = [key for key in table.columns if not key.endswith(("p90", "p95"))]
-        rich = RichTable(title=Text(f"serving: {clean_terminal(table.task)}", style="italic"))
-        rich.title_justify, rich.show_edge = "left", False
-        for title in ("model", "load"):
-            rich.add_column(title, overflow="fold")
-        for key in shown:
-            rich.add_column(table.columns[key][0], justify="right", overflow="fold")
-        for row in table.rows:
-            texts = [row.values[key][0] if key in row.values else "-" for key in shown]
-            cells = [row.model, row.title, *(text.partition(" [")[0] for text in texts)]
-            rich.add_row(*(Text(clean_terminal(cell)) for cell in cells))
-        console.print(rich)
+        console.print()
+        heading = f"serving: {clean_terminal(table.task)}"
+        console.print(Text(heading, style="bold italic"))
+        columns = [
+            GridColumn("model", [clean_terminal(row.model) for row in table.rows], least=16),
+            GridColumn("load", [clean_terminal(row.title) for row in table.rows], least=16),
+        ]
+        columns = [replace(column, is_numeric=False) for column in columns]
+        for number, key in enumerate(shown):
+            texts = [row.values[key][0] if key in row.values else "-" for row in table.rows]
+            cells = [clean_terminal(text).partition(" [")[0] for text in texts]
+            columns.append(GridColumn(table.columns[key][0], cells, STAYS - 1 - number))
+        print_grid(console, columns)
         for note in table.notes:
-            console.print(Text(f"  {clean_terminal(note)}", style="dim"))
+            print_prose(console, note)
 
 
 def specify_chart(tables: Sequence[LoadTable], look: Look = PAPER) -> dict[str, object] | None:

@@ -1,136 +1,179 @@
-"""The terminal: the board as coloured tables."""
+"""The terminal: the verdict, and tables that fit its width."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from llmbench.leaderboard.board import Board
-from llmbench.leaderboard.columns import stage_title
+from llmbench.leaderboard.columns import STAGES, Column, stage_title
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
 from llmbench.leaderboard.renderers.serving import print_loads
-from llmbench.leaderboard.tables import Table
-from llmbench.metrics.metric import ALWAYS, NEVER
+from llmbench.leaderboard.renderers.terminal.grid import (
+    STAYS,
+    GridColumn,
+    print_grid,
+    print_prose,
+)
+from llmbench.leaderboard.renderers.terminal.screen import LINES, find_width
+from llmbench.leaderboard.sentences.verdict import describe_verdict
+from llmbench.leaderboard.tables import Table, TableRow, name_headline, order_by_rank
+from llmbench.metrics.facts import FACTS
+from llmbench.metrics.metric import NEVER
 
-MODEL_WIDTH = 12  # at least: stage titles stand in this column too
-FOLD = "fold"
+Order = Literal["rank", "stage"]
+NAME_CELLS = 24  # of a model's name, before other columns are left out
+NEAR = 40  # by which columns of the headline's own group come first
+OWN = "·"  # the mark of a model without a stage
 
 
-def print_to(console: Console, board: Board) -> None:
-    """Print the board. Columns that do not fit are left out; the files have them."""
-    for sentence in board.summary:
-        console.print(_text(sentence), style="bold")
-    if board.tables:
-        console.print()
+def print_to(console: Console, board: Board, by: Order = "rank") -> None:
+    """Print the board in the width of the console: the verdict, then a table for each task, its
+    models by rank with their stages as marks, or `by` stage under headings. Columns that have no
+    room are left out; the files have them.
+    """
+    for sentence in board.state:
+        _print(console, sentence, "bold yellow")
+    said = {table.summary for table in board.tables}
+    for sentence in [board.verdict, *(one for one in board.summary if one not in said)]:
+        if sentence:
+            _print(console, sentence, "bold")
     for table in board.tables:
-        console.print(_fit(console, table))
-        for note in table.notes:
-            console.print(_text(note, "  "), style="dim")
+        console.print()
+        _print_table(console, table, by, board.verdict)
+    if by == "rank" and (legend := _explain_marks(board.tables)):
+        console.print()
+        print_prose(console, legend, indent=0)
     print_loads(console, board.loads)
-    if board.published:
-        listed = RichTable(
-            title="published elsewhere, not comparable",
-            title_justify="left",
-            show_edge=False,
-        )
-        for title in ("model", "metric", "figure", "protocol"):
-            listed.add_column(title, overflow="fold")
-        for figure in board.published:
-            listed.add_row(
-                *(
-                    _text(text)
-                    for text in (figure.model, figure.metric, figure.digits, figure.protocol)
-                )
-            )
-        console.print(listed)
-    if board.failures:
-        rows = RichTable(title="failures", title_justify="left", show_edge=False)
-        for title in ("model", "task", "reason", "message"):
-            rows.add_column(title, overflow="fold")
-        for failure in board.failures:
-            message = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
-            rows.add_row(
-                *(_text(text) for text in (failure.model, failure.task, failure.reason, message))
-            )
-        console.print(rows)
+    _print_list(
+        console,
+        "Published elsewhere, not comparable",
+        [f"{f.model}: {f.metric} {f.digits} ({f.protocol})" for f in board.published],
+    )
+    _print_list(
+        console,
+        "Failures",
+        [
+            f"{f.model}, {f.task}: {f.reason}: {f.message}{f' ({f.hint})' if f.hint else ''}"
+            for f in board.failures
+        ],
+    )
 
 
-def render(board: Board, width: int = 120) -> str:
+def _print_list(console: Console, title: str, lines: Sequence[str]) -> None:
+    if lines:
+        console.print()
+        _print(console, title, "bold")
+    for line in lines:
+        print_prose(console, line, style="")
+
+
+def render(board: Board, width: int = 120, by: Order = "rank") -> str:
     """Return the same as plain text."""
     out = io.StringIO()
-    print_to(Console(file=out, width=width, no_color=True, legacy_windows=False), board)
+    print_to(
+        Console(file=out, width=width, height=LINES, no_color=True, legacy_windows=False), board, by
+    )
     return out.getvalue()
 
 
-def _fit(console: Console, table: Table) -> RichTable:
-    """The table with as many columns as the terminal has room for; stage titles are folded before a
-    column is left out.
+def _print_table(console: Console, table: Table, by: Order, verdict: str) -> None:
+    """`verdict`: what the board has said already."""
+    rows = order_by_rank(table) if by == "rank" else table.lines
+    title = name_headline(table)
+    own = describe_verdict(table.field, None)
+    known = (own, describe_verdict(table.field, None, several=True))
+    said = f": {own}" if own and not verdict.startswith(known) else ""
+    _print(console, f"{table.task}, {title}{said}", "bold italic")
+    stages = {line.stage for line in rows}
+    columns = _list_columns(table, rows)
+    if by == "rank" and stages != {None} and len(stages) > 1:
+        marks = [OWN if line.stage is None else str(line.stage) for line in rows]
+        columns.insert(_find(columns, "model"), GridColumn("S", marks, STAYS, is_numeric=False))
+    headings = _list_headings(rows) if by == "stage" else {}
+    best = {number for number, line in enumerate(rows) if line.cells["rank"].low == 1}
+    print_grid(console, columns, headings, best if len(best) < len(rows) else ())
+    for sentence in table.notes:
+        print_prose(console, sentence)
+    if table.signature:
+        print_prose(console, f"Signature of {title}: {table.signature.replace(';', '; ')}")
+
+
+def _find(columns: Sequence[GridColumn], title: str) -> int:
+    return next(number for number, column in enumerate(columns) if column.title == title)
+
+
+def _list_columns(table: Table, rows: Sequence[TableRow]) -> list[GridColumn]:
+    """Rank, model and the headline, then the others, the most important first."""
+    first = ("rank", "model", table.headline)
+    shown = [column for column in table.columns if column.priority != NEVER or column.key in first]
+    shown.sort(
+        key=lambda c: (first.index(c.key), 0) if c.key in first else (3, -_weigh(c, table.headline))
+    )
+    return [
+        GridColumn(
+            clean_terminal(column.title),
+            [clean_terminal(line.cells[column.key].text) for line in rows],
+            STAYS if column.key in first else _weigh(column, table.headline),
+            column.is_numeric,
+            _find_least(rows) if column.key == "model" else None,
+            keeps_intervals=column.key == table.headline,
+        )
+        for column in shown
+    ]
+
+
+def _weigh(column: Column, headline: str) -> int:
+    """The importance of a column beside this headline: of answers and texts, what tells about them
+    comes before what they cost.
     """
-    shown = [column for column in table.columns if column.priority != NEVER]
-    droppable = sorted(
-        (column for column in shown if column.priority < ALWAYS), key=lambda c: c.priority
-    )
-    left, fold = [column.key for column in shown], False
-    for key in (FOLD, *(column.key for column in droppable), ""):
-        drawn = _table(table, left, fold)
-        if (
-            not key
-            or Measurement.get(console, console.options.update(width=10_000), drawn).maximum
-            <= console.width
-        ):
-            break
-        fold = True
-        if key != FOLD:
-            left.remove(key)
-    return drawn
+    group, own = (FACTS[k].group if k in FACTS else "" for k in (headline, _name(column.key)))
+    is_near = group == own and group in ("answers", "generation")
+    return min(column.priority + (NEAR if is_near else 0), STAYS - 1)
 
 
-def _table(table: Table, shown: Sequence[str], fold: bool) -> RichTable:
-    columns = [column for column in table.columns if column.key in (*shown, table.headline)]
-    rich = RichTable(
-        title=_text(f"{table.task}: {table.signature}"),
-        title_justify="left",
-        show_edge=False,
-        title_style="italic",
-    )
-    for column in columns:
-        names = column.key == "model"
-        whole = (
-            min(40, max(MODEL_WIDTH, *(len(line.model) for line in table.lines)))
-            if names and fold
-            else None
-        )
-        rich.add_column(
-            column.title,
-            justify="right" if column.is_numeric else "left",
-            no_wrap=not names,
-            width=whole,
-        )
-    stage: object = object()
-    for line in table.lines:
-        if line.stage != stage:
-            if rich.row_count:
-                rich.add_section()
-            stage = line.stage
-            rich.add_row(
-                *(
-                    Text(stage_title(line.stage), style="bold") if column.key == "model" else ""
-                    for column in columns
-                )
-            )
-        rich.add_row(*(_text(line.cells[column.key].text) for column in columns))
-    return rich
+def _name(key: str) -> str:
+    """The metric of a column."""
+    return key.partition(":")[0].partition("@")[0]
 
 
-def _text(text: str, indent: str = "") -> Text:
-    """Text in which nothing is markup and nothing controls the terminal."""
-    return Text(indent + clean_terminal(text))
+def _find_least(rows: Sequence[TableRow]) -> int:
+    """The cells that names get before any other column."""
+    longest = max((cell_len(clean_terminal(line.model)) for line in rows), default=1)
+    return min(longest, NAME_CELLS)
+
+
+def _list_headings(rows: Sequence[TableRow]) -> Mapping[int, str]:
+    """The titles of stages, each before its first row."""
+    return {
+        number: clean_terminal(stage_title(line.stage))
+        for number, line in enumerate(rows)
+        if number == 0 or rows[number - 1].stage != line.stage
+    }
+
+
+def _explain_marks(tables: Sequence[Table]) -> str:
+    """Return what the marks of stages mean, those that are there."""
+    stages = {line.stage for table in tables for line in table.lines}
+    if len(stages) < 2:
+        return ""
+    known = sorted(stage for stage in stages if stage is not None)
+    named = [
+        f"{stage} {STAGES[stage].rpartition(': ')[2].lower()}" for stage in known if stage in STAGES
+    ]
+    own = [f"{OWN} {STAGES[None].lower()}"] if None in stages else []
+    return f"S: stage of the roadmap ({'; '.join([*named, *own])})."
+
+
+def _print(console: Console, text: str, style: str) -> None:
+    """Print a sentence in which nothing is markup and nothing controls the terminal."""
+    console.print(Text(clean_terminal(text), style=style))
 
 
 class TableRenderer(Renderer):
@@ -139,5 +182,5 @@ class TableRenderer(Renderer):
     ending = "txt"
 
     def render(self, board: Board) -> str:
-        """Return `render(board)`."""
-        return render(board)
+        """Return `render(board)`, as wide as the terminal."""
+        return render(board, find_width())

@@ -109,7 +109,9 @@ def describe_transfer(
         ),
         "",
     )
-    verdict = f"significantly {proof}" if proof else "no significant difference"
+    tested = model.name in beaten and before in beaten
+    silent = "no significant difference" if tested else "not tested here"
+    verdict = f"significantly {proof}" if proof else silent
     return (
         f"{model.name} was fine-tuned from {before}: {format_plain(values[model.name], 3)}"
         f" bits/byte, before {format_plain(values[before], 3)} ({verdict})."

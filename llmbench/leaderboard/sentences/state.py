@@ -34,6 +34,15 @@ def is_whole(record: Record) -> bool:
     return state.end == "done" and not state.not_reached and not state.not_asked
 
 
+def mark_state(record: Record) -> str:
+    """Return in a word what a run is that is not whole: interrupted, unfinished or partial; "" of a
+    whole one.
+    """
+    if is_whole(record):
+        return ""
+    return "partial" if record.state.end == "done" else record.state.end
+
+
 def name_end(record: Record) -> str:
     """Return what the last moment of a run is called: finished, interrupted or last written."""
     return {"done": "finished", "interrupted": "interrupted", "unfinished": "last written"}[

@@ -67,7 +67,7 @@ def summarise(
     elif not ranked:
         said = (
             f"{best.model} has the best {label} on {task} ({best.text}); whether the difference is"
-            " statistically significant was not tested."
+            " statistically significant was not tested here."
         )
     else:
         said = _compare(task, label, best, [one.model for one in others])

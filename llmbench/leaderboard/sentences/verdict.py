@@ -91,9 +91,7 @@ def _describe_best(field: Field, best: Contender, others: Sequence[Contender], w
         return f"{best.model} is the only model that can be ranked{where}"
     beaten = _list_beaten(best, others)
     if beaten is None:
-        return (
-            f"{best.model} has the best {field.label}{where}; whether that is chance is not tested"
-        )
+        return f"{best.model} has the best {field.label}{where}; not tested here"
     close = [one.model for one in others if one.model not in beaten]
     if not close:
         return f"{best.model} is {superlative}{where}, proven"

@@ -47,6 +47,7 @@ class RunFolder:
         self._certified: dict[str, set[str]] = {}
         self._finished: set[tuple[str, str]] = set()
         self.answers = Answers(self.out)
+        self.new_cells = 0  # that this run has filled
         self.turns = Turns(self.out, self._find_open, self._is_there)
 
     def check_there(self) -> None:
@@ -77,6 +78,7 @@ class RunFolder:
         """Believe the cell that a worker of this model has written; "" if it was there before."""
         if digest:
             self.accept(self.made.cell_path(model, task), digest)
+            self.new_cells += 1
             self._finished.add((model, task))
 
     def accept_certificate(self, model: str, digest: str, cached: str = "") -> None:

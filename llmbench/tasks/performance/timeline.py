@@ -14,7 +14,7 @@ import numpy as np
 
 from llmbench.adapter import Adapter, Request
 from llmbench.data.text import Text
-from llmbench.errors import Unsupported, UsageError
+from llmbench.errors import REMOTE, Unsupported, UsageError
 from llmbench.inference.text.answer import stream_answers
 
 Clock = Callable[[], int]  # nanoseconds, from any beginning
@@ -28,10 +28,7 @@ SAMPLES_NEEDED = {
 def require_local(adapter: Adapter) -> None:
     """Raise Unsupported for a model of which this process holds nothing."""
     if adapter.is_remote:
-        raise Unsupported(
-            "the model runs behind a server: the time and the memory of this process are not its"
-            " own"
-        )
+        raise Unsupported(REMOTE)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def test_without_the_samples_of_every_run_nobody_is_ranked_and_the_board_says_so
     (table,) = merge([one, two])[0].tables
     assert set(ranks(table).values()) == {"-"}
     assert (
-        "Not ranked: the samples of these scores are not beside the record, or are others: two."
-        in table.notes
+        "Not tested here, and so not ranked: the samples of these scores are not beside the record,"
+        " or are others: two." in table.notes
     )
 
 

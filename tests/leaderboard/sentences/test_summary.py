@@ -77,7 +77,7 @@ def test_of_one_model_nothing_is_compared():
 def test_without_ranks_significance_was_not_tested():
     assert board(bits(None, None)).summary == [
         "a has the best bits/byte on likelihood (1.0000 ± 0.1000); whether the difference is"
-        f" statistically significant was not tested. {NO_COST}"
+        f" statistically significant was not tested here. {NO_COST}"
     ]
 
 
@@ -215,12 +215,12 @@ def test_each_task_has_its_sentence_and_speed_none():
     ]
 
 
-def test_every_format_begins_with_the_sentence():
+def test_every_format_begins_with_the_verdict_or_the_sentence():
     drawn = board(bits([1, 1], [2, 2], [3, 3]), {"a": ["b", "c"]})
     (sentence,) = drawn.summary
-    assert " ".join(table.render(drawn).split()).startswith(sentence)
+    assert table.render(drawn).startswith("a is best, proven\n")
     tokens = MarkdownIt().parse(markdown.render(drawn))
     texts = ["".join(c.content for c in t.children) for t in tokens if t.type == "inline"]
-    assert texts[1] == sentence
+    assert texts[1:3] == ["a is best, proven.", sentence]
     page = html.render(drawn)
     assert page.index(f'<p class="summary">{sentence}</p>') < page.index('class="facts"')

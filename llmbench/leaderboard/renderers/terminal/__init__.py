@@ -1,0 +1,1 @@
+"""What a terminal needs: tables that fit its width, and links."""

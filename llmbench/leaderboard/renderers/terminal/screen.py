@@ -1,0 +1,23 @@
+"""The width that is drawn for."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from rich.console import Console
+
+PLAIN = 120  # columns of a file, a pipe, or a terminal that does not say
+LINES = 24
+
+
+def open_screen() -> Console:
+    """Return the console on stdout: as wide as the terminal, or as COLUMNS says, or else PLAIN."""
+    size = shutil.get_terminal_size((PLAIN, LINES))
+    # without a height rich takes a dumb terminal for one of 80 columns, whatever its width
+    return Console(width=size.columns, height=size.lines, file=sys.stdout)
+
+
+def find_width() -> int:
+    """Return the columns of the terminal; COLUMNS, if it is set, overrules it."""
+    return shutil.get_terminal_size((PLAIN, LINES)).columns

@@ -1,0 +1,1 @@
+"""What a run still takes, guessed while it goes on."""

@@ -1,0 +1,176 @@
+"""How long a run still takes: what each piece of work is expected to take, put right by what the
+pieces before it took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from threading import RLock
+from typing import Literal
+
+Kind = Literal["train", "measure", "prove", "warm", "rounds", "compare"]
+Piece = tuple[str, Kind]  # a model, "" for all of them together, and what is done with it
+WEIGHT = 3.0  # seconds of an expectation that weigh as much as one second of experience
+SURE = 0.1  # share of a piece from which on its own pace tells more than the expectation
+TRAINING = ("training", "vocabulary", "fine-tuning")
+PROVING = ("checking", "proving")
+
+
+class Forecast:
+    """What is left of a run.
+
+    Args:
+        expected: Seconds of each piece of work, in any order.
+        clock: Seconds since any beginning.
+    """
+
+    def __init__(
+        self, expected: Mapping[Piece, float], clock: Callable[[], float] = time.monotonic
+    ):
+        self._expected, self._clock = dict(expected), clock
+        self._lock = RLock()  # a thread that draws asks, too
+        self._spent: dict[Piece, float] = {}
+        self._over: set[Piece] = set()
+        self._piece: Piece | None = None
+        self._share = 0.0
+        self._begun = self._since = clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was made."""
+        return self._clock() - self._begun
+
+    @property
+    def spent(self) -> Mapping[Piece, float]:
+        """Seconds that each piece took, of those that are over."""
+        return {piece: self._spent.get(piece, 0.0) for piece in self._over}
+
+    def turn_to(self, piece: Piece, share: float = 0.0) -> None:
+        """Note that this piece is worked on from now on, and which share of it is done."""
+        with self._lock:
+            self._book()
+            self._piece, self._share = piece, share
+            self._expected.setdefault(piece, 0.0)
+
+    def finish(self, *pieces: Piece) -> None:
+        """Note that nothing is left of these pieces."""
+        with self._lock:
+            self._book()
+            self._over.update(pieces)
+
+    def estimate_left(self) -> float:
+        """Return the seconds that are left."""
+        with self._lock:
+            self._book()
+            return sum(
+                max(0.0, self._guess(piece) - self._spent.get(piece, 0.0))
+                for piece in self._expected
+                if piece not in self._over
+            )
+
+    def _book(self) -> None:
+        now = self._clock()
+        if self._piece is not None:
+            self._spent[self._piece] = self._spent.get(self._piece, 0.0) + now - self._since
+        self._since = now
+
+    def _guess(self, piece: Piece) -> float:
+        """The seconds that a piece takes as a whole."""
+        guess = self._expected[piece] * self._find_pace(piece[1])
+        if piece == self._piece and self._share > 0:
+            by_share = self._spent.get(piece, 0.0) / self._share
+            trust = min(1.0, self._share / SURE)
+            return trust * by_share + (1 - trust) * guess
+        return guess
+
+    def _find_pace(self, kind: Kind) -> float:
+        """How many times as long as expected work of a kind takes: by its own pieces that are over,
+        and, the fewer these are, by those of other kinds.
+        """
+        pace = 1.0
+        for kinds in (None, kind):
+            done = [
+                piece
+                for piece in self._over
+                if kinds in (None, piece[1])
+                and self._spent.get(piece)
+                and self._expected.get(piece)
+            ]
+            took = sum(self._spent[piece] for piece in done)
+            wanted = sum(self._expected[piece] for piece in done)
+            pace = (took + WEIGHT * pace) / (wanted + WEIGHT)
+        return pace
+
+
+class Follower:
+    """Tells a forecast what a run is doing, from what its watcher is told.
+
+    Args:
+        models: Names of the run's models. Another one, or one that comes again, belongs to the
+            rounds in which all take turns.
+    """
+
+    def __init__(self, forecast: Forecast, models: Collection[str]):
+        self.forecast, self._models = forecast, frozenset(models)
+        self._begun: set[str] = set()
+        self._now, self._is_comparing = "", False
+
+    def begin(self, name: str) -> None:
+        """Note that it is the turn of a model."""
+        self._leave()
+        if name in self._models and name not in self._begun:
+            self._begun.add(name)
+            self._now = name
+            self.forecast.turn_to((name, "measure"))
+        else:
+            self._end_turns()
+            self.forecast.turn_to(("", "warm"))
+
+    def advance(self, what: str, share: float) -> None:
+        """Note what is done with the model, and how far it is."""
+        if what == "comparing":
+            self._leave()
+            self._end_turns()
+            self.forecast.finish(("", "warm"), ("", "rounds"))
+            self.forecast.turn_to(("", "compare"), share)
+            self._is_comparing = True
+        elif what.startswith("measuring speed"):
+            self.forecast.finish(("", "warm"))
+            self.forecast.turn_to(("", "rounds"), share)
+        elif self._now:
+            is_training, is_proof = what.startswith(TRAINING), what.startswith(PROVING)
+            kind: Kind = "train" if is_training else "prove" if is_proof else "measure"
+            if not is_training:
+                self.forecast.finish((self._now, "train"))
+            self.forecast.turn_to((self._now, kind), share if is_training else 0.0)
+
+    def end(self) -> None:
+        """Note that the run is over: what is worked on last is done, or was interrupted."""
+        if self._is_comparing:
+            self.forecast.finish(("", "compare"))
+
+    def _leave(self) -> None:
+        """The model's turn is over."""
+        if self._now:
+            self.forecast.finish((self._now, "train"), (self._now, "measure"), (self._now, "prove"))
+        self._now = ""
+
+    def _end_turns(self) -> None:
+        """No model has a turn of its own any more."""
+        for name in self._models - self._begun:
+            self.forecast.finish((name, "train"), (name, "measure"), (name, "prove"))
+
+
+def describe_left(seconds: float) -> str:
+    """Return a time that is left in words, no more exact than it is."""
+    if seconds < 8:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"about {5 * round(seconds / 5)} s left"
+    if seconds < 600:
+        minutes, rest = divmod(10 * round(seconds / 10), 60)
+        return f"about {minutes} min{f' {rest} s' if rest else ''} left"
+    if seconds < 7200:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {seconds / 3600:.1f} h left"
