@@ -270,9 +270,7 @@ def test_a_dry_run_prints_the_cells_and_runs_nothing(call, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     done = call("run", "tiny.yaml", "--model", "lstm", "--out", "out", "--dry-run")
     assert done.code == 0, done.err
-    cells = {
-        tuple(part.strip() for part in re.split("[│|]", line)[:2]) for line in done.out.splitlines()
-    }
+    cells = {tuple(line.split()[:2]) for line in done.out.splitlines()}
     assert {
         (model, task)
         for model in ("uniform-bytes", "byte-ngram", "zlib", "lstm")
@@ -289,7 +287,7 @@ def test_a_dry_run_prints_the_cells_and_runs_nothing(call, tmp_path):
         ("md", "# llmbench: by-hand\n"),
         ("csv", "task,model,"),
         ("html", "<!doctype html>"),
-        ("table", "byte-ngram has the best bits/byte on likelihood"),
+        ("table", "byte-ngram has the best bits/byte, not proven against transformer-decoder"),
     ],
 )
 def test_a_board_is_drawn_from_the_record_alone(call, tmp_path, form, start):
@@ -306,7 +304,8 @@ def test_report_writes_the_boards_beside_the_record(call, tmp_path):
     path = hand_record.record().write(hand_record.samples(tmp_path / "run"))
     for given in ("run", path):
         done = call("report", given)
-        assert (done.code, done.out) == (0, "")
+        assert done.code == 0
+        assert done.out.startswith("byte-ngram has the best bits/byte")
         written = {file.name: file for file in (tmp_path / "run").glob("leaderboard.*")}
         assert written.keys() == {"leaderboard.md", "leaderboard.csv", "leaderboard.html"}
         assert "nothing, and the tap" in written["leaderboard.html"].read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,7 @@ def test_the_commands_print_a_format_or_write_the_boards_and_load_no_torch(tmp_p
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, commands],
         cwd=tmp_path,
+        env=dict(os.environ),  # without the COLUMNS that readline may have set behind Python's back
         capture_output=True,
         text=True,
         timeout=120,
