@@ -74,12 +74,7 @@ def assemble(
     return Record(
         schema=SCHEMA,
         llmbench=llmbench.__version__,
-        suite=SuiteRow(
-            name=made.suite.name,
-            version=made.suite.version,
-            sha256=made.suite.sha256,
-            gate=made.suite.file.gate,
-        ),
+        suite=_describe_suite(made),
         started=started,
         finished=now(),
         seed=made.options.seed,
@@ -106,6 +101,13 @@ def assemble(
             }
         ),
         state=_find_state(made, found, failures, earlier, end),
+    )
+
+
+def _describe_suite(made: Plan) -> SuiteRow:
+    suite = made.suite
+    return SuiteRow(
+        name=suite.name, version=suite.version, sha256=suite.sha256, gate=suite.file.gate
     )
 
 
