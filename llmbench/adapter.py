@@ -180,7 +180,8 @@ class BuildContext:
     on. `kept_answers`: where a model behind a server keeps its answers, so that a resumed run asks
     for none of them again; `kept_seal`: how much of that file is believed, None for all of it;
     `tell_kept`: given the next seal before an answer is written. `missing`: for each text of the
-    suite that is not on this machine, the reason and a hint.
+    suite that is not on this machine, the reason and a hint. `retrain_since`: seconds since 1970;
+    what was trained before is trained anew. `on_loss`: told each step of training and its loss.
     """
 
     train: Text | None = None
@@ -197,6 +198,8 @@ class BuildContext:
     offline: bool = False
     progress: Progress = lambda what, share, remark: None
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    retrain_since: float | None = None
+    on_loss: Callable[[int, float], None] | None = None
 
     def require_text(self, name: str) -> Text:
         """Return the text `train`, `valid`, `domain` or `domain_valid`.
@@ -239,12 +242,8 @@ class AdapterFacts:
     @classmethod
     def of(cls, adapter: type[Adapter]) -> AdapterFacts:
         """Read the attributes of a class."""
-        return cls(
-            adapter.needs_torch,
-            adapter.learns_from_text,
-            tuple(adapter.required_parts),
-            adapter.default_splitter,
-        )
+        kind, parts = (adapter.needs_torch, adapter.learns_from_text), tuple(adapter.required_parts)
+        return cls(*kind, parts, adapter.default_splitter)
 
 
 class Adapter(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,12 +170,14 @@ def run(
         `llmbench.wrap` makes an adapter of a torch module or a transformers model.
     data: text of the suite -> file to use instead.
     options: those of the command line: only, out, device, dtype, threads, limit, seed, timeout,
-        offline.
+        offline, retrain.
     Raises UsageError if suite, models or texts are wrong; nothing ran then. What a model could not
     do is in `record.failures`.
     """
     if "only" in options:
         options["only"] = tuple(options["only"])
+    if options.pop("retrain", False):
+        options["retrain_since"] = time.time()
     if options.get("out") is not None:
         options["out"] = Path(options["out"])
     specs, named = _split_models(models)

@@ -27,9 +27,10 @@ from llmbench.errors import UsageError
 from llmbench.hardware.device import torch_dtype
 from llmbench.models.tokenizers.bpe import Bpe
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.storage import is_intact, place_folder
-from llmbench.training.cache import checkpoint_folder
+from llmbench.storage import place_folder
+from llmbench.training.place import Place, place_network
 from llmbench.training.resume import Snapshots, TrainingFacts
+from llmbench.training.rounding import shrink_weights
 from llmbench.training.trainer import Course, Lessons, teach
 
 WEIGHTS, FACTS = "model.safetensors", "config.json"
@@ -94,29 +95,37 @@ def taught(
     log = teach(
         network,
         lessons,
-        Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
+        Course(
+            *(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
+            on_loss=build_context.on_loss,
+        ),
     )
     snapshots.discard()
     return log.facts()
 
 
 def obtain_model(
-    folder: Path,
+    place: Place,
     load: Callable[[Mapping[str, Any], dict[str, Tensor]], Model],
     train: Callable[[Path], Model],
 ) -> Model:
-    """The model that is kept in `folder`, or, where there is none or it is damaged, one that is
-    trained now and kept there.
+    """The model that came with llmbench, or is kept in the cache, or, where there is none or it is
+    damaged, one that is trained now and kept there.
     """
-    found = _kept(folder)
-    if found is not None:
+    place.tell_damage()
+    if place.shipped is not None:
+        facts, weights = _read(place.shipped.folder)
+        training = {**facts["training"], "shipped": place.shipped.describe()}
+        return load({**facts, "training": training}, weights)
+    if place.is_kept():
         try:
-            return load(*found)
+            return load(*_read(place.folder))
         except (ValueError, KeyError, TypeError, RuntimeError):
-            shutil.rmtree(folder, ignore_errors=True)
-    model = train(folder.with_suffix(".partial"))
+            pass
+    shutil.rmtree(place.folder, ignore_errors=True)
+    model = train(place.folder.with_suffix(".partial"))
     try:
-        _keep(folder, model.network, model.facts())
+        _keep(place.folder, model.network, model.facts())
     except OSError as error:  # a full or read-only disk costs the cache, not the training
         warnings.warn(f"could not keep the trained network: {error}", stacklevel=2)
     return model
@@ -124,20 +133,13 @@ def obtain_model(
 
 def _keep(folder: Path, network: nn.Module, facts: Mapping[str, object]) -> None:
     with place_folder(folder) as beside:
-        weights = {
-            name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in network.state_dict().items()
-        }
-        save_file(weights, beside / WEIGHTS)
+        weights = shrink_weights(network.state_dict())
+        save_file({name: part.clone() for name, part in weights.items()}, beside / WEIGHTS)
         (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _kept(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]] | None:
-    """Facts and weights; None where there are none, or where they are not what was written (they
-    are then removed, to be made again).
-    """
-    if not is_intact(folder):
-        return None
+def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """Facts and weights of a kept model."""
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return facts, load_file(folder / WEIGHTS)
 
@@ -212,7 +214,7 @@ class BpeNetwork(ABC):
             return adapter
 
         found: Self = obtain_model(
-            checkpoint_folder(spec, vocabulary, recipe, build_context, Path(inspect.getfile(cls))),
+            place_network(spec, vocabulary, recipe, build_context, Path(inspect.getfile(cls))),
             load,
             train,
         )

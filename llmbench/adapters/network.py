@@ -1,5 +1,5 @@
 """Networks trained here: a vocabulary learnt from the training text, a network from models/ (or
-anybody's), a checkpoint in a cache.
+anybody's), a checkpoint that came with llmbench or is kept in a cache.
 
 The cache's key is recipe + source of network and trainer + training bytes + seed, so a checkpoint
 is never stale. Checkpoints are safetensors and JSON, written beside their place and renamed, so
@@ -26,8 +26,8 @@ from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
 from llmbench.models.tokenizers.spelling import Speller
 from llmbench.models.tokenizers.vocabulary import Vocabulary
-from llmbench.training.cache import checkpoint_folder
 from llmbench.training.causal_lm import NextSymbols, as_training_line
+from llmbench.training.place import place_network
 from llmbench.training.trainer import valid_passages
 
 
@@ -50,7 +50,7 @@ class NetworkAdapter(TokenAdapter):
             training,
             source,
         )
-        self.context = network.context
+        self.context, self.cache_window = network.context, network.window
         self.bos_ids = (vocabulary.bos_id,)
         self.unknown, self.escape = vocabulary.unknown, vocabulary.escape
         self.tokenizer = vocabulary.splitter
@@ -105,7 +105,7 @@ class NetworkAdapter(TokenAdapter):
             return adapter
 
         return obtain_model(
-            checkpoint_folder(spec, chosen, recipe, build_context, Path(inspect.getfile(cls))),
+            place_network(spec, chosen, recipe, build_context, Path(inspect.getfile(cls))),
             load,
             train,
         )

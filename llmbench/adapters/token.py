@@ -58,8 +58,9 @@ class TokenAdapter(Adapter):
     library_generate: Callable[[Tensor, int], None] | None = None
     # whether its engine rounds activations, in a way that depends on how many are read at once
     rounds_activations: bool = False
-    # see TokenModel.charge_targets
+    # see TokenModel.charge_targets and TokenModel.cache_window
     charges_targets: bool = False
+    cache_window: int | None = None
     name: str = ""
     family: str = ""
     tokenizer: str = ""

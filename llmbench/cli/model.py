@@ -195,16 +195,42 @@ def _warn_of_prompt(adapter: Adapter, name: str, prompt: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--retrain", is_flag=True, help="Train it even if it is trained already.")
+@click.option(
+    "--shipped",
+    is_flag=True,
+    help="For developers: train the baselines whose weights come with llmbench and are missing or"
+    " stale, or those of NAME, and write them into this llmbench.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="With --shipped: write nothing, train all (or NAME) again, and say whether the same"
+    " weights come out.",
+)
 @options.model_options("dtype", "quantize", "compile", "device_map")
-def train(name: str, model: options.ModelOptions) -> int:
+def train(
+    names: tuple[str, ...],
+    retrain: bool,
+    shipped: bool,
+    verify: bool,
+    model: options.ModelOptions,
+) -> int:
     """Train the baseline NAME (`llmbench run` does so when needed), and print where it is saved.
 
     Without --data it learns from the built-in tales.
     """
+    if shipped:
+        return _train_shipped(names, verify, model)
+    if verify:
+        raise UsageError("--verify is about the weights of --shipped")
+    if len(names) != 1:
+        raise UsageError("expected one NAME", hint="see `llmbench models`")
     from llmbench.runner import session
     from llmbench.runner.progress import spinner
 
+    (name,) = names
     found = session.find(name)
     if found.card.recipe is None:
         raise UsageError(
@@ -213,14 +239,32 @@ def train(name: str, model: options.ModelOptions) -> int:
     arguments = model.make_arguments()
     with spinner() as progress:
         found, adapter, build_context = session.load_with_context(
-            name, model.data, progress=progress, **arguments
+            name, model.data, progress=progress, retrain=retrain, **arguments
         )
     facts = adapter.info.training or {}
-    click.echo(found.find_trained(build_context))
+    click.echo(found.place_trained(build_context).current)
     for step, bits in facts.get("curve", []):
         click.echo(f"  step {step}: {bits:.4f} bits per byte on the validation text", err=True)
-    click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s", err=True)
+    came = f" (came with llmbench: {facts['shipped']})" if "shipped" in facts else ""
+    click.echo(f"  {facts.get('steps')} steps in {facts.get('seconds')} s{came}", err=True)
     return 0
+
+
+def _train_shipped(names: tuple[str, ...], verify: bool, model: options.ModelOptions) -> int:
+    """Renew or verify the weights that come with llmbench; 1 if some are not as they should be."""
+    if model.data or model.seed or model.device not in ("auto", "cpu"):
+        raise UsageError("--shipped takes no --data, --seed and --device: its suites say them")
+    options.set_threads(model.threads or 2)
+    from llmbench.runner.progress import spinner
+    from llmbench.runner.shipping import renew
+
+    is_right = True
+    with spinner() as progress:
+        work = renew.verify if verify else renew.renew
+        for report in work(names, progress):
+            click.echo(f"{report.target.name}: {report.said}")
+            is_right = is_right and report.is_right
+    return 0 if is_right else 1
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,14 @@ if TYPE_CHECKING:
     help="Price of this machine in any currency; adds the price per million tokens.",
 )
 @click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option(
+    "--retrain",
+    "retrain_since",
+    is_flag=True,
+    callback=lambda context, option, given: time.time() if given else None,
+    help="Train the suite's networks anew, and use neither the weights that come with llmbench nor"
+    " those in the cache.",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
 )

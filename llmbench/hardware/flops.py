@@ -268,8 +268,9 @@ def state_bytes(state: Any) -> int:
 
 def kind_of_cache(model: Any, ids: Sequence[int]) -> str | None:
     """What a model carries from symbol to symbol, seen by what its state holds after a short and a
-    longer text: `cached` (keys and values of all symbols), `recurrent` (a state of fixed size),
-    `window` (the last symbols only), `recompute` (the symbols, all read anew).
+    longer text: `cached` (keys and values of all symbols), `rolling` (those of the last ones, as
+    the model says), `recurrent` (a state of fixed size), `window` (the last symbols only),
+    `recompute` (the symbols, all read anew).
     """
     short, long = list(ids[: max(1, len(ids) // 2)]), list(ids)
     if len(long) < 4:
@@ -280,7 +281,8 @@ def kind_of_cache(model: Any, ids: Sequence[int]) -> str | None:
         ]
     floats = [state_bytes(state) for state in states]
     if floats[1]:
-        return "cached" if floats[1] > floats[0] else "recurrent"
+        fixed = "rolling" if model.cache_window else "recurrent"
+        return "cached" if floats[1] > floats[0] else fixed
     sizes = [sum(int(tensor.numel()) for tensor in _tensors(state, DEEP)) for state in states]
     if not sizes[1]:
         return None

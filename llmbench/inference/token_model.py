@@ -141,6 +141,9 @@ class TokenModel(Protocol):
     generation_batch_size: int = 64  # most answers in one batch
     answer_continues_prompt: bool = True  # False: encode_answer encodes forced text by itself
 
+    # symbols whose keys and values are carried, if these are always the last so many
+    cache_window: int | None = None
+
     @property
     def caches(self) -> bool:
         """Return whether a step costs less than reading everything again."""

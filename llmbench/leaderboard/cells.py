@@ -22,9 +22,12 @@ from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import METRICS, SPEED
 from llmbench.metrics.metric import Format
 from llmbench.results.record import ModelRow, Score, metric_of
-from llmbench.results.rows import Certificate
+from llmbench.results.rows import Certificate, Training
 
-STATES = {"cached": "KV cache"}  # what a record calls a state, and what it is called in the field
+STATES = {
+    "cached": "KV cache",
+    "rolling": "rolling KV cache",
+}  # what a record calls a state, and what it is called in the field
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def cells(model: ModelRow, scores: Mapping[str, Score], metric: str) -> dict[str
         "tokenizer": Cell(cut(model.tokenizer, NAME_CHARACTERS)),
         "context": _context(model),
         "parameters": _parameters(model.parameters),
-        "training_seconds": _seconds(model.training.seconds if model.training else None),
+        "training_seconds": _show_training(model.training),
         **{key: metric_cell(scores.get(key) or _best_only(scores, key)) for key in keys},
         "cache": Cell(_state(scores.get(SPEED))),
         "published": Cell(cut(describe(model, scores, metric), NAME_CHARACTERS)),
@@ -189,8 +192,12 @@ def _parameters(value: int | None) -> Cell:
     return Cell("-" if value is None else count(value), value)
 
 
-def _seconds(value: float | None) -> Cell:
-    return Cell("-") if value is None else Cell(format_fixed(value, 0), value)
+def _show_training(training: Training | None) -> Cell:
+    """Seconds; of weights that came with llmbench, which were trained elsewhere, with a star."""
+    if training is None or training.seconds is None:
+        return Cell("-")
+    value = float(training.seconds)
+    return Cell(f"{format_fixed(value, 0)}{'*' if training.shipped else ''}", value)
 
 
 def _state(score: Score | None) -> str:

@@ -94,13 +94,18 @@ COLUMNS = [
         is_brief=False,
     ),
     Column("parameters", "parameters", "number of parameters; of the n-gram, counts", priority=20),
-    Column("training_seconds", "training, s", "training time on this machine", priority=17),
+    Column(
+        "training_seconds",
+        "training, s",
+        "training time on this machine; with *, where weights that come with llmbench were made",
+        priority=17,
+    ),
     *metric_columns(metric for metric in METRICS if metric.group == "speed"),
     Column(
         "cache",
         "state",
-        "what is kept from token to token: a KV cache, a recurrent state, a window of the last"
-        " tokens, or nothing (recompute)",
+        "what is kept from token to token: a KV cache (rolling: of the last tokens), a recurrent"
+        " state, a window of the last tokens, or nothing (recompute)",
         is_numeric=False,
         priority=7,
     ),

@@ -90,6 +90,22 @@ def describe_precision(models: Sequence[ModelRow]) -> list[str]:
     return [cut(sentence, LONGEST) for sentence in said]
 
 
+def describe_shipped(models: Sequence[ModelRow]) -> list[str]:
+    """Return a sentence on weights that came with llmbench, for each place of their training."""
+    places: dict[str, list[str]] = {}
+    for model in models:
+        if model.training is not None and model.training.shipped:
+            places.setdefault(model.training.shipped, []).append(model.name)
+    return [
+        cut(
+            f"Not trained in this run: the weights of {join_words(names)} came with llmbench"
+            f" ({place}). `--retrain` trains them here.",
+            LONGEST,
+        )
+        for place, names in places.items()
+    ]
+
+
 def _describe_model(model: ModelRow) -> Mapping[str, Any]:
     """Return the facts of a model that a page lists; its training curve is drawn instead."""
     return model.model_dump(include=set(OF_A_MODEL), exclude={"training": {"curve"}})

@@ -4,10 +4,9 @@ cores.
 
 from __future__ import annotations
 
-from llmbench.adapter import BuildContext
 from llmbench.config.model_card import Card
 from llmbench.plan.plan import Plan
-from llmbench.storage import default_cache
+from llmbench.plan.training_state import count_steps
 
 START_UP = 3.0  # seconds: a process, its imports
 ATTEMPTS = 8  # processes until a batch is fitted
@@ -70,21 +69,9 @@ def estimate(made: Plan) -> list[tuple[str, str, str, str, str]]:
 
 def estimate_training(made: Plan, card: Card) -> tuple[str, float]:
     """Whether the network is trained already, and the seconds its training would take."""
-    texts = made.suite.texts
-    if (
-        card.recipe is None
-        or card.estimate is None
-        or (card.network is not None and "train" not in texts)
-    ):
+    if card.recipe is None or card.estimate is None:
         return "to run", 0.0
-    build_context = BuildContext(
-        train=texts.get("train"),
-        valid=texts.get("valid"),
-        domain=texts.get("domain"),
-        domain_valid=texts.get("domain_valid"),
-        seed=made.options.seed,
-        device=made.options.device_kind if made.models[card.name].facts.needs_torch else "cpu",
-        cache=made.options.cache or default_cache(),
-    )
-    steps = made.models[card.name].count_steps(build_context)
+    if card.network is not None and "train" not in made.suite.texts:
+        return "to run", 0.0
+    steps = count_steps(made, card.name)
     return ("to train", steps * card.estimate.seconds_per_step) if steps else ("trained", 0.0)

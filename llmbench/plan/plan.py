@@ -61,6 +61,7 @@ class Options:
     memory_budget: int | None = None
     price_per_hour: float | None = None
     named: Mapping[str, str | Adapter] = field(default_factory=dict)
+    retrain_since: float | None = None  # see BuildContext
 
     def for_cells(self) -> Mapping[str, object]:
         """What can change a number."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,7 +15,8 @@ from llmbench.data import hub
 from llmbench.errors import ModelError, UsageError
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry
-from llmbench.training import cache
+from llmbench.training import shipped
+from llmbench.training.place import Place, place_network, place_stages
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ class ResolvedModel:
             or self.facts.learns_from_text is True
         )
 
+    def list_modules(self) -> list[str]:
+        """Return what has to be imported before it is loaded, as far as it came with llmbench."""
+        specs = (self.adapter, self.card.network.cls if self.card.network else "")
+        modules = [spec.partition(":")[0] for spec in specs if spec.startswith("llmbench.")]
+        return modules + (
+            ["llmbench.models.pretrained.loading", "transformers"] if self.stages else []
+        )
+
     def verify_files(self, offline: bool = False) -> None:
         """Check the files of its first checkpoint, if they must be on this machine.
 
@@ -90,28 +98,40 @@ class ResolvedModel:
         files = known.model_validate(self.card.arguments).list_files()
         return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
-    def find_trained(self, build_context: BuildContext) -> Path:
-        """Return the folder in which its training leaves the checkpoint."""
+    def place_trained(self, build_context: BuildContext) -> Place:
+        """Return where what its training gives is, or will be."""
+        return self._place(len(self.stages), build_context)
+
+    def _place(self, count: int, build_context: BuildContext) -> Place:
+        """Where the network is, or the checkpoint after the first `count` stages."""
         card = self.card
         assert card.recipe is not None
         if card.network is None:
-            return cache.folder_of_training(self.stages, build_context)
+            return place_stages(self.stages[:count], build_context)
         vocabulary = card.vocabulary or VocabularySpec(splitter=self.facts.default_splitter)
-        return cache.checkpoint_folder(
+        return place_network(
+            card.network, vocabulary, card.recipe, build_context, source_file(self.adapter)
+        )
+
+    def describe_trained(self, build_context: BuildContext) -> dict[str, object] | None:
+        """Return what decides the weights of what its training gives; see training.shipped."""
+        card = self.card
+        if card.network is None:
+            return shipped.describe_stages(self.stages, build_context) if self.stages else None
+        assert card.recipe is not None
+        vocabulary = card.vocabulary or VocabularySpec(splitter=self.facts.default_splitter)
+        return shipped.describe_network(
             card.network, vocabulary, card.recipe, build_context, source_file(self.adapter)
         )
 
     def count_steps(self, build_context: BuildContext) -> int:
         """Return how many training steps are still to be made: those of stages not yet trained."""
         if self.card.network is not None and self.card.recipe is not None:
-            return 0 if self.find_trained(build_context).is_dir() else self.card.recipe.steps
+            return 0 if self.place_trained(build_context).is_there() else self.card.recipe.steps
         steps = 0
         for count in range(len(self.stages), 0, -1):  # a stage that is there needs none before it
             recipe = self.stages[count - 1].recipe
-            if (
-                recipe is None
-                or cache.folder_of_training(self.stages[:count], build_context).is_dir()
-            ):
+            if recipe is None or self._place(count, build_context).is_there():
                 break
             steps += recipe.steps
         return steps

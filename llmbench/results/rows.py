@@ -147,6 +147,7 @@ class Training(SparseRow):
     best_step: int | None = None
     curve: Any = None  # rows of [step, bits per byte]; renderers skip other rows
     began_with: str | None = None  # the model that fine-tuning started from
+    shipped: str | None = None  # of weights that came with llmbench: when and where it was
 
 
 class SuiteRow(Row):

@@ -50,6 +50,7 @@ class JobOptions(TypedDict):
     seed: int
     offline: bool
     cache: str | None
+    retrain_since: float | None
 
 
 class Job(TypedDict):
@@ -272,6 +273,7 @@ def job_of(
             "seed": options.seed,
             "offline": options.offline,
             "cache": str(options.cache or "") or None,
+            "retrain_since": options.retrain_since,
         },
         "question": made.question,
         "machine": options.machine,
@@ -340,7 +342,8 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
 
     stays: whether the parent keeps stdin open for as long as it wants this process.
     """
-    _end_with_parent()
+    if sys.platform == "linux":  # the kernel ends this process with its parent, whatever it does
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     lines = sys.stdin.buffer
@@ -372,12 +375,6 @@ def _read(stream: BinaryIO, into: queue.SimpleQueue[Any]) -> None:
     for line in stream:
         into.put(json.loads(line))
     os._exit(1)  # the parent is gone
-
-
-def _end_with_parent() -> None:
-    """On Linux, let the kernel end this process with its parent, even while a model's code runs."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
 
 
 def leave() -> None:

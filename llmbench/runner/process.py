@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -38,7 +38,13 @@ MARKER = "LLMBENCH_WORKER"  # the variable that marks a worker's processes
 class Child:
     """One worker. It ends with its parent, since its stdin does, or with `open_child`."""
 
-    def __init__(self, log: Path, options: Options, module: str = "llmbench.runner.worker"):
+    def __init__(
+        self,
+        log: Path,
+        options: Options,
+        module: str = "llmbench.runner.worker",
+        arguments: Sequence[str] = (),
+    ):
         environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}
         if options.offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -54,6 +60,7 @@ class Child:
                     "-P",
                     "-m",
                     module,
+                    *arguments,
                 ],  # -P: nothing in the current folder hides a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -165,14 +172,48 @@ def kill_marked(marker: str) -> None:
 
 @contextmanager
 def open_child(
-    log: Path, options: Options, module: str = "llmbench.runner.worker"
+    log: Path,
+    options: Options,
+    module: str = "llmbench.runner.worker",
+    started: Child | None = None,
 ) -> Iterator[Child]:
-    """A child that does not outlive this block."""
-    child = Child(log, options, module)
+    """A child that does not outlive this block: one that is `started` already, or a new one."""
+    child = started or Child(log, options, module)
     try:
         yield child
     finally:
         child.kill()
+
+
+class Ahead:
+    """Workers that are started before their turn: they import while others work, and wait."""
+
+    def __init__(self, options: Options):
+        self._options = options
+        self._waiting: dict[str, Child] = {}
+
+    def start(self, name: str, log: Path, modules: Sequence[str]) -> None:
+        """Start a worker for the model `name`, unless one waits already."""
+        if name not in self._waiting:
+            self._waiting[name] = Child(log, self._options, arguments=modules)
+
+    def has(self, name: str) -> bool:
+        """Whether a worker waits for this model."""
+        return name in self._waiting
+
+    def take(self, name: str) -> Child | None:
+        """Hand over the worker that waits for this model; None if there is none, or it died."""
+        child = self._waiting.pop(name, None)
+        if child is not None and child.process.poll() is not None:
+            child.kill()
+            return None
+        return child
+
+    def close(self) -> None:
+        """End those whose turn did not come."""
+        for child in self._waiting.values():
+            child.kill()
+        self._waiting.clear()
 
 
 def _exit_words(code: int) -> str:

@@ -9,18 +9,22 @@ from typing import Any
 
 from llmbench import storage
 from llmbench.config.model_card import Card
+from llmbench.hardware import machine
 from llmbench.plan.plan import Plan
+from llmbench.plan.training_state import count_steps, find_damage
 from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import End, assemble, now
 from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
 from llmbench.runner.messages import Job, failure_of, job_of, log_of
-from llmbench.runner.process import Child
+from llmbench.runner.process import Ahead, Child
 from llmbench.runner.progress import Silent, Watcher, name_failure
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.task import Task
+
+AHEAD = 2  # workers that start while another works: each holds the memory of its imports
 
 
 def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
@@ -41,11 +45,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         for name, why in made.absent.items():
             watcher.warn(f"{name} is optional and left out: {why}")
         try:
-            draft.write(failures)
-            for number, card in enumerate(made.cards, 1):
-                watcher.model(card.name, number, len(made.cards))
-                failures += _run_model(folder, card, watcher)
-                draft.write(failures)
+            _run_models(folder, watcher, failures, draft)
             for task in made.suite.tasks:
                 if isinstance(task, Speed.Settings):
                     failures += _run_rounds(folder, task, watcher)
@@ -142,7 +142,45 @@ def _find_changed(folder: RunFolder, failures: Sequence[Failure]) -> list[Failur
     ]
 
 
-def _run_model(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]:
+def _run_models(
+    folder: RunFolder, watcher: Watcher, failures: list[Failure], draft: _Draft
+) -> None:
+    """One model after the other, while the workers of the next ones start. Adds to `failures`."""
+    made, ahead = folder.made, Ahead(folder.made.options)
+    try:
+        draft.write(failures)
+        for number, card in enumerate(made.cards, 1):
+            watcher.model(card.name, number, len(made.cards))
+            if damage := find_damage(made, card.name):
+                watcher.warn(damage)
+            failures += _run_model(folder, card, watcher, ahead)
+            draft.write(failures)
+    finally:
+        ahead.close()
+
+
+def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:
+    """Start the workers of the next models, if they came with llmbench and nothing is timed."""
+    made = folder.made
+    timed = [task for task in made.suite.tasks if task.process in ("own", "attempts")]
+    if machine.cores() < 2 or not all(task.is_untimed for task in timed):
+        return
+    names = list(made.models)
+    for name in names[names.index(card.name) + 1 :][:AHEAD]:
+        model = made.models[name]
+        if model.is_outside or name in made.objects or folder.turns.is_left_out(name):
+            continue
+        known = _known(folder, model.card)
+        if any(
+            _is_asked(made, model.card, task, known)
+            for task in made.suite.tasks
+            if task.process != "interleaved"
+        ):
+            log_of(made, model.card).unlink(missing_ok=True)
+            ahead.start(name, log_of(made, model.card), model.list_modules())
+
+
+def _run_model(folder: RunFolder, card: Card, watcher: Watcher, ahead: Ahead) -> list[Failure]:
     """The model's missing cells, but those of tasks that all models take turns in. Whatever happens
     to a worker is a row for each cell that it leaves open.
 
@@ -166,25 +204,40 @@ def _run_model(folder: RunFolder, card: Card, watcher: Watcher) -> list[Failure]
                 watcher.cell(card.name, task.name, "done before")
     failures = _unavailable(made, card, watcher)
     asked = [task for task in tasks if _is_asked(made, card, task, known)]
-    if asked:
+    if asked and not ahead.has(card.name):
         log_of(made, card).unlink(missing_ok=True)
-    shared = [task for task in asked if task.process == "shared"]
-    alone = [[task] for task in asked if task.process == "own"]
-    trains = card.recipe is not None and any(
-        _is_asked(made, card, task, known) for task in made.suite.tasks
-    )
-    is_needed = bool(shared) or trains or folder.is_proof_open(card.name)
-    if asked or is_needed:
+    batches = _batch(folder, card, asked, known)
+    if asked or batches:
         folder.turns.begin(card.name)
-    for batch in (
-        ([shared] if is_needed else []) + alone
-    ):  # one without a task trains, so that other processes find what they measure, or proves
-        failures += _run_batch(folder, card, batch, known, watcher)
+    while batches:
+        found, left = _run_batch(folder, card, batches.pop(0), known, watcher, ahead)
+        failures += found
+        batches[:0] = [left] if left else []
     for task in asked:
         if isinstance(task, MaxBatch.Settings):
             failures += max_batch.run(folder, card, task, known, watcher)
     folder.turns.end(card.name)
     return failures + _lost(folder, card, asked, failures)
+
+
+def _batch(
+    folder: RunFolder, card: Card, asked: Sequence[Task.Settings], known: Mapping[str, str]
+) -> list[list[Task.Settings]]:
+    """The tasks of a model by the process that they run in.
+
+    One without a task trains, so that other processes find what they measure, or proves. If nothing
+    is to be trained, what shares a process follows a task that had it to itself.
+    """
+    made = folder.made
+    shared = [task for task in asked if task.process == "shared"]
+    alone = [[task] for task in asked if task.process == "own"]
+    is_untrained = any(_is_asked(made, card, task, known) for task in made.suite.tasks) and bool(
+        count_steps(made, card.name)
+    )
+    if alone and shared and not is_untrained and alone[-1][0].is_untimed:
+        return [*alone[:-1], [*alone[-1], *shared]]
+    is_needed = bool(shared) or is_untrained or folder.is_proof_open(card.name)
+    return ([shared] if is_needed else []) + alone
 
 
 def _leave_out(folder: RunFolder, turn: str, watcher: Watcher) -> list[Failure]:
@@ -252,21 +305,32 @@ def _run_batch(
     tasks: Sequence[Task.Settings],
     known: Mapping[str, str],
     watcher: Watcher,
-) -> list[Failure]:
-    """One worker and its tasks: rows for those that it leaves open."""
+    ahead: Ahead,
+) -> tuple[list[Failure], list[Task.Settings]]:
+    """One worker and its tasks: rows for those that it leaves open, and those that it did not begin
+    because the one before them, which was to have a process to itself, ended it.
+    """
     made = folder.made
     job = job_of(made, card, tasks, known, folder.known_certificates(card.name))
     job["answers"] = folder.answers.find_seal(card.name)
-    with process.open_child(log_of(made, card), made.options) as child:
-        failures, open_tasks = _follow(child, job, folder, card, watcher)
-    if open_tasks:
+    left: list[Task.Settings] = []
+    with process.open_child(
+        log_of(made, card), made.options, started=ahead.take(card.name)
+    ) as child:
+        child.send(job)
+        _start_next(folder, card, ahead)
+        failures, open_tasks, begun = _follow(child, job, folder, card, watcher)
+    if any(task.name == begun and task.process == "own" for task in tasks):
+        left = [task for task in tasks if task.name in open_tasks and task.name != begun]
+    for name in open_tasks:
+        if name in {task.name for task in left}:
+            continue
         reason, message, hint = child.explain_end(made.options.timeout)
-        for name in open_tasks:
-            failures.append(
-                Failure(model=card.name, task=name, reason=reason, message=message, hint=hint)
-            )
-            watcher.cell(card.name, name, reason)
-    return failures
+        failures.append(
+            Failure(model=card.name, task=name, reason=reason, message=message, hint=hint)
+        )
+        watcher.cell(card.name, name, reason)
+    return failures, left
 
 
 def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
@@ -290,11 +354,12 @@ def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
 
 def _follow(
     child: Child, job: Job, folder: RunFolder, card: Card, watcher: Watcher
-) -> tuple[list[Failure], list[str]]:
-    """Read events until the worker ends or is late: (failures it reported, tasks it left open)."""
+) -> tuple[list[Failure], list[str], str]:
+    """Read events until the worker ends or is late: failures it reported, tasks it left open, and
+    which of these it had begun.
+    """
     failures: list[Failure] = []
-    open_tasks = list(job["keys"])
-    child.send(job)
+    open_tasks, begun = list(job["keys"]), ""
     for event in child.events(folder.made.options.timeout):
         if event["event"] == "end":
             break
@@ -302,6 +367,8 @@ def _follow(
             watcher.progress(card.name, event["what"], event["share"], event["remark"])
         elif event["event"] == "answers":
             folder.answers.accept(card.name, event["seal"])
+        elif event["event"] == "task":
+            begun = event["task"]
         elif event["event"] == "certificate":
             folder.accept_certificate(card.name, event["digest"], event["cached"])
         elif event["event"] == "cell" and event["task"] in open_tasks:
@@ -314,4 +381,4 @@ def _follow(
             watcher.cell(card.name, event["task"], name_failure(event["reason"], event["message"]))
     if not child.late:
         child.wait()
-    return failures, open_tasks
+    return failures, open_tasks, begun if begun in open_tasks else ""

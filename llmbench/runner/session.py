@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ def build_context(
     device: str = "cpu",
     dtype: str | None = None,
     progress: Any = None,
+    retrain: bool = False,
 ) -> BuildContext:
     """What a model outside a suite gets: the texts given as train and valid, else the tales of the
     built-in text, and its letters as the domain.
@@ -79,6 +81,7 @@ def build_context(
         device=device,
         dtype=dtype or "float32",
         progress=progress or _ignore,
+        retrain_since=time.time() if retrain else None,
     )
 
 

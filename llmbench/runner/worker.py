@@ -60,11 +60,16 @@ from llmbench.tasks.task import Task, check_outcome
 def main() -> None:
     """Entry point of the child process."""
     checking = "--check" in sys.argv
+    meter = Meter()
+    if not checking:
+        with meter.phase("imports"):  # those of a worker that is started before its turn
+            for module in sys.argv[1:]:
+                importlib.import_module(module)
     job, emit, _ = messages.connect(stays=not checking)
     if checking:
         check(job, emit)
     else:
-        work(job, emit)
+        work(job, emit, meter)
         emit({"event": "end"})
     messages.leave()
 
@@ -111,25 +116,20 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
         ) from None
 
 
-def work(job: Job, emit: Emit) -> None:
-    """All cells of one model. A failure is an event; only a crash ends the process early."""
+def work(job: Job, emit: Emit, meter: Meter) -> None:
+    """All cells of one model. A failure is an event; only a crash ends the process early.
+
+    meter: of memory since this process began. Tasks that ask for a process of their own come first,
+    in a process that did nothing else.
+    """
     machine.keep_freed_memory()
     model, tasks, texts = read_job(job)
     report = messages.progress(emit)
-    fresh = any(task.process == "own" for task in tasks)
-    meter = Meter() if fresh else None
+    is_measured = any(task.process == "own" for task in tasks)
     try:
-        with meter.phase("imports") if meter else nullcontext():
-            if meter:
-                _imports(model)
-        if (
-            meter
-            and "torch" in sys.modules
-            and job["options"]["device"] != "cpu"
-            and _device("auto", model) == "cuda"
-        ):
-            meter.gpu = Gpus(all_gpus()) if model.is_spread else Gpu("cuda:0")
-        with meter.phase("load") if meter else nullcontext():
+        if is_measured:
+            _import_measured(model, job, meter)
+        with meter.phase("load") if is_measured else nullcontext():
             adapter = load(model, texts, job, report, emit)
         info, row = describe(adapter, model.card)
     except BaseException as error:
@@ -146,7 +146,7 @@ def work(job: Job, emit: Emit) -> None:
             asked = task_registry.build(task, texts, job["options"]["seed"])
             asked.scratch = Path(job["out"])
             asked.load_model = partial(load_spec, texts=texts, job=job, report=report)
-            if meter:
+            if task.process == "own":
                 asked.meter = meter
             outcome = check_outcome(asked, run_documents(asked, task, adapter, report))
             head = messages.head_of(job, task.name, row)
@@ -157,9 +157,22 @@ def work(job: Job, emit: Emit) -> None:
                 return
         else:
             emit({"event": "cell", "task": task.name, "outcome": "done", "digest": digest})
-    if not fresh:  # whose process does nothing else
+    if not tasks or any(task.process == "shared" for task in tasks):
         certify(adapter, info, job, emit, report)
     adapter.close()
+
+
+def _import_measured(model: ResolvedModel, job: Job, meter: Meter) -> None:
+    """Import what the model needs, the baseline of its memory, and find the GPU to measure."""
+    meter.phases.clear()
+    with meter.phase("imports"):
+        _imports(model)
+    if (
+        "torch" in sys.modules
+        and job["options"]["device"] != "cpu"
+        and _device("auto", model) == "cuda"
+    ):
+        meter.gpu = Gpus(all_gpus()) if model.is_spread else Gpu("cuda:0")
 
 
 def read_job(job: Job) -> tuple[ResolvedModel, list[Task.Settings], dict[str, Text]]:
@@ -278,6 +291,7 @@ def load(
         domain_valid=texts.get("domain_valid"),
         offline=options["offline"],
         missing=job["missing"],
+        retrain_since=options["retrain_since"],
     )
     return make_adapter(model, build_context)
 

@@ -42,6 +42,9 @@ class Task(ABC):
 
         process: ClassVar[Process] = "shared"
         model_keys: ClassVar[tuple[str, ...]] = ()  # keys that hold the SPEC of another model
+        # of a task with `process = "own"`: that it times nothing, so that other processes may start
+        # meanwhile, and leaves its process fit for the tasks that share one
+        is_untimed: ClassVar[bool] = False
 
         task: str = Field(description="a task's name, file.py:Class or module:Class")
         name: Name = Field("", description="what results are called; by default like the task")

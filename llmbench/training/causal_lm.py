@@ -63,8 +63,8 @@ class NextSymbols:
         ids, targets, begin = (None if part is None else part.to(device) for part in batch)
         assert ids is not None
         assert targets is not None
-        if network.is_stateful:
-            state = _reset(state, begin)
+        if network.is_stateful and state is not None and begin is not None:
+            state = network.clear_state(state, begin)
         rows, state = network.hidden(ids, state if network.is_stateful else begin)
         charged = (targets != IGNORE).flatten()
         if not charged.any():  # sources alone, of which nothing is to be learnt
@@ -77,14 +77,6 @@ class NextSymbols:
 
 def _detach(state: State) -> State:
     return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
-
-
-def _reset(state: State, fresh: Tensor | None) -> State:
-    """Zero the state, (layers, B, width) each, of the rows that begin a new document."""
-    if state is None or fresh is None:
-        return state
-    keep = (~fresh).to(torch.float32)[None, :, None]
-    return tuple(part * keep for part in state) if isinstance(state, tuple) else state * keep
 
 
 def _batches(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,10 +37,12 @@ from llmbench.models.pretrained.low_rank import import_peft
 from llmbench.models.pretrained.special_ids import check_bos, count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
-from llmbench.storage import is_intact, place_folder
-from llmbench.training.cache import find_training_texts, folder_of_training
+from llmbench.storage import place_folder
+from llmbench.training.cache import find_training_texts
 from llmbench.training.causal_lm import as_training_line
+from llmbench.training.place import Place, place_stages
 from llmbench.training.resume import Snapshots, TrainingFacts
+from llmbench.training.rounding import shrink_weights
 from llmbench.training.trainer import Course, train, valid_passages
 
 END = "<|endoftext|>"  # GPT-2's: it stands before and after every text
@@ -66,8 +69,9 @@ def obtain(
         pretrained_files.locate(
             stages[0].checkpoint.id, stages[0].checkpoint.revision, fetch=not build_context.offline
         )
-    folder = folder_of_training(stages, build_context)
-    facts = _kept(folder)
+    place = place_stages(stages, build_context)
+    place.tell_damage()
+    facts = _kept(place)
     if facts is None:
         if find_training_texts(last, build_context)[0] is None:
             raise UsageError(
@@ -76,17 +80,21 @@ def obtain(
                 hint="give one with --data train=PATH",
             )
         begin = _begin(stages, build_context)
-        facts = _train(begin, last, build_context, folder)
-    return Checkpoint(last.name, folder), facts
+        shutil.rmtree(place.folder, ignore_errors=True)
+        facts = _train(begin, last, build_context, place.folder)
+    return Checkpoint(last.name, place.current), facts
 
 
-def _kept(folder: Path) -> TrainingFacts | None:
-    """How the checkpoint in `folder` was trained; None where there is none, or where it is damaged
-    (it is then removed, to be made again).
+def _kept(place: Place) -> TrainingFacts | None:
+    """How the checkpoint that came with llmbench, or is in the cache, was trained; None where there
+    is none, or where it is damaged (it is then removed, to be made again).
     """
-    if not is_intact(folder):
+    if place.shipped is None and not place.is_kept():
         return None
-    training: TrainingFacts = json.loads((folder / FACTS).read_text(encoding="utf-8"))["training"]
+    file = place.current / FACTS
+    training: TrainingFacts = json.loads(file.read_text(encoding="utf-8"))["training"]
+    if place.shipped is not None:
+        training["shipped"] = place.shipped.describe()
     return training
 
 
@@ -277,7 +285,10 @@ def _train(begin: Loaded, stage: Stage, build_context: BuildContext, folder: Pat
     log = train(
         learner,
         documents,
-        Course(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
+        Course(
+            *(recipe, build_context.seed, evaluate, build_context.progress, snapshots),
+            on_loss=build_context.on_loss,
+        ),
     )
     facts = log.facts(before)
     facts["began_with"] = begin.checkpoint.id if goes_on else None
@@ -319,6 +330,6 @@ def _keep(begin: Loaded, model: Any, lora: bool, facts: TrainingFacts, folder: P
         if lora:
             model.save_pretrained(beside / "lora")
             model = model.merge_and_unload()
-        model.save_pretrained(beside)
+        model.save_pretrained(beside, state_dict=shrink_weights(model.state_dict()))
         begin.tokenizer.save_pretrained(beside)
         (beside / FACTS).write_text(json.dumps({"training": facts}), encoding="utf-8")

@@ -31,7 +31,8 @@ class TrainingFacts(TypedDict):
     """What the record keeps of a training.
 
     seconds: of training alone. curve: [step, bits per byte of the validation text]. began_with: the
-    checkpoint that was fine-tuned; None if there was none.
+    checkpoint that was fine-tuned; None if there was none. shipped: of weights that came with
+    llmbench, when and where they were trained.
     """
 
     seconds: float
@@ -39,6 +40,7 @@ class TrainingFacts(TypedDict):
     best_step: int
     curve: list[list[float]]
     began_with: NotRequired[str | None]
+    shipped: NotRequired[str]
 
 
 @dataclass

@@ -22,6 +22,7 @@ from llmbench.models.networks.network import Network, State
 from llmbench.training.causal_lm import NextSymbols, TrainingLine
 from llmbench.training.muon import Muon
 from llmbench.training.resume import Snapshots, TrainingLog, Work
+from llmbench.training.rounding import round_weights
 
 SNAPSHOT_EVERY = (
     60.0  # seconds, at least, between two snapshots that are not taken at an evaluation
@@ -33,7 +34,7 @@ LONG = 8192  # bytes of a validation document that is cut into blocks
 @dataclass(frozen=True)
 class Course:
     """How a training is to go: `evaluate` gives bits per byte of the validation text; `snapshots`
-    are what an interrupted one goes on from.
+    are what an interrupted one goes on from; `on_loss` is told each step and its loss.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class Course:
     evaluate: Callable[[], float]
     progress: Progress = lambda what, share, remark: None
     snapshots: Snapshots | None = None
+    on_loss: Callable[[int, float], None] | None = None
 
 
 class Lessons(Protocol):
@@ -60,9 +62,10 @@ def train(network: Network, documents: Sequence[TrainingLine], course: Course) -
 def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
     """Train `network` in place and leave it in its best state.
 
-    The state kept is the best of `recipe.evaluations` evenly spaced ones. With snapshots, a
-    training that was interrupted goes on where the last one was taken, and ends as it would have.
-    Raises ModelError when the loss is no longer a number.
+    The state kept is the best of `recipe.evaluations` evenly spaced ones, each rounded to float16
+    and judged as it would be kept. With snapshots, a training that was interrupted goes on where
+    the last one was taken, and ends as it would have. Raises ModelError when the loss is no longer
+    a number.
     """
     recipe = course.recipe
     torch.manual_seed(course.seed)
@@ -82,6 +85,8 @@ def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
         _set_rates(work.optimizers, rates, _schedule(step - 1, recipe))
         loss, work.state = lessons.loss(next(batches), work.state)
         _learn(network, loss, work.optimizers, recipe.clip)
+        if course.on_loss is not None:
+            course.on_loss(step, float(loss.detach()) / math.log(2))
         if step % 10 == 0 or step in due:
             value = float(loss.detach()) / math.log(2)
             if not math.isfinite(value):
@@ -123,14 +128,17 @@ def valid_passages(valid: Text) -> list[Passage]:
 
 
 def _evaluate(work: Work, log: TrainingLog, step: int, course: Course) -> None:
-    """Add a point to the curve, and keep the weights where it is the lowest."""
-    work.network.eval()
+    """Add a point to the curve, of the rounded weights, and keep these where it is the lowest."""
+    network = work.network
+    exact = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    rounded = {name: round_weights(tensor) for name, tensor in exact.items()}
+    network.load_state_dict(rounded)
+    network.eval()
     log.curve.append((step, course.evaluate()))
     if log.best[0] == step:
-        work.best = {
-            name: tensor.detach().clone() for name, tensor in work.network.state_dict().items()
-        }
-    work.network.train()
+        work.best = rounded
+    network.train()
+    network.load_state_dict(exact)
 
 
 def _learn(

@@ -34,7 +34,7 @@ def _model(kind):
     torch.manual_seed(0)
     made = {
         "lstm": lambda n: LSTM(n, width=384),
-        "transformer": lambda n: TransformerDecoder(n, context=128, width=128, layers=4),
+        "transformer": lambda n: TransformerDecoder(n, window=128, width=128, layers=4),
     }[kind]
     return NetworkAdapter(made(vocabulary.symbols), vocabulary), [
         Passage(d.text, id=d.id) for d in text.documents

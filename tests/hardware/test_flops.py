@@ -136,7 +136,8 @@ KINDS = {
     "word-ffn": "window",
     "rnn": "recurrent",
     "lstm": "recurrent",
-    "transformer-decoder": "cached",
+    "transformer-decoder": "rolling",
+    "windowed": "cached",
 }
 
 
@@ -166,17 +167,17 @@ def test_the_networks_of_the_roadmap_are_counted_and_the_counts_agree(name):
     assert many.bytes < 8 * step.bytes  # the parameters are read once for all rows
 
 
-def test_a_step_of_a_transformer_costs_its_parameters_and_its_cache():
+def test_a_step_of_a_transformer_costs_its_parameters_and_its_window():
     model = toys.network("transformer-decoder")
-    width, layers, symbols, depth = 32, 2, model.network.symbols, 10
-    _, step = passes(model, [model.bos_ids[0]] * depth, depth, 1, parameters_of(model))
+    width, layers, symbols, window, heads, taps = 32, 2, model.network.symbols, 8, 2, 2
+    _, step = passes(model, [model.bos_ids[0]] * 30, 30, 1, parameters_of(model))
     weights = layers * 12 * width**2 + symbols * width
-    assert step.flops == 2 * weights + layers * 4 * (depth + 1) * width
-    small = layers * (2 * width + 2 * width) + width  # norms and the weights of neighbours
-    cache = layers * (
-        2 * depth * width + 2 * width
-    )  # keys, values, and two inputs of the convolution
-    assert step.bytes == 4 * (weights + small + width + cache)  # and one row of the embedding
+    assert step.flops == 2 * weights + layers * 4 * (window + 1) * width
+    small = layers * (2 + taps + 1) * width + width  # norms and the weights of neighbours
+    distances = heads * (window + 1)
+    cache = layers * (2 * window + taps) * width  # keys, values, inputs of the convolution
+    # and one row of the embedding
+    assert step.bytes == 4 * (weights + small + distances + width + cache)
 
 
 def test_the_least_time_is_the_larger_of_reading_and_multiplying():

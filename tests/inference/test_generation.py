@@ -69,7 +69,7 @@ def test_one_by_one_equals_in_a_batch(name):
 
 def test_a_long_answer_goes_on_beyond_the_context():
     texts, finishes, tokens = say(
-        network("transformer-decoder"),
+        network("windowed"),
         Request("The kettle said nothing at all", max_tokens=70, temperature=0.8),
     )
     assert finishes == ["length"]

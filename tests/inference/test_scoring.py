@@ -60,7 +60,7 @@ def test_rolling_windows_are_those_of_lm_eval():
 @pytest.mark.parametrize("tokens", [0, 1, 15, 16, 17, 33])
 @pytest.mark.parametrize("window", ["half", "rolling", 1, 5])
 def test_bits_equal_the_plain_loop_at_every_length_and_window(tokens, window):
-    model = network("transformer-decoder")
+    model = network("windowed")
     text = TEXT[:tokens]
     found = bits(model, text, window) + math.log2(1 - model.escape)
     assert found == pytest.approx(
@@ -154,7 +154,7 @@ def test_given_text_is_free_and_the_chain_rule_holds():
 
 
 def test_given_text_longer_than_the_context_leaves_the_text_charged_once():
-    model = network("transformer-decoder")
+    model = network("windowed")
     given, text = TEXT[:70], TEXT[70:100]
     ledger = next(scoring.score(model, [Passage(text, context=given)], Window("rolling")))
     ledger.check()
@@ -244,7 +244,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_single_window_says_so():
 
 
 def test_a_head_that_is_not_the_models_own_is_not_used():
-    model = network("transformer-decoder")
+    model = network("windowed")
     assert model.has_split_head
 
     class Capped(type(model)):

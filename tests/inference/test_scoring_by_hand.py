@@ -259,7 +259,7 @@ def test_packed_rows_are_read_under_their_mask_in_blocks(monkeypatch):
 
 @pytest.mark.parametrize(
     ("model", "context", "width"),
-    [(Packable(), "ab", 256), (OrderK(2, None), "", 256), (network("transformer-decoder"), "", 32)],
+    [(Packable(), "ab", 256), (OrderK(2, None), "", 256), (network("windowed"), "", 32)],
 )
 def test_the_first_pass_tells_the_width_of_the_rows(model, context, width, monkeypatch):
     asked = []

@@ -19,6 +19,7 @@ from llmbench.models.networks.recurrent import LSTM, RNN
 from llmbench.models.networks.transformer_decoder import TransformerDecoder
 from llmbench.models.networks.word_ffn import WordFFN
 from llmbench.models.tokenizers.vocabulary import Vocabulary
+from support.windowed_transformer import WindowedTransformer
 
 ALPHABET = string.ascii_letters + string.digits + " .,'\"!?\n-;:"
 TEXT = (
@@ -79,13 +80,15 @@ NETWORKS: dict[str, type[Network]] = {
     "rnn": RNN,
     "lstm": LSTM,
     "transformer-decoder": TransformerDecoder,
+    "windowed": WindowedTransformer,
 }
 SMALL = {
     "char-ffn": {"reach": 5, "embedding": 8, "width": 32},
     "word-ffn": {"reach": 3, "embedding": 16, "width": 32},
     "rnn": {"embedding": 8, "width": 32},
     "lstm": {"embedding": 8, "width": 32},
-    "transformer-decoder": {"context": 16, "width": 32, "heads": 2, "layers": 2, "taps": 2},
+    "transformer-decoder": {"window": 8, "width": 32, "heads": 2, "layers": 2, "taps": 2},
+    "windowed": {"context": 16, "width": 32, "layers": 2},
 }
 
 

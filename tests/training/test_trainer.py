@@ -27,6 +27,7 @@ from llmbench.training.causal_lm import (
     lanes,
     random_windows,
 )
+from llmbench.training.rounding import round_weights, shrink_weights
 from llmbench.training.trainer import Course
 
 
@@ -76,6 +77,37 @@ def test_training_learns_and_keeps_its_best(name, tmp_path):
         / VALID.bytes
     )
     assert bits == pytest.approx(min(bits for _, bits in curve), rel=1e-5)
+
+
+def test_what_is_kept_is_rounded_to_float16_and_training_goes_on_exactly(tmp_path, monkeypatch):
+    rounded = NetworkAdapter.build(arguments("lstm"), build_context(tmp_path / "a"))
+    for tensor in rounded.network.state_dict().values():
+        assert torch.equal(tensor.half().float(), tensor)
+    monkeypatch.setattr(trainer, "round_weights", lambda tensor: tensor)
+    exact = NetworkAdapter.build(arguments("lstm"), build_context(tmp_path / "b"))
+    assert exact.info.fingerprint != rounded.info.fingerprint
+    for name, tensor in exact.network.state_dict().items():
+        kept = rounded.network.state_dict()[name]
+        assert torch.equal(tensor.half().float(), kept)
+    for (_, one), (_, other) in zip(
+        exact.training["curve"], rounded.training["curve"], strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-3)
+    (small,), (large,) = (
+        list((tmp_path / place).glob("networks/*/model.safetensors")) for place in "ab"
+    )
+    assert small.stat().st_size < 0.6 * large.stat().st_size
+
+
+def test_weights_beyond_float16_stay_as_they_are():
+    wide = torch.tensor([1e6, 0.1, -1e-9])
+    assert round_weights(wide).tolist() == [1e6, torch.tensor(0.1).half().item(), 0.0]
+    whole = torch.tensor([70_000, 3])
+    assert round_weights(whole) is whole
+    tied = torch.full((2, 2), 0.5)
+    shrunk = shrink_weights({"a": tied, "b": tied, "c": wide})
+    assert shrunk["a"] is shrunk["b"]
+    assert [shrunk[name].dtype for name in "ac"] == [torch.float16, torch.float32]
 
 
 @pytest.mark.parametrize("name", ["lstm", "transformer-decoder"])

@@ -34,7 +34,7 @@ def render(board: Board) -> str:
         parts += [
             "## Quality and speed",
             "![bits per byte against bytes of text a second](leaderboard.svg)",
-            f"Pareto-optimal (no other model is proven better in both): {front}.",
+            f"Pareto-optimal (no other model is better in both): {front}.",
         ]
     parts += [*_reference_scores(board), *_failures(board), *_certificates(board), *_samples(board)]
     return "\n\n".join(part for part in parts if part) + "\n"

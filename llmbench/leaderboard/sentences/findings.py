@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from llmbench.leaderboard.numbers import format_plain, percent
+from llmbench.leaderboard.provenance import describe_shipped
 from llmbench.leaderboard.sentences.baselines import (
     describe_chance,
     describe_majority,
@@ -89,6 +90,7 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     names = {score.model for score in headline}
     said += _refusals(record, names) + _objects(record, names) + _describe_noise(headline)
     said += describe_parents(record, task, headline)
+    said += describe_shipped([model for model in record.models if model.name in names])
     beaten = found.better_than
     trained = {model.name: model for model in record.models if model.training}
     counter = next(

@@ -22,12 +22,14 @@ class Network(nn.Module, ABC):
     `context`: most ids in one pass (the start symbol included); None where any number may be fed.
     `reach`: how many of the last ids a prediction can depend on; None where that is unlimited or
     equals `context`.
+    `window`: the state is the keys and values of so many last ids; None where it is another.
     `is_stateful`: True where training carries the state from one piece of a document to the next.
     """
 
     symbols: int
     context: int | None = None
     reach: int | None = None
+    window: int | None = None
     is_stateful: bool = False
 
     @property
@@ -48,6 +50,15 @@ class Network(nn.Module, ABC):
     def select_state(self, state: State, rows: Tensor) -> State:
         """The state of these rows of a batch, in this order, some perhaps several times."""
         raise NotImplementedError
+
+    def clear_state(self, state: State, rows: Tensor) -> State:
+        """The state with nothing in it for these rows, (B,) of bool, which begin a document.
+
+        As it stands here it is for tensors of (layers, B, ...) that are zero before a document.
+        """
+        parts = state if isinstance(state, tuple) else (state,)
+        kept = tuple(part * (~rows).view(-1, *[1] * (part.ndim - 2)) for part in parts)
+        return kept if isinstance(state, tuple) else kept[0]
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, T, symbols) logits, from a fresh state."""

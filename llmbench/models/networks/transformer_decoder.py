@@ -1,10 +1,16 @@
-"""Stage 4: a causal transformer (Vaswani et al. 2017), in the small shape that works best here:
-rotary positions (Su et al. 2021), normalisation before each part and on queries and keys (Henry et
-al. 2020), squared ReLU (So et al. 2021), and in each layer a short causal convolution over
-neighbours, cheap where attention is wasteful (So et al. 2021).
+"""Stage 4: a causal transformer (Vaswani et al. 2017) whose attention slides: in each layer a
+symbol sees itself and the `window` symbols before it (Child et al. 2019). So reading and writing
+carry the keys and values of the last `window` symbols and nothing else, however long a text is.
+
+In the small shape that works best here: distances instead of positions (ALiBi, Press et al. 2022);
+normalisation before each part and on queries and keys (Henry et al. 2020); squared ReLU (So et al.
+2021); and in each layer a short causal convolution over neighbours (So et al. 2021). It has few and
+wide parts, since writing one symbol takes as long as calling its parts one after the other.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -12,36 +18,22 @@ from torch.nn import functional as F
 
 from llmbench.models.networks.network import Network
 
-Cache = list[
-    dict[str, Tensor]
-]  # one a layer: keys and values so far, and the last inputs of the convolution
-
-
-def rotate(x: Tensor, first: int) -> Tensor:
-    """(B, H, T, D) queries or keys at positions first, first+1, ... -> the same, each pair of
-    channels turned by its angle.
-    """
-    half = x.shape[-1] // 2
-    frequency = 1000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = (
-        torch.arange(first, first + x.shape[2], device=x.device, dtype=torch.float32)[:, None]
-        * frequency
-    )  # (T, D/2)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+# What a layer carries: keys and values of the last symbols, (B, heads, window, D) each, and the
+# last inputs of its convolution, (B, taps, width). Before a text there are zeros: empty places,
+# which attention may rest on.
+Memory = tuple[Tensor, Tensor, Tensor]
+State = tuple[Tensor, ...]  # the parts of all layers, one after the other
 
 
 class Layer(nn.Module):
     """x + attention(x), then x + feed-forward(x); both see x through a normalisation."""
 
-    def __init__(self, width: int, heads: int, taps: int, dropout: float):
+    def __init__(self, width: int, heads: int, window: int, taps: int, dropout: float):
         super().__init__()
-        self.heads, self.taps, self.dropout = heads, taps, dropout
-        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.neighbours = nn.Parameter(
-            torch.zeros(taps, width)
-        )  # weight of the symbol 1 .. taps places back
+        self.heads, self.window, self.dropout = heads, window, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        # weights of the symbols taps .. 1 places back, and of the symbol itself
+        self.neighbours = nn.Parameter(torch.cat([torch.zeros(taps, width), torch.ones(1, width)]))
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
@@ -49,76 +41,125 @@ class Layer(nn.Module):
         nn.init.zeros_(self.out.weight)  # each layer starts as the identity
         nn.init.zeros_(self.down.weight)
 
-    def forward(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
-        x = x + self.attention(self.mix(self.norm1(x), cache), cache)
-        x = x + F.dropout(
-            self.down(F.relu(self.up(self.norm2(x))).square()), self.dropout, self.training
+    def forward(self, x: Tensor, memory: Memory, bias: Tensor) -> tuple[Tensor, Memory]:
+        """(B * T, width) after a memory -> the same for the next layer, and the memory after it.
+
+        bias: (heads, T, window + T), what is added to the logits of attention; for T above `window`
+        that of a block of `window`.
+        """
+        keys, values, before = memory
+        C = x.shape[1]
+        T = x.shape[0] // before.shape[0]
+        y = F.layer_norm(x, (C,), self.norm1.weight)
+        line = torch.cat([before, y.view(-1, T, C)], dim=1)  # (B, taps + T, width)
+        parts = F.linear(self.mix(line), self.qkv.weight).view(
+            -1, T, 3 * self.heads, C // self.heads
         )
+        q, k, v = parts.transpose(1, 2).chunk(3, dim=1)  # (B, H, T, D)
+        q, k = F.layer_norm(q, q.shape[-1:]), F.layer_norm(k, k.shape[-1:])
+        k, v = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
+        x = self.add(x, self.attend(q, k, v, bias).transpose(1, 2).reshape(-1, C), self.out)
+        y = F.layer_norm(x, (C,), self.norm2.weight)
+        x = self.add(x, F.relu(F.linear(y, self.up.weight)).square(), self.down)
+        return x, (k[:, :, T:], v[:, :, T:], line[:, T:])
+
+    def mix(self, line: Tensor) -> Tensor:
+        """(B, taps + T, width) -> of each of the last T symbols, a weighted sum of it and those
+        just before it.
+        """
+        neighbours = self.neighbours
+        if line.shape[1] == neighbours.shape[0]:
+            return (line * neighbours).sum(1)
+        T = line.shape[1] - neighbours.shape[0] + 1
+        x = line[:, :T] * neighbours[0]
+        for place in range(1, len(neighbours)):
+            x = torch.addcmul(x, line[:, place : place + T], neighbours[place])
         return x
 
-    def mix(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
-        """Add to each position a weighted sum of its `taps` predecessors."""
-        if not self.taps:
-            return x
-        before = cache.get("before", x.new_zeros(x.shape[0], self.taps, x.shape[2]))
-        line = torch.cat([before, x], dim=1)  # (B, taps+T, width)
-        cache["before"] = line[:, line.shape[1] - self.taps :]
-        for back in range(1, self.taps + 1):
-            x = x + self.neighbours[back - 1] * line[:, self.taps - back : line.shape[1] - back]
-        return x
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """(B, H, T, D) queries over (B, H, window + T, D) keys and values -> (B, H, T, D).
 
-    def attention(self, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
-        B, T, C = x.shape
-        q, k, v = (
-            part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
-        )  # (B, H, T, D)
-        past = cache["keys"].shape[2] if "keys" in cache else 0
-        q, k = (rotate(F.rms_norm(part, part.shape[-1:]), past) for part in (q, k))
-        if past:
-            k, v = torch.cat([cache["keys"], k], dim=2), torch.cat([cache["values"], v], dim=2)
-        cache["keys"], cache["values"] = k, v
-        mask = None
-        if past and T > 1:
-            # several new symbols after old ones: each sees the old and the new up to itself
-            mask = torch.ones(T, past + T, dtype=torch.bool, device=x.device).tril(past)
-        drop = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=drop, is_causal=past == 0
+        More than `window` queries are taken in blocks, each with the keys that it can see.
+        """
+        (B, H, T, D), size = q.shape, self.window
+        if size >= T:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        blocks = -(-T // size)
+        q, k, v = (F.pad(part, (0, 0, 0, blocks * size - T)) for part in (q, k, v))
+        q = q.view(B, H, blocks, size, D).transpose(1, 2).flatten(0, 1)
+        k, v = (
+            part.unfold(2, 2 * size, size).permute(0, 2, 1, 4, 3).flatten(0, 1) for part in (k, v)
         )
-        return F.dropout(self.out(y.transpose(1, 2).reshape(B, T, C)), self.dropout, self.training)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return y.view(B, blocks, H, size, D).transpose(1, 2).flatten(2, 3)[:, :, :T]
+
+    def add(self, x: Tensor, y: Tensor, layer: nn.Linear) -> Tensor:
+        """x + layer(y), with dropout in training."""
+        if self.training:
+            return x + F.dropout(F.linear(y, layer.weight), self.dropout)
+        return torch.addmm(x, y, layer.weight.t())
 
 
 class TransformerDecoder(Network):
-    """Embedding -> layers -> normalisation -> Linear. `context` ids at most in one pass or in the
-    cache.
+    """Embedding -> layers -> normalisation -> Linear. In each layer a symbol sees `window` others
+    before it.
     """
+
+    is_stateful = True
+    window: int
+    bias: Tensor
 
     def __init__(
         self,
         symbols: int,
-        context: int = 128,
+        window: int = 64,
         width: int = 128,
         heads: int = 4,
-        layers: int = 4,
+        layers: int = 2,
         taps: int = 3,
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.symbols, self.context = symbols, context
+        self.symbols, self.heads, self.window, self.taps = symbols, heads, window, taps
+        self.reach = layers * (window + taps) + 1
         self.embedding = nn.Embedding(symbols + 1, width)
-        self.layers = nn.ModuleList(Layer(width, heads, taps, dropout) for _ in range(layers))
-        self.norm = nn.RMSNorm(width)
+        self.layers = nn.ModuleList(
+            Layer(width, heads, window, taps, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width, bias=False)
         self.output = nn.Linear(width, symbols, bias=False)
         nn.init.normal_(self.embedding.weight, std=1.0)
         nn.init.zeros_(self.output.weight)
+        back = torch.arange(window)[:, None] + window - torch.arange(2 * window)
+        slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
+        bias = -slopes[:, None, None] * back
+        bias.masked_fill_((back < 0) | (back > window), -math.inf)
+        self.register_buffer("bias", bias, persistent=False)
 
-    def hidden(self, ids: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
-        cache: Cache = [dict(layer) for layer in state] if state else [{} for _ in self.layers]
-        x = self.embedding(ids)  # (B, T, width)
-        for layer, memory in zip(self.layers, cache, strict=True):
-            x = layer(x, memory)
-        return self.norm(x), cache
+    def hidden(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        B, T = ids.shape
+        x = F.embedding(ids, self.embedding.weight).flatten(0, 1)  # (B * T, width)
+        given = self._begin(x, B) if state is None else state
+        bias = self.bias if self.window <= T else self.bias[:, :T, : self.window + T]
+        carried: list[Tensor] = []
+        for at, layer in enumerate(self.layers):
+            keys, values, before = given[3 * at : 3 * at + 3]
+            x, memory = layer(x, (keys, values, before), bias)
+            carried += memory
+        x = F.layer_norm(x, x.shape[1:], self.norm.weight)
+        return x.view(B, T, -1), tuple(carried)
+
+    def _begin(self, x: Tensor, rows: int) -> State:
+        """What is carried before a text, for so many rows."""
+        C = x.shape[1]
+        pair = x.new_zeros(rows, self.heads, self.window, C // self.heads)
+        return (pair, pair, x.new_zeros(rows, self.taps, C)) * len(self.layers)
 
     def head(self, rows: Tensor) -> Tensor:
-        logits: Tensor = self.output(rows)
-        return logits
+        return F.linear(rows, self.output.weight)
+
+    def select_state(self, state: State, rows: Tensor) -> State:
+        return tuple(part.index_select(0, rows) for part in state)
+
+    def clear_state(self, state: State, rows: Tensor) -> State:
+        return tuple(part * (~rows).view(-1, *[1] * (part.ndim - 1)) for part in state)

@@ -38,6 +38,7 @@ class Memory(Task):
         """
 
         process: ClassVar[Process] = "own"
+        is_untimed: ClassVar[bool] = True
         text: str = "test"
         prompt_bytes: TextBytes = 1024
         answer_bytes: TextBytes = 256
