@@ -37,7 +37,8 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_the_file_is_the_contracts(tmp_path):
     found = json.loads(record().write(tmp_path).read_text())
-    assert {*data(), "digest"} == found.keys()
+    assert {*data(), "state", "digest"} == found.keys()
+    assert found["state"] == {"end": "done", "not_reached": {}, "not_asked": []}
     assert found["schema"] == results_schema.SCHEMA
     assert found["scores"] == data()["scores"]
     assert found["machine"] == data()["machine"]
