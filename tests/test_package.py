@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.run_helpers import run_json
 
+from llmbench.leaderboard.renderers.page import embed
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,13 +45,14 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
         "llmbench/data/texts/fables.jsonl",
         "llmbench/cli/templates/adapter.py.txt",
     } <= names
-    page = {
-        f"llmbench/leaderboard/renderers/templates/{file.name}"
-        for ending in ("jinja", "css", "js")
-        for file in (ROOT / "llmbench/leaderboard/renderers/templates").glob(f"*.{ending}")
+    assets = {
+        *(f"{name}.css" for name in embed.STYLES),
+        *(f"{name}.js" for name in embed.SCRIPTS),
     }
-    assert len(page) == 11
-    assert page <= names
+    place = ROOT / "llmbench/leaderboard/renderers/page/assets"
+    assert {file.name for file in place.iterdir()} == assets  # each is part of the page
+    for folder in (place, ROOT / "llmbench/leaderboard/renderers/templates"):
+        assert {file.relative_to(ROOT).as_posix() for file in folder.iterdir()} <= names
     assert not [name for name in names if name.startswith(("tests/", "reports/"))]
 
 

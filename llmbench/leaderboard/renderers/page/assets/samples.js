@@ -53,7 +53,7 @@ function browse(place) {
     const values = one.items.flatMap((item) => item.values[0] || []).filter((value) => value !== null);
     const scale = [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
     const cut = one.total > one.items.length ? ` The page holds the ${one.items.length.toLocaleString("en")} hardest of ${one.total.toLocaleString("en")}; samples/ in the run's folder has all.` : "";
-    told.textContent = `${found.length.toLocaleString("en")} of ${one.total.toLocaleString("en")} items.${cut}` + (one.metrics.length ? ` A stroke is a model, from ${scale[0]} to ${scale[1]} ${one.metrics[0].title}.` : "");
+    told.textContent = `${found.length.toLocaleString("en")} of ${one.total.toLocaleString("en")} item${one.total === 1 ? "" : "s"}.${cut}` + (one.metrics.length ? ` A stroke is a model, from ${scale[0]} to ${scale[1]} ${one.metrics[0].title}.` : "");
     list.replaceChildren(...found.slice(0, state.shown).map((item) => row(one, item, scale, open.has(item.id))));
     next.hidden = found.length <= state.shown;
     tickField.hidden = !one.items.some((item) => item.reference && item.answers);
@@ -67,6 +67,7 @@ function browse(place) {
       stroke.style.left = (scale[1] > scale[0] ? (100 * (value - scale[0])) / (scale[1] - scale[0]) : 50) + "%";
       strip.append(stroke);
     });
+    strip.hidden = !one.metrics.length;
     const middle = mean(item.values[0] || []);
     const head = make("summary", "", make("span", "id", item.id), make("span", "opening", item.prompt || ""), strip, make("span", "mean", isNaN(middle) ? "" : middle.toPrecision(3)));
     const made = make("details", "item", head);
