@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
 from llmbench.adapter import BuildContext
@@ -150,7 +149,8 @@ def describe_stages(
         texts = find_training_texts(stage, build_context)
         rows.append(
             {
-                "checkpoint": _dump(stage.checkpoint, {"quantize", "device_map"}),
+                # how it is run decides nothing, and neither does a key that cards did not have yet
+                "checkpoint": stage.checkpoint.model_dump(mode="json", exclude_defaults=True),
                 "recipe": _dump(stage.recipe),
                 "texts": [None if text is None else text.sha256 for text in texts],
             }
@@ -158,8 +158,8 @@ def describe_stages(
     return {"training": TRAINING_VERSION, "stages": rows, "seed": build_context.seed}
 
 
-def _dump(part: Any, without: set[str] | None = None) -> Any:
-    return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=without)
+def _dump(part: BaseModel) -> object:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def make_key(facts: Mapping[str, object]) -> str:
