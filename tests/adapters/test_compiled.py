@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
 import torch
-from support import small_checkpoints
+from support import run_helpers, small_checkpoints
 from support.toys import TEXT
 from torch._dynamo.utils import counters
 from torch._inductor import cpp_builder
@@ -28,7 +29,8 @@ PROMPTS = ("The kettle", "An unbelievable tap, dripping; 7 o'clock", "No", "It h
 
 
 pytestmark = pytest.mark.timeout(900)  # compiling takes long on a machine that is busy
-KINDS = ["llama", pytest.param("gpt2", marks=pytest.mark.slow)]
+SLOW = pytest.mark.slow
+KINDS = ["llama", pytest.param("gpt2", marks=SLOW)]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -102,6 +104,26 @@ def test_operations_are_counted_as_without(pair):
     assert works[0] == works[1]
     assert works[0].agrees
     assert works[0].flops > 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="it needs torchao")
+@pytest.mark.parametrize(
+    "format", ["quantize=int8", "dtype=bfloat16", pytest.param("quantize=int4", marks=SLOW)]
+)
+def test_weights_in_few_bits_write_as_without(format, tmp_path):
+    spec = f"hf:{small_checkpoints.llama(tmp_path / 'llama')}?{format}"
+    plain, fast = make(spec, tmp_path), make(f"{spec}&compile=true", tmp_path)
+    asked = [Request(PROMPTS[0], max_tokens=12)]
+    if "bfloat16" in format:  # in which other sums round to other tokens
+        assert fast.compile_ahead(1) > 0
+    else:
+        assert write(fast, asked) == write(plain, asked)
+    assert any(isinstance(m, compiled._RowLinear) for m in made_of(fast))
+
+
+def made_of(adapter):
+    """The modules that the step for a single row runs."""
+    return compiled.share_modules(adapter.model, True).modules()
 
 
 @pytest.mark.slow
@@ -179,3 +201,50 @@ def test_the_name_says_it():
         assert (card.name, card.checkpoint.compile) == (name, compile)
     with pytest.raises(UsageError, match=r"unknown compile 'yes' \(known: false, true\)"):
         registry.resolve("hf:a/b?compile=yes")
+
+
+SUITE = """\
+name: formats
+version: 1
+texts:
+  test: {source: test.jsonl}
+tasks:
+  - {task: likelihood, text: test}
+  - {task: speed, text: test, prompt_bytes: 64, answer_bytes: 32, blocks: 8}
+models: ["hf:llama", "hf:llama?dtype=bfloat16", "hf:llama?compile=true"]
+"""
+
+
+@pytest.mark.slow
+def test_a_run_has_all_formats_of_a_checkpoint_beside_each_other(tmp_path):
+    place = run_helpers.folder(tmp_path)
+    small_checkpoints.llama(place / "llama")
+    (place / "formats.yaml").write_text(SUITE)
+    done = run_helpers.llmbench("run", "formats.yaml", "--out", "out", cwd=place, timeout=800)
+    assert done.returncode == 0, done.stderr
+    record = run_helpers.run_json(place / "out")
+    rows = {row["name"]: row for row in record["models"]}
+    assert [row["dtype"] for row in rows.values()] == ["float32", "bfloat16", "float32"]
+    assert [name for name, row in rows.items() if row["compiled"]] == ["llama-compiled"]
+    assert len({row["fingerprint"] for row in rows.values()}) == 3
+    bits = {
+        score["model"]: score["value"]
+        for score in record["scores"]
+        if score["metric"] == "bits_per_byte"
+    }
+    assert bits["llama"] == bits["llama-compiled"] != bits["llama-bfloat16"]
+    against = record["notes"]["tasks"]["likelihood"]["against_parent"]
+    assert against["llama-bfloat16"]["parent"] == against["llama-compiled"]["parent"] == "llama"
+    assert against["llama-compiled"]["difference"] == 0
+    assert against["llama-bfloat16"]["difference"] == pytest.approx(
+        bits["llama-bfloat16"] - bits["llama"], abs=1e-12
+    )
+    board = (place / "out" / "leaderboard.md").read_text()
+    for said in (
+        "llama-compiled is llama, compiled: +0.0000 bits/byte",
+        "llama-bfloat16 is llama, bfloat16: ",
+        "llama-compiled writes by a compiled step: compiling took ",
+    ):
+        assert said in board.replace("\\", "")
+    compared = run_helpers.llmbench("compare", "out", "llama-bfloat16", "llama", cwd=place)
+    assert "llama-bfloat16 is llama, bfloat16; weights × 0.50" in compared.stdout

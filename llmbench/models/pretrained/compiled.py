@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from llmbench.hardware import machine
 
 ATTENTION = "llmbench_step"  # what transformers calls the attention of a step
 SPARE = 256  # tokens that a buffer has room for at least, beside those that it holds
+HALVES = (torch.bfloat16, torch.float16)
 BEYOND = ("sliding_window", "softcap", "s_aux", "position_bias")  # of attention: not compiled
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"  # environment variable: where compiled code is kept
 
@@ -169,22 +171,26 @@ def _attend(
 
 
 class _RowLinear(nn.Module):
-    """A linear layer for single rows: a sum over each row of the weights, which the compiler makes
-    one pass over them, in order. Weights in few bits are read as they are, and scaled on the way.
+    """A linear layer for single rows, of weights in 16 bits or fewer: a sum over each row of them.
+    The compiler makes one pass of it, in which they are read in few bits and scaled on the way. (Of
+    float32 a library's product is faster.)
     """
 
     def __init__(self, layer: nn.Linear):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
-        self.is_rounded = type(layer.weight) is not nn.Parameter
+        self.is_rounded = _is_rounded(layer)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        weight: Tensor = self.weight
-        if self.is_rounded:
-            weight = weight.dequantize()
+        weight: Tensor = self.weight.dequantize() if self.is_rounded else self.weight
         found = (rows.unsqueeze(-2) * weight).sum(-1)
         return found if self.bias is None else found + self.bias
+
+
+def _is_rounded(layer: nn.Linear) -> bool:
+    """Whether its weights are a library's own tensors of numbers and scales."""
+    return type(layer.weight) is not nn.Parameter
 
 
 class Step:
@@ -242,7 +248,9 @@ class Step:
         try:
             step = _make_step(self.model, not several and not self.rounds_activations)
             self.compiled[several] = torch.compile(step, dynamic=True, fullgraph=True)
-            return self(memory, ids)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the compiler speaks of its own cache
+                return self(memory, ids)
         except Exception as error:  # whatever a model's code makes the compiler raise
             self.compiled.pop(several, None)
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -256,16 +264,22 @@ class Step:
             self.seconds += time.perf_counter() - begun
 
 
-def _make_step(model: nn.Module, by_rows: bool) -> Callable[..., Tensor]:
-    """The function that is compiled, over modules of its own that share the model's weights."""
+def share_modules(model: nn.Module, by_rows: bool) -> Any:
+    """A copy of a model for its steps, with the same weights. `by_rows`: for single rows."""
     shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     own: Any = copy.deepcopy(model, shared)
     for module in list(own.modules()):
         if hasattr(module, "config"):
             module.config._attn_implementation = ATTENTION
         for name, layer in module.named_children() if by_rows else ():
-            if type(layer) is nn.Linear:
+            if type(layer) is nn.Linear and (_is_rounded(layer) or layer.weight.dtype in HALVES):
                 setattr(module, name, _RowLinear(layer))
+    return own
+
+
+def _make_step(model: nn.Module, by_rows: bool) -> Callable[..., Tensor]:
+    """The function that is compiled."""
+    own = share_modules(model, by_rows)
 
     def step(
         ids: Tensor,
