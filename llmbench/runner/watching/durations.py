@@ -75,7 +75,7 @@ def expect(made: Plan) -> tuple[dict[Piece, float], set[Piece]]:
 def keep(made: Plan, whole: Collection[Piece], spent: Mapping[Piece, float]) -> None:
     """Store what the whole pieces of a run took, for the next one of this suite on this machine."""
     path = _name_file(made)
-    took = {piece: spent[piece] for piece in whole if spent.get(piece)}
+    took = {piece: spent[piece] for piece in whole if piece in spent}
     rows = {"\t".join(piece): seconds for piece, seconds in {**_read(path), **took}.items()}
     with suppress(OSError):  # a full disk costs the next estimate, not the run
         storage.write_json(path, rows)

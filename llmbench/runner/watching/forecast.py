@@ -89,16 +89,15 @@ class Forecast:
         and, the fewer these are, by those of other kinds.
         """
         pace = 1.0
-        for kinds in (None, kind):
-            done = [
-                piece
-                for piece in self._over
-                if kinds in (None, piece[1])
-                and self._spent.get(piece)
-                and self._expected.get(piece)
-            ]
-            took = sum(self._spent[piece] for piece in done)
-            wanted = sum(self._expected[piece] for piece in done)
+        for own in (None, kind):
+            took = wanted = 0.0
+            for piece in self._over:
+                spent, expected = self._spent.get(piece, 0.0), self._expected.get(piece, 0.0)
+                # a proof that was not made says that proofs are kept; of training, which is in the
+                # cache or not, each model's is its own affair
+                is_told = spent or (own and kind == "prove")
+                if own in (None, piece[1]) and is_told and expected:
+                    took, wanted = took + spent, wanted + expected
             pace = (took + WEIGHT * pace) / (wanted + WEIGHT)
         return pace
 

@@ -129,3 +129,11 @@ def test_models_that_have_no_turn_are_not_waited_for(clock):
 )
 def test_times_are_said_no_more_exactly_than_they_are_known(seconds, said):
     assert describe_left(seconds) == said
+
+
+def test_proofs_that_are_kept_are_no_longer_expected_and_trainings_still_are(clock):
+    pieces = {(name, kind): 10.0 for name in "abc" for kind in ("train", "prove")}
+    forecast = Forecast(pieces, clock)
+    forecast.finish(("a", "prove"), ("b", "prove"), ("a", "train"), ("b", "train"))
+    assert forecast.estimate_left() < 10.0 + 2.0
+    assert forecast.estimate_left() > 10.0
