@@ -53,6 +53,8 @@ def test_the_wheel_holds_suites_baselines_texts_and_templates(wheel):
     assert {file.name for file in place.iterdir()} == assets  # each is part of the page
     for folder in (place, ROOT / "llmbench/leaderboard/renderers/templates"):
         assert {file.relative_to(ROOT).as_posix() for file in folder.iterdir()} <= names
+    weights = [file for file in (ROOT / "llmbench" / "weights").rglob("*") if file.is_file()]
+    assert {file.relative_to(ROOT).as_posix() for file in weights} <= names
     assert not [name for name in names if name.startswith(("tests/", "reports/"))]
 
 

@@ -111,7 +111,7 @@ def test_changed_training_maths_changes_the_first_losses(change, tmp_path, monke
         monkeypatch.setattr(
             torch.optim,
             "AdamW",
-            lambda *some, **more: usual_adam(*some, **more | {"betas": (0, 0.95)}),
+            lambda *some, **more: usual_adam(*some, **more | {"betas": (0.0, 0.95)}),
         )
     else:
         from llmbench.training import causal_lm
