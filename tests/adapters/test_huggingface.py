@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -152,6 +153,19 @@ def test_info_is_true(models, folders):
     assert info.origin["commit"] is None
     assert len(info.origin["weights_sha256"]) == 64
     assert info.origin["trust_remote_code"] is False
+    assert not {"bos", "converted_from"} & set(info.origin)
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [('{"sha256": "5a5a"}', "5a5a"), ('{"sha256": 7}', None), ("[]", None), ("{", None)],
+)
+def test_a_fetched_checkpoint_names_the_file_that_it_was_converted_from(
+    folders, tmp_path, facts, found
+):
+    folder = shutil.copytree(folders["llama"], tmp_path / "fetched")
+    (folder / "fetched.json").write_text(facts)
+    assert load(folder).info.origin.get("converted_from") == found
 
 
 def test_where_a_text_ends_is_charged_when_asked(models):

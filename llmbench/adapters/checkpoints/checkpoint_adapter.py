@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from llmbench import limits
 from llmbench.adapter import Adapter, ModelInfo
 from llmbench.config.source_code import digest_code
 from llmbench.errors import UsageError
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained.fetching import FACTS
 from llmbench.models.pretrained.loading import Loaded
 from llmbench.models.pretrained.quantization import count_bytes, find_library_version
 from llmbench.models.pretrained.special_ids import count_rows
 from llmbench.models.tokenizers.byte_offsets import ByteTokenizer
 from llmbench.models.tokenizers.tokens import Tokens
+from llmbench.storage import open_regular
 
 PROBE = 12  # ids in a probe
 
@@ -83,6 +87,8 @@ class CheckpointAdapter(Adapter):
             "id": checkpoint.id,
             "commit": checkpoint.commit,
             "weights_sha256": self.loaded.weights_sha256,
+            **({"bos": list(self.loaded.bos_ids)} if self.loaded.chosen_bos else {}),
+            **_find_conversion(checkpoint.folder),
         }
         return ModelInfo(
             name=pretrained_files.name_of(checkpoint.id),
@@ -130,3 +136,14 @@ class CheckpointAdapter(Adapter):
             0, min(count, self.text.size), (rows, PROBE), generator=torch.Generator().manual_seed(0)
         )
         return ids.to(self.device)
+
+
+def _find_conversion(folder: Path) -> dict[str, str]:
+    """The sha256 of the file that `llmbench fetch` converted into this folder, if it did."""
+    try:
+        with open_regular(folder / FACTS) as file:
+            facts = json.loads(file.read(limits.YAML_BYTES))
+    except (OSError, ValueError):
+        return {}
+    sha256 = facts.get("sha256") if isinstance(facts, dict) else None
+    return {"converted_from": sha256} if isinstance(sha256, str) else {}
