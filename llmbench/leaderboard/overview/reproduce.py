@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def list_commands(record: Record) -> list[str]:
-    """Return the commands: install that version, and run the suite with the same options."""
+    """Return which version it was, as a comment, and the run with the same options."""
     words = ["llmbench", "run", record.suite.name]
     for key, (option, usual) in OPTIONS.items():
         value = record.options.get(key)
@@ -30,6 +30,6 @@ def list_commands(record: Record) -> list[str]:
     for pair in data if isinstance(data, list) else ():
         words += ["--data", f"{pair}=FILE"]
     return [
-        f"pip install {shlex.quote('llmbench==' + cut(record.llmbench, NAME_CHARACTERS))}",
+        f"# llmbench {shlex.quote(cut(record.llmbench, NAME_CHARACTERS))}",
         cut(shlex.join(words), 4 * NAME_CHARACTERS),
     ]
