@@ -182,7 +182,8 @@ def test_a_built_in_text_is_loaded_as_a_suite_loads_it():
         llmbench.load_text("fables", select={"part": "nothing"})
 
 
-def test_a_run_compares_two_models_as_the_command_does(small):
+def test_a_run_compares_two_models_as_the_command_does(small, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")  # the width of what Python prints
     found = small.compare("byte-ngram", "zlib")
     done = command("compare", str(small.folder), "byte-ngram", "zlib", cwd=small.folder)
     assert repr(found).split() == done.stdout.split()

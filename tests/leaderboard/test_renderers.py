@@ -43,6 +43,7 @@ FILES = {"md": "board.md", "csv": "board.csv", "html": "board.html", "table": "b
 @pytest.fixture
 def board(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("COLUMNS", "120")
     time.tzset()
     return leaderboard_board.build(record(), passage(samples(tmp_path)))
 

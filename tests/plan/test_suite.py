@@ -8,7 +8,7 @@ import pytest
 
 from llmbench.config import model_card
 from llmbench.errors import UsageError
-from llmbench.plan import registry, suite
+from llmbench.plan import registry, shipped, suite
 from llmbench.tasks.likelihood import Likelihood
 from llmbench.testing import MockAdapter
 
@@ -384,7 +384,7 @@ def test_a_module_path_and_an_entry_point_name_adapters(monkeypatch):
         name, value = "outside", "llmbench.adapters.trivial:UniformBytes"
 
     monkeypatch.setattr(
-        registry.metadata,
+        shipped.metadata,
         "entry_points",
         lambda group: [Point()] if group == "llmbench.adapters" else [],
     )

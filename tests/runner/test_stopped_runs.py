@@ -60,6 +60,7 @@ def plain(text):
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]+", "TIME", text)
     text = re.sub(r"(\*\*machine:\*\*) .*", r"\1 MACHINE", text)
     text = re.sub(r"(\*\*llmbench:\*\*) .*", r"\1 VERSION", text)
+    text = re.sub(r'"[^"\n]* cores, [^"\n]*"', "MACHINE", text)
     text = re.sub(r"[0-9a-f]{16}", "TEXT", text)
     text = text.partition("\n## Certificates")[0]  # what was checked is no matter here
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

@@ -31,7 +31,7 @@ def test_a_model_that_is_not_trained_here_says_nothing(context, capsys):
 
 def test_a_trained_model_says_nothing(context, capsys):
     lstm = resolve_model("lstm")
-    lstm.find_trained(context).mkdir(parents=True)
+    lstm.place_trained(context).folder.mkdir(parents=True)
     session._announce_training(lstm, context)
     assert capsys.readouterr().err == ""
 

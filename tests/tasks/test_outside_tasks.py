@@ -7,7 +7,7 @@ from support.run_helpers import folder, llmbench, run_json
 
 from llmbench.errors import ModelError, UsageError
 from llmbench.metrics import registry as metrics_registry
-from llmbench.plan import suite, task_registry
+from llmbench.plan import shipped, suite, task_registry
 from llmbench.results.outcome import Outcome
 from llmbench.results.samples import read_samples
 from llmbench.tasks.task import Task, check_outcome
@@ -130,7 +130,7 @@ def test_an_entry_point_names_a_task_and_a_metric(tmp_path, monkeypatch):
         name, value = "vowels", f"{tmp_path / 'own.py'}:Lengths"
 
     points = {"llmbench.tasks": [Point()], "llmbench.metrics": [Vowels()]}
-    for module in (task_registry, metrics_registry):
+    for module in (shipped, metrics_registry):
         monkeypatch.setattr(module.metadata, "entry_points", lambda group: points.get(group, []))
     assert task_registry.task_class("lengths").__name__ == "Lengths"
     assert "lengths" in str(suite.schema())
