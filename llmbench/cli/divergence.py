@@ -151,8 +151,9 @@ def _draw(names: Sequence[str], found: Divergence, infos: Sequence[ModelInfo]) -
         rows.append(("reading speed", "", "", _show(found.speed, ".2f", before="x ")))
     rounding = [f"{n}: {info.quantization}" for n, info in zip(names, infos, strict=True)]
     unit = "documents" if len({item.id.partition(":")[0] for item in found.items}) > 1 else "blocks"
+    over = f"Intervals: 95 % over {len(found.items)} {unit} of the text."
     notes = [
-        f"Intervals: 95 % over {len(found.items)} {unit} of the text.",
+        over if len(found.items) > 1 else "The text is too short for intervals.",
         *(line for line in rounding if not line.endswith(": None")),
     ]
     titles = ("", names[0], names[1], "difference")

@@ -281,7 +281,7 @@ def _options(spec: str, query: str) -> dict[str, str]:
         name, _, value = part.partition("=")
         if name not in OPTIONS or not value or name in found:
             raise UsageError(
-                f"unknown option {part!r}",
+                f"unknown option {name!r}" if name not in OPTIONS else f"{name}: give one value",
                 where=spec,
                 hint=did_you_mean(name, OPTIONS) or f"known: {', '.join(OPTIONS)}",
             )

@@ -36,7 +36,7 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     notes: list[str] = field(default_factory=list)
     weights: Sequence[int] = ()
-    prose: str = ""
+    prose: str | None = None
     names: int = 1
 
 

@@ -21,6 +21,7 @@ from llmbench.hardware.device import is_cuda
 from llmbench.models.pretrained.files import config_value
 
 GROUP = 32  # weights of a row that share a scale in 4 bits
+LEFT = 0.1  # of the weights of all layers: the most that may stay as they are
 EXTRA = "pip install 'llmbench[quantize]'"
 TORCHAO = {
     "int8": "int8 (torchao, weight-only)",
@@ -75,7 +76,13 @@ def quantise(model: nn.Module, scheme: str, device: str, where: str) -> None:
     """Round the weights of a model in place, unless they were rounded while it was loaded."""
     if rounds_while_loading(scheme, device):
         return
+    if any(weight.dtype == torch.float64 for weight in model.parameters()):
+        raise UsageError(
+            "weights in float64 cannot be rounded to few bits", where=where, hint="dtype=float32"
+        )
     torchao = _import("torchao.quantization", where, EXTRA)
+    _straighten(model)
+    _check_share(model, where)
     configs: Mapping[str, Callable[[], Any]] = {
         "int8": torchao.Int8WeightOnlyConfig,
         "int8-dynamic": torchao.Int8DynamicActivationInt8WeightConfig,
@@ -95,11 +102,45 @@ def quantise(model: nn.Module, scheme: str, device: str, where: str) -> None:
             where=where,
             hint="int8",
         )
-    if not any(isinstance(layer, nn.Linear) for layer in model.modules()):
+    torchao.quantize_(model, configs[scheme]())
+
+
+def _straighten(model: nn.Module) -> None:
+    """Put linear layers in the place of GPT-2's own, which hold the same matrix turned on its side,
+    and which torchao passes over.
+    """
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if type(layer).__name__ == "Conv1D" and "nf" in vars(layer):
+                turned = nn.Linear(*layer.weight.shape, device="meta")
+                turned.weight = nn.Parameter(layer.weight.detach().t().contiguous(), False)
+                turned.bias = layer.bias
+                setattr(module, name, turned.train(layer.training))
+
+
+def _check_share(model: nn.Module, where: str) -> None:
+    """Refuse a model of which a good part would stay as it is, under a name that says otherwise."""
+    inside = 0
+    outside: dict[str, int] = {}
+    for path, module in model.named_modules():
+        for name, weight in module.named_parameters(prefix=path, recurse=False):
+            if isinstance(module, nn.Linear):
+                inside += weight.numel()
+            elif weight.dim() > 1 and not isinstance(module, nn.Embedding):
+                outside[name] = weight.numel()
+    if not inside:
         raise UsageError(
             "it has no linear layers that could be quantised", where=where, hint="leave it out"
         )
-    torchao.quantize_(model, configs[scheme]())
+    share = sum(outside.values()) / (inside + sum(outside.values()))
+    if share > LEFT:
+        largest = max(outside, key=outside.__getitem__)
+        raise UsageError(
+            f"{100 * share:.0f} % of its weights would not be rounded, as they are in no linear"
+            f" layer: {largest}",
+            where=where,
+            hint="leave quantize out",
+        )
 
 
 def _import(module: str, where: str, hint: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import shutil
@@ -16,7 +17,15 @@ from support.checkpoints import draw
 from support.run_helpers import folder as run_folder
 from support.run_helpers import llmbench, run_json
 from support.toys import TEXT
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from llmbench.adapter import BuildContext, Passage, Request
 from llmbench.cli.main import cli
@@ -176,6 +185,44 @@ def test_a_run_has_it_beside_its_parent_with_the_difference_proven(tmp_path, lla
     assert "bits_per_byte" in compared.stdout
 
 
+@torchao
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_all_layers_of_a_gpt2_are_rounded_though_it_keeps_them_transposed(scheme):
+    torch.manual_seed(0)
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 32, "vocab_size": 97}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, initializer_range=0.3)).eval()
+    plain = copy.deepcopy(model)
+    quantization.quantise(model, scheme, "cpu", "m")
+    dense = copy.deepcopy(plain)
+    rounded = 0
+    for name, weight in model.named_parameters():
+        if "transformer.h." in name and weight.dim() == 2:
+            rounded += 1
+            dense.get_parameter(name).data.copy_(weight.dequantize().t())
+    dense.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.dequantize())
+    ids = torch.arange(30)[None]
+    found, same, before = (one(ids).logits for one in (model, dense, plain))
+    assert rounded == 2 * 4
+    torch.testing.assert_close(found, same, rtol=1e-4, atol=1e-4)
+    assert float((found - before).abs().max()) > 100 * float((found - same).abs().max())
+
+
+@torchao
+def test_experts_outside_linear_layers_are_refused_and_not_called_rounded():
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 97, "num_local_experts": 4}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
+    model = MixtralForCausalLM(MixtralConfig(**sizes, **heads))
+    with pytest.raises(UsageError, match=r"\d\d % of its weights would not be rounded.*experts"):
+        quantization.quantise(model, "int8", "cpu", "m")
+
+
+@torchao
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_weights_in_float64_are_refused(llama, scheme):
+    with pytest.raises(UsageError, match=r"float64 cannot be rounded .*dtype=float32"):
+        load(locate(str(llama)), "float64", "cpu", quantize=scheme)
+
+
 def test_a_scheme_may_stand_after_a_hub_id_a_directory_a_card_or_a_baseline(llama, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         f"name: mine\nadapter: huggingface\ncheckpoint: {{id: {llama}}}\n"
@@ -203,6 +250,8 @@ def test_a_run_quantises_the_models_that_are_added_to_it(llama, tmp_path, monkey
     [
         ("zlib?quantize=int8", "zlib: only checkpoints take quantize"),
         ("gpt2?quantize=int7", r"unknown quantize 'int7' \(did you mean 'int8'\?\)"),
+        ("hf:a/b?quantize=", r"quantize: give one value"),
+        ("hf:a/b?quantize=int8&quantize=int4", r"quantize: give one value"),
         ("hf:a/b?quantize=8", r"unknown quantize '8' \(known: int4, int8, int8-dynamic\)"),
     ],
 )
