@@ -105,14 +105,15 @@ def quantise(model: nn.Module, scheme: str, device: str, where: str) -> None:
     torchao.quantize_(model, configs[scheme]())
 
 
-def _straighten(model: nn.Module) -> None:
+def _straighten(model: Any) -> None:
     """Put linear layers in the place of GPT-2's own, which hold the same matrix turned on its side,
     and which torchao passes over.
     """
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
             if type(layer).__name__ == "Conv1D" and "nf" in vars(layer):
-                turned = nn.Linear(*layer.weight.shape, device="meta")
+                inputs, outputs = layer.weight.shape
+                turned = nn.Linear(inputs, outputs, device="meta")
                 turned.weight = nn.Parameter(layer.weight.detach().t().contiguous(), False)
                 turned.bias = layer.bias
                 setattr(module, name, turned.train(layer.training))
