@@ -156,7 +156,7 @@ def _draw(names: Sequence[str], found: Divergence, infos: Sequence[ModelInfo]) -
         over if len(found.items) > 1 else "The text is too short for intervals.",
         *(line for line in rounding if not line.endswith(": None")),
     ]
-    titles = ("", names[0], names[1], "difference")
+    titles = ("", "model", "parent", "difference")  # names may be long; the heading has them
     return Section(f"{names[0]} against its parent {names[1]}", titles, rows, notes)
 
 

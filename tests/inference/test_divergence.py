@@ -151,7 +151,7 @@ def test_the_command_prints_a_table_and_json(folders, tmp_path, monkeypatch, cap
     spec = f"hf:{folders['gpt2']}"
     code, out, _ = call(monkeypatch, capsys, spec, spec, file)
     assert code == 0
-    row = next(line for line in out.splitlines() if "divergence, nats a token " in line)
+    row = next(line for line in out.splitlines() if line.startswith("divergence, nats a token "))
     assert row.split()[4:] == ["0.0000", "[0.0000,", "0.0000]"]
     assert "95 % over 4 documents" in out
     code, out, _ = call(monkeypatch, capsys, spec, spec, file, "--json")

@@ -81,7 +81,7 @@ def quantise(model: nn.Module, scheme: str, device: str, where: str) -> None:
             "weights in float64 cannot be rounded to few bits", where=where, hint="dtype=float32"
         )
     torchao = _import("torchao.quantization", where, EXTRA)
-    _straighten(model)
+    _turn_layers(model)
     _check_share(model, where)
     configs: Mapping[str, Callable[[], Any]] = {
         "int8": torchao.Int8WeightOnlyConfig,
@@ -105,7 +105,7 @@ def quantise(model: nn.Module, scheme: str, device: str, where: str) -> None:
     torchao.quantize_(model, configs[scheme]())
 
 
-def _straighten(model: Any) -> None:
+def _turn_layers(model: Any) -> None:
     """Put linear layers in the place of GPT-2's own, which hold the same matrix turned on its side,
     and which torchao passes over.
     """
