@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
@@ -36,6 +38,26 @@ class _Group(click.Group):
                 f"unknown command {args[0]!r}", hint=did_you_mean(args[0], self.list_commands(ctx))
             )
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments; `--help` writes."""
+        with _end_with_reader():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        with _end_with_reader():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _end_with_reader() -> Iterator[None]:
+    """End well if the reader of stdout closes it, as `| head` does. click would exit with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise click.exceptions.Exit(0) from None
 
 
 @click.group(cls=_Group, context_settings=CONTEXT)
@@ -67,9 +89,6 @@ def main() -> None:
         said = describe_exit(error) or "the model's code raised GeneratorExit"
         click.echo(f"llmbench: {LlmbenchError(said)}", err=True)
         code = 1
-    except BrokenPipeError:  # the reader of stdout has closed it, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
     except OSError as error:
         culprit = str(error.filename or "the system")
         told = LlmbenchError(error.strerror or str(error), where=culprit)

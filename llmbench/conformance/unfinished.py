@@ -80,7 +80,8 @@ class Unfinished:
     def remove(self) -> None:
         """Forget what was kept."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # none, or a cache that cannot be written
+                self.path.unlink()
 
     def _key(self) -> list[object]:
         return [certificates.version(), *self._whose]

@@ -29,6 +29,8 @@ STATES = {
     "rolling": "rolling KV cache",
 }  # what a record calls a state, and what it is called in the field
 
+SHIPPED_MARK = "*"  # behind the seconds of a training that this run did not do
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -197,7 +199,7 @@ def _show_training(training: Training | None) -> Cell:
     if training is None or training.seconds is None:
         return Cell("-")
     value = float(training.seconds)
-    return Cell(f"{format_fixed(value, 0)}{'*' if training.shipped else ''}", value)
+    return Cell(f"{format_fixed(value, 0)}{SHIPPED_MARK if training.shipped else ''}", value)
 
 
 def _state(score: Score | None) -> str:

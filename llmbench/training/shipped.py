@@ -169,10 +169,12 @@ def make_key(facts: Mapping[str, object]) -> str:
 
 def find(facts: Mapping[str, object] | None, build_context: BuildContext) -> Shipped | None:
     """The network of these facts that came with llmbench; None if there is none, or if the run is
-    to train it anew.
+    to train it anew. Raises Damaged if the manifest is damaged or missing.
     """
     if facts is None or build_context.retrain_since is not None:
         return None
+    if not (FOLDER / MANIFEST).exists():
+        raise Damaged(f"{FOLDER / MANIFEST}: it is missing")
     row = read_manifest(FOLDER)["networks"].get(make_key(facts))
     return None if row is None else Shipped(FOLDER / row["folder"], row)
 
@@ -191,8 +193,12 @@ def read_manifest(folder: Path) -> Manifest:
 def _read(path: Path, changed: int, size: int) -> Manifest:
     try:
         found = _ROWS.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise Damaged(f"{path}: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise Damaged(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise Damaged(f"{path}: {where}{first['msg']}") from None
     for row in found["networks"].values():
         for name in (row["folder"], *row["files"]):
             if not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", name) or ".." in PurePosixPath(name).parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -337,3 +338,22 @@ def test_a_new_adapter_works_passes_its_own_test_and_overwrites_nothing(call, tm
         assert "the file already exists" in again.err
         assert (tmp_path / gone).read_text() == "mine"
         (tmp_path / gone).unlink()
+
+
+@pytest.mark.parametrize("command", [("models",), ("--help",), ("view", "--help"), ("report", ".")])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(command, tmp_path):
+    hand_record.record().write(tmp_path)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        found = subprocess.run(
+            [sys.executable, "-m", "llmbench", *command],
+            cwd=tmp_path,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -139,3 +139,12 @@ def test_a_run_whose_cells_are_all_there_proves_what_it_did_not_end(tmp_path, mo
     assert "done before" in done.stderr
     (model,) = run_json(place / "out")["models"]
     assert model["certificate"]["levels"]["A1"]["state"] == "earned"
+
+
+def test_a_cache_that_is_no_folder_costs_only_what_it_would_keep(tmp_path):
+    (tmp_path / "file").write_text("")
+    kept = Unfinished(tmp_path / "file", OF_RUN, "f" * 64, "cpu")
+    assert kept.path is not None
+    kept.write([])
+    assert kept.read() == {}
+    kept.end([])

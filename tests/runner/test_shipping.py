@@ -174,7 +174,7 @@ def test_shipped_and_cached_weights_are_one_and_the_same(tmp_path, copied):
     assert shipped_one.info.training["curve"]
 
 
-@pytest.mark.parametrize("damage", ["a bit", "missing", "one more", "manifest"])
+@pytest.mark.parametrize("damage", ["a bit", "missing", "one more", "manifest", "no manifest"])
 def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_path, copied, capfd):
     what = target("quick", "char-ffn")
     place = copied / ROWS[what.key]["folder"]
@@ -187,6 +187,8 @@ def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_pat
         (place / "config.json").unlink()
     elif damage == "one more":
         (place / "more.json").write_text("{}")
+    elif damage == "no manifest":
+        (copied / "manifest.json").unlink()
     else:
         (copied / "manifest.json").write_text("{")
     adapter = build(what, tmp_path / "cache")
@@ -194,6 +196,13 @@ def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_pat
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1
     assert "came with llmbench" in said[0]
+
+
+def test_a_damaged_manifest_is_told_in_words(copied):
+    for text, said in (("{", "Invalid JSON"), ('{"networks": {"k": {}}}', "networks: k: model: ")):
+        (copied / "manifest.json").write_text(text)
+        with pytest.raises(renew.storage.Damaged, match=said):
+            read_manifest(copied)
 
 
 def test_a_manifest_cannot_name_files_elsewhere(copied):

@@ -19,6 +19,7 @@ from llmbench.leaderboard.merge.runs import (
     FIRST_TEXT,
     CellScores,
     Models,
+    SourceRun,
     TableKey,
     facts,
     failures,
@@ -73,10 +74,18 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         for group in groups
     ]
     rows, elsewhere = failures(runs, models, cells)
-    rows = [row for row in rows if not is_inapplicable(row.reason, row.message)] or rows
+    tried = {cell.task for cell in cells} | {
+        task for run in runs for tasks in run.record.notes.cells.values() for task in tasks
+    }
+    rows = [
+        row for row in rows if row.task not in tried or not is_inapplicable(row.reason, row.message)
+    ]
     known = facts(runs)
     if elsewhere:
-        known.append(("filled", f"{elsewhere} cells failed in one run and are here from another"))
+        are = (
+            "cell failed in one run and is" if elsewhere == 1 else "cells failed in one run and are"
+        )
+        known.append(("filled", f"{elsewhere} {are} here from another"))
     scores, picture, tests = _choose_picture(groups, tables, machine_costs)
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
@@ -88,7 +97,7 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
             "notes": tests,
         }
     )
-    board = leaderboard_board.compose(f"llmbench: {len(runs)} runs", known, tables, whole)
+    board = leaderboard_board.compose(f"llmbench: {_count(runs)}", known, tables, whole)
     suites = {run.record.suite.name for run in runs}
     published = leaderboard_board.list_published(whole.models, _by_model(cells), suites)
     said = [f"{run.name}: {words}" for run in runs if (words := describe_state(run.record))]
@@ -101,6 +110,10 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
     )
     loads = [table for run in runs for table in build_load_tables(run.record, run.name)]
     return leaderboard_board.add_loads(board, loads), warnings
+
+
+def _count(runs: Sequence[SourceRun]) -> str:
+    return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
 
 
 def _collect_cells(cells: Sequence[CellScores]) -> dict[TableKey, dict[str, list[CellScores]]]:

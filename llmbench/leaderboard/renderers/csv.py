@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from llmbench.leaderboard.board import Board
-from llmbench.leaderboard.cells import Cell
+from llmbench.leaderboard.cells import SHIPPED_MARK, Cell
 from llmbench.leaderboard.columns import COLUMNS
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
@@ -17,7 +17,8 @@ from llmbench.leaderboard.tables import Table, TableRow
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
 HEADLINE = ("metric", "value", "low", "high", "unit", "n")
-LAST = ("published", "certificate", "signature", "machine", "run", "state")
+# `training`: "shipped" where training_seconds are those of weights that came with llmbench
+LAST = ("published", "certificate", "training", "signature", "machine", "run", "state")
 NOT_REACHED = "not reached"
 TEXTS = ("tokenizer", "cache")
 # a rank "1-3" in one field would be a day in March, and the model's name is in FIRST
@@ -58,7 +59,8 @@ def _row(table: Table, line: TableRow, keys: Sequence[str]) -> list[object]:
         value = cell.text if key in TEXTS else cell.value
         row.append(None if cell.text == "-" else value)
     texts = [cells[key].text.strip("-") for key in ("published", "certificate")]
-    return [*row, *texts, table.signature, line.machine, line.run, line.state]
+    training = "shipped" if cells["training_seconds"].text.endswith(SHIPPED_MARK) else ""
+    return [*row, *texts, training, table.signature, line.machine, line.run, line.state]
 
 
 def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
@@ -72,7 +74,7 @@ def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
                 name = ":".join(part for part in (score.metric, row.key, place) if part)
                 head: list[object] = [table.task, row.model, row.stage, None, None]
                 head += [name, value, *own, score.unit, score.n]
-                yield [*head, *[None] * columns, "", "", score.signature, "", "", ""]
+                yield [*head, *[None] * columns, "", "", "", score.signature, "", "", ""]
 
 
 class CsvRenderer(Renderer):

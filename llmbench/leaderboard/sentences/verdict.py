@@ -68,9 +68,12 @@ def describe_verdict(quality: Field | None, speed: Field | None, several: bool =
         return ""
     best = order[0]
     where = f" on {field.task}" if several else ""
-    said = _describe_best(field, best, order[1:], where)
-    trade = _describe_trade(field, best, order[1:], speed) if quality and speed else ""
-    return f"{said}{'; ' if trade else ''}{trade}"
+    parts = [
+        _describe_best(field, best, order[1:], where),
+        _describe_ahead(field, best, order),
+        _describe_trade(field, best, order[1:], speed) if quality and speed else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def _order(field: Field) -> list[Contender]:
@@ -100,6 +103,24 @@ def _describe_best(field: Field, best: Contender, others: Sequence[Contender], w
     return f"{best.model} has the best {field.label}{where}, not proven against {_list(close)}"
 
 
+def _describe_ahead(field: Field, best: Contender, order: Sequence[Contender]) -> str:
+    """Who has a better value than the best one, and cannot be compared: compressors, for one."""
+    assert best.value is not None
+    sign = -1.0 if field.better == "higher" else 1.0
+    ahead = [
+        one.model
+        for one in field.models
+        if one not in order
+        and one.value is not None
+        and math.isfinite(one.value)
+        and sign * one.value < sign * best.value
+    ]
+    if not ahead:
+        return ""
+    verb = "has a better value" if len(ahead) == 1 else "have better values"
+    return f"{_list(ahead)} {verb}, but no rank"
+
+
 def _list_beaten(best: Contender, others: Sequence[Contender]) -> Sequence[str] | None:
     """The models that the best one is proven better than; None if that is not known."""
     if best.beats is not None:
@@ -124,8 +145,10 @@ def _describe_trade(
         ratio = rate.value / own.value
         if ratio < WORTH_SAYING or best.value is None or other.value is None:
             continue
-        gap = _show_gap(field.factor * (other.value - best.value), field.digits)
-        price = f"for {gap} {field.unit}{field.label}"
+        gap = field.factor * (other.value - best.value)
+        price = f"for {_show_gap(gap, field.digits)} {field.unit}{field.label}"
+        if not gap:
+            price = f"at the same {field.label}"
         beats = best.beats
         if beats is not None and other.model not in beats:
             price += ", not proven worse"

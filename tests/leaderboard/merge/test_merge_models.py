@@ -122,7 +122,7 @@ def test_failures_of_all_runs_are_there_once_but_for_cells_that_another_run_fill
     ]
     assert (
         "filled",
-        "1 cells failed in one run and are here from another",
+        "1 cell failed in one run and is here from another",
     ) in board.facts
 
 
@@ -145,3 +145,21 @@ def test_a_date_that_is_none_is_the_oldest(tmp_path):
         [odd, likelihood_run(tmp_path / "new", {"a": 1.0}, finished="2026-01-01T00:00:00")]
     )
     assert board.tables[0].lines[0].run == "new"
+
+
+def test_what_does_not_apply_to_a_kind_of_model_is_no_failure_on_a_merged_board(tmp_path):
+    failed = [
+        {
+            "model": "zlib",
+            "task": task,
+            "reason": "unsupported",
+            "message": "Compressor does not generate text",
+            "hint": "",
+        }
+        for task in ("continuation", "chat")
+    ]
+    notes = {"cells": {"a": ["likelihood", "continuation"], "zlib": ["likelihood"]}}
+    one = likelihood_run(tmp_path / "one", {"a": 1.0, "zlib": 2.0}, failures=failed, notes=notes)
+    board, _ = merge([one])
+    assert [(row.model, row.task) for row in board.failures] == [("zlib", "chat")]
+    assert board.title == "llmbench: 1 run"

@@ -110,3 +110,21 @@ def test_of_several_tasks_the_one_meant_is_named():
     notes = {"tasks": {"likelihood": {"better_than": PROVEN}}}
     board = build(record(models=models, scores=rows, failures=[], notes=notes))
     assert board.verdict == "a is best on likelihood, proven"
+
+
+def test_who_has_a_better_value_and_no_rank_is_named_beside_the_best():
+    ranked = {"b": (2.0, [1, 1]), "c": (3.0, [2, 2])}
+    proven = {"b": ["c"], "c": []}
+    found = draw({"a": (1.0, None), **ranked}, proven)
+    assert found == "b is best, proven; a has a better value, but no rank"
+    found = draw({"a": (1.0, None), "d": (1.5, None), **ranked}, proven)
+    assert found == "b is best, proven; a and d have better values, but no rank"
+    assert draw({"a": (4.0, None), **ranked}, proven) == "b is best, proven"
+
+
+def test_of_two_equal_models_the_faster_one_costs_nothing():
+    bits = {"a": (1.0, [1, 2]), "b": (1.0, [1, 2])}
+    assert draw(bits, {"a": [], "b": []}, RATES, FASTER) == (
+        "a has the best bits/byte, not proven against b; b is 10 × as fast at the same bits/byte,"
+        " not proven worse"
+    )

@@ -11,11 +11,19 @@ PLAIN = 120  # columns of a file, a pipe, or a terminal that does not say
 LINES = 24
 
 
+class Screen(Console):
+    """A console that leaves it to the command line what to do if its reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that rich is handling; rich itself would end the program."""
+        raise
+
+
 def open_screen() -> Console:
     """Return the console on stdout: as wide as the terminal, or as COLUMNS says, or else PLAIN."""
     size = shutil.get_terminal_size((PLAIN, LINES))
     # without a height rich takes a dumb terminal for one of 80 columns, whatever its width
-    return Console(width=size.columns, height=size.lines, file=sys.stdout)
+    return Screen(width=size.columns, height=size.lines, file=sys.stdout)
 
 
 def find_width() -> int:
