@@ -37,7 +37,7 @@ from llmbench.leaderboard.tables import table as table_of_task
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
 from llmbench.results import signature as results_signature
-from llmbench.results.record import Notes, Score, TaskNotes, key_of, notes_key
+from llmbench.results.record import Failure, Notes, Score, TaskNotes, key_of, notes_key
 from llmbench.results.rows import LeftOut
 
 NO_TASK = ""  # the task of what stands beside every table's own scores: no table has this title
@@ -74,18 +74,10 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
         for group in groups
     ]
     rows, elsewhere = failures(runs, models, cells)
-    tried = {cell.task for cell in cells} | {
-        task for run in runs for tasks in run.record.notes.cells.values() for task in tasks
-    }
-    rows = [
-        row for row in rows if row.task not in tried or not is_inapplicable(row.reason, row.message)
-    ]
+    rows = _drop_inapplicable(rows, runs, cells)
     known = facts(runs)
     if elsewhere:
-        are = (
-            "cell failed in one run and is" if elsewhere == 1 else "cells failed in one run and are"
-        )
-        known.append(("filled", f"{elsewhere} {are} here from another"))
+        known.append(("filled", _describe_filled(elsewhere)))
     scores, picture, tests = _choose_picture(groups, tables, machine_costs)
     if picture and len(machines) > 1:
         known.append(("picture", f"speeds on {picture}"))
@@ -114,6 +106,25 @@ def merge(paths: Sequence[Path], strict: bool = False) -> tuple[Board, list[str]
 
 def _count(runs: Sequence[SourceRun]) -> str:
     return f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+
+
+def _drop_inapplicable(
+    rows: Sequence[Failure], runs: Sequence[SourceRun], cells: Sequence[CellScores]
+) -> list[Failure]:
+    """The failures without those of tasks that do not apply to a kind of model. Those of a task
+    that no model did stay: nothing else tells of it.
+    """
+    tried = {cell.task for cell in cells}
+    for run in runs:
+        tried |= {task for tasks in run.record.notes.cells.values() for task in tasks}
+    return [
+        row for row in rows if row.task not in tried or not is_inapplicable(row.reason, row.message)
+    ]
+
+
+def _describe_filled(count: int) -> str:
+    said = "cell failed in one run and is" if count == 1 else "cells failed in one run and are"
+    return f"{count} {said} here from another"
 
 
 def _collect_cells(cells: Sequence[CellScores]) -> dict[TableKey, dict[str, list[CellScores]]]:
