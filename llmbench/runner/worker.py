@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -247,7 +247,8 @@ def certify(adapter: Adapter, info: ModelInfo, job: Job, emit: Emit, report: Pro
         digest, cached = storage.write_sealed(place, found), ""
         if is_known and certificates.load_certificate(place, info.fingerprint, info.device):
             older = certificates.read(weights, info.fingerprint, info.device, known)
-            cached = storage.write_sealed(weights, certificates.merge(found, older) or found)
+            with suppress(OSError):  # without a cache the run has its certificate all the same
+                cached = storage.write_sealed(weights, certificates.merge(found, older) or found)
         emit({"event": "certificate", "digest": digest, "cached": cached})
     except OSError as error:  # a full disk costs the certificate, not the run
         sys.stderr.write(f"could not keep the certificate: {error}\n")

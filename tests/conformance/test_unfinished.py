@@ -148,3 +148,15 @@ def test_a_cache_that_is_no_folder_costs_only_what_it_would_keep(tmp_path):
     kept.write([])
     assert kept.read() == {}
     kept.end([])
+
+
+def test_without_a_cache_a_run_keeps_its_certificate_and_says_that_it_wrote_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    adapter, told = zoo.Windowed(), []
+    options = {"cache": str(tmp_path / "file")}
+    job = {"out": str(tmp_path / "out"), "options": options, "certificates": []}
+    worker.certify(adapter, adapter.info, job, told.append, lambda *_: None)
+    (event,) = told
+    place = of_run(tmp_path / "out", adapter.info.name)
+    assert event["digest"] == storage.digest_file(place)
+    assert event["cached"] == ""
