@@ -108,7 +108,8 @@ def test_operations_are_counted_as_without(pair):
 
 @pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="it needs torchao")
 @pytest.mark.parametrize(
-    "format", ["quantize=int8", "dtype=bfloat16", pytest.param("quantize=int4", marks=SLOW)]
+    "format",
+    ["quantize=int8", *(pytest.param(f, marks=SLOW) for f in ("dtype=bfloat16", "quantize=int4"))],
 )
 def test_weights_in_few_bits_write_as_without(format, tmp_path):
     spec = f"hf:{small_checkpoints.llama(tmp_path / 'llama')}?{format}"

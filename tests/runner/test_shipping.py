@@ -250,6 +250,7 @@ def test_a_renewal_trains_only_what_is_stale(copied):
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
 
 
+@pytest.mark.slow
 def test_a_verification_tells_the_same_weights_from_others(copied, monkeypatch):
     what = target("quick", "char-ffn")
     monkeypatch.setattr(renew, "list_targets", lambda: [what])

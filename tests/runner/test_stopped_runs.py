@@ -84,7 +84,7 @@ def boards(place, form):
     ("sent", "end", "code"),
     [
         pytest.param(signal.SIGINT, "interrupted", 130, id="ctrl-c"),
-        pytest.param(signal.SIGTERM, "interrupted", 130, id="sigterm"),
+        pytest.param(signal.SIGTERM, "interrupted", 130, id="sigterm", marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, "unfinished", -9, id="kill-9"),
     ],
 )
