@@ -41,6 +41,8 @@ class Traps:
     first: float | None = None  # log-probability of the first token
     token_ids: bool = True  # whether `return_token_ids` is known
     noise: float = 0.0  # of log-probabilities that are read, in nats
+    zeros_from: int | None = None  # tokens of a prompt from which on log-probabilities are 0
+    least: float | None = None  # the lowest log-probability of a prompt that it gives
     redirects: str = ""
     echoes_key: bool = False
     busy: list[str] = field(default_factory=list)  # values of Retry-After, each with a 429
@@ -139,6 +141,10 @@ class FakeServer:
             kept = self.seen.setdefault(tuple(ids[:2]), np.array(nats))
             size = min(len(kept), len(nats))
             nats[:size] = kept[:size].tolist()
+        if self.traps.zeros_from is not None and len(nats) > self.traps.zeros_from:
+            nats = [0.0] * len(nats)
+        if self.traps.least is not None:
+            nats = [max(self.traps.least, value) for value in nats]
         return [self.traps.first, *nats[1:]]
 
 

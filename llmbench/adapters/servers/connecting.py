@@ -56,7 +56,9 @@ def connect(
     report("asking for its models")
     listed = _find_model(client, settings)
     served = listed.get("max_model_len") if listed is not None else None
-    context = settings.context or (served if isinstance(served, int) and served > 0 else None)
+    if not isinstance(served, int) or isinstance(served, bool) or served <= 0:
+        served = None
+    context = settings.context or served
     report("asking for a few words")
     dialect, counting = _find_dialect(client, settings, context)
     report("comparing what it writes with what it reads")

@@ -70,7 +70,7 @@ class Echo:
     def _check(self, values: Sequence[Any]) -> NDArray[np.float64]:
         found = np.full(len(values), math.nan)
         for at, value in enumerate(values[1:], 1):  # nothing predicts the first
-            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            if not is_number(value):
                 raise self._refuse(f"token {at} of {len(values)} has none, but {value!r:.40}")
             if value > ROOM:
                 raise self._refuse(f"token {at} has {value:.4g} nats, a probability above 1")
@@ -79,6 +79,16 @@ class Echo:
 
     def _refuse(self, cause: str) -> Unusable:
         return Unusable(cause, self.client.where)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a server's JSON is a log-probability: a number that a float can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return not math.isnan(float(value))
+    except OverflowError:
+        return False
 
 
 def first_choice(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:

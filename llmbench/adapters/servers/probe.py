@@ -16,13 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapters.servers.client import Client, Refusal
-from llmbench.adapters.servers.echo import Echo, Unusable, Way, find_logprobs, first_choice
+from llmbench.adapters.servers.echo import (
+    Echo,
+    Unusable,
+    Way,
+    find_logprobs,
+    first_choice,
+    is_number,
+)
 from llmbench.adapters.servers.protocol import Counting, Dialect, read_usage
 from llmbench.adapters.servers.tokenizer import ServerTokenizer
 from llmbench.data.probe_texts import PROSE
 from llmbench.errors import ModelError
 
-LENGTHS = (0, 1, 5, 16, 40, 120)  # tokens after BOS
+LENGTHS: tuple[int, ...] = (0, 1, 5, 16, 40, 120)  # tokens after BOS
+LONG = 600  # the longest, if the context is known: engines cut prompts into pieces of up to 512
+STRIDE = 17  # of the tokens after the text, which make no sense and so are no copy of it
+SAME = 3  # tokens that share the lowest log-probability, if that is where a server's numbers end
 WRITTEN = 6  # tokens after each
 SAID = 60  # characters of a server's words in a cause
 SHORT = 8  # tokens of a prompt that no server cuts
@@ -94,9 +104,14 @@ class Prober:
         self.counting = counting
         self.tolerance = tolerance
         ids = tokenizer.text.encode(" ".join(PROSE)).ids.tolist()
-        room = len(ids) if context is None else context - 2 - WRITTEN - len(tokenizer.bos_ids)
-        most = min(len(ids) - WRITTEN, room)
-        self.lengths = sorted({min(length, most) for length in LENGTHS if most > 0})
+        most = len(ids) - WRITTEN
+        lengths = LENGTHS
+        if context is not None:
+            rest = LONG + WRITTEN - len(ids)
+            ids += [ids[STRIDE * at % len(ids)] for at in range(rest)]
+            most = min(len(ids), context - 2 - len(tokenizer.bos_ids)) - WRITTEN
+            lengths = (*LENGTHS, LONG)
+        self.lengths = sorted({min(length, most) for length in lengths if most > 0})
         self.text_ids: list[int] = ids
         self._asks_ids = True
 
@@ -168,7 +183,7 @@ class Prober:
             self._check_spelling(ids, text)
         else:
             ids = self._spell(prompt, text, len(nats))
-        if ids is None or not all(isinstance(value, int | float) for value in nats):
+        if ids is None or not all(is_number(value) for value in nats):
             return None
         return Written(prompt, tuple(ids), np.asarray(nats, dtype=np.float64))
 
@@ -220,12 +235,13 @@ class Prober:
 
     def _read_twice(self, echo: Echo, one: Written) -> NDArray[np.float64]:
         """The nats of what was written, asked twice, each time after another text that begins like
-        it and is as long as the longest: a cache that is keyed by beginnings would give its nats.
+        it and is at least as long: a cache that is keyed by beginnings would give its nats.
         """
-        other = [*self.text_ids, *self.text_ids][-self.lengths[-1] - WRITTEN :]
-        echo.read([*one.prompt, *reversed(other)][: self.lengths[-1] + WRITTEN])
+        size = WRITTEN + max(len(one.prompt), min(self.lengths[-1], LENGTHS[-1]))
+        other = [*self.text_ids, *self.text_ids][-size:]
+        echo.read([*one.prompt, *reversed(other)][:size])
         first = echo.read(one.whole)
-        echo.read([*one.prompt, *other][: self.lengths[-1] + WRITTEN])
+        echo.read([*one.prompt, *other][:size])
         again = echo.read(one.whole)
         gap = _largest_gap(first[1:], again[1:])
         if gap > MOST * self.tolerance:
@@ -240,6 +256,7 @@ class Prober:
     ) -> None:
         """Raise Unproven unless each token has the nats with which it was written."""
         self._compare_beginnings(written, rows)
+        _check_floor(written[-1], rows[-1])
         own = np.concatenate(
             [row[len(one.prompt) :] for one, row in zip(written, rows, strict=True)]
         )
@@ -275,6 +292,23 @@ class Prober:
                 )
 
 
+def _check_floor(one: Written, row: NDArray[np.float64]) -> None:
+    """Raise Unproven if several tokens share the lowest log-probability: rows are not alike, and
+    a server which has no lower ones gives that in place of its model's.
+    """
+    values, ids = row[1:], one.whole
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return
+    lowest = float(known.min())
+    pairs = {ids[at : at + 2] for at in np.flatnonzero(values == lowest).tolist()}
+    if len(pairs) >= SAME:
+        raise Unproven(
+            f"it could not be verified: {len(pairs)} tokens of a prompt share the lowest"
+            f" log-probability, {lowest:.4g} nats, as if lower ones were cut off"
+        )
+
+
 def _find_gap_beside(
     written: Sequence[Written], rows: Sequence[NDArray[np.float64]], step: int
 ) -> float:
@@ -290,5 +324,6 @@ def _find_gap_beside(
 
 def _largest_gap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Largest difference; of two that are minus infinity, none."""
-    gaps = np.where(one == other, 0.0, np.abs(one - other))
+    with np.errstate(invalid="ignore"):  # infinity less itself
+        gaps = np.where(one == other, 0.0, np.abs(one - other))
     return float(gaps.max()) if len(gaps) else 0.0

@@ -89,6 +89,38 @@ def test_a_server_that_cannot_be_believed_is_refused_by_name(tiny, connect, trap
     assert said[-1].finish is not None
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """The folder of a GPT-2 with a context of 700, and the model in float64."""
+    folder = small_checkpoints.gpt2(tmp_path_factory.mktemp("served") / "long", context=700)
+    return folder, small_checkpoints.load(folder, dtype="float64")
+
+
+@pytest.mark.parametrize(
+    ("traps", "cause"),
+    [
+        (Traps(zeros_from=200), "nats"),
+        (Traps(least=-5.6), "share the lowest log-probability"),
+    ],
+)
+def test_a_server_that_lies_about_long_or_unlikely_texts_is_found_out(long, connect, traps, cause):
+    folder, model = long
+    with FakeServer(model, traps=traps, context=702) as server:
+        adapter = connect(server, tokenizer=str(folder))
+        with pytest.raises(Unsupported, match=cause):
+            list(adapter.score([Passage("The tap")]))
+
+
+def test_an_honest_server_passes_the_long_probe(long, connect):
+    folder, model = long
+    with FakeServer(model, context=702) as server:
+        (got,) = connect(server, tokenizer=str(folder)).score([Passage("The tap")])
+        asked = max(len(body["prompt"]) for body in server.asked if body.get("echo"))
+    (want,) = model.score([Passage("The tap")])
+    assert got.total() == pytest.approx(want.total(), abs=1e-6)
+    assert asked > 600
+
+
 def test_without_a_tokenizer_nothing_is_scored(tiny, connect):
     with FakeServer(tiny[1]) as server, pytest.raises(Unsupported, match="own tokenizer"):
         list(connect(server).score([Passage("The tap")]))
