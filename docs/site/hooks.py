@@ -6,6 +6,7 @@ MkDocs calls the functions that begin with `on_`.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,11 +46,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for address, text in pages.items():
         files.append(File.generated(config, address, content=text))
-    for name in ("leaderboard.html", "leaderboard.md", "leaderboard.csv", "run.json"):
-        if (EXAMPLE / name).is_file() and not name.endswith(".md"):  # .md would become a page
-            files.append(
-                File.generated(config, f"example/{name}", content=(EXAMPLE / name).read_bytes())
-            )
+    for name in ("leaderboard.html", "leaderboard.csv", "run.json"):
+        content = (EXAMPLE / name).read_bytes()
+        files.append(File.generated(config, f"example/{name}", content=content))
     return files
 
 
@@ -135,9 +134,7 @@ def name_type(facts: Mapping[str, Any]) -> str:
 
 def show(value: object) -> str:
     """A value of YAML as code."""
-    text = {None: "none", True: "true", False: "false", "": '""'}.get(
-        value if isinstance(value, str | bool | None) else "x", str(value)
-    )
+    text = "none" if value is None else json.dumps(value, ensure_ascii=False)
     return f"`{text}`".replace("|", "\\|")
 
 

@@ -63,9 +63,8 @@ def teach(network: nn.Module, lessons: Lessons, course: Course) -> TrainingLog:
     """Train `network` in place and leave it in its best state.
 
     The state kept is the best of `recipe.evaluations` evenly spaced ones, each rounded to float16
-    and judged as it would be kept. With snapshots, a training that was interrupted goes on where
-    the last one was taken, and ends as it would have. Raises ModelError when the loss is no longer
-    a number.
+    and judged as it would be kept. With snapshots, an interrupted training resumes at the last
+    one, and ends as it would have. Raises ModelError when the loss is no longer a number.
     """
     recipe = course.recipe
     torch.manual_seed(course.seed)

@@ -80,7 +80,8 @@ class CheckpointAdapter(Adapter):
         ]
         quantization = self.loaded.quantization
         if quantization is not None:
-            identity += [quantization, find_library_version(quantization)]
+            code = digest_code([Path(inspect.getfile(find_library_version))])
+            identity += [quantization, find_library_version(quantization), code]
         if self.loaded.chosen_bos:
             identity.append(f"bos {self.loaded.bos_ids}")
         origin = {

@@ -13,6 +13,8 @@ from llmbench.errors import ModelError, Unsupported
 Prompt = str | Sequence[int]
 Finish = Literal["length", "stop"]
 HIGH = range(0xD800, 0xDC00)  # the first half of a character that JSON escapes as two
+# how servers say that a model came to its end, or wrote a stop text; vLLM, TGI and others
+ENDS = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
 PATHS = {"completions": "/completions", "chat": "/chat/completions"}
 
 
@@ -98,9 +100,21 @@ class Dialect:
         choice = choices[0]
         if not isinstance(choice, Mapping):
             raise ModelError("the server's answer has no `choices`", where=self.where)
+        return Piece(self._read_text(choice), self._read_finish(choice), counts)
+
+    def _read_finish(self, choice: Mapping[str, Any]) -> Finish | None:
+        """Why an answer ended; None while it has not. ModelError if it was broken off."""
         reason = choice.get("finish_reason")
-        finish: Finish | None = None if not reason else "length" if reason == "length" else "stop"
-        return Piece(self._read_text(choice), finish, counts)
+        if not reason:
+            return None
+        if reason == "length":
+            return "length"
+        if reason in ENDS:
+            return "stop"
+        raise ModelError(
+            f"the server broke an answer off: its finish_reason is {str(reason)[:60]!r}",
+            where=self.where,
+        )
 
     def _read_text(self, choice: Mapping[str, Any]) -> str:
         """The text of a choice: of a chat in `delta` or `message`; a role alone is none."""

@@ -13,7 +13,7 @@ from llmbench.results.ranking import Items, Source
 from llmbench.results.record import ModelRow, Score, key_of, notes_key
 
 COMPARED = (*BITS, SPEED)
-MOST_BYTES = 1e18  # of weights: more is no size
+MOST_BYTES = 1e18  # of weights: a larger value is wrong
 
 
 def compare_with_parents(

@@ -11,7 +11,7 @@ from support.fake_servers import FakeServer, Traps
 
 from llmbench.adapter import Request
 from llmbench.adapters.servers.patience import Interrupted, Patience
-from llmbench.adapters.servers.protocol import Characters
+from llmbench.adapters.servers.protocol import Characters, Dialect
 from llmbench.errors import ModelError, Unavailable, Unsupported, UsageError
 
 REQUESTS = [
@@ -263,3 +263,20 @@ def test_bodies_are_what_the_protocol_says(connect):
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [(None, None), ("stop", "stop"), ("eos_token", "stop"), ("length", "length")],
+)
+def test_an_answer_ends_as_its_server_says(reason, finish):
+    dialect = Dialect("completions", "tiny", "tiny", "http://localhost/v1")
+    assert dialect.read({"choices": [{"text": "a", "finish_reason": reason}]}).finish == finish
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "abort", "error", "tool_calls", 7])
+def test_an_answer_that_a_server_broke_off_is_not_kept_as_a_whole_one(reason):
+    dialect = Dialect("completions", "tiny", "tiny", "http://localhost/v1")
+    with pytest.raises(ModelError, match="broke an answer off") as error:
+        dialect.read({"choices": [{"text": "a", "finish_reason": reason}]})
+    assert str(reason) in error.value.what
