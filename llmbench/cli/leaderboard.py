@@ -42,7 +42,6 @@ def leaderboard(
     from llmbench import api, storage
     from llmbench.leaderboard.merge import merge
     from llmbench.leaderboard.renderers import registry
-    from llmbench.leaderboard.renderers.sanitise import clean_terminal
 
     if out is not None and (out / "run.json").exists():
         raise UsageError(
@@ -55,10 +54,10 @@ def leaderboard(
         registry.load_renderer(form)  # a wrong name is told before the work
     board, warnings = merge.merge(runs, strict)
     for line in warnings:
-        click.echo(f"warning: {clean_terminal(line)}", err=True)
+        show.say(f"warning: {line}")
     if not form:
         for key, value in board.facts:
-            click.echo(f"{key}: {clean_terminal(value)}", err=True)
+            show.say(f"{key}: {value}")
     if out is not None:
         api.write_boards(board, out)
         click.echo(f"wrote {out}/leaderboard.html, .md and .csv", err=True)

@@ -130,10 +130,9 @@ def _run(planned: Plan, by: Order) -> int:
     click.echo(f"wrote {planned.out}/leaderboard.html, .md, .csv and run.json", err=True)
     show.print_link(planned.out / show.PAGE)
     if interrupted:
-        click.echo(
+        show.say(
             "llmbench: interrupted; finished cells are kept. Resume with the same command and"
-            f" --out {planned.out}",
-            err=True,
+            f" --out {planned.out}"
         )
         return 130
     return _find_exit_code(planned, result.failures)

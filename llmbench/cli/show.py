@@ -35,6 +35,18 @@ def print_board(board: Board, by: Order) -> None:
     table.print_to(open_screen(), board, by)
 
 
+def say(text: str) -> None:
+    """Print a sentence to stderr: on a terminal broken between words, elsewhere on one line."""
+    from llmbench.leaderboard.renderers.sanitise import clean_terminal
+    from llmbench.leaderboard.renderers.terminal.grid import print_prose
+    from llmbench.leaderboard.renderers.terminal.screen import open_stderr
+
+    if sys.stderr.isatty():
+        print_prose(open_stderr(), text, indent=0, style="")
+    else:
+        click.echo(clean_terminal(text), err=True)
+
+
 def print_link(page: Path) -> None:
     """Print the address of a page to stderr, as a link where the terminal draws links."""
     from llmbench.leaderboard.renderers.terminal.link import draws_links, link_file

@@ -32,6 +32,7 @@ from llmbench.runner.messages import (
 )
 from llmbench.runner.process import Child, open_child
 from llmbench.runner.progress import Watcher, name_failure
+from llmbench.runner.watching.forecast import LOADING
 from llmbench.stats import block_difference, rate_verdict
 from llmbench.storage import default_cache
 from llmbench.tasks.performance.speed import Speed
@@ -151,6 +152,8 @@ class Rounds:
         """Two at a time, if there is room: importing takes one core, and nothing is timed yet."""
         waiting = list(contenders)
         while waiting:
+            share = 1 - len(waiting) / len(contenders)
+            self.watcher.progress("all models", LOADING, share, waiting[0].name)
             is_room = (
                 machine.free_memory() > HALF * free["resident"] and not self.folder.turns.deaths
             )

@@ -50,29 +50,34 @@ class _Lines:
     def __init__(self, console: Console, follower: Follower | None = None):
         self.console, self.pace, self.follower = console, Pace(), follower
 
+    def _write(self, line: str) -> None:
+        """Print a line; into a file as it is, on a terminal broken between words."""
+        whole = not self.console.is_terminal
+        self.console.print(line, markup=False, highlight=False, soft_wrap=whole)
+
     def warn(self, text: str) -> None:
-        self.console.print(f"llmbench: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._write(f"llmbench: {text}")
 
     def model(self, name: str, number: int, count: int) -> None:
         left = ""
         if self.follower is not None:
             self.follower.begin(name)
             left = f", {describe_left(self.follower.forecast.estimate_left())}"
-        self.console.print(f"[{number}/{count}] {name}{left}", markup=False, highlight=False)
+        self._write(f"[{number}/{count}] {name}{left}")
 
     def progress(self, name: str, what: str, share: float, remark: str) -> None:
         if self.follower is not None:
             self.follower.advance(what, share)
         line = self.pace.tell(f"{name}: {what}", share, remark)
         if line:
-            self.console.print(f"    {line}", markup=False, highlight=False)
+            self._write(f"    {line}")
 
     def cell(self, name: str, task: str, outcome: str) -> None:
-        self.console.print(f"    {task}: {outcome}", markup=False, highlight=False)
+        self._write(f"    {task}: {outcome}")
 
     @contextmanager
     def pause_drawing(self, task: str) -> Iterator[None]:
-        self.console.print(f"measuring {task}, all models in turn", markup=False, highlight=False)
+        self._write(f"measuring {task}, all models in turn")
         yield
 
 
@@ -184,8 +189,8 @@ def watcher(made: Plan) -> Iterator[Watcher]:
     from llmbench.runner.watching import durations
 
     console = Console(stderr=True)
-    expected, whole = durations.expect(made)
-    forecast = Forecast(expected)
+    expected = durations.expect(made)
+    forecast = Forecast(expected.seconds, groups=expected.groups)
     follower = Follower(forecast, [card.name for card in made.cards])
     try:
         if console.is_terminal:
@@ -195,7 +200,7 @@ def watcher(made: Plan) -> Iterator[Watcher]:
             yield _Lines(console, follower)
     finally:
         follower.end()
-        durations.keep(made, whole, forecast.spent)
+        durations.keep(made, expected, forecast.spent)
 
 
 @contextmanager

@@ -130,3 +130,9 @@ def test_quick_work_is_not_said():
     for share in (0.1, 0.5, 1.0):
         lines.progress("lstm", "scoring", share, "")
     assert not console.file.getvalue()
+
+
+def test_a_line_of_a_log_is_never_broken():
+    console = Console(file=io.StringIO(), width=40)
+    _Lines(console).cell("lstm", "likelihood", "a reason " * 20)
+    assert len(console.file.getvalue().splitlines()) == 1

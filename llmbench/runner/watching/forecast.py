@@ -11,10 +11,13 @@ from typing import Literal
 
 Kind = Literal["train", "measure", "prove", "warm", "rounds", "compare"]
 Piece = tuple[str, Kind]  # a model, "" for all of them together, and what is done with it
-WEIGHT = 3.0  # seconds of an expectation that weigh as much as one second of experience
+WEIGHT = 0.7  # seconds of work as expected that experience of any work is mixed with at first
+OWN_WEIGHT = 3.0  # seconds of work of any kind that experience of one kind is mixed with
 SURE = 0.1  # share of a piece from which on its own pace tells more than the expectation
 TRAINING = ("training", "vocabulary", "fine-tuning")
 PROVING = ("checking", "proving")
+IN_BLOCKS = 0.92  # share of the rounds that blocks take: afterwards their cells are written
+LOADING = "loading all models"  # for the rounds
 
 
 class Forecast:
@@ -23,12 +26,17 @@ class Forecast:
     Args:
         expected: Seconds of each piece of work, in any order.
         clock: Seconds since any beginning.
+        groups: What pieces have in common besides their kind, such as that a network is loaded:
+            those of one group and kind tell more about each other than about the rest.
     """
 
     def __init__(
-        self, expected: Mapping[Piece, float], clock: Callable[[], float] = time.monotonic
+        self,
+        expected: Mapping[Piece, float],
+        clock: Callable[[], float] = time.monotonic,
+        groups: Mapping[Piece, str] | None = None,
     ):
-        self._expected, self._clock = dict(expected), clock
+        self._expected, self._clock, self._groups = dict(expected), clock, dict(groups or {})
         self._lock = RLock()  # a thread that draws asks, too
         self._spent: dict[Piece, float] = {}
         self._over: set[Piece] = set()
@@ -51,6 +59,7 @@ class Forecast:
         with self._lock:
             self._book()
             self._piece, self._share = piece, share
+            self._over.discard(piece)
             self._expected.setdefault(piece, 0.0)
 
     def finish(self, *pieces: Piece) -> None:
@@ -77,29 +86,48 @@ class Forecast:
 
     def _guess(self, piece: Piece) -> float:
         """The seconds that a piece takes as a whole."""
-        guess = self._expected[piece] * self._find_pace(piece[1])
+        guess = self._expected[piece] * self._find_pace(piece)
         if piece == self._piece and self._share > 0:
             by_share = self._spent.get(piece, 0.0) / self._share
             trust = min(1.0, self._share / SURE)
             return trust * by_share + (1 - trust) * guess
         return guess
 
-    def _find_pace(self, kind: Kind) -> float:
-        """How many times as long as expected work of a kind takes: by its own pieces that are over,
-        and, the fewer these are, by those of other kinds.
+    def _find_pace(self, piece: Piece) -> float:
+        """How many times as long as expected a piece takes: by pieces of its kind and group that
+        are over, and, the fewer these are, by those of its group, and by all.
         """
-        pace = 1.0
-        for own in (None, kind):
+        pace, (_, kind), group = 1.0, piece, self._groups.get(piece)
+        circles: tuple[Callable[[Piece], bool], ...] = (
+            lambda other: True,
+            lambda other: self._groups.get(other) == group,
+            lambda other: self._groups.get(other) == group and other[1] == kind,
+        )
+        for number, holds in enumerate(circles):
             took = wanted = 0.0
-            for piece in self._over:
-                spent, expected = self._spent.get(piece, 0.0), self._expected.get(piece, 0.0)
+            for other in self._find_told(pace):
+                spent, expected = self._spent.get(other, 0.0), self._expected.get(other, 0.0)
                 # a proof that was not made says that proofs are kept; of training, which is in the
                 # cache or not, each model's is its own affair
-                is_told = spent or (own and kind == "prove")
-                if own in (None, piece[1]) and is_told and expected:
+                is_told = spent or (number == len(circles) - 1 and kind == "prove")
+                if holds(other) and is_told and expected:
                     took, wanted = took + spent, wanted + expected
-            pace = (took + WEIGHT * pace) / (wanted + WEIGHT)
+            weight = OWN_WEIGHT if number else WEIGHT
+            pace = (took + weight * pace) / (wanted + weight)
         return pace
+
+    def _find_told(self, pace: float) -> set[Piece]:
+        """The pieces that tell something about the pace: those that are over. Those of the model at
+        work tell it together, once they take longer than at this pace: some take less, some more.
+        """
+        if self._piece is None:
+            return self._over
+        name = self._piece[0]
+        own = {piece for piece in self._spent if piece[0] == name}
+        spent = sum(self._spent[piece] for piece in own)
+        expected = sum(self._expected[piece] for piece in own)
+        before = {piece for piece in self._over if piece[0] != name}
+        return before | own if spent > pace * expected else before
 
 
 class Follower:
@@ -128,7 +156,11 @@ class Follower:
 
     def advance(self, what: str, share: float) -> None:
         """Note what is done with the model, and how far it is."""
-        if what == "comparing":
+        if what == LOADING:
+            self._leave()
+            self._end_turns()
+            self.forecast.turn_to(("", "warm"))
+        elif what == "comparing":
             self._leave()
             self._end_turns()
             self.forecast.finish(("", "warm"), ("", "rounds"))
@@ -136,12 +168,14 @@ class Follower:
             self._is_comparing = True
         elif what.startswith("measuring speed"):
             self.forecast.finish(("", "warm"))
-            self.forecast.turn_to(("", "rounds"), share)
+            self.forecast.turn_to(("", "rounds"), IN_BLOCKS * share)
         elif self._now:
             is_training, is_proof = what.startswith(TRAINING), what.startswith(PROVING)
             kind: Kind = "train" if is_training else "prove" if is_proof else "measure"
             if not is_training:
                 self.forecast.finish((self._now, "train"))
+            if is_proof:  # the last thing, as a rule
+                self.forecast.finish((self._now, "measure"))
             self.forecast.turn_to((self._now, kind), share if is_training else 0.0)
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmbench.runner.watching.forecast import Follower, Forecast, describe_left
+from llmbench.runner.watching.forecast import LOADING, Follower, Forecast, describe_left
 
 
 class Clock:
@@ -137,3 +137,31 @@ def test_proofs_that_are_kept_are_no_longer_expected_and_trainings_still_are(clo
     forecast.finish(("a", "prove"), ("b", "prove"), ("a", "train"), ("b", "train"))
     assert forecast.estimate_left() < 10.0 + 2.0
     assert forecast.estimate_left() > 10.0
+
+
+def test_loading_before_the_rounds_is_not_booked_on_the_last_model(clock):
+    expected = {("a", "measure"): 10.0, ("", "warm"): 5.0, ("", "rounds"): 20.0}
+    follower = Follower(Forecast(expected, clock), ["a"])
+    follower.begin("a")
+    clock.now = 10.0
+    follower.advance(LOADING, 0.0)
+    clock.now = 14.0
+    follower.advance("measuring speed", 0.0)
+    spent = follower.forecast.spent
+    assert (spent["a", "measure"], spent["", "warm"]) == (10.0, 4.0)
+
+
+def test_a_network_that_is_slow_says_little_of_models_that_only_count(clock):
+    pieces = {(name, "measure"): 10.0 for name in "abcd"}
+    groups = {(name, "measure"): "network" if name in "ab" else "light" for name in "abcd"}
+    forecast = Forecast(pieces, clock, groups)
+    forecast.turn_to(("c", "measure"))
+    clock.now = 10.0
+    forecast.finish(("c", "measure"))
+    forecast.turn_to(("a", "measure"))
+    clock.now = 60.0
+    forecast.finish(("a", "measure"))
+    both = forecast.estimate_left()
+    forecast.finish(("b", "measure"))
+    light = forecast.estimate_left()
+    assert both - light > 2 * light

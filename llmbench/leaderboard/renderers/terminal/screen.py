@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 
@@ -24,6 +25,17 @@ def open_screen() -> Console:
     size = shutil.get_terminal_size((PLAIN, LINES))
     # without a height rich takes a dumb terminal for one of 80 columns, whatever its width
     return Screen(width=size.columns, height=size.lines, file=sys.stdout)
+
+
+def open_stderr() -> Console:
+    """Return the console on stderr: as wide as COLUMNS says, or its terminal, or else PLAIN."""
+    try:
+        own = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        own = 0
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() and int(asked) else own or PLAIN
+    return Screen(width=width, height=LINES, file=sys.stderr)
 
 
 def find_width() -> int:
