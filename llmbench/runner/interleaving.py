@@ -152,8 +152,7 @@ class Rounds:
         """Two at a time, if there is room: importing takes one core, and nothing is timed yet."""
         waiting = list(contenders)
         while waiting:
-            share = 1 - len(waiting) / len(contenders)
-            self.watcher.progress("all models", LOADING, share, waiting[0].name)
+            self.watcher.progress("all models", LOADING, 0.0, waiting[0].name)
             is_room = (
                 machine.free_memory() > HALF * free["resident"] and not self.folder.turns.deaths
             )
@@ -331,8 +330,7 @@ class Rounds:
             if one.child is not None and not one.out:
                 self._begin(one)
                 one.child.send({"do": "finish", "blocks": self._number(one.blocks)})
-                event = self._wait(one, "cell")
-                if event is not None:
+                if (event := self._wait(one, "cell")) is not None:
                     self.folder.accept_cell(one.card.name, self.task.name, event["digest"])
                     self.watcher.cell(one.card.name, self.task.name, event["outcome"])
         cost["seconds"] = time.perf_counter() - self.begun
