@@ -16,9 +16,11 @@ import click
 
 import llmbench
 from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run, show
+from llmbench.cli.watching import watch
 from llmbench.errors import (
     CellError,
     LlmbenchError,
+    ModelError,
     Unsupported,
     UsageError,
     describe_exit,
@@ -98,7 +100,16 @@ def main() -> None:
 
 
 def entry() -> None:
-    """Run `main`, then leave at once if torch was loaded: its clean-up takes half a second."""
+    """Run `main`, in a child process if the command loads a model. Leave at once if torch was
+    loaded: its clean-up takes half a second.
+    """
+    try:
+        code = watch(sys.argv[1:], cli)
+    except ModelError as error:
+        click.echo(f"llmbench: {error}", err=True)
+        code = 1
+    if code is not None:
+        sys.exit(code)
     try:
         main()
     except SystemExit as exit_:

@@ -120,8 +120,10 @@ def table(record: Record, task: str, metric: str) -> Table:
         for line, model in zip(lines, models, strict=True)
     ]
     title, label = cut(task, NAME_CHARACTERS), SPEED_LABEL if metric == SPEED else label
-    summary = summarise(title, label, better, contenders)
-    field = Field(title, label, better, contenders, *SHOWN_GAPS[metric_of(headline[0]).format])
+    facts = metric_of(headline[0])
+    names_best = None if facts.is_distance else better
+    summary = summarise(title, label, names_best, contenders)
+    field = Field(title, label, names_best, contenders, *SHOWN_GAPS[facts.format])
     lines.sort(
         key=lambda line: (
             99 if line.stage is None else line.stage,

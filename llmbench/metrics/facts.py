@@ -180,6 +180,7 @@ METRICS = (
         "bits",
         "bits",
         is_headline=True,
+        is_distance=True,
     ),
     Metric(
         "top_token_agreement",

@@ -141,6 +141,7 @@ class Metric:
     is_headline: whether it has a table of its own; is_ranked: whether models are ranked in it.
     is_power: whether it is 2 to the power of a ratio, by which it is tested.
     is_derived: whether it only re-expresses bits per byte.
+    is_distance: whether it tells how far a model is from another one: the nearest is not the best.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Metric:
     is_ranked: bool = False
     is_power: bool = False
     is_derived: bool = False
+    is_distance: bool = False
     is_custom: bool = False  # not of llmbench's own table
 
     def __post_init__(self) -> None:

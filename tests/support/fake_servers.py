@@ -38,11 +38,17 @@ class Traps:
     refuses_options: bool = False  # stream_options
     refuses_max_tokens: bool = False
     usage_off: int = 0  # added to the counts of tokens
+    counts: int | None = None  # the tokens of every answer, as it counts
     first: float | None = None  # log-probability of the first token
     token_ids: bool = True  # whether `return_token_ids` is known
     noise: float = 0.0  # of log-probabilities that are read, in nats
     zeros_from: int | None = None  # tokens of a prompt from which on log-probabilities are 0
     least: float | None = None  # the lowest log-probability of a prompt that it gives
+    base: float = math.e  # of all log-probabilities
+    tops: int = 0  # likeliest tokens that it gives at most; it refuses to give more
+    odd_id: object = None  # in place of the last id that it wrote
+    index: int = 0  # of its choice
+    reasons: str = ""  # what it thinks before it answers
     redirects: str = ""
     echoes_key: bool = False
     busy: list[str] = field(default_factory=list)  # values of Retry-After, each with a 429
@@ -180,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_chat = self.path.endswith("/chat/completions")
         if traps.redirects:
             return self.answer(307, {}, {"Location": traps.redirects})
+        if traps.tops and body.get("logprobs", 0) > traps.tops:
+            return self.refuse(400, f"logprobs must be {traps.tops} at most")
         if not is_chat and traps.only_chat:
             return self.refuse(404, "this is a chat model")
         if traps.refuses_ids and isinstance(body.get("prompt"), list):
@@ -212,18 +220,19 @@ class _Handler(BaseHTTPRequestHandler):
             pieces = spell(fake.model, made)
         if traps.echoes_key:
             pieces = [*pieces, self.headers.get("Authorization", "")]
-        count = len(made) if fake.model is not None else len(pieces)
+        count, off = len(made) if fake.model is not None else len(pieces), traps.usage_off
         usage = {
-            "prompt_tokens": len(ids) + traps.usage_off,
-            "completion_tokens": count + traps.usage_off,
+            "prompt_tokens": len(ids) + off,
+            "completion_tokens": traps.counts if traps.counts is not None else count + off,
         }
         head = {"id": "x", "model": traps.answers_as, "created": 0}
         if body.get("stream"):
             return self.stream(head, pieces, finish, usage, body, is_chat)
         text = "".join(pieces)
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
+        choice: dict[str, Any] = {"index": traps.index, "finish_reason": finish}
         if is_chat:
-            choice["message"] = {"role": "assistant", "content": text}
+            choice["message"] = {"role": "assistant", "content": text or None}
+            choice["message"]["reasoning_content"] = traps.reasons or None
         else:
             choice |= self.completion(body, ids, made, nats, text)
         return self.answer(200, {**head, "choices": [choice], "usage": usage})
@@ -239,12 +248,20 @@ class _Handler(BaseHTTPRequestHandler):
         fake, traps = self.fake, self.fake.traps
         found: dict[str, Any] = {"text": text, "logprobs": None}
         if body.get("return_token_ids") and traps.token_ids:
-            found["token_ids"] = made
+            found["token_ids"] = made if traps.odd_id is None else [*made[:-1], traps.odd_id]
         if "logprobs" in body and not traps.ignores_logprobs:
             values: list[float | None] = list(nats)
             if body.get("echo") and not traps.ignores_echo:
                 values = [*fake.read(ids), *values]
-            found["logprobs"] = {"token_logprobs": [_finite(value) for value in values]}
+            scale = math.log(traps.base)
+            values = [None if value is None else _finite(value) / scale for value in values]
+            found["logprobs"] = {"token_logprobs": values}
+            if traps.tops:
+                rows = fake.rows([*ids, *made])[len(ids) - 1 : -1]
+                likeliest = np.sort(rows)[:, -body["logprobs"] :] / scale
+                found["logprobs"]["top_logprobs"] = [
+                    {f"t{at}": float(value) for at, value in enumerate(row)} for row in likeliest
+                ]
         return found
 
     def stream(
@@ -262,11 +279,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if is_chat:
             self.event({**head, "choices": [{"index": 0, "delta": {"role": "assistant"}}]})
+        if is_chat and self.fake.traps.reasons:
+            part = {"delta": {"reasoning_content": self.fake.traps.reasons}}
+            self.event({**head, "choices": [{"index": 0, **part}]})
         for number, piece in enumerate(pieces):
             if number == self.fake.traps.after and self.breaks_off():
                 return
             part = {"delta": {"content": piece}} if is_chat else {"text": piece}
-            self.event({**head, "choices": [{"index": 0, "finish_reason": None, **part}]})
+            index = self.fake.traps.index
+            self.event({**head, "choices": [{"index": index, "finish_reason": None, **part}]})
         part = {"delta": {}} if is_chat else {"text": ""}
         self.event({**head, "choices": [{"index": 0, "finish_reason": finish, **part}]})
         if body.get("stream_options", {}).get("include_usage"):
@@ -329,5 +350,5 @@ def spell(model: Any, ids: Sequence[int]) -> list[str]:
     return [*found, raw.decode(errors="replace")] if raw else found
 
 
-def _finite(value: float | None) -> float | None:
-    return -9999.0 if value is not None and math.isinf(value) else value
+def _finite(value: float) -> float:
+    return -9999.0 if math.isinf(value) else value

@@ -127,6 +127,15 @@ def test_compare_shows_it_beside_the_bits_and_the_board_has_its_table(place):
     assert "same likeliest token" in page
 
 
+def test_the_nearest_to_its_parent_is_not_called_the_best(place):
+    board = run(place, "Child", "Parent").board
+    assert {table.headline: table.better for table in board.tables} == {
+        "bits_per_byte": "lower",
+        "divergence": None,
+    }
+    assert not [said for said in (*board.summary, board.verdict) if "best divergence" in said]
+
+
 def test_models_without_logits_are_unsupported_in_it_alone(place):
     found = run(place, "Child", floor="uniform-bytes")
     (row,) = found.record.failures

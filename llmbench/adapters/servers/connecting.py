@@ -13,7 +13,7 @@ from llmbench.adapters.servers.client import Client, Refusal
 from llmbench.adapters.servers.kept_answers import KeptAnswers
 from llmbench.adapters.servers.patience import Patience
 from llmbench.adapters.servers.probe import Prober, Proof
-from llmbench.adapters.servers.protocol import Counting, Dialect, Prompt
+from llmbench.adapters.servers.protocol import Counting, Dialect, OnlyReasoning, Prompt
 from llmbench.adapters.servers.tokenizer import ServerTokenizer
 from llmbench.adapters.servers.writing import Writer
 from llmbench.config.server_settings import ServerSettings
@@ -56,7 +56,7 @@ def connect(
     report("asking for its models")
     listed = _find_model(client, settings)
     served = listed.get("max_model_len") if listed is not None else None
-    if not isinstance(served, int) or isinstance(served, bool) or served <= 0:
+    if isinstance(served, bool) or not isinstance(served, int) or not 0 < served <= limits.IDS:
         served = None
     context = settings.context or served
     report("asking for a few words")
@@ -110,8 +110,9 @@ def _find_dialect(
         counting = Counting()
         writer = Writer(client, dialect, settings, KeptAnswers(None), _as_text, context, counting)
         try:
-            for _ in writer.generate([FIRST_WORDS]):
-                pass
+            with suppress(OnlyReasoning):  # it may say more if it is allowed to
+                for _ in writer.generate([FIRST_WORDS]):
+                    pass
         except Refusal as refusal:
             if refusal.status in (401, 403):
                 raise _refuse_key(refusal, settings) from None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.adapters.servers.client import Client
-from llmbench.adapters.servers.protocol import Dialect
+from llmbench.adapters.servers.protocol import Dialect, take_choice
 from llmbench.errors import ModelError
 
 Way = Literal["echo", "prompt_logprobs"]
@@ -57,7 +57,7 @@ class Echo:
 
     def parse(self, answer: Mapping[str, Any], ids: Sequence[int]) -> NDArray[np.float64]:
         """Return what an answer says of these ids; see `read`."""
-        choice = first_choice(answer, self.client.where)
+        choice = take_choice(answer, self.client.where)
         values = find_logprobs(choice) if self.way == "echo" else _find_named(choice, ids)
         if values is None:
             raise self._refuse(f"it ignores {self.way!r}, and gives none")
@@ -89,14 +89,6 @@ def is_number(value: Any) -> bool:
         return not math.isnan(float(value))
     except OverflowError:
         return False
-
-
-def first_choice(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return the first of an answer's choices. ModelError if there is none."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise ModelError("the server's answer has no `choices`", where=where)
-    return choices[0]
 
 
 def find_logprobs(choice: Mapping[str, Any]) -> list[Any] | None:

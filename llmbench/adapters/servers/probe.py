@@ -21,10 +21,10 @@ from llmbench.adapters.servers.echo import (
     Unusable,
     Way,
     find_logprobs,
-    first_choice,
     is_number,
 )
-from llmbench.adapters.servers.protocol import Counting, Dialect, read_usage
+from llmbench.adapters.servers.logarithms import ASKED, find_likeliest, judge_base
+from llmbench.adapters.servers.protocol import Counting, Dialect, read_usage, take_choice
 from llmbench.adapters.servers.tokenizer import ServerTokenizer
 from llmbench.data.probe_texts import PROSE
 from llmbench.errors import ModelError
@@ -74,6 +74,7 @@ class Proof:
     lengths: list[int] = field(default_factory=list)
     mean: float | None = None  # difference in nats
     largest: float | None = None
+    base: str = ""  # of the logarithms, and how that is known
 
     def to_record(self) -> dict[str, object]:
         """Return what the record says of it."""
@@ -85,6 +86,7 @@ class Proof:
             "prompt_lengths": self.lengths,
             "mean_difference_nats": self.mean,
             "largest_difference_nats": self.largest,
+            "base_of_logarithms": self.base,
         }
 
 
@@ -113,7 +115,8 @@ class Prober:
             lengths = (*LENGTHS, LONG)
         self.lengths = sorted({min(length, most) for length in lengths if most > 0})
         self.text_ids: list[int] = ids
-        self._asks_ids = True
+        self._asks_ids, self._asked = True, list(ASKED)
+        self._likeliest: list[list[float]] = []
 
     def prove(self) -> Proof:
         """Return what the server proves; never raises for what is wrong with its numbers."""
@@ -122,6 +125,9 @@ class Prober:
             written = list(self._write(proof))
             self._require_enough(written)
             self._compare(written, proof)
+            cause, proof.base = judge_base(self._likeliest)
+            if cause:
+                raise Unproven(cause)
         except Unproven as error:
             proof.cause = str(error)
         return proof
@@ -148,20 +154,29 @@ class Prober:
             "prompt": list(prompt),
             self.dialect.limit: WRITTEN,
             "temperature": 0.0,
-            "logprobs": 1,
         }
-        if self._asks_ids:
-            try:
-                answer = self.client.ask(self.dialect.path, {**body, "return_token_ids": True})
-            except Refusal as refusal:
-                if "return_token_ids" not in refusal.said:
-                    raise
-                self._asks_ids = False
-        if not self._asks_ids:
-            answer = self.client.ask(self.dialect.path, body)
+        answer = self._ask_as_it_likes(body)
         self.dialect.check_model(answer)
         self._check_usage(answer, len(prompt))
-        return dict(first_choice(answer, self.client.where))
+        choice = dict(take_choice(answer, self.client.where))
+        self._likeliest += find_likeliest(choice)
+        return choice
+
+    def _ask_as_it_likes(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask for ids and for the likeliest tokens; without them from when that was refused."""
+        while True:
+            asked = {**body, "logprobs": self._asked[0]}
+            if self._asks_ids:
+                asked["return_token_ids"] = True
+            try:
+                return self.client.ask(self.dialect.path, asked)
+            except Refusal as refusal:
+                if self._asks_ids and "return_token_ids" in refusal.said:
+                    self._asks_ids = False
+                elif len(self._asked) > 1 and "logprobs" in refusal.said:
+                    del self._asked[0]
+                else:
+                    raise
 
     def _check_usage(self, answer: dict[str, Any], count: int) -> None:
         """Note a wrong count of a prompt that is too short to have been cut."""
@@ -189,6 +204,12 @@ class Prober:
 
     def _check_spelling(self, ids: Sequence[int], text: str) -> None:
         """Raise Unproven if the ids are not those of the tokenizer that was given."""
+        known = range(self.tokenizer.text.size)
+        if odd := [id for id in ids if type(id) is not int or id not in known]:
+            raise Unproven(
+                f"its tokenizer is not the one that was given: it wrote the id {odd[0]!r:.40}, and"
+                f" there are {len(known)}"
+            )
         plain = [id for id in ids if id not in self.tokenizer.text.special]
         got = self.tokenizer.text.decode(plain).decode(errors="replace")
         if got.strip() and text.strip() and got.strip() != text.strip():

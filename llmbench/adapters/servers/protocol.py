@@ -16,15 +16,30 @@ HIGH = range(0xD800, 0xDC00)  # the first half of a character that JSON escapes 
 # how servers say that a model came to its end, or wrote a stop text; vLLM, TGI and others
 ENDS = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
 PATHS = {"completions": "/completions", "chat": "/chat/completions"}
+REASONING = ("reasoning_content", "reasoning")  # where chat APIs put what is thought, not said
+
+
+class OnlyReasoning(ModelError):
+    """A server's answer has no text: the model thought, and said nothing."""
+
+    def __init__(self, where: str):
+        super().__init__(
+            "an answer of the server has no text, only reasoning (`reasoning_content`)",
+            where=where,
+            hint="turn reasoning off at the server, or allow longer answers",
+        )
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one message adds to an answer. `usage`: counts of tokens by name, if it gives any."""
+    """What one message adds to an answer. `usage`: counts of tokens by name, if it gives any.
+    `reasons`: whether it holds reasoning, which is no part of the answer.
+    """
 
     text: str
     finish: Finish | None
     usage: Mapping[str, int] | None
+    reasons: bool = False
 
 
 @dataclass
@@ -92,15 +107,12 @@ class Dialect:
         self.check_model(data)
         usage = data.get("usage")
         counts = read_usage(usage) if isinstance(usage, Mapping) else None
-        choices = data.get("choices")
-        if not isinstance(choices, list):
-            raise ModelError("the server's answer has no `choices`", where=self.where)
-        if not choices:  # the last message of a stream only counts
+        if data.get("choices") == []:  # the last message of a stream only counts
             return Piece("", None, counts)
-        choice = choices[0]
-        if not isinstance(choice, Mapping):
-            raise ModelError("the server's answer has no `choices`", where=self.where)
-        return Piece(self._read_text(choice), self._read_finish(choice), counts)
+        choice = take_choice(data, self.where)
+        holder = self._find_holder(choice)
+        reasons = self.api == "chat" and any(holder.get(name) for name in REASONING)
+        return Piece(self._read_text(holder), self._read_finish(choice), counts, reasons)
 
     def _read_finish(self, choice: Mapping[str, Any]) -> Finish | None:
         """Why an answer ended; None while it has not. ModelError if it was broken off."""
@@ -116,11 +128,17 @@ class Dialect:
             where=self.where,
         )
 
-    def _read_text(self, choice: Mapping[str, Any]) -> str:
-        """The text of a choice: of a chat in `delta` or `message`; a role alone is none."""
-        holder: Any = choice
-        if self.api == "chat":
-            holder = choice.get("delta") or choice.get("message") or {}
+    def _find_holder(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What holds a choice's text: of a chat its `delta` or `message`."""
+        if self.api != "chat":
+            return choice
+        found = choice.get("delta") or choice.get("message") or {}
+        if not isinstance(found, Mapping):
+            raise ModelError("the server's answer has no message", where=self.where)
+        return found
+
+    def _read_text(self, holder: Mapping[str, Any]) -> str:
+        """The text of a choice; a role alone is none."""
         text = holder.get("content" if self.api == "chat" else "text")
         if text is None:
             return ""
@@ -149,6 +167,20 @@ class Counting:
     """What the server's own counts of tokens are worth. `wrong`: "" while they can be believed."""
 
     wrong: str = ""
+
+
+def take_choice(answer: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the one choice of an answer. ModelError if there is none, or if there are others."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        raise ModelError("the server's answer has no `choices`", where=where)
+    if len(choices) > 1 or choices[0].get("index") not in (None, 0):
+        raise ModelError(
+            "one answer was asked for, and the server gives several `choices`",
+            where=where,
+            hint="let the server answer once: `n` and `best_of` of 1",
+        )
+    return choices[0]
 
 
 class Characters:

@@ -13,10 +13,19 @@ from llmbench.adapter import Chunk, Request
 from llmbench.adapters.servers.client import Client, Refusal
 from llmbench.adapters.servers.kept_answers import KeptAnswers
 from llmbench.adapters.servers.patience import Interrupted
-from llmbench.adapters.servers.protocol import Characters, Counting, Dialect, Piece, Prompt
+from llmbench.adapters.servers.protocol import (
+    Characters,
+    Counting,
+    Dialect,
+    OnlyReasoning,
+    Piece,
+    Prompt,
+)
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import ModelError, Unsupported
 from llmbench.inference.text.answer import AnswerText
+
+SILENT = 8  # tokens of an answer that may have no text: those that end it, or a turn
 
 
 @dataclass
@@ -156,17 +165,19 @@ class _Exchange:
 
     def _attempt(self) -> None:
         text, characters, whole = AnswerText(self.request), Characters(), ""
-        times, made, usage, is_full = self.writer.times[self.row], 0, None, False
+        times, usage, is_full = self.writer.times[self.row], None, False
+        made, size, reasons = 0, 0, False  # pieces and bytes of text so far
         times.sent, times.first = time.perf_counter_ns(), None
         is_ended = False  # by the server
         for piece, now in self._pieces():
-            usage = piece.usage or usage
+            usage, reasons = piece.usage or usage, reasons or piece.reasons
             if not is_ended:
                 is_ended, is_full = piece.finish is not None, piece.finish == "length"
                 made += bool(piece.text)
                 if piece.text:
                     times.first, times.last = times.first or now, now
                 data = characters.take(piece.text, is_ended)
+                size += len(data)
                 whole += text.take(data, piece.finish == "stop", is_full)
                 if text.finish is None:
                     self._hand_on(whole, made)
@@ -176,9 +187,11 @@ class _Exchange:
                 return
         if text.finish is None:
             raise Interrupted("the server's answer broke off before its end")
+        if reasons and not size:
+            raise OnlyReasoning(self.writer.client.where)
         counts = usage if is_ended and usage is not None else {}
         self._check(whole, counts)
-        times.tokens = self._count(counts, made, is_full)
+        times.tokens = self._count(counts, made, None if reasons else size, is_full)
         rest = self._find_rest(whole)
         self.last = Chunk(self.row, rest, times.tokens, text.finish)
         self.said = whole
@@ -226,12 +239,18 @@ class _Exchange:
                 hint="a server with a larger context, or shorter prompts",
             )
 
-    def _count(self, counts: Mapping[str, int], made: int, is_full: bool) -> int:
-        """Tokens of the answer: the server's count, unless that cannot be; else its pieces."""
+    def _count(self, counts: Mapping[str, int], made: int, size: int | None, is_full: bool) -> int:
+        """Tokens of the answer: the server's count, unless that cannot be; else its pieces.
+
+        size: bytes of its text, if nothing else was counted: a token has at least one.
+        """
         count, counting = counts.get("completion_tokens"), self.writer.counting
         if count is None or counting.wrong:
             return made
         if count > self.most or (is_full and count != self.most):
             counting.wrong = f"completion_tokens {count} for an answer of {self.most}"
-            return made
-        return count
+        elif count < made:
+            counting.wrong = f"completion_tokens {count} for an answer in {made} pieces"
+        elif size is not None and count > size + SILENT:
+            counting.wrong = f"completion_tokens {count} for an answer of {size} bytes"
+        return made if counting.wrong else count

@@ -12,6 +12,7 @@ from support.fake_servers import FakeServer, Traps
 
 from llmbench.adapter import Passage, Request, Window
 from llmbench.adapters.servers.echo import Echo, Unusable
+from llmbench.adapters.servers.logarithms import judge_base
 from llmbench.conformance import kit
 from llmbench.conformance.check import Subject
 from llmbench.errors import Unsupported
@@ -72,6 +73,9 @@ TRAPS = [
     (Traps(truncates=12), "it cuts prompts"),
     (Traps(token_ids=False), "it could not be verified: the ids of only 0 tokens"),
     (Traps(only_chat=True), "the chat API gives no log-probabilities"),
+    (Traps(odd_id=10**30), "it wrote the id 1000000000000000000000000000000, and there are 320"),
+    (Traps(odd_id=-1), "it wrote the id -1"),
+    (Traps(odd_id="7"), "it wrote the id '7'"),
 ]
 
 
@@ -218,6 +222,50 @@ def test_a_server_earns_what_was_seen_and_no_more(tiny, connect):
     assert levels["A1"]["state"] == "earned", levels["A1"]
     assert levels["A2"]["state"] == "not tested"
     assert "no next-token distribution" in levels["A2"]["why"]
+
+
+@pytest.fixture(scope="module")
+def stories():
+    """The folder of a LLaMA that was trained on stories, and the model."""
+    folder = real("stories260K-hf")
+    return folder, small_checkpoints.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("base", "tops", "cause"),
+    [
+        (math.e, 20, ""),
+        (math.e, 5, ""),
+        (2, 20, "its logarithms may be to base 2"),
+        (10, 5, "its logarithms are to another base than e, such as 10"),
+    ],
+)
+def test_logarithms_to_another_base_are_found_out(stories, connect, base, tops, cause):
+    folder, model = stories
+    with FakeServer(model, traps=Traps(base=base, tops=tops), context=130) as server:
+        adapter = connect(server, tokenizer=str(folder))
+        proof = adapter.connection.proof
+        asked = {body["logprobs"] for body in server.asked if "return_token_ids" in body}
+    assert asked == ({20} if tops == 20 else {20, 5})
+    assert proof.cause.endswith(cause)
+    assert bool(proof.cause) == bool(cause)
+    if not cause:
+        said = adapter.info.origin["base_of_logarithms"]
+        assert said.startswith(f"e: the likeliest {tops} tokens' probabilities sum to ")
+
+
+def test_sums_of_probabilities_tell_the_base_of_logarithms():
+    row = [0.4, 0.3, 0.1, 0.1, 0.05]
+    natural, binary, decimal = ([math.log(p, base) for p in row] for base in (math.e, 2, 10))
+    low, high = (sum(p ** (1 / math.log(base)) for p in row) for base in (2, 10))
+    assert judge_base([natural[:4]])[1].startswith("taken for e: the server does not give")
+    assert judge_base([natural]) == (
+        "",
+        "e: the likeliest 5 tokens' probabilities sum to 0.950 at most, and to"
+        f" {sum(p ** math.log(2) for p in row):.3f} if they were to base 2",
+    )
+    assert f"sum to {low:.3g} at most" in judge_base([binary])[0]
+    assert f"sum to {high:.3g}: its logarithms are to another" in judge_base([decimal])[0]
 
 
 def test_text_that_a_server_writes_tells_ids_if_its_tokenizer_is_plain(connect):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from support.fake_servers import FakeServer, Traps
 from support.paced_server import PacedServer
 
 from llmbench.adapter import Request
@@ -66,6 +67,15 @@ def test_errors_are_kept_and_nothing_is_asked_again(connect):
         assert len(server.served) - before == 10
     assert [one.error for one in found].count("status 503: busy") == 5
     assert [one.error for one in found].count("") == 5
+
+
+def test_reasoning_before_an_answer_is_an_error_of_its_request(connect):
+    traps = Traps(only_chat=True, reasons="Let me think.")
+    with FakeServer(says=("one", "two"), traps=traps) as server:
+        found = run(connect(server), load(2)).exchanges
+    assert {one.error for one in found} == {
+        "it reasons before it answers (`reasoning_content`): turn that off"
+    }
 
 
 def test_an_answer_that_breaks_off_is_an_error(connect):

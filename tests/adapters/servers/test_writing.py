@@ -204,6 +204,47 @@ def test_a_wrong_count_of_tokens_is_said_and_not_used(tiny, connect, capsys):
     assert adapter.info.origin["usage"].startswith("completion_tokens 9")
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (-3, "completion_tokens -3 for an answer in 3 pieces"),
+        (0, "completion_tokens 0 for an answer in 3 pieces"),
+        (10**30, f"completion_tokens {10**30} for an answer of 20"),
+        (19, "completion_tokens 19 for an answer of 3 bytes"),
+    ],
+)
+def test_a_count_of_tokens_that_cannot_be_is_not_believed(connect, counts, said):
+    with FakeServer(says=("a", "b", "c")) as server:
+        adapter = connect(server)
+        server.traps.counts = counts
+        _, last = listen(adapter)
+    assert last.tokens == 3
+    assert adapter.info.origin["usage"] == said
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_of_reasoning_alone_is_refused_by_name(connect, stream):
+    traps = Traps(only_chat=True, reasons="Let me think.")
+    with FakeServer(says=(), traps=traps) as server:
+        adapter = connect(server, stream=stream)  # which asks for a few words
+        with pytest.raises(ModelError, match=r"only reasoning .*\(turn reasoning off at the"):
+            listen(adapter)
+        server.says = ("Two", ".")
+        assert listen(adapter)[0] == "Two."
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_another_choice_than_the_one_that_was_asked_for_is_refused(connect, stream):
+    with FakeServer(says=("one ", "two ")) as server:
+        adapter = connect(server, stream=stream)
+        server.traps.index = 1
+        with pytest.raises(ModelError, match="one answer was asked for, and the server gives"):
+            listen(adapter)
+    dialect = Dialect("completions", "tiny", "tiny", "http://localhost/v1")
+    with pytest.raises(ModelError, match="several `choices`"):
+        dialect.read({"choices": [{"text": "a"}, {"text": "b"}]})
+
+
 def test_a_prompt_beyond_the_context_is_refused(tiny, connect):
     folder, model = tiny
     with FakeServer(model, context=66) as server:

@@ -66,6 +66,8 @@ def _read_lines(reply: Reply, dialect: Dialect, client: Client, found: _Found) -
         if data.get("error"):
             return f"the server broke off: {client.tell(value)}"
         piece = dialect.read(data)
+        if piece.reasons:
+            return "it reasons before it answers (`reasoning_content`): turn that off"
         if piece.usage is not None:
             found.usage = piece.usage.get("completion_tokens", found.usage)
         if piece.text:

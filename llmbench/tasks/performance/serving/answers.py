@@ -90,7 +90,7 @@ def count_tokens(exchange: Exchange, most: int) -> tuple[int | None, str]:
     usage, own, is_full = exchange.usage, exchange.own, exchange.finish == "length"
     doubt = ""
     if usage is not None:
-        if usage > most or (is_full and usage != most):
+        if not 1 <= usage <= most or (is_full and usage != most):
             doubt = f"completion_tokens is {usage} in an answer of {most}"
         elif own is not None and abs(usage - own) > OWN_FEW + OWN_SLACK * own:
             doubt = f"completion_tokens is {usage}, and the model's tokenizer counts {own}"

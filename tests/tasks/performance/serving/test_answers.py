@@ -73,6 +73,7 @@ def test_an_error_and_an_answer_without_text_have_no_numbers():
         (exchange([1, 2], finish="stop", usage=1), None, False),  # fewer tokens than messages
         (exchange([1, 2], finish="stop", usage=3, own=3), 3, True),
         (exchange([1, 2], finish="stop", usage=2, own=2), 2, True),
+        (exchange([1], finish="stop", usage=-1, own=1), 1, False),  # none has fewer than one
         (exchange([1, 2], finish="stop", usage=None, own=2), 2, True),
         (exchange([1, 2], finish="stop", usage=None), None, True),
     ],
