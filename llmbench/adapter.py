@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llmbench.errors import (
-    Unavailable,
-    Unsupported,
-    UsageError,
-    check_utf8,
-)
+from llmbench.config.fingerprints import sign_class
+from llmbench.errors import Unavailable, Unsupported, UsageError, check_utf8
 from llmbench.ledger import Ledger
 from llmbench.storage import default_cache
 
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
 # what is being done, share done in [0, 1], a short remark
 Progress = Callable[[str, float, str], None]
-UNHASHED = "server:"  # what the fingerprint of a model begins with whose weights nobody here sees
 GENERATION_BATCH = 64  # requests answered in one batch, unless an adapter says otherwise
 
 
@@ -56,11 +51,6 @@ class ModelInfo:
     training: Mapping[str, Any] | None = None
     # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     origin: Mapping[str, Any] | None = None
-
-
-def identifies_weights(fingerprint: str) -> bool:
-    """Whether a fingerprint is of weights, so that what is proven of it holds elsewhere, too."""
-    return bool(fingerprint) and not fingerprint.startswith(UNHASHED)
 
 
 @dataclass(frozen=True)
@@ -278,6 +268,17 @@ class Adapter(ABC):
     adds_bos: bool = True
     prompt_parts: Mapping[str, str] = MappingProxyType({})
     generation_batch_size: int = GENERATION_BATCH
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the code of a class that inherits `info` part of its fingerprint."""
+        super().__init_subclass__(**kwargs)
+        if "info" not in vars(cls) and not cls.__module__.startswith("llmbench."):
+
+            def info(self: Adapter) -> ModelInfo:
+                found: ModelInfo = super(cls, self).info  # type: ignore[misc]
+                return replace(found, fingerprint=sign_class(found.fingerprint, cls))
+
+            cls.info = property(info)  # type: ignore[assignment]
 
     @classmethod
     def build(cls, arguments: Mapping[str, Any], build_context: BuildContext) -> Adapter:

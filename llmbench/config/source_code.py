@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dis
 import hashlib
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -42,6 +44,17 @@ def digest_code(files: Iterable[Path]) -> str:
     for file in sorted(files):
         whole.update(f"{file.name} {_digest(file, _stamp(file))}\n".encode())
     return whole.hexdigest()
+
+
+def digest_class(cls: type) -> str:
+    """Return a hash (64 hex digits) of what a class does: of its name, its own functions, and its
+    file with what that imports, if it has one.
+    """
+    own = [getattr(value, "fget", value) for value in vars(cls).values()]
+    code = [_describe(value.__code__) for value in own if isinstance(value, FunctionType)]
+    with suppress(OSError, TypeError):  # a class of a notebook has no file
+        code.append(digest_code(find_imports([Path(inspect.getfile(cls))])))
+    return hashlib.sha256("\n".join([cls.__qualname__, *code]).encode()).hexdigest()
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench import storage
-from llmbench.adapter import identifies_weights
+from llmbench.config.fingerprints import identifies_weights
 from llmbench.conformance import certificates
 
 if TYPE_CHECKING:

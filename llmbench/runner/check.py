@@ -12,7 +12,8 @@ from os import _exit  # the very one: a model's calls of it are held up
 from typing import Any
 
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, Progress, identifies_weights
+from llmbench.adapter import Adapter, Progress
+from llmbench.config.fingerprints import identifies_weights
 from llmbench.conformance import certificates, kit
 from llmbench.conformance.check import Check, Subject
 from llmbench.conformance.unfinished import OF_CHECK, Unfinished

@@ -16,7 +16,8 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel
 
 from llmbench import limits, storage
-from llmbench.adapter import Adapter, Progress, identifies_weights
+from llmbench.adapter import Adapter, Progress
+from llmbench.config.fingerprints import identifies_weights
 from llmbench.config.source_code import PACKAGE
 from llmbench.conformance import kit
 from llmbench.conformance.certificates import LIBRARIES

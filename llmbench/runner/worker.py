@@ -29,8 +29,8 @@ from llmbench.adapter import (
     KeptSeal,
     ModelInfo,
     Progress,
-    identifies_weights,
 )
+from llmbench.config.fingerprints import identifies_weights
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import load_object
 from llmbench.conformance import certificates

@@ -17,6 +17,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.inference import scoring
 from llmbench.ledger import CODE
+from llmbench.plan import registry
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,24 @@ def test_fingerprints_follow_the_counts():
 
 def test_ngram_uses_all_of_the_training_text_and_an_empty_one_is_uniform():
     assert rate(ByteNgram([], 4), Text("t", (Document("a", "xyz"),))) == pytest.approx(8.0)
+
+
+def test_a_class_that_inherits_a_floor_is_another_model_and_so_is_its_changed_code(tmp_path):
+    def load(bits):
+        file = tmp_path / f"{bits}.py"
+        file.write_text(
+            "from llmbench.adapters.trivial import UniformBytes\n\n\n"
+            "class Own(UniformBytes):\n"
+            f"    bits = {bits}\n"
+        )
+        return registry.adapter_class(f"{file}:Own")().info
+
+    one, other = load(7), load(6)
+    assert len({one.fingerprint, other.fingerprint, UniformBytes().info.fingerprint}) == 3
+    assert load(7).fingerprint == one.fingerprint
+
+    scope = {"__name__": "__main__", "UniformBytes": UniformBytes}
+    exec("class Own(UniformBytes):\n    def score(self, passages): return 1", scope)
+    first = scope["Own"]().info.fingerprint
+    exec("class Own(UniformBytes):\n    def score(self, passages): return 2", scope)
+    assert len({first, scope["Own"]().info.fingerprint, UniformBytes().info.fingerprint}) == 3

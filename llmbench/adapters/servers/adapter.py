@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmbench.adapter import (
-    UNHASHED,
     Adapter,
     BuildContext,
     Chunk,
@@ -29,6 +28,7 @@ from llmbench.adapters.servers.protocol import Prompt
 from llmbench.adapters.servers.serve.process import ServerProcess, start_server
 from llmbench.adapters.servers.tokenizer import ServerTokenizer, load_tokenizer
 from llmbench.adapters.servers.writing import Times, Writer
+from llmbench.config.fingerprints import UNHASHED
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import Unsupported
 from llmbench.inference.serving.load import Load, LoadRun, LoadTarget, Say, ServerMemory

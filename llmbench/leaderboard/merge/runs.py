@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmbench.adapter import UNHASHED
+from llmbench.config.fingerprints import UNHASHED
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.provenance import describe_machine, format_time
 from llmbench.leaderboard.sentences.state import OpenCell, list_open_cells, name_end

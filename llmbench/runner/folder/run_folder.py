@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from llmbench import storage
-from llmbench.adapter import identifies_weights
+from llmbench.config.fingerprints import identifies_weights
 from llmbench.conformance import certificates
 from llmbench.conformance.certificates import CertificateRow
 from llmbench.conformance.unfinished import OF_RUN, is_open
