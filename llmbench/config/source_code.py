@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find_imports(first: Iterable[Path], without: Sequence[str] = ()) -> list[Path]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import cache
@@ -264,3 +267,18 @@ def test_a_verification_tells_the_same_weights_from_others(copied, monkeypatch):
     file.write_text("{}")
     (report,) = renew.verify((), lambda *_: None, copied)
     assert not report.is_right
+
+
+def test_shipped_weights_are_found_where_the_package_is_reached_through_a_link(tmp_path):
+    (tmp_path / "llmbench").symlink_to(FOLDER.parent)
+    code = (
+        "from llmbench.runner.shipping.targets import list_targets\n"
+        "from llmbench.training.shipped import FOLDER, read_manifest\n"
+        "rows = read_manifest(FOLDER)['networks']\n"
+        "print([t.name for t in list_targets() if t.key not in rows])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
