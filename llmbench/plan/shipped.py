@@ -61,8 +61,9 @@ TEXTS = {
 
 def find_shipped(folder: str) -> Path:
     """The folder `suites` or `baselines`: in the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / folder
-    return inside if inside.is_dir() else Path(__file__).parents[2] / folder
+    package = Path(__file__).resolve().parents[1]
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
 
 
 def names(folder: str) -> list[str]:
