@@ -76,8 +76,9 @@ class Request:
 
     Generation ends after `max_tokens` or `max_bytes`, whichever comes first, or before any of
     `stop`. Temperature 0 is greedy. `forced_text` is fed instead of sampled tokens (teacher
-    forcing). Without `add_bos` no start symbols are put before the prompt. With `chat` the prompt
-    is a user's message, after this system message ("": none), in the model's own chat template.
+    forcing). Without `add_bos` no start symbols precede the prompt, of which the last
+    `prompt_tokens` are read (behind a server all). With `chat` the prompt is a user's message,
+    after this system message ("": none), in the model's own chat template.
     """
 
     prompt: str
@@ -91,6 +92,7 @@ class Request:
     forced_text: str | None = None
     add_bos: bool = True
     chat: str | None = None
+    prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for what, text in (
@@ -102,10 +104,8 @@ class Request:
             check_utf8(text, what)
         if self.max_tokens is None and self.max_bytes is None and self.forced_text is None:
             raise UsageError("a request needs max_tokens or max_bytes")
-        if (
-            any(limit is not None and limit < 1 for limit in (self.max_tokens, self.max_bytes))
-            or self.forced_text == ""
-        ):
+        limits = (self.max_tokens, self.max_bytes, self.prompt_tokens)
+        if any(n is not None and n < 1 for n in limits) or self.forced_text == "":
             raise UsageError("a request must ask for at least one token or byte")
         if not all(self.stop):
             raise UsageError(

@@ -118,9 +118,9 @@ class _Answer:
         self.line, self.prompt = self._read_prompt()
         if not self.line:
             raise ModelError("an empty prompt for a model without a start symbol")
-        self.begin = (
-            0 if self.model.context is None else max(0, len(self.line) - self.model.context)
-        )  # of what the model still holds
+        limits = (self.model.context, self.request.prompt_tokens)
+        most = min((limit for limit in limits if limit is not None), default=len(self.line))
+        self.begin = max(0, len(self.line) - most)  # of what the model still holds
         self.rng = np.random.default_rng(self.request.seed)
         self.text = AnswerText(self.request)
         self.made = 0

@@ -29,6 +29,7 @@ class Column:
 
     is_numeric: whether it is sorted and set as numbers.
     priority, is_brief: as of a metric's Variant.
+    member: of a group of tasks, the one that it is of.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Column:
     is_numeric: bool = True
     priority: int = ALWAYS
     is_brief: bool = True
+    member: str = ""
 
 
 def metric_columns(metrics: Iterable[Metric]) -> list[Column]:
@@ -149,6 +151,12 @@ def _custom_column(key: str, score: Score) -> Column:
     metric = metric_of(score)
     variant = key.removeprefix(metric.name).strip(":@")
     label = f"{metric.label}, {variant}" if variant else metric.label
+    if score.member:
+        own = variant.removesuffix(score.member).strip(":")
+        title = ", ".join(filter(None, (score.member, metric.label, own)))
+        help = f"{metric.help}; of {score.member} alone"
+        title, help = cut(title, NAME_CHARACTERS), cut(help, NAME_CHARACTERS)
+        return Column(key, title, help, priority=NEVER, is_brief=False, member=score.member)
     return Column(key, cut(label, NAME_CHARACTERS), cut(metric.help, NAME_CHARACTERS))
 
 

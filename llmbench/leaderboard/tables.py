@@ -107,7 +107,8 @@ def table(record: Record, task: str, metric: str) -> Table:
     columns = all_columns(
         score
         for score in record.scores
-        if score.task == task and (score.is_of_generated_text or key_of(score) == metric)
+        if score.task == task
+        and (score.is_of_generated_text or score.member or key_of(score) == metric)
     )
     for line, model in zip(lines, models, strict=True):
         line.cells.update(

@@ -217,7 +217,7 @@ METRICS = (
         "exact_match",
         "exact match",
         "share of answers that equal the reference, without case, punctuation and articles"
-        " (SQuAD's normalisation); more is better",
+        " (SQuAD's normalisation), or as the signature's task says; more is better",
         test="share",
         headline=True,
     ),
@@ -234,6 +234,13 @@ METRICS = (
             ":byte",
             "accuracy, byte-normalised",
             "accuracy if the choice is the candidate with the fewest bits per byte",
+            is_brief=False,
+        ),
+        Variant(
+            ":char",
+            "accuracy, character-normalised",
+            "accuracy if the choice is the candidate with the fewest bits per character, which is"
+            " lm-eval's acc_norm",
             is_brief=False,
         ),
         test="share",

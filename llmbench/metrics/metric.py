@@ -83,6 +83,7 @@ class ScoreRow(TypedDict):
     answers: NotRequired[int]
     decoding: NotRequired[str]
     variant: NotRequired[str]
+    member: NotRequired[str]
     human: NotRequired[float | None]
     norm: NotRequired[str]
     tied: NotRequired[int]

@@ -43,6 +43,7 @@ TASKS = {
     "translation": "llmbench.tasks.reference_based:Translation",
     "answer": "llmbench.tasks.reference_based:Answer",
     "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
+    "lm-eval": "llmbench.tasks.lm_eval.task:LmEval",
     "divergence": "llmbench.tasks.divergence:Divergence",
     "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.performance.memory:Memory",

@@ -46,7 +46,13 @@ class Suite:
     def __init__(self, path: Path, file: SuiteFile, places: strict_yaml.Places):
         self.path, self.file, self._places = path, file, places
         self.name, self.version = file.name, file.version
-        self.tasks = [self._task(entry.model_dump(), i) for i, entry in enumerate(file.tasks)]
+        found = [
+            (task, i)
+            for i, entry in enumerate(file.tasks)
+            for task in self._expand(self._task(entry.model_dump(), i), i)
+        ]
+        self.tasks = [task for task, _ in found]
+        self._entries = [i for _, i in found]  # of each task the number of its entry
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self.texts: dict[str, Text] = {}
         self.missing: dict[str, Unavailable] = {}
@@ -66,11 +72,22 @@ class Suite:
         except UsageError as error:
             where = error.where or self.where("tasks", at, "task")
             raise UsageError(error.what, where=where, hint=error.hint) from None
+        for key in kind.path_keys:
+            if isinstance(path := entry.get(key), str):
+                entry[key] = str(resolve_path(path, folder))
         for key in kind.model_keys:
             if isinstance(spec := entry.get(key), str):
                 entry[key] = _beside(spec, folder)
                 self._resolve(str(entry[key]), "tasks", at, key)
         return strict_yaml.check(kind, entry, self._places_under("tasks", at), self.path)
+
+    def _expand(self, task: Task.Settings, at: int) -> list[Task.Settings]:
+        """The tasks that an entry stands for."""
+        try:
+            return task.expand()
+        except UsageError as error:
+            where = error.where or self.where("tasks", at)
+            raise UsageError(error.what, where=where, hint=error.hint) from None
 
     def _places_under(self, *at: str | int) -> strict_yaml.Places:
         """The places of a part of the file, by paths inside it."""
@@ -81,6 +98,10 @@ class Suite:
     def where(self, *at: str | int) -> str:
         """file:line:column of a place in the file."""
         return strict_yaml.place(self.path, self._places, at)
+
+    def where_task(self, number: int, *at: str | int) -> str:
+        """file:line:column of the entry of a task, or of a place in it."""
+        return self.where("tasks", self._entries[number], *at)
 
     def _find_shown_fields(self) -> dict[str, list[str]]:
         """Return role -> the other fields of its rows that templates show."""
@@ -119,8 +140,16 @@ class Suite:
             sampled = role in asked and role not in LEARNT
             self.texts[role] = text.sample(limit, seed) if sampled else text
         for i, task in enumerate(self.tasks):
+            if task.brings_text and task.text is not None:
+                try:
+                    self.texts[task.text] = task.load_text(limit, seed, fetch)
+                except Unavailable as error:
+                    self.missing[task.text] = error
+                except UsageError as error:
+                    where = error.where or self.where_task(i)
+                    raise UsageError(error.what, where=where, hint=error.hint) from None
             if task.text in self.texts:
-                self._check_texts(task, self.texts[task.text], self.where("tasks", i))
+                self._check_texts(task, self.texts[task.text], self.where_task(i))
 
     def _check_texts(self, task: Task.Settings, text: Text, where: str) -> None:
         """Raise UsageError if a task cannot ask about its text, or with its other texts."""
@@ -238,16 +267,16 @@ def read(spec: str) -> Suite:
         if names.count(task.name) > 1:
             raise UsageError(
                 f"two tasks are called {task.name!r}",
-                where=suite.where("tasks", i),
+                where=suite.where_task(i),
                 hint="give one another `name`",
             )
-        at = partial(suite.where, "tasks", i, "metrics")
+        at = partial(suite.where_task, i, "metrics")
         custom += _check_metrics(task.metric_names(), "train" in file.texts, at)
         for key, role in task.text_roles().items():
-            if role not in file.texts:
+            if role not in file.texts and not task.brings_text:
                 raise UsageError(
                     f"unknown text {role!r}",
-                    where=suite.where("tasks", i, key),
+                    where=suite.where_task(i, key),
                     hint=did_you_mean(role, file.texts),
                 )
     for name, loss in file.gate.items():

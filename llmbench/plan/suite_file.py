@@ -140,7 +140,7 @@ class SuiteFile(Strict):
         ),
     )
     texts: dict[Name, TextSpec] = Field(
-        description="by role; `train` and `valid` are what networks learn from"
+        {}, description="by role; `train` and `valid` are what networks learn from"
     )
     tasks: list[TaskEntry] = Field(min_length=1, description="what every model is asked")
     models: list[str | ModelEntry] = Field([], description="who is asked; --model adds others")

@@ -82,6 +82,7 @@ class Score(SparseRow):
     answers: int | None = None  # of so many
     decoding: str = ""  # greedy or sampled
     variant: str = ""  # sets greedy outputs apart from sampled ones
+    member: str = ""  # the task of a group that it is of; its variant ends with that
     human: Number | None = None  # the same metric of human text
     # multiple choice
     norm: str = "none"  # or "byte": candidates are compared by bits per byte

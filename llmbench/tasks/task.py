@@ -42,6 +42,8 @@ class Task(ABC):
 
         process: ClassVar[Process] = "shared"
         model_keys: ClassVar[tuple[str, ...]] = ()  # keys that hold the SPEC of another model
+        path_keys: ClassVar[tuple[str, ...]] = ()  # keys that hold a path relative to the suite
+        brings_text: ClassVar[bool] = False  # whether `load_text` gives the text it asks about
         # of a task with `process = "own"`: that it times nothing, so that other processes may start
         # meanwhile, and leaves its process fit for the tasks that share one
         is_untimed: ClassVar[bool] = False
@@ -61,6 +63,18 @@ class Task(ABC):
         def text_roles(self) -> dict[str, str]:
             """Key of the entry -> the suite's text that it names, for all texts the task reads."""
             return {} if self.text is None else {"text": self.text}
+
+        def expand(self) -> list[Task.Settings]:
+            """Return the entries that this one stands for, each with a name of its own."""
+            return [self]
+
+        def load_text(self, limit: int | None, seed: int, fetch: bool) -> Text:
+            """Return the text that the entry asks about, if it brings its own.
+
+            limit: most documents, a sample by the seed. fetch: whether data may be downloaded.
+            Raises Unavailable if they are not on this machine.
+            """
+            raise NotImplementedError
 
         def list_models(self) -> list[str]:
             """Return the SPECs of the models that the task loads beside the one that is asked."""

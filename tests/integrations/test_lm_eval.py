@@ -18,6 +18,10 @@ from support.toys import network
 
 from llmbench.adapter import Passage, Request
 from llmbench.adapters.trivial import UniformBytes
+from llmbench.errors import Unsupported
+from llmbench.inference.text.greedy import are_greedy
+from llmbench.tasks.lm_eval.asking import find_greedy, make_request
+from llmbench.tasks.lm_eval.questions import Ask
 
 pytest.importorskip("lm_eval")
 bridge = pytest.importorskip("llmbench.integrations.lm_eval")
@@ -155,10 +159,11 @@ def test_a_continuation_is_greedy_where_each_of_its_symbols_is_the_likeliest():
     said = "".join(chunk.text for chunk in model.generate([Request(prompt, max_tokens=6)]))
     assert len(said) == 6
     for count in range(1, 7):
-        assert bridge.likeliest(model, Passage(said[:count], context=prompt))
+        assert are_greedy(model, [Passage(said[:count], context=prompt)]) == [True]
         other = "a" if said[count - 1] != "a" else "b"
-        assert not bridge.likeliest(model, Passage(said[: count - 1] + other, context=prompt))
-    assert bridge.likeliest(UniformBytes(), Passage("a", context="b")) is None
+        assert are_greedy(model, [Passage(said[: count - 1] + other, context=prompt)]) == [False]
+    with pytest.raises(Unsupported, match="writes no text"):
+        find_greedy(UniformBytes(), [Passage("a", context="b")])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +179,7 @@ def test_a_continuation_is_greedy_where_each_of_its_symbols_is_the_likeliest():
     ],
 )
 def test_generation_settings_mean_what_lm_eval_means(settings, want):
-    request = bridge._request("c", settings, 3)
+    request, _ = make_request(Ask("generate_until", "c", settings), UniformBytes(), 3)
     assert (request.max_tokens, request.stop, request.temperature) == want
     assert request.seed == 3
 

@@ -23,7 +23,7 @@ def render(board: Board) -> str:
         ),
     ]
     for table in board.tables:
-        parts += [f"## {escape_markdown(table.task)}", _table(table)]
+        parts += [f"## {escape_markdown(table.task)}", _table(table), _members(table)]
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
         if table.signature:
             title = escape_markdown(name_headline(table))
@@ -110,17 +110,29 @@ def _table(table: Table) -> str:
     """The rows by rank, with their stages in a column of their own."""
     lines = order_by_rank(table)
     staged = {line.stage for line in lines} != {None}
-    titles = [column.title for column in table.columns]
-    marks = ["---:" if column.is_numeric else "---" for column in table.columns]
-    rows = [[line.cells[column.key].text for column in table.columns] for line in lines]
+    columns = [column for column in table.columns if not column.member]
+    titles = [column.title for column in columns]
+    marks = ["---:" if column.is_numeric else "---" for column in columns]
+    rows = [[line.cells[column.key].text for column in columns] for line in lines]
     if staged:
-        at = next(n for n, column in enumerate(table.columns) if column.key == "model") + 1
+        at = next(n for n, column in enumerate(columns) if column.key == "model") + 1
         titles.insert(at, "stage")
         marks.insert(at, "---:")
         for row, line in zip(rows, lines, strict=True):
             row.insert(at, "-" if line.stage is None else str(line.stage))
     drawn = [_pipe([escape_markdown(cell) for cell in row]) for row in rows]
     return "\n".join([_pipe(titles), _pipe(marks), *drawn])
+
+
+def _members(table: Table) -> str:
+    """The tasks of a group, a row each, beneath the group; a column for each model."""
+    columns = [column for column in table.columns if column.member]
+    if not columns:
+        return ""
+    lines = order_by_rank(table)
+    titles = [f"in {escape_markdown(table.task)}", *(escape_markdown(one.model) for one in lines)]
+    rows = [[one.title, *(line.cells[one.key].text for line in lines)] for one in columns]
+    return pipe_table(titles, rows)
 
 
 def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

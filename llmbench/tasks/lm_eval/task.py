@@ -1,0 +1,296 @@
+"""The task `lm-eval`: a task or a group of EleutherAI's lm-evaluation-harness, by its definitions:
+prompts, targets, filters and metrics are lm-eval's, the model and all else is as in any task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from llmbench import limits
+from llmbench.adapter import Adapter, Progress
+from llmbench.data.text import Text
+from llmbench.errors import ModelError, UsageError
+from llmbench.metrics.metric import ScoreRow
+from llmbench.results.outcome import Outcome, SampleRow
+from llmbench.results.signature import Signature
+from llmbench.tasks.lm_eval.asking import Answers, answer
+from llmbench.tasks.lm_eval.catalog import match_names, read_catalog
+from llmbench.tasks.lm_eval.harness import (
+    Loaded,
+    Wanted,
+    check_files,
+    list_members,
+    load,
+    work_in_silence,
+)
+from llmbench.tasks.lm_eval.questions import Question, find_docs, make_text
+from llmbench.tasks.lm_eval.scores import (
+    Key,
+    Measured,
+    evaluate,
+    join_members,
+    measure,
+    move,
+    simplify,
+)
+from llmbench.tasks.prompts import mark_misread
+from llmbench.tasks.task import Task
+
+ROLE = "lm-eval:"  # before a task's name, the name of its questions among the texts of a suite
+
+
+class LmEval(Task):
+    """A task of lm-eval, or a group with an average, whose members stand beneath it."""
+
+    class Settings(Task.Settings):
+        """Tasks of EleutherAI's lm-evaluation-harness, by its own definitions."""
+
+        path_keys: ClassVar[tuple[str, ...]] = ("include_path",)
+        brings_text: ClassVar[bool] = True
+
+        text: str | None = Field(None, description="not used: a task of lm-eval has its own data")
+        tasks: list[str] = Field(
+            min_length=1, description="names of lm-eval's tasks, groups and tags, and patterns"
+        )
+        num_fewshot: int | None = Field(
+            None,
+            ge=0,
+            le=limits.SHOTS,
+            description="examples before a question; without it as each task says",
+        )
+        fewshot_seed: int = Field(1234, description="by which examples are drawn, as lm-eval does")
+        include_path: str | None = Field(
+            None, description="a folder with task files of one's own, beside lm-eval's"
+        )
+        trust_code: bool = Field(
+            False, description="whether task files in `include_path` may run code"
+        )
+
+        @model_validator(mode="before")
+        @classmethod
+        def _default_tasks(cls, data: Any) -> Any:
+            """One task may be named without a list."""
+            if isinstance(data, dict) and isinstance(data.get("tasks"), str):
+                return {**data, "tasks": [data["tasks"]]}
+            return data
+
+        def expand(self) -> list[Task.Settings]:
+            """Return an entry for each task, and for each group with an average."""
+            catalog = read_catalog(self.include_path)
+            waiting = [entry.name for entry in match_names(self.tasks, catalog)]
+            names = dict[str, None]()
+            while waiting:
+                name = waiting.pop(0)
+                if name not in catalog:
+                    raise UsageError(f"lm-eval has no task {name!r}, which a group names")
+                check_files(name, catalog, self.trust_code)
+                members = list_members(name, catalog)
+                if members is None:
+                    names.setdefault(name)
+                else:
+                    waiting = [*members, *waiting]
+            return [self._settle(name, len(names)) for name in names]
+
+        def _settle(self, name: str, count: int) -> Task.Settings:
+            """This entry for one of lm-eval's names."""
+            plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+            own = self.name if count == 1 and self.name != self.task else plain
+            found = {"tasks": [name], "name": own, "text": f"{ROLE}{own}"}
+            return self.model_copy(update=found)
+
+        def load_text(self, limit: int | None, seed: int, fetch: bool) -> Text:
+            """Return the questions that are asked. Raises Unavailable if they are not here."""
+            assert self.text is not None
+            return make_text(self.text, load(self._find(not fetch)), limit, seed)
+
+        def _find(self, offline: bool) -> Wanted:
+            """What lm-eval is asked for."""
+            return Wanted(
+                self.tasks[0],
+                self.include_path,
+                self.trust_code,
+                self.num_fewshot,
+                self.fewshot_seed,
+                offline,
+            )
+
+        def load_tasks(self) -> Loaded:
+            """Return lm-eval's own objects, with the data that are on this machine."""
+            return load(self._find(offline=True))
+
+    protocol = "lm-eval/1"
+    settings: Settings
+
+    @classmethod
+    def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        assert settings.text is not None
+        return cls(texts[settings.text], settings, seed)
+
+    @property
+    def signature(self) -> Signature:
+        """The task, its version and the harness's, and a digest of all that is asked."""
+        settings, of = self.settings, _sum_up(self.text)
+        return Signature.of(
+            text=self.text.sha256[:16],
+            protocol=self.protocol,
+            task=settings.tasks[0],
+            **of,
+            limit=self.text.sampled,
+        )
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        questions = [Question.of(document) for document in self.text.documents]
+        progress("loading lm-eval's task", 0.0, self.settings.tasks[0])
+        loaded = self.settings.load_tasks()
+        places: dict[str, list[int]] = {}
+        for number, question in enumerate(questions):
+            places.setdefault(question.member, []).append(number)
+        greedy = {name: _needs_greedy(task) for name, task in loaded.members.items()}
+        found = answer(adapter, questions, greedy, self.seed, progress)
+        progress("judging answers", 0.0, f"{len(questions)} questions")
+        members: dict[str, list[Measured]] = {}
+        samples: dict[int, SampleRow] = {}
+        with work_in_silence(loaded.is_trusted):
+            for name, numbers in places.items():
+                task, own = loaded.members[name], [questions[number] for number in numbers]
+                docs, replies = find_docs(task, own), [found.replies[number] for number in numbers]
+                members[name] = _judge(task, name, own, docs, replies)
+                for number, question, doc in zip(numbers, own, docs, strict=True):
+                    samples[number] = _sample(task, question, doc, found, number)
+        measured = (
+            next(iter(members.values()))
+            if loaded.group is None
+            else _join_group(loaded.group, members, places)
+        )
+        rows = [samples[number] for number in range(len(questions))]
+        for one in measured:
+            for number, statistics in one.statistics.items():
+                rows[number]["statistics"][one.name] = statistics
+        prompts = [question.asks[0].context for question in questions]
+        mark_misread(adapter, prompts, rows)
+        return Outcome(self._score(measured, rows, questions, found, adapter), rows)
+
+    def _score(
+        self,
+        measured: Sequence[Measured],
+        rows: Sequence[SampleRow],
+        questions: Sequence[Question],
+        found: Answers,
+        adapter: Adapter,
+    ) -> list[ScoreRow]:
+        """The score rows, with what went wrong with prompts and answers."""
+        signature = self.signature.extend(**adapter.sign_prompts(None))
+        facts: dict[str, Any] = {
+            "prompts": len(questions),
+            "cut": len(found.cut),
+            "misread": sum("lost" in row for row in rows),
+            "straddled": found.straddled,
+        }
+        if any(ask.kind == "generate_until" for ask in questions[0].asks):
+            outputs = [row["output"] or "" for row in rows]
+            facts["empty"] = sum(not output.strip() for output in outputs)
+            facts["broken"] = sum("\N{REPLACEMENT CHARACTER}" in output for output in outputs)
+        chances = [row["bits"] for row in rows if "bits" in row]
+        scores: list[ScoreRow] = []
+        for one in measured:
+            row: Any = {**one.row(signature), **facts}
+            if one.metric.name == "accuracy" and len(chances) == len(rows):
+                own = [1 / len(chances[number]) for number in one.statistics]
+                row["chance"] = sum(own) / len(own)
+            scores.append(row)
+        return scores
+
+
+def _sum_up(text: Text) -> dict[str, str]:
+    """What the questions say of their tasks; of several tasks a digest of their configurations."""
+    found: dict[str, dict[str, None]] = {}
+    for document in text.documents:
+        for key, value in json.loads(document.text)["of"].items():
+            found.setdefault(key, {}).setdefault(str(value))
+    joined = {key: ",".join(sorted(values)) for key, values in found.items()}
+    if len(found["config"]) > 1:
+        import hashlib
+
+        joined["config"] = hashlib.sha256(joined["config"].encode()).hexdigest()[:16]
+    return joined
+
+
+def _needs_greedy(task: Any) -> bool:
+    """Whether a task's metrics look at what a greedy model says; choices by likelihood do not."""
+    config = task.config
+    if task.OUTPUT_TYPE != "multiple_choice" or callable(config.process_results):
+        return True
+    return any(entry.get("metric") == "exact_match" for entry in config.metric_list or ())
+
+
+def _judge(
+    task: Any, name: str, questions: Sequence[Question], docs: Sequence[Any], replies: Sequence[Any]
+) -> list[Measured]:
+    """The metrics of a task; ModelError says what lm-eval's code raised."""
+    try:
+        return measure(task, evaluate(task, questions, docs, replies))
+    except Exception as error:  # lm-eval's own code, or that of a task
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ModelError(f"lm-eval cannot judge the answers of {name}: {line}") from error
+
+
+def _sample(task: Any, question: Question, doc: Any, found: Answers, number: int) -> SampleRow:
+    """A question's line: the prompt that was really asked, what came, and what is right."""
+    replies, asks = found.replies[number], question.asks
+    row: SampleRow = {
+        "id": question.id,
+        "bytes": found.bytes[number],
+        "input": asks[0].context,
+        "output": None,
+        "reference": None,
+        "statistics": {},
+    }
+    try:
+        target = task.doc_to_target(doc)
+    except Exception:  # a class of its own that has none
+        target = None
+    kinds = {ask.kind for ask in asks}
+    if kinds == {"loglikelihood"} and len(asks) > 1:
+        nats = [reply[0][0] for reply in replies]
+        best = max(range(len(nats)), key=nats.__getitem__)
+        row["bits"] = [-value / 0.6931471805599453 for value in nats]
+        row["chosen"], row["output"] = best, str(asks[best].more).strip()
+        if isinstance(target, int) and 0 <= target < len(asks):
+            row["gold"], target = target, str(asks[target].more).strip()
+        if len({ask.context for ask in asks}) > 1:
+            row["input"] = "\n".join(ask.context for ask in asks)
+    elif "generate_until" in kinds:
+        at = next(i for i, ask in enumerate(asks) if ask.kind == "generate_until")
+        row["output"] = str(replies[at][0])
+    if target is not None and "loglikelihood_rolling" not in kinds:
+        several = target if isinstance(target, list) else [target]
+        row["reference"] = " | ".join(str(one) for one in several)
+    return row
+
+
+def _join_group(
+    group: Any, members: Mapping[str, Sequence[Measured]], places: Mapping[str, Sequence[int]]
+) -> list[Measured]:
+    """A group's scores, then those of the groups in it and of its tasks, beneath it."""
+    found = list[Measured]()
+    for one in (group, *group.get_all_groups()):
+        names = [task.task_name for task in one.get_all_tasks()]
+        own = {name: members[name] for name in names if name in members}
+        inner = "" if one is group else simplify(one.name)
+        for entry in one.aggregate_metric_list or ():
+            for filter in entry.filter_list or _find_filters(entry.metric, own):
+                key: Key = (entry.metric, filter)
+                joined = join_members(own, places, key, entry.weight_by_size, inner)
+                found += [] if joined is None else [joined]
+    for name, metrics in members.items():
+        found += [move(one, places[name], simplify(name)) for one in metrics]
+    return found
+
+
+def _find_filters(metric: str, members: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """The filters of a metric, as lm-eval looks for them where a group names none."""
+    return sorted({one.key[1] for own in members.values() for one in own if one.key[0] == metric})
