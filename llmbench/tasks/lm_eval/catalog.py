@@ -128,9 +128,9 @@ def _list_files(folder: Path) -> Iterable[str]:
         yield from (f"{place}{os.sep}{name}" for name in files if name.endswith(".yaml"))
 
 
-def _read_keys(file: str, depth: int = 0) -> dict[str, Any]:
+def _read_keys(file: str, depth: int = 0) -> dict[str, str | list[str]]:
     """The keys of KEY that stand at the left edge of a file, tags of included files among them."""
-    found: dict[str, Any] = {}
+    found: dict[str, str | list[str]] = {}
     try:
         raw = Path(file).read_bytes()
     except OSError:
@@ -142,7 +142,7 @@ def _read_keys(file: str, depth: int = 0) -> dict[str, Any]:
         if name in ("tag", "include"):
             found[name] = rest if not text else listed
         else:
-            found[name] = text or (rest and "")
+            found[name] = text
     for other in found.pop("include", ()) if depth < 8 else ():
         beside = Path(file).parent / other
         found = {**_read_keys(str(beside), depth + 1), **found}

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -139,8 +139,8 @@ def _build(entry: Entry, catalog: Mapping[str, Entry], wanted: Wanted) -> Any:
     class Factory(TaskFactory):  # type: ignore[misc]  # lm-eval has no types
         """Notes the data that are asked for, and finds files that stand beside a task file."""
 
-        def _load_full_config(self, entry: Any, overrides: Any = None) -> dict[str, Any]:
-            config: dict[str, Any] = super()._load_full_config(entry, overrides)
+        def _load_full_config(self, entry: Any, overrides: Any = None) -> Any:
+            config = super()._load_full_config(entry, overrides)
             folder = entry.yaml_path.parent if entry.yaml_path else Path()
             asked.append(_place_data(config, folder))
             return config
@@ -176,7 +176,7 @@ class Asked:
         return f'python -c "from datasets import load_dataset; load_dataset({self.path!r}{name})"'
 
 
-def _place_data(config: dict[str, Any], folder: Path) -> Asked:
+def _place_data(config: MutableMapping[str, Any], folder: Path) -> Asked:
     """The data that a task asks for; its local files are made absolute if they stand in `folder`,
     that of the task file.
     """

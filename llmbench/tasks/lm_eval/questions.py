@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Question:
     digest: str
     asks: tuple[Ask, ...]
     repeats: int
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
 
     @classmethod
     def of(cls, document: Document) -> Question:
@@ -79,7 +79,7 @@ def make_text(role: str, loaded: Loaded, limit: int | None, seed: int) -> Text:
     return Text(role, Documents(documents), f"{limit}@{seed}" if is_sampled else "none")
 
 
-def _list_rows(name: str, task: Any) -> Iterator[dict[str, Any]]:
+def _list_rows(name: str, task: Any) -> Iterator[Mapping[str, Any]]:
     """What is asked about each document, in lm-eval's order."""
     try:
         task.build_all_requests()
@@ -121,7 +121,7 @@ def _check_texts(name: str, kind: str, context: object, more: Sequence[object]) 
         raise UsageError(f"lm-eval's task {name} asks {kind} with more than text")
 
 
-def describe(task: Any) -> dict[str, Any]:
+def describe(task: Any) -> Mapping[str, str | int]:
     """Return what tells a task from another version of it: lm-eval's, and a digest of its whole
     configuration, its functions among it.
     """
@@ -163,5 +163,5 @@ def find_docs(task: Any, questions: Sequence[Question]) -> list[Any]:
     return found
 
 
-def _as_json(row: dict[str, Any]) -> str:
+def _as_json(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, separators=(",", ":"))

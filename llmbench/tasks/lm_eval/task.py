@@ -184,7 +184,7 @@ class LmEval(Task):
     ) -> list[ScoreRow]:
         """The score rows, with what went wrong with prompts and answers."""
         signature = self.signature.extend(**adapter.sign_prompts(None))
-        facts: dict[str, Any] = {
+        facts: dict[str, int] = {
             "prompts": len(questions),
             "cut": len(found.cut),
             "misread": sum("lost" in row for row in rows),

@@ -42,14 +42,14 @@ def _list_includes(file: Path, seen: set[Path]) -> Iterator[Path]:
         yield from _list_includes(file.parent / str(other), seen)
 
 
-def read_plain(file: Path) -> dict[str, Any]:
+def read_plain(file: Path) -> Mapping[str, Any]:
     """Return a task file with what it includes, functions as their names; nothing is run."""
     content = _load(file)
-    includes = content.pop("include", [])
-    merged: dict[str, Any] = {}
+    includes = content.get("include", [])
+    merged = dict[str, object]()
     for other in includes if isinstance(includes, list) else [includes]:
         merged |= read_plain(file.parent / str(other))
-    return {**merged, **content}
+    return merged | {key: value for key, value in content.items() if key != "include"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,9 +63,9 @@ def _as_text(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> str:
 _Loader.add_multi_constructor("!", _as_text)
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _load(file: Path) -> Mapping[str, Any]:
     try:
-        found = yaml.load(file.read_bytes(), Loader=_Loader)  # noqa: S506  # a SafeLoader
+        found = _Loader(file.read_bytes()).get_single_data()
     except OSError as error:
         raise UsageError(f"cannot read the task file: {error.strerror}", where=str(file)) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
