@@ -45,7 +45,7 @@ Model = str | Path | Adapter
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run: its record and its output directory. A notebook shows its board."""
+    """A run: its record and its output directory. A notebook shows its board."""
 
     record: Record
     folder: Path
@@ -53,8 +53,13 @@ class Run:
 
     @cached_property
     def board(self) -> leaderboard_board.Board:
-        """The tables and findings of the leaderboard."""
-        return leaderboard_board.build(self.record, self.folder)
+        """The tables and findings of the leaderboard. A run that was killed is ranked now."""
+        record = self.record
+        if record.state.end != "done" and not self.interrupted:
+            from llmbench.results.ranking import rank_stopped  # numpy
+
+            record = rank_stopped(record, self.folder)
+        return leaderboard_board.build(record, self.folder)
 
     def value(self, model: str, metric: str = "bits_per_byte", task: str | None = None) -> float:
         """Return one score, by default of the first task that has it. UsageError if none has."""

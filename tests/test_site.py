@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 
 import llmbench
 from llmbench.cli.main import cli
+from llmbench.config.model_card import Card, Recipe
+from llmbench.config.server_settings import ServerSettings
 from llmbench.metrics.facts import FACTS
 from llmbench.plan.suite import schema
 
@@ -66,6 +69,13 @@ def test_the_reference_has_every_metric_and_every_key_of_a_suite(site):
     metrics, keys = read(site, "reference/metric-table"), read(site, "reference/suite-keys")
     assert all(f"<code>{name}</code>" in metrics for name in FACTS)
     assert all(f"<code>{name}</code>" in keys for name in schema()["properties"])
+
+
+def test_the_reference_says_what_each_key_of_a_card_and_of_adapters_means(site):
+    page = html.unescape(read(site, "reference/card-keys"))
+    for settings in (Card, Recipe, ServerSettings):
+        for name, field in settings.model_fields.items():
+            assert f"<code>{field.alias or name}</code>" in page
 
 
 def test_the_example_board_is_part_of_the_site(site):

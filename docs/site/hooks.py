@@ -19,8 +19,8 @@ from mkdocs.structure.pages import Page
 
 import llmbench
 from llmbench.cli.main import cli
-from llmbench.config.model_card import Card
 from llmbench.metrics.facts import FACTS
+from llmbench.plan.registry import build_card_schema
 from llmbench.plan.suite import schema
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/card-keys.md": write_schema(
             "The keys of a card",
             "A card is a YAML file that describes one model.",
-            Card.model_json_schema(),
+            build_card_schema(),
         ),
         "reference/metric-table.md": write_metrics(),
         "decisions/index.md": write_decisions(),

@@ -44,10 +44,17 @@ def suites(schema: bool, as_json: bool) -> int:
 
 
 @click.command()
+@click.option("--schema", is_flag=True, help="Print the JSON schema of model cards, for editors.")
 @options.json_output
-def adapters(as_json: bool) -> int:
+def adapters(schema: bool, as_json: bool) -> int:
     """List the adapters, including those of installed packages."""
     from llmbench.plan import shipped
+
+    if schema:
+        from llmbench.plan import registry
+
+        click.echo(json.dumps(registry.build_card_schema(), indent=2))
+        return 0
 
     return _list(shipped.list_classes("adapter"), ("adapter", "class"), as_json)
 

@@ -109,7 +109,10 @@ def run(
     if not dry_run:
         return _run(planned, by)
     from llmbench.plan.dry_run import estimate
+    from llmbench.plan.training_state import list_damage
 
+    for damage in list_damage(planned):
+        show.say(f"llmbench: {damage}")
     print_rows(("model", "task", "state", "seconds", "memory"), estimate(planned))
     return 0
 

@@ -32,14 +32,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Recipe(Strict):
     """How a network is trained: a fixed number of steps, so that it can be done again."""
 
-    steps: int = Field(ge=1, le=limits.STEPS)
-    batch: Rows = 32
+    steps: int = Field(ge=1, le=limits.STEPS, description="how many batches it learns from")
+    batch: Rows = Field(32, description="rows in one step")
     length: Ids = Field(64, description="ids a row in one step")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW")
     matrix_learning_rate: float | None = Field(
         None, gt=0, description="where given, the weight matrices are trained by Muon at this rate"
     )
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="of the weight matrices")
     warmup: Share = Field(0.03, description="share of the steps in which the rate rises")
     final: Share = Field(0.02, description="share of the rate that is left at the end")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
@@ -60,8 +60,10 @@ class Recipe(Strict):
 class NetworkSpec(Strict):
     """A network class, `module:Class` or `file.py:Class`, and its arguments."""
 
-    cls: str = Field(alias="class")
-    arguments: dict[str, int | float | bool | str] = {}
+    cls: str = Field(alias="class", description="module:Class or file.py:Class, a `Network`")
+    arguments: dict[str, int | float | bool | str] = Field(
+        {}, description="what the class is given besides the size of its vocabulary"
+    )
 
     @model_validator(mode="after")
     def _fit(self) -> NetworkSpec:
@@ -75,8 +77,12 @@ class VocabularySpec(Strict):
     words, or a byte-level BPE of `size` ids.
     """
 
-    splitter: Literal["characters", "words", "bpe"] = "characters"
-    size: Annotated[int, Field(ge=limits.LEAST_VOCABULARY, le=limits.VOCABULARY)] | None = None
+    splitter: Literal["characters", "words", "bpe"] = Field(
+        "characters", description="what the symbols are"
+    )
+    size: Annotated[int, Field(ge=limits.LEAST_VOCABULARY, le=limits.VOCABULARY)] | None = Field(
+        None, description="how many words, or ids of the BPE, there are at most"
+    )
 
     @model_validator(mode="after")
     def _hold_bytes(self) -> VocabularySpec:
@@ -108,9 +114,11 @@ class NewCheckpoint(Strict):
 class Lora(Strict):
     """Low-rank adaptation (Hu et al. 2021), not of all weights; needs the extra `peft`."""
 
-    rank: int = Field(8, ge=1, le=limits.RANK)
-    alpha: int = Field(16, ge=1, le=limits.RANK)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(8, ge=1, le=limits.RANK, description="of the matrices that are added")
+    alpha: int = Field(
+        16, ge=1, le=limits.RANK, description="what is added is multiplied by alpha / rank"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of its inputs that is left out")
     modules: list[str] = Field(
         [],
         description="names of the linear modules that are adapted; all of them where none is named",
@@ -129,14 +137,18 @@ class CheckpointSpec(Strict):
     trust_remote_code: bool = Field(
         False, description="run Python code that comes with the checkpoint; the record shows it"
     )
-    new: NewCheckpoint | None = None
+    new: NewCheckpoint | None = Field(
+        None, description="in place of an id: a GPT-2 that is trained from nothing"
+    )
     learns: Literal["general", "domain"] | None = Field(
         None,
         description=(
             "general: the built-in tales; domain: the suite's text `domain`, else its `train`"
         ),
     )
-    lora: Lora | None = None
+    lora: Lora | None = Field(
+        None, description="train small matrices that are added, not all weights"
+    )
     bos: str | int | None = Field(
         None,
         description=(
@@ -178,46 +190,58 @@ class CheckpointSpec(Strict):
 class Estimate(Strict):
     """What this model costs on two cores, as once measured: what --dry-run prints."""
 
-    seconds_per_step: float = Field(0.0, ge=0)
+    seconds_per_step: float = Field(0.0, ge=0, description="of training")
     seconds_per_megabyte: float = Field(0.0, ge=0, description="of scored text")
-    memory_mb: float = Field(0.0, ge=0)
+    memory_mb: float = Field(0.0, ge=0, description="of the process, at its peak")
 
 
 class Published(Strict):
     """A figure somebody else published."""
 
-    metric: str
-    value: float
-    protocol: str
-    source: str
+    metric: str = Field(description="a name from `llmbench metrics`")
+    value: float = Field(description="as it was published")
+    protocol: str = Field(description="on which text, and how it was measured")
+    source: str = Field(description="who says so: a paper or an address")
 
 
 class Card(Strict):
     """One model."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=limits.NAME_CHARACTERS)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        max_length=limits.NAME_CHARACTERS,
+        description="on boards: letters, digits, and . _ + -",
+    )
     stage: Annotated[int, Field(ge=0, le=6)] | None = Field(
         None, description="step of the roadmap; 0 for floors; none for a model of one's own"
     )
-    family: str = ""
-    about: str = ""
+    family: str = Field("", description="what kind of model it is, in a word or two")
+    about: str = Field("", description="one sentence, shown by `llmbench models`")
     adapter: str = Field(
         description="a name from `llmbench adapters`, module:Class, or file.py:Class"
     )
-    arguments: dict[str, object] = {}
-    network: NetworkSpec | None = None
-    vocabulary: VocabularySpec | None = None
-    checkpoint: CheckpointSpec | None = None
-    recipe: Recipe | None = None
-    estimate: Estimate | None = None
+    arguments: dict[str, object] = Field({}, description="what the adapter is given")
+    network: NetworkSpec | None = Field(None, description="the network that is trained here")
+    vocabulary: VocabularySpec | None = Field(
+        None, description="how the network's text becomes symbols; by default as the adapter says"
+    )
+    checkpoint: CheckpointSpec | None = Field(
+        None, description="the weights that are loaded, or that training begins with"
+    )
+    recipe: Recipe | None = Field(None, description="how it is trained; without it it is not")
+    estimate: Estimate | None = Field(
+        None, description="what it costs, for --dry-run and the time that is left"
+    )
     source: str = Field("", description="who made the weights, and where they are described")
-    licence: str = ""
+    licence: str = Field("", description="of the weights, as in Apache-2.0")
     parent: str | None = Field(
         None,
         description="the model of a run that this one was made from, by its name there: boards hold"
         " the two against each other",
     )
-    published: list[Published] = []
+    published: list[Published] = Field(
+        [], description="figures of others, shown apart from what is measured"
+    )
 
 
 def _check_sizes(arguments: Mapping[str, object], least: int) -> None:

@@ -82,7 +82,9 @@ class ServerSettings(Arguments):
     context: Ids | None = Field(
         None, description="most tokens of prompt and answer, if the server does not say"
     )
-    concurrency: Annotated[int, Field(ge=1, le=limits.SERVER_REQUESTS)] = 8
+    concurrency: Annotated[int, Field(ge=1, le=limits.SERVER_REQUESTS)] = Field(
+        8, description="most requests at a time"
+    )
     timeout: float = Field(
         limits.SERVER_SECONDS,
         gt=0,
@@ -95,7 +97,7 @@ class ServerSettings(Arguments):
         le=limits.SERVER_TRIES_MOST,
         description="of one request, with waits that double, before the server is given up",
     )
-    stream: bool = True
+    stream: bool = Field(True, description="ask for answers piece by piece, as they are written")
     serve: Serve | None = Field(None, description="how llmbench starts the server itself")
     tolerance: float = Field(
         0.05,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import unquote
 
 from llmbench import limits
@@ -246,6 +246,15 @@ def _read_server(spec: str) -> Card:
             "arguments": settings.to_arguments(),
         }
     )
+
+
+def build_card_schema() -> dict[str, Any]:
+    """Return the JSON schema of cards; `$defs` has the arguments of each adapter that are known."""
+    found = Card.model_json_schema()
+    known = [model.model_json_schema() for model in ARGUMENTS.values()]
+    for one in known:
+        found["$defs"] |= one.pop("$defs", {})
+    return {**found, "$defs": found["$defs"] | {one["title"]: one for one in known}}
 
 
 def find_arguments(adapter: str) -> type[Arguments] | None:

@@ -40,3 +40,10 @@ def find_damage(made: Plan, name: str) -> str:
     ):
         return ""
     return model.place_trained(make_context(made, name)).damage
+
+
+def list_damage(made: Plan) -> list[str]:
+    """Why weights that came with llmbench are not used, each reason once: a damaged manifest is one
+    for all models.
+    """
+    return [said for said in dict.fromkeys(find_damage(made, name) for name in made.models) if said]

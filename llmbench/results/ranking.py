@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from llmbench.data.strings import Strings
 from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
 from llmbench.results.paired_tests import ALPHA, Rows, quality_rank_sets
-from llmbench.results.record import Score, is_ranked, key_of, notes_key
-from llmbench.results.samples import read_items
+from llmbench.results.record import Record, Score, TaskNotes, is_ranked, key_of, notes_key
+from llmbench.results.samples import Opened, read_items
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
 
@@ -124,6 +124,37 @@ def rank_scores(
             "better_than": {name: sorted(others) for name, others in result.better_than.items()},
         }
     return notes
+
+
+def is_unranked(record: Record) -> bool:
+    """Whether a run ended before its models were compared: it was killed, or interrupted then."""
+    return record.state.end != "done" and not any(
+        score.rank or notes_key(score.task, score.metric) in record.notes.tasks
+        for score in record.scores
+        if key_of(score) in RANKED and score.metric != SPEED
+    )
+
+
+def rank_stopped(record: Record, folder: Path) -> Record:
+    """Return the record of a run that ended before its models were compared with the ranks that the
+    samples in its folder prove; any other record as it is.
+    """
+    if not is_unranked(record):
+        return record
+    refused = [row.name for row in record.models if row.certificate and row.certificate.is_refused]
+    scores = [score.model_copy() for score in record.scores]
+    opened = Opened(record, folder)
+    proven = rank_scores(scores, lambda score: _find_own(opened, score), refused)
+    tasks = dict(record.notes.tasks)
+    for key, found in proven.items():
+        old = tasks.get(key, TaskNotes())
+        tasks[key] = TaskNotes.model_validate({**old.model_dump(), **found})
+    notes = record.notes.model_copy(update={"tasks": tasks})
+    return record.model_copy(update={"scores": scores, "notes": notes})
+
+
+def _find_own(opened: Opened, score: Score) -> Items:
+    return Items.of(opened.table(score.model, score.task), score.metric)
 
 
 def _find_usual(metric: str, items: Mapping[str, Items]) -> set[str]:

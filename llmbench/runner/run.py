@@ -11,7 +11,7 @@ from llmbench import storage
 from llmbench.config.model_card import Card
 from llmbench.hardware import machine
 from llmbench.plan.plan import Plan
-from llmbench.plan.training_state import count_steps, find_damage
+from llmbench.plan.training_state import count_steps, list_damage
 from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import End, assemble, now
@@ -147,12 +147,12 @@ def _run_models(
 ) -> None:
     """One model after the other, while the workers of the next ones start. Adds to `failures`."""
     made, ahead = folder.made, Ahead(folder.made.options)
+    for damage in list_damage(made):
+        watcher.warn(damage)
     try:
         draft.write(failures)
         for number, card in enumerate(made.cards, 1):
             watcher.model(card.name, number, len(made.cards))
-            if damage := find_damage(made, card.name):
-                watcher.warn(damage)
             failures += _run_model(folder, card, watcher, ahead)
             draft.write(failures)
     finally:

@@ -13,10 +13,14 @@ from functools import cache
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from llmbench.cli.main import cli
 from llmbench.hardware import machine
+from llmbench.plan.plan import Options, plan
 from llmbench.plan.resolved_model import make_adapter
+from llmbench.plan.training_state import list_damage
 from llmbench.runner.shipping import renew, targets
 from llmbench.runner.shipping.targets import SAME_LOSS, list_targets, measure_first_losses
 from llmbench.training import muon, shipped
@@ -199,6 +203,24 @@ def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_pat
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1
     assert "came with llmbench" in said[0]
+
+
+def test_a_damaged_manifest_is_told_once_and_a_damaged_network_by_its_name(copied, tmp_path):
+    made = plan("quick", Options(out=tmp_path / "out", cache=tmp_path / "cache"))
+    what = target("quick", "char-ffn")
+    (copied / ROWS[what.key]["folder"] / "config.json").unlink()
+    (said,) = list_damage(made)
+    assert said.startswith("the weights of char-ffn that came with llmbench are not used")
+    (copied / "manifest.json").write_text("{")
+    (said,) = list_damage(made)
+    assert "Invalid JSON" in said
+
+
+def test_a_dry_run_says_what_is_damaged(copied, tmp_path):
+    (copied / "manifest.json").write_text("{")
+    done = CliRunner().invoke(cli, ["run", "quick", "--dry-run", "--out", str(tmp_path / "out")])
+    assert done.stderr.count("came with llmbench are not used") == 1
+    assert done.stdout.count("to train") == 5
 
 
 def test_a_damaged_manifest_is_told_in_words(copied):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.merge.groups import TableGroup
 from llmbench.leaderboard.merge.runs import (
     CellScores,
@@ -11,9 +12,10 @@ from llmbench.leaderboard.merge.runs import (
     SourceRun,
     list_names,
 )
+from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import FACTS, RANKED, SPEED
 from llmbench.results.paired_tests import is_consistent
-from llmbench.results.ranking import Items, rank_scores
+from llmbench.results.ranking import Items, is_unranked, rank_scores
 from llmbench.results.record import Score, TaskNotes, is_ranked, key_of, notes_key
 from llmbench.results.samples import Opened
 from llmbench.results.tables.items import ItemTable
@@ -25,7 +27,8 @@ def rank_table(
     group: TableGroup, headline: Sequence[Score], refused: Sequence[str], models: Models
 ) -> tuple[TaskNotes, list[str]]:
     """Set the ranks of a table's scores: those of the run, where it has all of them; else anew,
-    from the samples. Gives what else the items prove, and why nothing is ranked, where nothing is.
+    from the samples, of the models that have them. Gives what else the items prove, and who is not
+    ranked, and why.
     """
     runs = {cell.run.name: cell.run for cell in group.cells}
     metric = headline[0].metric
@@ -39,7 +42,8 @@ def rank_table(
         newly_refused = metric != SPEED and any(
             own[name].rank for name in refused if name in own
         )  # by another run
-        if own.keys() == {score.model for score in headline} and not newly_refused:
+        is_whole = own.keys() == {score.model for score in headline}
+        if is_whole and not newly_refused and not is_unranked(run.record):
             for score in headline:
                 score.rank = own[score.model].rank
             return (
@@ -53,25 +57,49 @@ def rank_table(
     ranked = [score for score in headline if is_ranked(score, refused)] if metric in RANKED else []
     if len(ranked) < 2:
         return TaskNotes(), []
-    if len(ranked) > RANKED_AT_MOST:
-        return TaskNotes(), [
-            f"Not ranked: every pair is tested, and {len(ranked)} models are more than"
-            f" {RANKED_AT_MOST}."
-        ]
     cells = {cell.model: cell for cell in group.cells}
     items = {score.model: _items(cells[score.model], metric) for score in ranked}
-    missing = [cells[name].run.name for name, found in items.items() if not found]
-    if missing:
+    untested = [cells[name] for name, found in items.items() if not found]
+    said = _describe_untested(untested, metric, len(ranked))
+    if len(ranked) - len(untested) < 2:
+        return TaskNotes(), said
+    without = {cell.model for cell in untested}
+    tested = [score for score in headline if score.model not in without]
+    if len(ranked) - len(untested) > RANKED_AT_MOST:
         return TaskNotes(), [
-            "Not tested here, and so not ranked: the samples of these scores are not beside the"
-            f" record, or are others: {list_names(missing)}."
+            *said,
+            f"Not ranked: every pair is tested, and {len(ranked) - len(untested)} models are more"
+            f" than {RANKED_AT_MOST}.",
         ]
-    found = rank_scores(headline, lambda score: items[score.model], refused)
+    found = rank_scores(tested, lambda score: items[score.model], refused)
     if not found:
         return TaskNotes(), [
-            "Not ranked: no two of them were measured on the same items in one session."
+            *said,
+            "Not ranked: no two of them were measured on the same items in one session.",
         ]
-    return TaskNotes.model_validate(next(iter(found.values()))), []
+    return TaskNotes.model_validate(next(iter(found.values()))), said
+
+
+def _describe_untested(untested: Sequence[CellScores], metric: str, count: int) -> list[str]:
+    """Say which of `count` models could not be tested, and why; nothing if all could."""
+    if not untested:
+        return []
+    if count - len(untested) < 2:
+        runs = list_names([cell.run.name for cell in untested])
+        return [
+            "Not tested here, and so not ranked: the samples of these scores are not beside the"
+            f" record, or are others: {runs}."
+        ]
+    names: dict[str, list[str]] = {}
+    for cell in untested:
+        is_there = bool(_read_items(cell, metric))
+        why = "are not those of the score" if is_there else "are not beside the record"
+        name = f"{cut(cell.model, NAME_CHARACTERS)} of {cut(cell.run.name, NAME_CHARACTERS)}"
+        names.setdefault(why, []).append(name)
+    return [
+        f"Not tested here, and so without a rank: {list_names(found)}; the samples {why}."
+        for why, found in names.items()
+    ]
 
 
 def _rename(notes: TaskNotes, run: SourceRun, models: Models) -> TaskNotes:
@@ -99,9 +127,13 @@ def _items(cell: CellScores, metric: str) -> Items:
     """The items that a score was made of, beside the record or, of a reviewed one, in it; none
     where they are not to be had, or are not those of this score.
     """
-    score = cell.scores[metric]
-    table = Opened(cell.run.record, cell.run.path).table(score.model, score.task)
-    found = Items.of(table, metric)
+    score, found = cell.scores[metric], _read_items(cell, metric)
     if len(found) == score.n and is_consistent(FACTS[metric], found.rows, score.value):
         return found
     return Items.of(ItemTable(), metric)
+
+
+def _read_items(cell: CellScores, metric: str) -> Items:
+    score = cell.scores[metric]
+    table = Opened(cell.run.record, cell.run.path).table(score.model, score.task)
+    return Items.of(table, metric)

@@ -79,9 +79,9 @@ def test_a_table_of_one_run_alone_keeps_the_ranks_that_the_run_proved(tmp_path):
     assert "The byte n-gram, which only counts, is significantly better than lstm." in said(
         merge([path])[0].tables[0]
     )
-    assert set(ranks(board.tables[0]).values()) == {
-        "-"
-    }  # the record's own samples are not there, so nothing is proven of the rows together
+    # the record's own samples are not there, so nothing is proven of its rows beside the others
+    together = {name: rank for name, rank in ranks(board.tables[0]).items() if rank != "-"}
+    assert together == {"a": "1", "b": "2"}
 
 
 def test_without_the_samples_of_every_run_nobody_is_ranked_and_the_board_says_so(tmp_path):
@@ -96,6 +96,27 @@ def test_without_the_samples_of_every_run_nobody_is_ranked_and_the_board_says_so
         "Not tested here, and so not ranked: the samples of these scores are not beside the record,"
         " or are others: two." in table.notes
     )
+
+
+def test_a_model_without_samples_costs_the_others_no_rank_and_is_named(tmp_path):
+    folders = [
+        likelihood_run(tmp_path / name, {model: level})
+        for name, model, level in (
+            ("one", "a", 1.0),
+            ("two", "b", 2.0),
+            ("three", "c", 3.0),
+            ("four", "d", 2.5),
+        )
+    ]
+    (folders[1] / "samples/b/likelihood.jsonl").unlink()
+    sample(folders[3], "d", bits(2.4))
+    (table,) = merge(folders)[0].tables
+    assert ranks(table) == {"a": "1", "c": "2", "b": "-", "d": "-"}
+    assert [note for note in table.notes if note.startswith("Not tested here")] == [
+        "Not tested here, and so without a rank: b of two; the samples are not beside the record.",
+        "Not tested here, and so without a rank: d of four; the samples are not those of the"
+        " score.",
+    ]
 
 
 @pytest.mark.parametrize(
