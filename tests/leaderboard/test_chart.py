@@ -4,18 +4,21 @@ break out.
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from support import hand_record
+from support.wide_record import build_record
 
 from llmbench.api import write_boards
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.plots import Curve, Point
-from llmbench.leaderboard.renderers import html
+from llmbench.leaderboard.renderers import html, labels
 from llmbench.leaderboard.renderers.chart import chart, svg
-from llmbench.leaderboard.renderers.labels import choose_sides
+from llmbench.leaderboard.renderers.labels import place_labels
+from llmbench.leaderboard.renderers.page.names import HEIGHT, LETTER, measure_distance
 from llmbench.leaderboard.renderers.page.pictures import draw_pictures
 from llmbench.results.record import Score
 
@@ -200,26 +203,34 @@ def test_a_picture_in_the_page_takes_its_colours_from_the_page_and_names_cannot_
     assert not re.search("https?:", html.render(board))
 
 
-def test_names_stand_where_they_cover_neither_each_other_nor_other_bubbles():
-    size = (400, 300)
-    assert choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a", "b"], size) == [
-        "upper right",
-        "upper right",
-    ]
-    assert (
-        choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a", "a very long name"], size)[1]
-        == "upper left"
-    )  # no room to the right
-    assert (
-        choose_sides([(10.0, 1.0), (100.0, 2.0)], ["a very long name", "b"], size, mirrored=True)[0]
-        == "upper left"
-    )
-    crowded = choose_sides(
-        [(1.0, 1.0), (50.0, 2.0), (50.0, 2.0), (1000.0, 3.0)], ["w", "one", "two", "e"], size
-    )
-    assert crowded[1] != crowded[2]
-    assert choose_sides([], [], size) == []
-    assert choose_sides([(5.0, 1.0)], ["alone"], size) == ["upper right"]
+def test_names_in_the_file_are_nearest_to_their_own_bubble_with_forty_models():
+    board = leaderboard_board.build(build_record())
+    points = [(point.rate, point.bits) for point in board.points]
+    names = [point.model for point in board.points]
+    for mirrored in (False, True):
+        found = place_labels(points, names, [p.front for p in board.points], (640, 360), mirrored)
+        assert 5 <= len(found) <= 640 // 36
+        assert board.points[found[0].of].front
+        xs = labels._spread(
+            [(-1 if mirrored else 1) * math.log(rate) for rate, _ in points], 640, 34
+        )
+        ys = labels._spread([bits for _, bits in points], 360, 24)
+        for label in found:
+            x, y = xs[label.of] + label.across, ys[label.of] + label.down
+            width = LETTER * len(label.text)
+            left = x - {"left": 0, "center": width / 2, "right": width}[label.align]
+            box = (left, y - HEIGHT / 2, left + width, y + HEIGHT / 2)
+            far = [measure_distance(box, place) for place in zip(xs, ys, strict=True)]
+            assert min(range(len(far)), key=far.__getitem__) == label.of
+
+
+def test_the_file_of_forty_models_has_all_bubbles_and_the_names_of_the_front_first():
+    board = leaderboard_board.build(build_record())
+    drawn = svg(board.points)
+    tree = ElementTree.fromstring(drawn)
+    written = {element.text for element in tree.iter() if element.text}
+    assert len(written & {point.model for point in board.points}) >= 5
+    assert drawn.count("bits/byte") >= 40
 
 
 @pytest.mark.parametrize(

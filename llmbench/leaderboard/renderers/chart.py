@@ -17,7 +17,7 @@ from llmbench.errors import UsageError, did_you_mean
 from llmbench.leaderboard.columns import stage_title
 from llmbench.leaderboard.numbers import format_fixed, format_plain
 from llmbench.leaderboard.plots import Point
-from llmbench.leaderboard.renderers.labels import FONT, LONGEST_NAME, PADDING, SIDES, choose_sides
+from llmbench.leaderboard.renderers.labels import FONT, PADDING, Label, place_labels
 from llmbench.leaderboard.renderers.sanitise import clean_svg
 from llmbench.results.record import Record, Score
 
@@ -94,12 +94,14 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
     order = sorted(known, key=lambda point: 99 if point.stage is None else point.stage)
     stages = {stage_title(point.stage): _colour(point.stage, look) for point in order}
     places = [(_cost(point, axis), point.bits) for point in order]
-    name_sides = choose_sides(
-        places, [point.model for point in order], (look.width, look.height), axis == "memory"
+    rows = [{**_row(point, axis), "number": number} for number, point in enumerate(order)]
+    labels = place_labels(
+        places,
+        [str(row["model"]) for row in rows],
+        [bool(row["front"]) for row in rows],
+        (look.width, look.height),
+        axis == "memory",
     )
-    rows = [
-        {**_row(point, axis), "side": side} for point, side in zip(order, name_sides, strict=True)
-    ]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]  # altair's own, without types
     field = "bytes per second:Q" if axis == "speed" else "peak memory (MiB):Q"
     ticks = alt.Axis(format="~s", tickCount=5)
@@ -133,28 +135,24 @@ def chart(points: Sequence[Point], axis: Axis = "speed", look: Look = PAPER) -> 
         .mark_circle(opacity=0.8, size=130)
         .encode(x, y, *size, color=colour, tooltip=tips, description="said:N")
     )
-    made = alt.layer(line, bubbles, *_names(alt, data, x, y, look)).properties(
-        width=look.width, height=look.height
-    )
+    named = alt.Chart(data).encode(x=x, y=y)
+    made = alt.layer(line, bubbles, *(_name(named, label, look) for label in labels))
+    made = made.properties(width=look.width, height=look.height)
     return {**json.loads(made.to_json()), "config": theme(look)}
 
 
-def _names(alt: Any, data: Any, x: Any, y: Any, look: Look) -> list[Any]:
-    """Return a layer of models' names for each side of the bubbles."""
-    named = alt.Chart(data).encode(x=x, y=y, text="model:N")
-    return [
-        named.transform_filter(f"datum.side == '{side}'").mark_text(
-            align=align,
-            baseline="middle",
-            dx=dx,
-            dy=dy,
-            fontSize=FONT,
-            limit=LONGEST_NAME,
-            color=look.ink,
-            aria=False,
-        )
-        for side, (align, dx, dy) in SIDES.items()
-    ]
+def _name(named: Any, label: Label, look: Look) -> Any:
+    """Return the layer of a model's name."""
+    return named.transform_filter(f"datum.number == {label.of}").mark_text(
+        text=label.text,
+        align=label.align,
+        baseline="middle",
+        dx=label.across,
+        dy=label.down,
+        fontSize=FONT,
+        color=look.ink,
+        aria=False,
+    )
 
 
 def _cost(point: Point, axis: Axis) -> float:

@@ -1,69 +1,73 @@
-"""Choose on which side of its bubble a model's name is drawn, so that names overlap neither each
-other nor other bubbles. Greedy: in order, the side with the least overlap.
+"""Where names stand in the chart of a file: nearer to their own bubble than to any other. The
+front is named first; a name without such a place is left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+from llmbench.leaderboard.renderers.page.names import place_names
+
 FONT = 11  # pixels
-LETTER = 0.56 * FONT  # mean width of a letter
-LONGEST_NAME = 150  # pixels
 PADDING = (
     34,
     24,
 )  # pixels between the outermost bubbles and the edges: to the sides, and above and below
-BUBBLE = 12  # pixels, half of a large one
+PER_NAME = 36  # pixels of the chart's width for each name
 
 Align = Literal["left", "center", "right"]
-SIDES: dict[
-    str, tuple[Align, int, int]
-] = {  # alignment, and pixels to the right of and below the middle of the bubble
-    "upper right": ("left", 9, -11),
-    "right": ("left", 14, 0),
-    "lower right": ("left", 9, 12),
-    "upper left": ("right", -9, -11),
-    "left": ("right", -14, 0),
-    "lower left": ("right", -9, 12),
-    "above": ("center", 0, -18),
-    "below": ("center", 0, 19),
-}
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+ALIGNS: dict[str, Align] = {"start": "left", "middle": "center", "end": "right"}
 
 
-def choose_sides(
+@dataclass(frozen=True)
+class Label:
+    """The name of bubble number `of`, and how far from its middle it stands, in pixels to the right
+    and down.
+    """
+
+    of: int
+    text: str
+    align: Align
+    across: float
+    down: float
+
+
+def place_labels(
     points: Sequence[tuple[float, float]],
     names: Sequence[str],
+    front: Sequence[bool],
     size: tuple[int, int],
     mirrored: bool = False,
-) -> list[str]:
-    """Return a key of SIDES for each point (cost > 0, bits).
+) -> list[Label]:
+    """Return the names that have a place.
 
     Args:
+        points: Cost (> 0) and bits of each bubble.
+        names: Their names.
+        front: Whether each is on the front.
         size: Width and height of the picture in pixels.
         mirrored: Whether the logarithm of the cost grows to the left. Bits grow downwards.
     """
-    xs = _spread(
-        [-math.log(cost) if mirrored else math.log(cost) for cost, _ in points], size[0], PADDING[0]
-    )
+    costs = [-math.log(cost) if mirrored else math.log(cost) for cost, _ in points]
+    xs = _spread(costs, size[0], PADDING[0])
     ys = _spread([bits for _, bits in points], size[1], PADDING[1])
-    bubbles = [
-        (x - BUBBLE, y - BUBBLE, x + BUBBLE, y + BUBBLE) for x, y in zip(xs, ys, strict=True)
-    ]
-    chosen: list[str] = []
-    taken: list[Box] = []
-    for number, name in enumerate(names):
-        others = taken + bubbles[:number] + bubbles[number + 1 :]
-        boxes = {side: _box(xs[number], ys[number], name, side) for side in SIDES}
-        best = min(
-            SIDES,
-            key=lambda side: _overlap_area(boxes[side], others) + _outside_area(boxes[side], size),
+    places = list(zip(xs, ys, strict=True))
+    order = sorted(range(len(points)), key=lambda number: (not front[number], points[number][1]))
+    frame = (0.0, 0.0, float(size[0]), float(size[1]))
+    found = place_names(places, names, order, frame, size[0] // PER_NAME)
+    return [
+        Label(
+            name.of,
+            name.text,
+            ALIGNS[name.anchor],
+            name.x - places[name.of][0],
+            name.y - places[name.of][1],
         )
-        chosen.append(best)
-        taken.append(boxes[best])
-    return chosen
+        for name in found
+    ]
 
 
 def _spread(values: Sequence[float], size: int, padding: int) -> list[float]:
@@ -72,24 +76,3 @@ def _spread(values: Sequence[float], size: int, padding: int) -> list[float]:
         padding + (size - 2 * padding) * ((value - low) / (high - low) if high > low else 0.5)
         for value in values
     ]
-
-
-def _box(x: float, y: float, name: str, side: str) -> Box:
-    align, dx, dy = SIDES[side]
-    width = min(len(name) * LETTER, LONGEST_NAME)
-    left = x + dx - {"left": 0.0, "center": width / 2, "right": width}[align]
-    return (left, y + dy - FONT / 2, left + width, y + dy + FONT / 2)
-
-
-def _overlap_area(box: Box, others: Sequence[Box]) -> float:
-    """Return the area of the box, in square pixels, that others cover."""
-    across = [min(box[2], other[2]) - max(box[0], other[0]) for other in others]
-    down = [min(box[3], other[3]) - max(box[1], other[1]) for other in others]
-    return sum(a * d for a, d in zip(across, down, strict=True) if a > 0 and d > 0)
-
-
-def _outside_area(box: Box, size: tuple[int, int]) -> float:
-    """Return the area of the box outside the picture; to the right 5 pixels are free."""
-    return FONT * (max(0.0, -box[0]) + max(0.0, box[2] - size[0] - 5)) + (box[2] - box[0]) * (
-        max(0.0, -box[1]) + max(0.0, box[3] - size[1])
-    )
