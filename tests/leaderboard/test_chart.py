@@ -17,8 +17,12 @@ from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.plots import Curve, Point
 from llmbench.leaderboard.renderers import html, labels
 from llmbench.leaderboard.renderers.chart import chart, svg
-from llmbench.leaderboard.renderers.labels import place_labels
-from llmbench.leaderboard.renderers.page.names import HEIGHT, LETTER, measure_distance
+from llmbench.leaderboard.renderers.labels import (
+    HEIGHT,
+    LETTER,
+    measure_distance,
+    place_labels,
+)
 from llmbench.leaderboard.renderers.page.pictures import draw_pictures
 from llmbench.results.record import Score
 

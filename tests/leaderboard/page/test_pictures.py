@@ -13,15 +13,15 @@ from support.wide_record import build_record
 
 from llmbench.leaderboard import board as leaderboard_board
 from llmbench.leaderboard.plots import Curve
-from llmbench.leaderboard.renderers.page import curves, scatter
-from llmbench.leaderboard.renderers.page.axes import Axis, find_range, make_axis, make_log_axis
-from llmbench.leaderboard.renderers.page.frame import Titles
-from llmbench.leaderboard.renderers.page.names import (
+from llmbench.leaderboard.renderers.labels import (
     HEIGHT,
     LETTER,
     measure_distance,
     place_names,
 )
+from llmbench.leaderboard.renderers.page import curves, scatter
+from llmbench.leaderboard.renderers.page.axes import Axis, find_range, make_axis, make_log_axis
+from llmbench.leaderboard.renderers.page.frame import Titles
 from llmbench.leaderboard.renderers.page.pictures import draw_pictures, draw_scaling
 from llmbench.leaderboard.renderers.page.scatter import Spot, draw_scatter
 

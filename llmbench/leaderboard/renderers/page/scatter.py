@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from llmbench.leaderboard.renderers.labels import Name, place_names
 from llmbench.leaderboard.renderers.page.axes import Axis, find_range, make_axis, make_log_axis
 from llmbench.leaderboard.renderers.page.frame import Size, Titles, draw_grid, wrap_picture
 from llmbench.leaderboard.renderers.page.marks import stage_class, stage_word
-from llmbench.leaderboard.renderers.page.names import Name, place_names
 from llmbench.leaderboard.renderers.sanitise import clean_svg, show_html
 
 Ends = tuple[float, float]
