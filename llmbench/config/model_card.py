@@ -78,10 +78,10 @@ class VocabularySpec(Strict):
     """
 
     splitter: Literal["characters", "words", "bpe"] = Field(
-        "characters", description="what the symbols are"
+        default="characters", description="what the symbols are"
     )
     size: Annotated[int, Field(ge=limits.LEAST_VOCABULARY, le=limits.VOCABULARY)] | None = Field(
-        None, description="how many words, or ids of the BPE, there are at most"
+        default=None, description="how many words, or ids of the BPE, there are at most"
     )
 
     @model_validator(mode="after")
