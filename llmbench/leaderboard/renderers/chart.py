@@ -184,7 +184,7 @@ def _colour(stage: int | None, look: Look) -> str:
 
 
 def _legend(alt: Any, look: Look) -> Any:
-    return alt.Legend(symbolOpacity=1) if look.legend else None
+    return alt.Legend(symbolOpacity=1, labelLimit=240) if look.legend else None
 
 
 def _size(alt: Any, axis: Axis, points: Sequence[Point], look: Look) -> list[Any]:

@@ -43,7 +43,12 @@ class Name:
 
 
 def place_names(
-    points: Sequence[Place], names: Sequence[str], order: Sequence[int], frame: Box, most: int
+    points: Sequence[Place],
+    names: Sequence[str],
+    order: Sequence[int],
+    frame: Box,
+    most: int,
+    bars: Sequence[Box] = (),
 ) -> list[Name]:
     """Return the names that have a place, those first in `order` first, `most` of them.
 
@@ -52,17 +57,22 @@ def place_names(
         names: their names.
         order: numbers of the points to be named, the most important first.
         frame: where names may stand.
+        bars: what names cover only if there is no other place.
     """
     taken: list[Box] = []
     made: list[Name] = []
     for number in order:
         if len(made) == most:
             break
-        for name, box in _list_places(points[number], number, names[number]):
-            if _is_inside(box, frame) and _fits(box, number, points, taken):
-                made.append(name)
-                taken.append(box)
-                break
+        fit = [
+            (name, box)
+            for name, box in _list_places(points[number], number, names[number])
+            if _is_inside(box, frame) and _fits(box, number, points, taken)
+        ]
+        free = (one for one in fit if not any(_overlap(one[1], bar) for bar in bars))
+        if (best := next(free, fit[0] if fit else None)) is not None:
+            made.append(best[0])
+            taken.append(best[1])
     return made
 
 

@@ -58,6 +58,16 @@ def test_a_name_is_nearer_to_its_own_point_than_to_any_other(count, seed):
             assert apart
 
 
+def test_a_name_covers_an_error_bar_only_if_there_is_no_other_place():
+    points, bar = [(100.0, 200.0), (118.0, 260.0)], (118.0, 150.0, 118.0, 300.0)
+    (right,) = place_names(points, ["model", "b"], [0], FRAME, 1)
+    (free,) = place_names(points, ["model", "b"], [0], FRAME, 1, [bar])
+    assert right.x < bar[0] < right.x + LETTER * 5
+    assert (free.of, free.anchor) == (0, "end")
+    everywhere = (FRAME[0], FRAME[1], FRAME[2], FRAME[3])
+    assert place_names(points, ["model", "b"], [0], FRAME, 1, [everywhere]) == [right]
+
+
 def test_a_point_amid_others_has_no_name_rather_than_a_wrong_one():
     ring = [(300 + 11.0 * math.cos(turn), 200 + 11.0 * math.sin(turn)) for turn in range(7)]
     assert 7 not in [

@@ -129,6 +129,24 @@ def test_paper_shows_what_the_screen_shows(board):
     check_silence(page)
 
 
+def test_paper_shows_what_is_folded_but_for_long_lists_and_says_where_these_are(board):
+    name, file, page = board
+    if name not in ("example", "small"):
+        pytest.skip("one board with all parts is enough")
+    show(page, file, width=1100, height=800, dark=False)
+    page.set_view(width=1100, height=800, dark=False, printed=True)
+    folded = page.value(
+        "Array.from(document.querySelectorAll('details:not([open])')).filter(e =>"
+        " e.checkVisibility() &&"
+        " e.lastElementChild !== e.firstElementChild && !e.lastElementChild.checkVisibility("
+        "{contentVisibilityAuto: true})).map(e => [e.className.split(' ')[0], getComputedStyle("
+        "e.querySelector('summary'), '::after').content])"
+    )
+    assert folded
+    assert {kind for kind, _ in folded} <= {"long", "passage", "saying"}
+    assert {said for kind, said in folded if kind == "long"} == {'" (on screen, and in run.json)"'}
+
+
 def test_the_page_stays_under_three_megabytes(board):
     _, file, _ = board
     assert file.stat().st_size < MOST_BYTES

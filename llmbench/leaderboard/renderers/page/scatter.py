@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from llmbench.leaderboard.renderers.labels import Name, place_names
+from llmbench.leaderboard.renderers.labels import Box, Name, place_names
 from llmbench.leaderboard.renderers.page.axes import Axis, find_range, make_axis, make_log_axis
 from llmbench.leaderboard.renderers.page.frame import Size, Titles, draw_grid, wrap_picture
 from llmbench.leaderboard.renderers.page.marks import stage_class, stage_word
@@ -57,6 +57,11 @@ def draw_scatter(
         order,
         (size.left, size.top - 8, size.width - 2, size.floor),
         size.width // PER_NAME,
+        [
+            bar
+            for spot, point in zip(spots, points, strict=True)
+            for bar in _list_bars(spot, point, across, down)
+        ],
     )
     parts = [
         draw_grid(across.ticks(4 if size.width < 400 else 7), down.ticks(), titles, size),
@@ -70,6 +75,18 @@ def draw_scatter(
         ),
     ]
     return wrap_picture(parts, titles, size)
+
+
+def _list_bars(spot: Spot, point: tuple[float, float], across: Axis, down: Axis) -> list[Box]:
+    """Return the error bars of a point, as boxes without a width."""
+    (x, y), found = point, list[Box]()
+    if spot.y_ends is not None and down.holds(spot.y):
+        one, other = sorted(map(down.place, spot.y_ends))
+        found.append((x, one, x, other))
+    if spot.x_ends is not None and spot.x_ends[0] > 0:
+        one, other = sorted(map(across.place, spot.x_ends))
+        found.append((one, y, other, y))
+    return found
 
 
 def _make_down(spots: Sequence[Spot], size: Size) -> Axis:
