@@ -20,7 +20,8 @@ class Document:
     Text. `choices`: of a question with candidates all of them, the right one, which is the text,
     included. `truth`: the bits that the source itself needs for the text, where they are known.
     `others`: of a pair with several right answers those besides the text. `fields`: the other
-    strings of its row, by name, for templates.
+    strings of its row, by name, for templates. `contexts`: of a question whose candidates are
+    contexts, one for each of `choices`, which names them; `continuation`: what follows each.
     """
 
     id: str
@@ -30,6 +31,8 @@ class Document:
     truth: float | None = None
     others: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict, compare=False)
+    contexts: tuple[str, ...] = ()
+    continuation: str = ""
 
     @classmethod
     def of_text(cls, id: str, text: str, fields: Mapping[str, str]) -> Document:
@@ -55,7 +58,10 @@ class Document:
     @property
     def size(self) -> int:
         """Bytes of all that is asked: the text, its context, and the other candidates."""
-        parts = (self.context, *(self.choices or (self.text,)))
+        if self.contexts:
+            parts = (*self.contexts, *[self.continuation] * len(self.contexts))
+        else:
+            parts = (self.context, *(self.choices or (self.text,)))
         return sum(len(part.encode()) for part in parts)
 
     @property
@@ -115,8 +121,19 @@ class Documents(Sequence[Document]):
         shown = {"id": id} if fields == ID else json.loads(fields) if fields else {}
         if not rest:
             return Document.of_text(id, text, shown)
-        context, choices, truth, others = json.loads(rest)
-        return Document(id, text, context, tuple(choices), truth, tuple(others), shown)
+        context, choices, truth, others, *apart = json.loads(rest)
+        contexts, continuation = apart or ((), "")
+        return Document(
+            id,
+            text,
+            context,
+            tuple(choices),
+            truth,
+            tuple(others),
+            shown,
+            tuple(contexts),
+            continuation,
+        )
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -133,6 +150,8 @@ def _encode_rest(document: Document) -> str:
     if len(vars(document)) == 3:
         return ""
     rest = (document.context, document.choices, document.truth, document.others)
+    if document.contexts:
+        return _as_json((*rest, document.contexts, document.continuation))
     return "" if rest == ("", (), None, ()) else _as_json(rest)
 
 

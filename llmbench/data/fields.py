@@ -4,16 +4,18 @@ which candidate is the right one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from llmbench.data.templates import fill, refuse_field
 from llmbench.errors import UsageError
 
-Part = Literal["text", "given", "choices", "gold", "labels"]
+Part = Literal["text", "given", "choices", "gold", "labels", "contexts"]
 Fields = Mapping[
     Any, str | list[str]
 ]  # Part -> the name of its field; of several the first that a line has
-PARTS: tuple[Part, ...] = ("text", "given", "choices", "gold", "labels")
+Found = Mapping[Part, tuple[str, Any]]  # the name of its field, and what it holds
+PARTS: tuple[Part, ...] = ("text", "given", "choices", "gold", "labels", "contexts")
 
 
 def fields_of(row: Any, names: Fields) -> dict[Part, tuple[str, Any]]:
@@ -78,9 +80,37 @@ def answers(found: Any) -> tuple[str, ...]:
     return ()
 
 
+def contexts(parts: Mapping[Part, tuple[str, Any]], count: int, where: str) -> tuple[str, ...]:
+    """The context of each of `count` candidates; () if the row has none. UsageError if they are no
+    list of so many strings.
+    """
+    field, found = parts["contexts"]
+    if found is None:
+        return ()
+    if (
+        not isinstance(found, list)
+        or len(found) != count
+        or not all(isinstance(context, str) and context for context in found)
+    ):
+        raise UsageError(
+            f"the field `{field}` must be a list of strings, one for each candidate", where=where
+        )
+    return tuple(found)
+
+
+def fill_all(templates: Sequence[str], row: object, where: str) -> list[str]:
+    """Templates with a row's strings in their places. UsageError for a field that it lacks."""
+    shown = dict(_strings(row))
+    try:
+        return [fill(template, shown) for template in templates]
+    except KeyError as error:
+        what = "the row has no such field with a string, which a candidate shows"
+        raise refuse_field(str(error.args[0]), [*shown][:8], what, where) from None
+
+
 def template_fields(row: object, parts: Mapping[Part, tuple[str, Any]]) -> dict[str, str]:
     """The strings of a row that a template may show: all but those that hold the answer."""
-    hidden = {parts[part][0] for part in ("text", "choices", "gold", "labels")}
+    hidden = {parts[part][0] for part in ("text", "choices", "gold", "labels", "contexts")}
     return {name: value for name, value in _strings(row) if name not in hidden}
 
 
@@ -137,10 +167,21 @@ def _strings(row: object, before: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(value, f"{before}{name}.")
 
 
+def _read_gold(gold: object, count: int) -> int | None:
+    """The number of the right one of so many candidates, from its number, its letter, or whether
+    it is the second of two; None if it is none of these.
+    """
+    if isinstance(gold, bool):
+        return int(gold) if count == 2 else None
+    if isinstance(gold, str) and len(gold) == 1 and gold.isascii() and gold.isupper():
+        gold = ord(gold) - ord("A")
+    return gold if isinstance(gold, int) and 0 <= gold < count else None
+
+
 def choices(parts: Mapping[Part, tuple[str, Any]], where: str) -> tuple[str, ...]:
     """The right candidate, and then all of them in their order; () where the line has none. The
-    right one is told by its number, from 0, or, where the candidates have labels, by its label.
-    Raises UsageError where they are no candidates, or none is the right one.
+    right one is told by its number, from 0, or its letter, or, where the candidates have labels, by
+    its label. Raises UsageError where they are no candidates, or none is the right one.
     """
     (field, found), (gold_field, gold), (labels_field, labels) = (
         parts["choices"],
@@ -156,13 +197,16 @@ def choices(parts: Mapping[Part, tuple[str, Any]], where: str) -> tuple[str, ...
     ):
         raise UsageError(f"the field `{field}` must be a list of two or more strings", where=where)
     if labels is None:
-        if type(gold) is not int or not 0 <= gold < len(found):
+        at = _read_gold(gold, len(found))
+        if at is None:
             raise UsageError(
                 f"the field `{gold_field}` must be the number of the right one, 0 to"
                 f" {len(found) - 1}",
                 where=where,
+                hint="or its letter, from A; of two candidates also false or true",
             )
-        return (found[gold], *found)
+        return (found[at], *found)
+    gold = gold.strip() if isinstance(gold, str) and gold not in labels else gold
     if not isinstance(labels, list) or len(labels) != len(found) or labels.count(gold) != 1:
         raise UsageError(
             f"the field `{gold_field}` must be one of the labels in `{labels_field}`, one for each"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import regex
 
 from llmbench import limits
 from llmbench.data import fields as data_fields
-from llmbench.data import formats, rows
+from llmbench.data import formats, rows, splitting
 from llmbench.data.documents import Documents
-from llmbench.data.splitting import cut_fraction
+from llmbench.data.preparation import Shaping, prepare_row
 from llmbench.data.storyworld import stories
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError, did_you_mean
@@ -48,12 +46,14 @@ def load(
     select: Mapping[str, str] | None = None,
     join: bool = False,
     fields: data_fields.Fields | None = None,
+    shaping: Shaping = Shaping(),
 ) -> Text:
     """The text `name` from a built-in source or a file, cut by `split`, reduced to the rows whose
     fields match `select`. A file of rows (data/rows.py) has a document in each; any other file is
     one document.
 
     `fields`: what the fields of a pair or a question are called in the file: see data/fields.py.
+    `shaping`: what is made of each row of a file before: see data/preparation.py.
     `join`: the documents are the pieces of a single one, with nothing between them; they are joined
     before the text is cut. Raises UsageError with file:line:column where the bytes are not UTF-8, a
     row is wrong, or nothing is left; and where pairs or questions are to be cut or
@@ -69,11 +69,11 @@ def load(
         path = Path(source)
         where, form = str(path), formats.format_of(path)
         if form != "text":
-            found = _documents(rows.read_file(path, form), where, select, fields)
-        elif select or fields:
+            found = _documents(rows.read_file(path, form), where, select, fields, shaping)
+        elif select or fields or shaping != Shaping():
+            key = "select" if select else "fields" if fields else "prepare"
             raise UsageError(
-                f"`{'select' if select else 'fields'}` needs a file of rows:"
-                f" {', '.join(formats.FORMATS)}",
+                f"`{key}` needs a file of rows: {', '.join(formats.FORMATS)}",
                 where=where,
             )
         else:
@@ -86,7 +86,7 @@ def load(
         if join:
             found = [Document(name, "".join(document.text for document in found))]
         if split:
-            found = _cut(found, split, where)
+            found = splitting.cut(found, split, where)
     # of a pair an empty answer is an answer
     documents = Documents(document for document in found if document.text or document.context)
     if not documents:
@@ -139,22 +139,25 @@ def _documents(
     name: str,
     select: Mapping[str, str] | None,
     fields: data_fields.Fields | None = None,
+    shaping: Shaping = Shaping(),
 ) -> Iterator[Document]:
     """The document of each row that matches `select`. `name`: of the file."""
-    seen = _Ids()
+    seen, is_plain = _Ids(), not (select or fields or shaping != Shaping())
     passed: dict[str, set[str]] = {key: set() for key in select or {}}
     try:
         for row in found:
-            document = None if select or fields else _plain_document(row)
+            document, value = _plain_document(row) if is_plain else None, row.value
             if document is None:
-                document = _document(row.value, row.where, row.number, select, fields)
-            if document is not None:
-                seen.add(document.id, row)
-                yield document
-            elif isinstance(row.value, dict):
-                for key, values in passed.items():
-                    if len(values) < limits.ENTRIES:  # enough to suggest one
-                        values.add(str(row.value[key]))
+                if shaping.prepare:
+                    value = prepare_row(value, shaping.prepare, row.where)
+                if isinstance(value, dict) and not _is_chosen(value, row.where, select):
+                    for key, values in passed.items():
+                        if len(values) < limits.ENTRIES:  # enough to suggest one
+                            values.add(str(value[key]))
+                    continue
+                document = _document(value, row.where, row.number, fields, shaping.candidates)
+            seen.add(document.id, row)
+            yield document
     finally:  # an id that stands twice is told before what is wrong further on
         seen.check()
     if not seen.count and select:
@@ -186,14 +189,22 @@ def _plain_document(row: rows.Row) -> Document | None:
     return Document.of_text(id, text, {"id": id})
 
 
+def _is_chosen(row: Mapping[str, object], where: str, select: Mapping[str, str] | None) -> bool:
+    """Whether a row has the values that `select` names. UsageError if it lacks a field."""
+    for key in select or {}:
+        if key not in row:
+            raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
+    return all(str(row[key]) == value for key, value in (select or {}).items())
+
+
 def _document(
     row: object,
     where: str,
     number: int,
-    select: Mapping[str, str] | None,
     fields: data_fields.Fields | None,
-) -> Document | None:
-    """The document of a row; None if `select` leaves it out."""
+    candidates: Sequence[str],
+) -> Document:
+    """The document of a row. `candidates`: templates of its candidates, if no field has them."""
     if not isinstance(row, dict):
         raise UsageError(
             f"a row must be an object, got {json.dumps(row)[:40]}",
@@ -201,17 +212,22 @@ def _document(
             hint='{"text": "..."} is one',
         )
     asked = data_fields.fields_of(row, fields or {})
+    if candidates and asked["choices"][1] is None:
+        asked["choices"] = ("candidates", data_fields.fill_all(candidates, row, where))
     choices = data_fields.choices(asked, where)
+    contexts = data_fields.contexts(asked, len(choices) - 1, where) if choices else ()
     (text_field, text), (given_field, given) = asked["text"], asked["given"]
     data_fields.check_named(row, fields or {}, where)
-    is_pair = given is not None
+    is_pair, follows = given is not None, text if contexts else ""
     text, given = choices[0] if choices else text, "" if given is None else given
     right = data_fields.answers(text) if given and not choices else ()
     text = right[0] if right else text
     for field, value in (
         (text_field, text),
+        (text_field, follows),
         (given_field, given),
         *((asked["choices"][0], choice) for choice in choices[1:]),
+        *((asked["contexts"][0], context) for context in contexts),
         *((text_field, answer) for answer in right[1:]),
     ):
         if not isinstance(value, str):
@@ -221,20 +237,39 @@ def _document(
                 hint=data_fields.suggest(row, asked, field),
             )
         _check_utf8(value, f"the field `{field}`", where)
-    for key in select or {}:
-        if key not in row:
-            raise UsageError(f"no field {key!r}", where=where, hint=did_you_mean(key, row))
-    if select and any(str(row[key]) != value for key, value in select.items()):
-        return None
+    _check_filled(asked, (is_pair, text, given), contexts, where)
+    identity = _read_id(row, number, where)
+    shown = data_fields.template_fields(row, asked)
+    return Document(
+        identity,
+        text,
+        given,
+        choices[1:],
+        others=right[1:],
+        fields=shown,
+        contexts=contexts,
+        continuation=follows,
+    )
+
+
+def _check_filled(
+    asked: data_fields.Found, pair: tuple[bool, str, str], contexts: Sequence[str], where: str
+) -> None:
+    """UsageError if nothing is left of a pair (whether it is one, its text, its context), or if
+    nothing follows contexts.
+    """
+    (text_field, follows), (given_field, _) = asked["text"], asked["given"]
+    is_pair, text, given = pair
     if is_pair and not text and not given:
         raise UsageError(
             f"the fields `{given_field}` and `{text_field}` are both empty",
             where=where,
             hint="leave the row out; of a pair, the answer alone may be empty",
         )
-    identity = _read_id(row, number, where)
-    shown = data_fields.template_fields(row, asked)
-    return Document(identity, text, given, choices[1:], others=right[1:], fields=shown)
+    if contexts and not follows:
+        raise UsageError(
+            f"the field `{text_field}` is empty, and it should follow each context", where=where
+        )
 
 
 def _read_id(row: Mapping[str, object], number: int, where: str) -> str:
@@ -318,61 +353,3 @@ def _check_plain(documents: Sequence[Document], done: str, where: str) -> None:
                 where=where,
                 hint=hint,
             )
-
-
-def _cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:
-    (kind, value), *more = split.items()
-    if more or kind not in ("separator", "regex", "fraction"):
-        raise UsageError("a split is one of separator, regex, fraction", where=where)
-    found = False
-    for document in documents:
-        if kind == "fraction":
-            part = cut_fraction(document.text, *value)
-            if not part:
-                raise UsageError(
-                    f"too short to split: {len(document.text.encode())} bytes have nothing between"
-                    f" {value[0]} and {value[1]}",
-                    where=where,
-                )
-            yield Document(document.id, part)
-            continue
-        if kind == "separator":
-            parts = [part for part in document.text.split(value) if part]
-            found |= len(parts) > 1
-        else:
-            starts = _starts(document.text, value, where)
-            parts = [
-                document.text[a:b]
-                for a, b in zip([0, *starts[1:]], [*starts[1:], len(document.text)], strict=True)
-            ]
-            found |= bool(starts)
-        width = len(str(len(parts)))
-        for number, part in enumerate(parts, 1):
-            yield Document(
-                f"{document.id}-{number:0{width}d}" if len(parts) > 1 else document.id, part
-            )
-    if kind != "fraction" and not found:
-        raise UsageError(
-            f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where
-        )
-
-
-def _starts(text: str, pattern: str, where: str) -> list[int]:
-    """Where documents start: at the pattern's matches. What stands before the first is a document
-    too, unless it is white space.
-    """
-    try:
-        re.compile(pattern)
-        patient = regex.compile(pattern, regex.MULTILINE)
-    except (re.error, regex.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"the regex {pattern!r} is wrong: {error}", where=where) from None
-    seconds = limits.REGEX_SECONDS * (1 + len(text) // limits.REGEX_BYTES)
-    try:
-        starts = [match.start() for match in patient.finditer(text, timeout=seconds)]
-    except TimeoutError:
-        raise UsageError(
-            f"the regex {pattern!r} takes longer than {seconds:g} s on this text",
-            where=where,
-            hint="make it simpler: without a repetition inside a repetition, as in (a+)+",
-        ) from None
-    return [0, *starts] if starts and text[: starts[0]].strip() else starts

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import regex
+
+from llmbench import limits
+from llmbench.data.documents import Document
+from llmbench.errors import UsageError
+
 LEAST_BLOCKS, BLOCK_BYTES, LEAST_BLOCK_BYTES = 30, 4096, 200
 
 
@@ -44,3 +54,62 @@ def _natural_break(raw: bytes, ideal: int, low: int, high: int) -> int:
     while raw[ideal] & 0xC0 == 0x80:
         ideal += 1
     return ideal
+
+
+def cut(documents: Sequence[Document], split: Mapping[str, Any], where: str) -> Iterator[Document]:
+    """Yield the parts of the documents by the rule of `split`. UsageError if nothing is cut."""
+    (kind, value), *more = split.items()
+    if more or kind not in ("separator", "regex", "fraction"):
+        raise UsageError("a split is one of separator, regex, fraction", where=where)
+    found = False
+    for document in documents:
+        if kind == "fraction":
+            part = cut_fraction(document.text, *value)
+            if not part:
+                raise UsageError(
+                    f"too short to split: {len(document.text.encode())} bytes have nothing between"
+                    f" {value[0]} and {value[1]}",
+                    where=where,
+                )
+            yield Document(document.id, part)
+            continue
+        if kind == "separator":
+            parts = [part for part in document.text.split(value) if part]
+            found |= len(parts) > 1
+        else:
+            starts = _starts(document.text, value, where)
+            parts = [
+                document.text[a:b]
+                for a, b in zip([0, *starts[1:]], [*starts[1:], len(document.text)], strict=True)
+            ]
+            found |= bool(starts)
+        width = len(str(len(parts)))
+        for number, part in enumerate(parts, 1):
+            yield Document(
+                f"{document.id}-{number:0{width}d}" if len(parts) > 1 else document.id, part
+            )
+    if kind != "fraction" and not found:
+        raise UsageError(
+            f"too short to split: {kind} {value!r} occurs nowhere inside the text", where=where
+        )
+
+
+def _starts(text: str, pattern: str, where: str) -> list[int]:
+    """Where documents start: at the pattern's matches. What stands before the first is a document
+    too, unless it is white space.
+    """
+    try:
+        re.compile(pattern)
+        patient = regex.compile(pattern, regex.MULTILINE)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"the regex {pattern!r} is wrong: {error}", where=where) from None
+    seconds = limits.REGEX_SECONDS * (1 + len(text) // limits.REGEX_BYTES)
+    try:
+        starts = [match.start() for match in patient.finditer(text, timeout=seconds)]
+    except TimeoutError:
+        raise UsageError(
+            f"the regex {pattern!r} takes longer than {seconds:g} s on this text",
+            where=where,
+            hint="make it simpler: without a repetition inside a repetition, as in (a+)+",
+        ) from None
+    return [0, *starts] if starts and text[: starts[0]].strip() else starts

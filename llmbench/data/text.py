@@ -52,6 +52,8 @@ class Text:
                 if document.is_plain
                 else [document.text, document.context, *document.choices, *document.others]
             )
+            if document.contexts:
+                parts += [*document.contexts, document.continuation]
             if not document.is_plain:
                 digest.update((PARTED + len(parts)).to_bytes(8, "big"))
             for data in (part.encode() for part in parts):

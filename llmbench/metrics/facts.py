@@ -208,6 +208,12 @@ METRICS = (
         " is better",
     ),
     _corpus(
+        "chrf_pp",
+        "chrF++",
+        "F-score of character n-grams and of words and word pairs, 0 to 100 (Popovic 2017),"
+        " sacrebleu's chrF2++; more is better",
+    ),
+    _corpus(
         "ter",
         "TER",
         "edits that turn the output into the reference, in percent of its words (Snover et al."
@@ -230,21 +236,27 @@ METRICS = (
         "accuracy",
         "accuracy",
         "share of questions answered correctly, with Wilson's 95 % interval; more is better",
-        Variant(
-            ":byte",
-            "accuracy, byte-normalised",
-            "accuracy if the choice is the candidate with the fewest bits per byte",
-            is_brief=False,
-        ),
-        Variant(
-            ":char",
-            "accuracy, character-normalised",
-            "accuracy if the choice is the candidate with the fewest bits per character, which is"
-            " lm-eval's acc_norm",
-            is_brief=False,
+        *(
+            Variant(
+                f":{norm}",
+                f"accuracy, {label}",
+                f"accuracy if the choice is the candidate with the fewest bits {what}",
+                is_brief=False,
+            )
+            for norm, label, what in (
+                ("byte", "byte-normalised", "per byte"),
+                ("char", "character-normalised", "per character, which is lm-eval's acc_norm"),
+                ("token", "token-normalised", "per token"),
+                ("pmi", "PMI", "less those that it costs without the prompt"),
+            )
         ),
         test="share",
         headline=True,
+    ),
+    _answer(
+        "macro_accuracy",
+        "macro accuracy",
+        "mean of the accuracies of the groups of questions, as of MMLU's subjects; more is better",
     ),
     _generation(
         "ngram_distance",
@@ -300,7 +312,7 @@ METRICS = (
     *(
         _answer(
             name,
-            name.upper(),
+            name.upper().replace("LSUM", "Lsum"),
             f"ROUGE F-measure of {what} (Lin 2004), rouge-score without stemming; more is better",
             unit="F1",
         )
@@ -308,6 +320,7 @@ METRICS = (
             ("rouge1", "words"),
             ("rouge2", "word pairs"),
             ("rougeL", "the longest common subsequence of words"),
+            ("rougeLsum", "the union of those of its lines, as in summaries"),
         )
     ),
     _perplexity("byte_perplexity", "byte perplexity", "2^(bits/byte)", 1),

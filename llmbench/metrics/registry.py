@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from llmbench.config.plugins import class_place, load_object, source_files
 from llmbench.data.text import Text
@@ -22,13 +25,14 @@ from llmbench.metrics.hf_evaluate import PREFIX, EvaluateMetric
 from llmbench.metrics.metric import Metric
 from llmbench.metrics.ngram_distance import NgramDistance
 from llmbench.metrics.rouge import Rouge
-from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
+from llmbench.metrics.sacrebleu import Bleu, Chrf, ChrfPlusPlus, Ter
 from llmbench.metrics.text import TextMetric
 
 ENTRY_POINTS = "llmbench.metrics"
 OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "bleu": Bleu,
     "chrf": Chrf,
+    "chrf_pp": ChrfPlusPlus,
     "ter": Ter,
     "exact_match": ExactMatch,
     "f1": F1,
@@ -36,6 +40,7 @@ OF_PAIRS: dict[str, Callable[[], TextMetric]] = {
     "rouge1": lambda: Rouge("rouge1"),
     "rouge2": lambda: Rouge("rouge2"),
     "rougeL": lambda: Rouge("rougeL"),
+    "rougeLsum": lambda: Rouge("rougeLsum"),
 }
 OF_OUTPUTS: dict[str, Callable[[], TextMetric]] = {
     "distinct_2": Distinct2,
@@ -49,6 +54,19 @@ BESIDE_TRAINING: dict[str, type[LongestCopy | LongCopyShare]] = {
 BESIDE_HELD_OUT: dict[str, type[NgramDistance]] = {"ngram_distance": NgramDistance}
 ENTRY_POINTS = "llmbench.metrics"
 BLEU = "bleu:"  # before the name of one of sacrebleu's tokenizers
+
+
+def read_metric(entry: object) -> object:
+    """Return the name of a metric that a suite gives as `bleu: {tokenize: zh}`, or the entry."""
+    match entry:
+        case {"bleu": {"tokenize": str(tokenizer), **rest}, **more} if not rest and not more:
+            return f"{BLEU}{tokenizer}"
+    return entry
+
+
+MetricName = Annotated[
+    str, BeforeValidator(read_metric, json_schema_input_type=str | dict[str, dict[str, str]])
+]
 NAMES = (*OF_PAIRS, *OF_OUTPUTS, *BESIDE_TRAINING, *BESIDE_HELD_OUT)
 
 

@@ -16,11 +16,13 @@ from llmbench.metrics.facts import FACTS
 from llmbench.metrics.text import TextMetric
 
 WORD = re.compile("[a-z0-9]")
-RougeName = Literal["rouge1", "rouge2", "rougeL"]
+RougeName = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
 
 class Rouge(TextMetric):
-    """`name`: rouge1, rouge2 or rougeL; without stemming, from 0 to 1."""
+    """`name`: rouge1, rouge2, rougeL or rougeLsum; without stemming, from 0 to 1. Of rougeLsum each
+    line of a text is a sentence.
+    """
 
     def __init__(self, name: RougeName):
         from rouge_score.rouge_scorer import RougeScorer

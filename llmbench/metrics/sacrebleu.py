@@ -123,6 +123,17 @@ class Chrf(_Sacrebleu):
         super().__init__(CHRF())
 
 
+class ChrfPlusPlus(_Sacrebleu):
+    """chrF with words and word pairs beside the characters (Popovic 2017), 0 to 100."""
+
+    metric = FACTS["chrf_pp"]
+
+    def __init__(self) -> None:
+        from sacrebleu.metrics.chrf import CHRF
+
+        super().__init__(CHRF(word_order=2))
+
+
 class Ter(_Sacrebleu):
     """Edits to the output, shifts of phrases included, over the words of the reference (Snover et
     al. 2006), in percent: may exceed 100.

@@ -131,7 +131,10 @@ class Suite:
         loader.check_given()
         self.texts, self.missing = {}, {}
         asked = {task.text for task in self.tasks}
+        used = {role for task in self.tasks for role in task.text_roles().values()}
         for role, spec in self.file.texts.items():
+            if role not in used and role not in LEARNT and loader.is_remote(role, spec):
+                continue  # examples of a suite that asks without
             try:
                 text = loader.load(role, spec)
             except Unavailable as error:

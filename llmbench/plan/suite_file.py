@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from llmbench import limits
 from llmbench.config.model_card import Share
 from llmbench.config.strict_yaml import Name, Strict
 from llmbench.data.fields import Part
+from llmbench.data.preparation import PREPARATIONS, Shaping
+from llmbench.errors import did_you_mean
 
 SOURCE = "fables, storyworld, a source of this suite, a file, or hub:ID"
 
@@ -87,6 +89,26 @@ class TextSpec(Origin):
             " names the first that is there counts"
         ),
     )
+    prepare: str | None = Field(
+        None, description=f"what is made of each row first: {', '.join(PREPARATIONS)}"
+    )
+    candidates: list[Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        description='of each row that has no field with them, as templates: ["{sol1}", "{sol2}"]',
+    )
+
+    @field_validator("prepare")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in PREPARATIONS:
+            near = did_you_mean(name, PREPARATIONS) or f"there are {', '.join(PREPARATIONS)}"
+            raise ValueError(f"there is no preparation {name!r}; {near}")
+        return name
+
+    @property
+    def shaping(self) -> Shaping:
+        """What is made of a row before its fields are read."""
+        return Shaping(self.prepare or "", tuple(self.candidates))
 
 
 class TaskEntry(BaseModel):

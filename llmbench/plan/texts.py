@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from llmbench.config.strict_yaml import Places, place
 from llmbench.data import hub, loading
 from llmbench.data.fields import PARTS, Fields
+from llmbench.data.templates import find_fields
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.plan.suite_file import HubSpec, SuiteFile, TextSpec
@@ -45,17 +48,25 @@ class TextLoader:
                     hint=did_you_mean(name, [*self.file.sources, *self.file.texts]),
                 )
 
+    def is_remote(self, role: str, spec: TextSpec) -> bool:
+        """Whether a text is of the hub, and no file is given in its place."""
+        if role in self.given or spec.source in self.given:
+            return False
+        origin = self.file.sources.get(spec.source)
+        return ((origin.source if origin else spec.source) or "").startswith("hub:")
+
     def load(self, role: str, spec: TextSpec) -> Text:
         """The text of a role. Unavailable if it can be neither found nor fetched."""
         given = self.given
         if role in given:
-            return loading.load(role, given[role], fields=spec.fields)
+            return loading.load(role, given[role], fields=spec.fields, shaping=spec.shaping)
         split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
+        load = partial(loading.load, role, split=split, select=spec.select, shaping=spec.shaping)
         at, source, chosen = ("texts", role), spec.source, spec.hub
         if source in self.file.sources:
             at, origin = ("sources", source), self.file.sources[source]
             if source in given:
-                return loading.load(role, given[source], split, spec.select, fields=spec.fields)
+                return load(given[source], fields=spec.fields)
             if origin.source is None:
                 raise UsageError(
                     f"the suite needs a text: {origin.about}",
@@ -68,26 +79,23 @@ class TextLoader:
         if source.startswith("hub:"):
             chosen = chosen or HubSpec()
             fields: Fields = (
-                spec.fields if "choices" in spec.fields else {"text": chosen.field, **spec.fields}
+                spec.fields
+                if "choices" in spec.fields or spec.prepare
+                else {"text": chosen.field, **spec.fields}
             )
             shown = self.shown.get(role, ())
-            is_mapped = bool(spec.fields or spec.select or shown)
-            columns = _columns(fields, [*spec.select, *shown]) if is_mapped else ()
+            shaped = [*spec.shaping.columns, *chain(*map(find_fields, spec.candidates))]
+            is_mapped = bool(spec.fields or spec.select or shown or shaped)
+            columns = _columns(fields, [*spec.select, *shown, *shaped]) if is_mapped else ()
             file = self._fetch(source, chosen, at, columns)
-            self._check_shown(shown, file, source, at)
-            return loading.load(
-                role,
-                file,
-                split,
-                spec.select,
-                join=chosen.join == "lines",
-                fields=fields if columns else None,
-            )
+            if not spec.prepare:
+                self._check_shown(shown, file, source, at)
+            return load(file, join=chosen.join == "lines", fields=fields if columns else None)
         path = self.path.parent / source
         if not is_file(path):
             known = [*loading.SOURCES, *self.file.sources]
             raise _no_source(source, path, known, self._where(*at, "source"))
-        return loading.load(role, path, split, spec.select, fields=spec.fields)
+        return load(path, fields=spec.fields)
 
     def _fetch(
         self, source: str, chosen: HubSpec, at: tuple[str, str], columns: tuple[str, ...]

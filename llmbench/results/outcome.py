@@ -47,6 +47,8 @@ class SampleRow(_OfBytes):
     lost: NotRequired[str]
     decoding: NotRequired[str]
     bits: NotRequired[Sequence[float]]
+    unconditional: NotRequired[Sequence[float]]
+    extracted: NotRequired[dict[str, str]]  # parts of the output that were scored, by name
     chosen: NotRequired[int]
     gold: NotRequired[int]
     tied: NotRequired[bool]

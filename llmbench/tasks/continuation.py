@@ -24,6 +24,7 @@ from llmbench.metrics.registry import (
     BESIDE_TRAINING,
     OF_OUTPUTS,
     OF_PAIRS,
+    MetricName,
     create_metrics,
 )
 from llmbench.metrics.text import TextMetric
@@ -104,7 +105,7 @@ class Continuation(Task):
         top_k: Ids | None = None
         top_p: float | None = Field(None, gt=0, le=1)
         chat: bool | str = Field(False, description=CHAT_HELP)
-        metrics: list[str] | None = Field(
+        metrics: list[MetricName] | None = Field(
             None,
             description=(
                 "of prompts that are cut, by default all that need no reference; of given ones none"

@@ -1,24 +1,26 @@
 """Questions with candidates: the one that a model needs the fewest bits for is its choice, by all
-its bits and by bits per byte.
+its bits and by bits per byte, or by other measures.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Self
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
+from llmbench.data.templates import to_letter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
-from llmbench.ledger import Ledger
 from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.choosing import NORMS, Norm, make_sample, name_norm
+from llmbench.tasks.answers.groups import add_macro, score_macro
 from llmbench.tasks.answers.majority import compare_majority, find_common_candidate
 from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.passages import charge
@@ -28,6 +30,8 @@ from llmbench.tasks.prompts import (
     Bos,
     PromptSettings,
     check_chat,
+    check_template,
+    count_cut,
     count_misread,
     gives_bos,
     mark_misread,
@@ -35,7 +39,7 @@ from llmbench.tasks.prompts import (
     read_chat,
 )
 
-ROUNDING = 1e-12  # relative difference of two sums of the same bits
+LETTERS = 26  # of candidates
 
 
 def check_candidates(text: Text) -> None:
@@ -54,9 +58,28 @@ def check_candidates(text: Text) -> None:
             )
 
 
+def check_asked(text: Text, settings: MultipleChoice.Settings) -> None:
+    """Raise UsageError if the documents of `text` cannot be asked as the settings say."""
+    if settings.group:
+        check_template(f"{{{settings.group}}}", text)
+    for document in text.documents:
+        if document.contexts and (settings.candidates == "letters" or "pmi" in settings.norms):
+            raise UsageError(
+                f"the candidates of {document.id!r} of the text {text.name!r} are contexts, and"
+                " what follows them is the same",
+                hint="leave out `candidates: letters` and the norm `pmi`",
+            )
+        if settings.candidates == "letters" and len(document.choices) > LETTERS:
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} has more than {LETTERS} candidates",
+                hint="use `candidates: texts`",
+            )
+
+
 class MultipleChoice(DocumentTask):
     """Each candidate is charged after the prompt, which is free, with the space that parts them. Of
-    equal ones the first is the choice, and they are counted.
+    equal ones the first is the choice, and they are counted. If each candidate is a context, what
+    follows it is charged.
     """
 
     class Settings(PromptSettings, DocumentTask.Settings):
@@ -64,27 +87,68 @@ class MultipleChoice(DocumentTask):
 
         join: str = " "
         bos: Bos = Field("auto", description=BOS_HELP)
+        norms: list[Norm] = Field(
+            list(NORMS),
+            min_length=1,
+            description=(
+                "what candidates are compared by: their bits (none), bits a byte, a character, a"
+                " token, or bits less those without the prompt (pmi)"
+            ),
+        )
+        candidates: Literal["texts", "letters"] = Field(
+            "texts", description="what is scored of each candidate: its text, or its letter"
+        )
+        group: str = Field(
+            "", description="a field, as `subject`: the mean of the groups' accuracies is told, too"
+        )
 
         @model_validator(mode="after")
         def _can_leave_out(self) -> Self:
             check_chat(self.chat, self.lossy)
+            if len(set(self.norms)) < len(self.norms) or "none" not in self.norms:
+                raise ValueError("`norms` must name `none`, and each once")
+            if self.chat is not False and "pmi" in self.norms:
+                raise ValueError("`chat` cannot be combined with the norm `pmi`")
+            if self.group and self.lossy == "leave-out":
+                raise ValueError("`group` cannot be combined with `lossy: leave-out`")
             return self
+
+        def field_names(self) -> Sequence[str]:
+            return list(dict.fromkeys([*super().field_names(), *[self.group] * bool(self.group)]))
 
         def check(self, text: Text) -> None:
             check_candidates(text)
             super().check(text)
+            check_asked(text, self)
 
     protocol = "multiple-choice/3"
 
-    def __init__(self, text: Text, asking: Asking, bos: Bos = "auto", chat: str | None = None):
+    def __init__(
+        self,
+        text: Text,
+        asking: Asking,
+        bos: Bos = "auto",
+        chat: str | None = None,
+        norms: Sequence[Norm] = NORMS,
+        group: str = "",
+    ):
         self.chat, self.how = chat, dict[str, str]()
+        self.norms, self.group = tuple(norms), group
         self.text, self.asking, self.bos = text, asking, bos
         check_candidates(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
         asking = Asking.from_settings(settings, texts, seed)
-        return cls(texts[settings.text], asking, settings.bos, read_chat(settings.chat))
+        asking = replace(asking, letters=settings.candidates == "letters")
+        return cls(
+            texts[settings.text],
+            asking,
+            settings.bos,
+            read_chat(settings.chat),
+            settings.norms,
+            settings.group,
+        )
 
     @property
     def signature(self) -> Signature:
@@ -94,22 +158,30 @@ class MultipleChoice(DocumentTask):
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         if self.chat is not None:
             self.how = adapter.sign_prompts(self.chat)
-        documents = self.text.documents
-        passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
-        ledgers = charge(adapter, passages, Window("half"), progress)
-        edges = [0]
+        documents, asked = self.text.documents, list[list[Passage]]()
         for document in documents:
-            edges.append(edges[-1] + len(document.choices))
-        samples = [
-            _sample(document, passages[a].context, ledgers[a:b])
-            for document, (a, b) in zip(documents, pairwise(edges), strict=True)
+            asked.append(self.list_passages(document, adapter))
+        passages = [passage for some in asked for passage in some]
+        ledgers = charge(adapter, passages, Window("half"), progress)
+        edges = [0, *accumulate(map(len, asked))]
+        prompts = [
+            _name_prompt(document, some) for document, some in zip(documents, asked, strict=True)
         ]
+        samples = [
+            make_sample(document, prompt, ledgers[a:b], self._list_answers(document), self.norms)
+            for document, prompt, (a, b) in zip(documents, prompts, pairwise(edges), strict=True)
+        ]
+        if self.group:
+            add_macro(samples, documents, self.group)
         if self.keeps_parts:
             for sample, (a, b) in zip(samples, pairwise(edges), strict=True):
                 sample["parts"] = count_parts(ledgers[a:b], 0)
-        mark_misread(adapter, [passages[at].context for at in edges[:-1]], samples)
+        mark_misread(adapter, [some[0].context for some in asked], samples)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
-        return Outcome(self._score(samples, straddled), samples)
+        scores = self._score(samples, straddled)
+        if cut := count_cut(adapter, asked):
+            scores = [{**row, "cut": cut} for row in scores]
+        return Outcome(scores, samples)
 
     def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
         return self._score(samples, sum(row["parts"]["straddled"] for row in samples))
@@ -122,8 +194,8 @@ class MultipleChoice(DocumentTask):
         repeated = sum(len(set(d.choices)) < len(d.choices) for d in documents)
         accuracy, scores = create_metric("accuracy"), list[ScoreRow]()
         answer, hits = find_common_candidate(documents)
-        for norm, suffix in (("none", ""), ("byte", ":byte")):
-            statistics = [sample["statistics"][f"accuracy{suffix}"] for sample in samples]
+        for norm in self.norms:
+            statistics = [sample["statistics"][name_norm(norm, "accuracy")] for sample in samples]
             found = accuracy.value(statistics)
             assert found is not None
             row = accuracy.metric.row(
@@ -133,7 +205,7 @@ class MultipleChoice(DocumentTask):
                 found.low,
                 found.high,
             )
-            tied = sum(sample["tied:byte" if suffix else "tied"] for sample in samples)
+            tied = sum(bool(sample.get(name_norm(norm, "tied"))) for sample in samples)
             row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
             row = {**row, **count_misread(samples)}
             if repeated:
@@ -141,55 +213,44 @@ class MultipleChoice(DocumentTask):
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):
                 row["majority"] = majority
             scores.append(row)
+        if self.group:
+            signature = self.signature.extend(norm="none", group=self.group, **self.how)
+            scores.append({**score_macro(samples, str(signature)), **count_misread(samples)})
         return scores
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
-        """Return each candidate after its prompt, with the space before it."""
-        bos, found, prompt = gives_bos(self.bos, adapter), [], self.asking.prompt(document)
-        for number, choice in enumerate(document.choices):
+        """Return each candidate after its prompt, with the space before it; for the norm `pmi` then
+        each without a prompt.
+        """
+        bos, found = gives_bos(self.bos, adapter), list[Passage]()
+        is_apart = adapter.reads_source or self.chat is not None
+        prompt = "" if document.contexts else self.asking.prompt(document)
+        for number, choice in enumerate(self._list_answers(document)):
+            before = self.asking.prompt(document, number) if document.contexts else prompt
             context, text = (
-                (prompt, choice)  # a target of its own, which nothing stands before
-                if adapter.reads_source or self.chat is not None
-                else move_space(prompt, self.asking.join + choice)
+                (before, choice)  # a target of its own, which nothing stands before
+                if is_apart
+                else move_space(before, self.asking.join + choice)
             )
-            found.append(
-                Passage(text, context, f"{document.id} {number}", add_bos=bos, chat=self.chat)
-            )
+            id = f"{document.id} {number}"
+            found.append(Passage(text, context, id, add_bos=bos, chat=self.chat))
+        if "pmi" in self.norms:
+            join = "" if is_apart else self.asking.join
+            for number, choice in enumerate(self._list_answers(document)):
+                found.append(Passage(join + choice, "", f"{document.id} {number} alone"))
         return found
 
-
-def _sample(document: Document, prompt: str, ledgers: Sequence[Ledger]) -> SampleRow:
-    """A question's line: what each candidate costs, which was chosen by either measure, which is
-    right.
-    """
-    bits = [ledger.total() for ledger in ledgers]
-    # the bytes that were scored divide, the space before a candidate among them
-    rates = [value / max(1, ledger.bytes) for value, ledger in zip(bits, ledgers, strict=True)]
-    gold = document.choices.index(document.text)
-    (chosen, tied), (by_rate, tied_rates) = _choose(bits), _choose(rates)
-    statistics = {
-        # by their texts: of a candidate that stands twice, either place will do
-        "accuracy": [float(document.choices[chosen] == document.text), 1.0],
-        "accuracy:byte": [float(document.choices[by_rate] == document.text), 1.0],
-    }
-    return {
-        "id": document.id,
-        "bytes": sum(ledger.bytes for ledger in ledgers),
-        "input": prompt,
-        "output": document.choices[chosen],
-        "output:byte": document.choices[by_rate],
-        "reference": document.text,
-        "statistics": statistics,
-        "bits": bits,
-        "chosen": chosen,
-        "gold": gold,
-        "tied": tied,
-        "tied:byte": tied_rates,
-    }
+    def _list_answers(self, document: Document) -> list[str]:
+        """What is scored for each candidate, without the space before it."""
+        if document.contexts:
+            return [document.continuation] * len(document.contexts)
+        if self.asking.letters:
+            return [to_letter(at) for at in range(len(document.choices))]
+        return list(document.choices)
 
 
-def _choose(values: Sequence[float]) -> tuple[int, bool]:
-    """Return the first of the smallest values, and whether there are several, but for rounding."""
-    least = min(values)
-    found = [i for i, value in enumerate(values) if math.isclose(value, least, rel_tol=ROUNDING)]
-    return found[0], len(found) > 1
+def _name_prompt(document: Document, passages: Sequence[Passage]) -> str:
+    """The prompt of a sample; of candidates that are contexts all of them, one below another."""
+    if not document.contexts:
+        return passages[0].context
+    return "\n\n".join(passage.context for passage in passages)

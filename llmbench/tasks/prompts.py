@@ -5,30 +5,29 @@ answers, none of them the one that is asked.
 from __future__ import annotations
 
 import hashlib
-import random
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NotRequired, Self, TypedDict
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, NotRequired, Self, TypedDict
 
 from pydantic import Field, model_validator
 
 from llmbench import limits
-from llmbench.adapter import Adapter
+from llmbench.adapter import Adapter, Passage
 from llmbench.data.documents import Document, Documents
+from llmbench.data.templates import fill, find_fields, number_letters, refuse_field, to_letter
 from llmbench.data.text import Text
-from llmbench.errors import UsageError, did_you_mean
+from llmbench.errors import UsageError
 from llmbench.results.outcome import SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.examples import STREAMS, Draw, Examples, check_examples
 from llmbench.tasks.task import Task
 
 Bos = Literal["auto", "always", "never"]
-# {{name}} is the characters {name}; whatever else stands between braces in a line names a field
-PLACE = re.compile(r"\{\{(?P<literal>[^{}\n]*)\}\}|\{(?P<name>[^{}\n]*)\}")
+PARTS = ("given", "choices")  # places of a template that are no field of a row
 TEMPLATE_HELP = (
     "the prompt, or the source of an encoder-decoder; {given} is the document's own, {NAME} another"
-    " field of its row"
+    " field of its row, {choices} its candidates as lines with letters; {NAME|strip} without white"
+    " space around it, {NAME|words} with spaces for underscores"
 )
 BOS_HELP = "start symbols before a prompt: auto is what the model's own tokenizer does, as lm-eval"
 
@@ -124,11 +123,29 @@ def count_misread(samples: Sequence[SampleRow]) -> ReadCounts:
     return {"prompts": len(samples), "misread": sum("lost" in sample for sample in samples)}
 
 
+def count_cut(adapter: Adapter, asked: Sequence[Sequence[Passage]]) -> int:
+    """Return of how many questions some prompt and candidate are longer than the context, so that
+    the prompt's beginning is not read.
+    """
+    context = adapter.info.context
+    if context is None or adapter.reads_source:
+        return 0
+
+    def is_cut(passage: Passage) -> bool:
+        whole = passage.context + passage.text
+        if len(whole.encode()) < context:  # a token is a byte or more
+            return False
+        return adapter.measure_prompt(whole)[0] < len(whole.encode())
+
+    return sum(any(map(is_cut, passages)) for passages in asked)
+
+
 class PromptSettings(Task.Settings):
     """How the documents of a text become prompts."""
 
     text: str = "test"
     template: str = Field("{given}", description=TEMPLATE_HELP)
+    header: str = Field("", description="before the examples and the question, as a template")
     join: str = Field("", description="between a prompt and its answer")
     between: str = Field("\n\n", description="between two examples")
     shots: int = Field(
@@ -138,63 +155,80 @@ class PromptSettings(Task.Settings):
         description="examples before the question, drawn by the seed, never the one that is asked",
     )
     shots_from: str = Field("train", description="the text that examples come from")
+    draw: Draw = Field(
+        "question",
+        description="how examples are drawn: for each question by the seed; all questions from one"
+        " stream, as lm-eval does, with one to spare if a task has no test part; or the first ones",
+    )
+    shots_seed: int | None = Field(
+        None, ge=0, le=limits.ARGUMENT, description="of the drawing; by default the run's"
+    )
+    shots_by: str = Field(
+        "", description="a field whose value an example shares with its question, as `subject`"
+    )
+    examples: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="fixed examples, each with its answer, instead of `shots`"
+    )
     chat: bool | str = Field(False, description=CHAT_HELP)
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
-        if "given" not in find_fields(self.template):
-            raise ValueError("the template has no {given}")
+        if not find_fields(self.template):
+            raise ValueError("the template has no {given}, nor another field")
+        if self.examples and self.shots:
+            raise ValueError("`examples` and `shots` cannot be combined")
         return self
 
     def check(self, text: Text) -> None:
         check_template(self.template, text)
+        check_template(self.header, text)
+        if self.shots_by:
+            check_template(f"{{{self.shots_by}}}", text)
 
     def check_texts(self, texts: Mapping[str, Text]) -> None:
         if self.shots:
             check_template(self.template, texts[self.shots_from])
-            check_examples(self.shots, texts[self.text], texts[self.shots_from])
+            check_examples(self.find_examples(texts, 0), texts[self.text])
+
+    def find_examples(self, texts: Mapping[str, Text], seed: int) -> Examples:
+        """Return the examples that are drawn for the questions."""
+        seed = seed if self.shots_seed is None else self.shots_seed
+        return Examples(texts[self.shots_from], self.shots, seed, self.draw, self.shots_by)
 
     def field_names(self) -> Sequence[str]:
-        return find_others(self.template)
+        by = [self.shots_by] if self.shots_by else []
+        return list(dict.fromkeys(find_others(self.template + self.header) + by))
 
     def text_roles(self) -> dict[str, str]:
         return {"text": self.text, **({"shots_from": self.shots_from} if self.shots else {})}
 
 
 def find_others(template: str) -> list[str]:
-    """Return the names of the fields that a template shows besides {given}."""
-    return [name for name in find_fields(template) if name != "given"]
-
-
-def find_fields(template: str) -> list[str]:
-    """Return the names of the fields that a template shows, in their order."""
-    found = [match["name"] for match in PLACE.finditer(template)]
-    return [name for name in dict.fromkeys(found) if name is not None]
+    """Return the names of the fields that a template shows besides {given} and {choices}."""
+    return [name for name in find_fields(template) if name not in PARTS]
 
 
 def check_template(template: str, text: Text) -> None:
     """Raise UsageError if a document of `text` lacks a field that `template` shows."""
     for name in find_fields(template):
         for document in text.documents:
-            if name != "given" and name not in document.fields:
-                known = list(dict.fromkeys(["given", *document.fields]))
-                near = did_you_mean(name, known) or f"it has {', '.join(known)}"
-                raise UsageError(
-                    f"unknown field {{{name}}} in the template: {document.id!r} of the text"
-                    f" {text.name!r} has none that a prompt may show",
-                    hint=f"double braces are characters; {near}",
-                )
+            if name == "given" or (name == "choices" and document.choices):
+                continue
+            if name == "choices" or name not in document.fields:
+                parts = ["given", *["choices"] * bool(document.choices)]
+                known = list(dict.fromkeys([*parts, *document.fields]))
+                what = f"{document.id!r} of the text {text.name!r} has none that a prompt may show"
+                raise refuse_field(name, known, what)
 
 
-def fill_template(template: str, document: Document) -> str:
-    """Return a template with the fields of a document in their places."""
-
-    def fill(match: re.Match[str]) -> str:
-        if match["literal"] is not None:
-            return f"{{{match['literal']}}}"
-        return document.context if match["name"] == "given" else document.fields[match["name"]]
-
-    return PLACE.sub(fill, template)
+def fill_template(template: str, document: Document, context: str | None = None) -> str:
+    """Return a template with the fields of a document in their places. `context`: what stands for
+    {given}, by default the document's own.
+    """
+    parts = {"given": document.context if context is None else context}
+    if document.choices:
+        parts["choices"] = number_letters(document.choices)
+    return fill(template, {**document.fields, **parts})
 
 
 def sign_template(template: str, text: Text) -> Signature:
@@ -205,12 +239,17 @@ def sign_template(template: str, text: Text) -> Signature:
     names = find_others(template)
     if not names:
         return signed
+    return signed.extend(fields=f"{','.join(names)} {digest_fields(names, text)}")
+
+
+def digest_fields(names: Sequence[str], text: Text) -> str:
+    """Return 16 digits of the sha256 of these fields of a text's documents."""
     digest = hashlib.sha256()
     for document in text.documents:
         for name in names:
             data = document.fields.get(name, "").encode()
             digest.update(len(data).to_bytes(8, "big") + data)
-    return signed.extend(fields=f"{','.join(names)} {digest.hexdigest()[:16]}")
+    return digest.hexdigest()[:16]
 
 
 def check_sources(text: Text) -> None:
@@ -220,27 +259,6 @@ def check_sources(text: Text) -> None:
             raise UsageError(
                 f"{document.id!r} of the text {text.name!r} has no source",
                 hint="pairs stand in a .jsonl file, in the fields `given` and `text`",
-            )
-
-
-def check_examples(shots: int, text: Text, examples: Text) -> None:
-    """Raise UsageError if a document of `text` would have fewer than `shots` examples before it.
-
-    An example is never the document itself, nor one with the same question.
-    """
-    count = len(examples.documents)
-    asked = Counter(example.context for example in examples.documents)
-    own = {(example.id, example.text): example.context for example in examples.documents}
-    for document in text.documents:
-        question = document.context
-        is_apart = own.get((document.id, document.text), question) != question
-        excluded = asked[question] + is_apart
-        if count - excluded < shots or count <= shots:
-            same = f"; {excluded} of them ask what {document.id!r} asks" if excluded else ""
-            raise UsageError(
-                f"the text {examples.name!r} has too few documents for {shots} examples:"
-                f" {count}{same}",
-                hint="fewer `shots`, or another text as `shots_from`",
             )
 
 
@@ -264,7 +282,9 @@ class Asking:
     """`template`: the prompt, with {given} where the document's own stands; `join`: what stands
     between a prompt and its answer;
     `between`: what stands between two examples. `shots` examples come from `examples`, drawn for
-    each document by the seed.
+    each document by the seed, or as `drawn` says; `fixed` are examples as they stand. `header`: a
+    template, once before all. `letters`: an answer is the letter of its candidate. `empty`: what
+    stands for an empty answer in an example.
     """
 
     template: str = "{given}"
@@ -273,43 +293,74 @@ class Asking:
     shots: int = 0
     examples: Text | None = None
     seed: int = 0
+    header: str = ""
+    letters: bool = False
+    empty: str = ""
+    fixed: Sequence[str] = ()
+    drawn: Examples | None = None
 
     @classmethod
     def from_settings(
         cls, settings: PromptSettings, texts: Mapping[str, Text], seed: int
     ) -> Asking:
         settings.check_texts(texts)
-        examples = texts[settings.shots_from] if settings.shots else None
-        return cls(
-            settings.template, settings.join, settings.between, settings.shots, examples, seed
+        made = cls(
+            settings.template,
+            settings.join,
+            settings.between,
+            header=settings.header,
+            fixed=tuple(settings.examples),
+        )
+        if not settings.shots:
+            return made
+        drawn = settings.find_examples(texts, seed)
+        if drawn.draw in STREAMS:
+            drawn = drawn.stream(texts[settings.text])
+        return replace(
+            made, shots=settings.shots, examples=drawn.text, seed=drawn.seed, drawn=drawn
         )
 
     def sign(self, text: Text) -> Signature:
         """Return what these prompts about `text` add to a signature."""
         asked = sign_template(self.template, text).extend(join=repr(self.join))
-        if self.examples is None:
+        if self.header:
+            names = find_others(self.header)
+            fields = f" {digest_fields(names, text)}" if names else ""
+            asked = asked.extend(header=repr(self.header) + fields)
+        if self.letters:
+            asked = asked.extend(candidates="letters")
+        found = self._find_examples()
+        if self.fixed:
+            asked = asked.extend(examples=repr(list(self.fixed)), between=repr(self.between))
+        if found is None:
             return asked
-        shots = f"{self.shots}@{self.seed} of {self.examples.sha256[:16]}"
-        return asked.extend(shots=shots, between=repr(self.between))
+        return asked.extend(shots=found.sign(), between=repr(self.between))
 
-    def prompt(self, document: Document) -> str:
-        """What a model is given: the text that it continues, or the source that it reads."""
-        parts = [
-            f"{fill_template(self.template, example)}{self.join}{example.text}"
-            for example in self._draw_examples(document)
-        ]
-        return self.between.join([*parts, fill_template(self.template, document)])
+    def prompt(self, document: Document, number: int | None = None) -> str:
+        """What a model is given: the text that it continues, or the source that it reads. `number`:
+        of the candidate, if each has a context of its own.
+        """
+        found = self._find_examples()
+        shown = [self._show(example) for example in (found.choose(document) if found else ())]
+        context = None if number is None else document.contexts[number]
+        asked = fill_template(self.template, document, context)
+        header = fill_template(self.header, document) if self.header else ""
+        return header + self.between.join([*self.fixed, *shown, asked])
 
-    def _draw_examples(self, document: Document) -> Sequence[Document]:
-        """Examples for a document: never the document itself, nor one with the same question."""
-        if self.examples is None:
-            return ()
-        others = [
-            example
-            for example in self.examples.documents
-            if (example.id, example.text) != (document.id, document.text)
-        ]
-        others = [example for example in others if example.context != document.context]
-        return random.Random(f"{self.seed} {document.id}").sample(
-            others, min(self.shots, len(others))
-        )
+    def answer(self, document: Document) -> str:
+        """Return the right answer, as it follows a prompt."""
+        if self.letters:
+            return to_letter(document.choices.index(document.text))
+        return document.continuation or document.text or self.empty
+
+    def _show(self, example: Document) -> str:
+        """An example with its answer."""
+        gold = example.choices.index(example.text) if example.contexts else None
+        context = None if gold is None else example.contexts[gold]
+        prompt = fill_template(self.template, example, context)
+        return f"{prompt}{self.join}{self.answer(example)}"
+
+    def _find_examples(self) -> Examples | None:
+        if self.drawn is not None or self.examples is None:
+            return self.drawn
+        return Examples(self.examples, self.shots, self.seed)

@@ -5,9 +5,11 @@ answers to questions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import TextBytes
@@ -15,10 +17,11 @@ from llmbench.data.text import Text
 from llmbench.errors import Unsupported
 from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.metrics.metric import MajorityRow, ScoreRow
-from llmbench.metrics.registry import create_metrics
+from llmbench.metrics.registry import MetricName, create_metrics
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.extraction import Extract, Pattern, Reading
 from llmbench.tasks.answers.majority import compare_majority, find_common_answer
 from llmbench.tasks.answers.uncounted import Uncounted
 from llmbench.tasks.prompts import (
@@ -44,14 +47,40 @@ class Writing(Task):
 
         stop: list[Annotated[str, Field(min_length=1)]] = ["\n"]
         max_bytes: TextBytes = 300
-        metrics: list[str] | None = Field(
+        metrics: list[MetricName] | None = Field(
             None,
             min_length=1,
             description=(
-                "instead of the task's own; bleu:zh is BLEU by another of sacrebleu's tokenizers,"
-                " evaluate:NAME one of Hugging Face's"
+                "instead of the task's own; bleu:zh, or bleu: {tokenize: zh}, is BLEU by another of"
+                " sacrebleu's tokenizers, evaluate:NAME one of Hugging Face's"
             ),
         )
+        extract: list[Extract] = Field(
+            [],
+            description="parts of an answer that are scored instead of all of it, each by itself",
+        )
+        ignore: list[Pattern] = Field(
+            [], description="regexes whose matches are removed from answers and references"
+        )
+        ignore_case: bool = Field(False, description="whether case counts in no answer")
+        no_answer: str = Field(
+            "",
+            description="what says that there is no answer: it is read, and shown, as an empty one",
+        )
+
+        @model_validator(mode="after")
+        def _name_each_once(self) -> Self:
+            names = [part.name for part in self.extract]
+            if len(set(names)) < len(names):
+                raise ValueError("two parts of `extract` have the same name")
+            return self
+
+        @property
+        def readings(self) -> list[Reading]:
+            """How an answer is read: whole, or one of its parts after another."""
+            rules = (tuple(self.ignore), self.ignore_case, self.no_answer)
+            parts: list[Extract | None] = [*self.extract] or [None]
+            return [Reading(*rules, part) for part in parts]
 
         def metric_names(self) -> Sequence[str]:
             return self.metrics or ()
@@ -76,21 +105,25 @@ class Writing(Task):
         metrics: Sequence[str] | None = None,
         train: Text | None = None,
         chat: str | None = None,
+        *,
+        readings: Sequence[Reading] = (Reading(),),
     ):
-        self.chat = chat
+        self.chat, self.readings = chat, readings
         self.text, self.asking, self.stop, self.max_bytes = text, asking, tuple(stop), max_bytes
         self.scorers = create_metrics(metrics or self.metrics, train=train, held_out=text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
+        asking = Asking.from_settings(settings, texts, seed)
         return cls(
             texts[settings.text],
-            Asking.from_settings(settings, texts, seed),
+            replace(asking, empty=settings.no_answer),
             settings.stop,
             settings.max_bytes,
             settings.metrics,
             texts.get("train"),
             read_chat(settings.chat),
+            readings=settings.readings,
         )
 
     @property
@@ -109,10 +142,6 @@ class Writing(Task):
         for document, request, output, raw in zip(
             self.text.documents, requests, outputs, said, strict=True
         ):
-            numbers = {
-                scorer.full_name: scorer.measure_best(output, document.references)
-                for scorer in self.scorers
-            }
             samples.append(
                 {
                     "id": document.id,
@@ -120,40 +149,64 @@ class Writing(Task):
                     "input": request.prompt,
                     "output": output,
                     "reference": " | ".join(document.references),
-                    "statistics": numbers,
+                    "statistics": {},
                 }
             )
         facts = counts(adapter, samples)
         scores, uncounted = list[ScoreRow](), Uncounted(samples)
-        for scorer in self.scorers:
-            name = scorer.full_name
-            rows = [sample["statistics"][name] for sample in samples]
-            found = scorer.value(rows)
-            for sample, kept in zip(samples, scorer.comparable_rows(rows), strict=True):
-                sample["statistics"][name] = kept
-            if found is None:
-                uncounted.note_absent(name)
-            else:
-                row = scorer.metric.row(
-                    found.value,
-                    found.n,
-                    str(self.signature.extend(scorer.signature, **how)),
-                    found.low,
-                    found.high,
-                )
-                blind = sum(
-                    any(map(scorer.is_blind_to, (output, *document.references)))
-                    for output, document in zip(outputs, self.text.documents, strict=True)
-                )
-                if scorer.variant:
-                    row["variant"] = scorer.variant
-                if blind:
-                    row["blind"] = blind
-                if majority := self._compare_majority(scorer, rows):
-                    row["majority"] = majority
-                scores.append({**row, **facts, **uncounted.count(name)})
+        for number, reading in enumerate(self.readings):
+            read = [reading.read(output) for output in outputs]
+            if reading.extract is not None:
+                for sample, answer in zip(samples, read, strict=True):
+                    sample.setdefault("extracted", {})[reading.extract.name] = answer
+            for scorer in self.scorers:
+                scorer = _name_apart(scorer, reading, number)
+                row = self._measure(scorer, reading, read, samples)
+                if row is None:
+                    uncounted.note_absent(scorer.full_name)
+                else:
+                    row["signature"] = str(
+                        self.signature.extend(scorer.signature, **how, **reading.signature)
+                    )
+                    scores.append({**row, **facts, **uncounted.count(scorer.full_name)})
         uncounted.add_to(scores)
         return Outcome(scores, samples)
+
+    def _measure(
+        self,
+        scorer: TextMetric,
+        reading: Reading,
+        read: Sequence[str],
+        samples: Sequence[SampleRow],
+    ) -> ScoreRow | None:
+        """Return a metric's score of the answers, and put its statistics into their samples; None
+        if it counts none of them.
+        """
+        references = [
+            [reading.clean(reference) for reference in document.references]
+            for document in self.text.documents
+        ]
+        rows = [
+            scorer.measure_best(answer, right)
+            for answer, right in zip(read, references, strict=True)
+        ]
+        for sample, kept in zip(samples, scorer.comparable_rows(rows), strict=True):
+            sample["statistics"][scorer.full_name] = kept
+        found = scorer.value(rows)
+        if found is None:
+            return None
+        row = scorer.metric.row(found.value, found.n, "", found.low, found.high)
+        blind = sum(
+            any(map(scorer.is_blind_to, (answer, *right)))
+            for answer, right in zip(read, references, strict=True)
+        )
+        if scorer.variant:
+            row["variant"] = scorer.variant
+        if blind:
+            row["blind"] = blind
+        if reading.extract is None and (majority := self._compare_majority(scorer, rows)):
+            row["majority"] = majority
+        return row
 
     def _compare_majority(
         self, scorer: TextMetric, rows: Sequence[Sequence[float]]
@@ -176,6 +229,15 @@ class Writing(Task):
             Request(prompt, max_bytes=self.max_bytes, stop=self.stop, chat=self.chat)
             for prompt in prompts
         ]
+
+
+def _name_apart(scorer: TextMetric, reading: Reading, number: int) -> TextMetric:
+    """The metric of a reading, of all but the first one under its own name."""
+    if not number or reading.extract is None:
+        return scorer
+    other = copy(scorer)
+    other.variant = f"{scorer.variant}:{reading.extract.name}"
+    return other
 
 
 def _sign_references(text: Text) -> Signature:

@@ -11,7 +11,7 @@ from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 from llmbench.plan import task_registry
 from llmbench.plan.plan import Options, plan
-from llmbench.tasks.prompts import check_examples
+from llmbench.tasks.answers.examples import Examples, check_examples
 
 PAIRS = [{"given": f"question {i}", "text": f"answer {i}"} for i in range(4)]
 QUESTIONS = [{"given": "question", "choices": ["a", "b"], "gold": i % 2} for i in range(4)]
@@ -100,9 +100,9 @@ def test_a_task_that_can_ask_is_planned(write, entry):
 def test_examples_that_ask_the_same_are_not_counted():
     asked = Text("asked", (Document("a", "1", "q"),))
     others = [Document(str(i), str(i), f"q{i}") for i in range(3)]
-    check_examples(3, asked, Text("train", (*others, Document("b", "2", "q"))))
+    check_examples(Examples(Text("train", (*others, Document("b", "2", "q"))), 3), asked)
     with pytest.raises(UsageError, match="4; 1 of them ask what 'a' asks"):
-        check_examples(4, asked, Text("train", (*others, Document("b", "2", "q"))))
+        check_examples(Examples(Text("train", (*others, Document("b", "2", "q"))), 4), asked)
     more = (*others, Document("a", "1", "another"), Document("b", "2", "q"))
     with pytest.raises(UsageError, match="5; 2 of them ask what 'a' asks"):
-        check_examples(4, asked, Text("train", more))
+        check_examples(Examples(Text("train", more), 4), asked)

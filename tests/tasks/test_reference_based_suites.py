@@ -186,7 +186,7 @@ def test_every_metric_of_text_has_its_row_of_facts():
         ('{"query": "a", "choices": ["b", 3], "gold": 0}', "two or more"),
         ('{"query": "a", "choices": ["b", "c"], "gold": 2}', "0 to 1"),
         ('{"query": "a", "choices": ["b", "c"]}', "0 to 1"),
-        ('{"query": "a", "choices": ["b", "c"], "gold": true}', "0 to 1"),
+        ('{"query": "a", "choices": ["b", "c"], "gold": "C"}', "0 to 1"),
     ],
 )
 def test_a_wrong_question_is_refused_with_its_line(tmp_path, row, what):

@@ -19,11 +19,15 @@ COUNTED = {
     "misread": "Prompts that the tokenizer cannot hold, read as it reads them",
     "tied": "Ties, resolved in favour of the first answer",
     "tied_byte": "Ties by bits per byte, resolved in favour of the first answer",
+    "tied_char": "Ties by bits per character, resolved in favour of the first answer",
+    "tied_token": "Ties by bits per token, resolved in favour of the first answer",
+    "tied_pmi": "Ties by PMI, resolved in favour of the first answer",
     "repeated": "Questions in which a candidate stands twice",
     "straddled": (
         "Texts whose first token covers the end of their prompt, too, and is charged whole"
     ),
 }
+NORMS = ("byte", "char", "token", "pmi")
 OF_PROMPTS = ("prompts", "cut", "cut_sources", "misread")
 
 
@@ -89,7 +93,7 @@ def _count_answers(record: Record, task: str, key: str) -> dict[str, int]:
             "cut_sources": score.cut_sources,
             "misread": score.misread,
             "tied": score.tied if score.norm == "none" else None,
-            "tied_byte": score.tied if score.norm == "byte" else None,
+            **{f"tied_{norm}": score.tied if score.norm == norm else None for norm in NORMS},
             "repeated": score.repeated,
             "straddled": score.straddled,
         }

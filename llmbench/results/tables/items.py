@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 SAID = (
     "input",
     "output",
-    "output:byte",
+    *(f"output:{norm}" for norm in ("byte", "char", "token", "pmi")),
     "reference",
-)  # of a sample; a choice by bits per byte has a name of its own
+)  # of a sample; a choice by another measure than bits has a name of its own
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -25,23 +24,25 @@ class Uncounted:
     """
 
     def __init__(self, samples: Sequence[SampleRow]):
-        rows = [row for sample in samples for row in sample["statistics"].items()]
-        self._answers = Counter(name for name, _ in rows)
-        self._silent = Counter(name for name, numbers in rows if not numbers)
+        self._samples = samples
         self._absent: dict[str, str] = {}
+
+    def _find(self, name: str) -> list[list[float]]:
+        """The statistics of the answers that a metric was asked about."""
+        return [s["statistics"][name] for s in self._samples if name in s["statistics"]]
 
     def count(self, name: str) -> UncountedRow:
         """Return what the score of a metric says of the answers that it leaves out."""
-        if not self._silent[name]:
-            return {}
-        return {"uncounted": self._silent[name], "answers": self._answers[name]}
+        rows = self._find(name)
+        silent = sum(not numbers for numbers in rows)
+        return {"uncounted": silent, "answers": len(rows)} if silent else {}
 
     def note_absent(self, name: str) -> None:
         """Note that a metric has no value because it leaves out all answers."""
         metric, _, decoding = name.partition(":")
         why = LEFT_OUT.get(metric, "it gives none of them a value")
         answers = f"{decoding} answers" if decoding in ("greedy", "sampled") else "answers"
-        self._absent[name] = f"all {self._answers[name]} {answers} are left out: {why}"
+        self._absent[name] = f"all {len(self._find(name))} {answers} are left out: {why}"
 
     def add_to(self, scores: Sequence[ScoreRow]) -> None:
         """Put the reasons into the first score. Raises Unsupported if there is none to put them

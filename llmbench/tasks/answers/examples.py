@@ -1,0 +1,126 @@
+"""Examples before a question: which ones, and that there are enough of them.
+
+Draws: `question`, for each question by the seed and its id, whatever else is asked. `stream`, one
+question after the other from a single stream of random numbers, as lm-evaluation-harness does:
+which examples a question has depends on those before it. `spare-stream`, the same with one more
+drawn for each question, in case the question itself is among them, as the harness does for tasks
+without a test part. `first`, the first ones. All but `question` leave out the question itself
+alone, not others that ask the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmbench.data.text import Document, Text
+from llmbench.errors import UsageError
+
+Draw = Literal["question", "stream", "spare-stream", "first"]
+STREAMS = ("stream", "spare-stream")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`count` examples of `text` for each question. `by`: a field whose value an example shares
+    with its question.
+    """
+
+    text: Text
+    count: int
+    seed: int = 0
+    draw: Draw = "question"
+    by: str = ""
+    streamed: Mapping[str, Sequence[Document]] = field(default_factory=dict, compare=False)
+
+    def sign(self) -> str:
+        """Return what of these changes a score, as a signature has it."""
+        how = "" if self.draw == "question" else f" {self.draw}"
+        return f"{self.count}@{self.seed}{how} of {self.text.sha256[:16]}" + (
+            f" by {self.by}" if self.by else ""
+        )
+
+    def stream(self, asked: Text) -> Examples:
+        """Return the same with the examples of each question of a text drawn, one after another."""
+        rng = random.Random(self.seed)
+        pool = list(self.text.documents)
+        spare = self.draw == "spare-stream" or self.text.sha256 == asked.sha256
+        drawn = {}
+        for document in asked.documents:
+            some = pool if not self.by else _share(pool, document, self.by)
+            found = rng.sample(some, self.count + spare)
+            if spare:
+                found = [example for example in found if not _is_same(example, document)]
+                if len(found) < self.count:
+                    rest = [example for example in some if not _is_same(example, document)]
+                    found = rng.sample(rest, self.count)
+            drawn[document.id] = tuple(found[: self.count])
+        return Examples(self.text, self.count, self.seed, self.draw, self.by, drawn)
+
+    def choose(self, document: Document) -> Sequence[Document]:
+        """Return the examples of a question: never the question itself, and by `question` none with
+        the same context.
+        """
+        if self.draw in STREAMS:
+            return self.streamed[document.id]
+        pool: Sequence[Document] = self.text.documents
+        if self.by:
+            pool = _share(pool, document, self.by)
+        others = [
+            example
+            for example in pool
+            if (example.id, example.text) != (document.id, document.text)
+        ]
+        if self.draw == "first":
+            return others[: self.count]
+        if document.context:
+            others = [example for example in others if example.context != document.context]
+        rng = random.Random(f"{self.seed} {document.id}")
+        return rng.sample(others, min(self.count, len(others)))
+
+
+def _share(pool: Sequence[Document], document: Document, by: str) -> list[Document]:
+    value = document.fields[by]
+    return [example for example in pool if example.fields.get(by) == value]
+
+
+def _is_same(one: Document, other: Document) -> bool:
+    return (one.text, one.context, one.choices, one.fields) == (
+        other.text,
+        other.context,
+        other.choices,
+        other.fields,
+    )
+
+
+def check_examples(found: Examples, text: Text) -> None:
+    """Raise UsageError if a document of `text` would have fewer examples before it than asked for.
+
+    An example is never the document itself, nor one with the same question; with `by` it shares the
+    value of that field.
+    """
+    shots, examples, by = found.count, found.text, found.by
+    is_first = found.draw == "first"
+
+    def group(document: Document) -> str:
+        return document.fields.get(by, "") if by else ""
+
+    counts = Counter(map(group, examples.documents))
+    asked = Counter((group(example), example.context) for example in examples.documents)
+    own = {(example.id, example.text): example.context for example in examples.documents}
+    for document in text.documents:
+        count, question = counts[group(document)], document.context
+        same_question = asked[group(document), question] if question else 0
+        is_apart = own.get((document.id, document.text), question) != question
+        excluded = same_question + is_apart
+        if count - excluded * (not is_first) < shots or (count <= shots and not is_first):
+            same = f"; {excluded} of them ask what {document.id!r} asks" if excluded else ""
+            shared = f" with the `{by}` of {document.id!r}" if by else ""
+            raise UsageError(
+                f"the text {examples.name!r} has too few documents for {shots} examples:"
+                f" {count}{shared}{same}",
+                hint="fewer `shots`, or another text as `shots_from`",
+            )
