@@ -15,6 +15,7 @@ from typing import Any
 from llmbench.errors import UsageError, did_you_mean
 
 Row = Mapping[str, Any]
+Prepared = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Preparation:
     """
 
     columns: tuple[str, ...]
-    prepare: Callable[[Row], dict[str, Any]]
+    prepare: Callable[[Row], Prepared]
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def clean_wikihow(text: str) -> str:
     return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
 
 
-def _keep(row: Row, given: str = "query") -> dict[str, Any]:
+def _keep(row: Row, given: str = "query") -> Prepared:
     """The parts of a question of llm-foundry, whose prompt is ready."""
     return {"given": row[given], "choices": row["choices"], "gold": row["gold"]}
 
 
-def _prepare_hellaswag(row: Row) -> dict[str, Any]:
+def _prepare_hellaswag(row: Row) -> Prepared:
     if "endings" not in row:
         return _keep(row)
     context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
@@ -92,7 +93,7 @@ def _prepare_hellaswag(row: Row) -> dict[str, Any]:
     return {"given": clean_wikihow(context), "choices": choices, "gold": int(label)}
 
 
-def _prepare_winogrande(row: Row) -> dict[str, Any]:
+def _prepare_winogrande(row: Row) -> Prepared:
     if "context_options" in row:
         contexts = row["context_options"]
         return {
@@ -113,7 +114,7 @@ def _prepare_winogrande(row: Row) -> dict[str, Any]:
     }
 
 
-def _prepare_lambada(row: Row) -> dict[str, Any]:
+def _prepare_lambada(row: Row) -> Prepared:
     if "continuation" in row:
         return {"given": row["context"], "text": row["continuation"].strip()}
     given, space, word = row["text"].rpartition(" ")
@@ -122,7 +123,7 @@ def _prepare_lambada(row: Row) -> dict[str, Any]:
     return {"given": given, "text": word}
 
 
-def _prepare_question(row: Row) -> dict[str, Any]:
+def _prepare_question(row: Row) -> Prepared:
     """A question without the word before it, which llm-foundry's files have."""
     name = next((key for key in ("question", "goal", "question_stem", "query") if key in row), "")
     if not name:
@@ -130,7 +131,7 @@ def _prepare_question(row: Row) -> dict[str, Any]:
     return {**row, "question": row[name].removeprefix("Question: ")}
 
 
-def _prepare_boolq(row: Row) -> dict[str, Any]:
+def _prepare_boolq(row: Row) -> Prepared:
     if "query" in row:
         found = re.fullmatch(r"(?s)(?:Passage: )?(.*)\nQuestion: (.*?)\??\s*", row["query"])
         if not found:
@@ -140,7 +141,7 @@ def _prepare_boolq(row: Row) -> dict[str, Any]:
     return {"passage": row["passage"], "question": row["question"], "gold": int(gold)}
 
 
-def _prepare_mmlu(row: Row) -> dict[str, Any]:
+def _prepare_mmlu(row: Row) -> Prepared:
     if "query" not in row:
         gold = row["answer"] if "answer" in row else row["gold"]
         return {
@@ -158,7 +159,7 @@ def _prepare_mmlu(row: Row) -> dict[str, Any]:
     }
 
 
-def _prepare_gsm8k(row: Row) -> dict[str, Any]:
+def _prepare_gsm8k(row: Row) -> Prepared:
     if "chain_of_thought" in row:
         answer = f"{row['chain_of_thought']}\n#### {row['answer']}"
         return {"question": row["context"], "answer": answer}
