@@ -1,10 +1,15 @@
-"""`llmbench fetch`: bring weights that a card names to this machine."""
+"""`llmbench fetch`: bring weights that a card names to this machine; `llmbench data fetch`: the
+texts of a suite.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
+
+from llmbench.cli import options
+from llmbench.errors import Unavailable
 
 
 @click.command()
@@ -32,4 +37,41 @@ def fetch(name: str, wheel: Path | None) -> int:
     return 0
 
 
-COMMANDS = (fetch,)
+@click.group("data")
+def bring_data() -> None:
+    """Bring the data of suites to this machine."""
+
+
+@bring_data.command("fetch")
+@click.argument("suite")
+@options.data
+@click.option("--cache", type=click.Path(path_type=Path), help="Where data are kept.")
+@click.option("--offline", is_flag=True, help="Download nothing: check what is here.")
+def fetch_data(suite: str, data: dict[str, str], cache: Path | None, offline: bool) -> int:
+    """Fetch and check the data of SUITE, and print what each of its texts is.
+
+    Data sets of the Hub are read once and kept in the cache, where a run finds them without a
+    network. Every row is checked as a run would: a wrong one is an error with its place. A text
+    that is not here and cannot be fetched is one line, and exit code 1.
+    """
+    from llmbench.plan import suite as plan_suite
+
+    found = plan_suite.read(suite)
+    found.load_texts(data, fetch=not offline, cache=cache)
+    for role, text in found.texts.items():
+        click.echo(
+            f"{role}: {len(text.documents):,} documents, {text.bytes:,} bytes,"
+            f" sha256 {text.sha256[:16]}"
+        )
+    if found.missing:
+        count = len(found.missing) + len(found.texts)
+        role, first = next(iter(found.missing.items()))
+        raise Unavailable(
+            f"{len(found.missing)} of {count} texts of {found.name!r} are not here"
+            f" ({', '.join(found.missing)}): {first.what}",
+            hint=first.hint,
+        )
+    return 0
+
+
+COMMANDS = (fetch, bring_data)

@@ -67,6 +67,11 @@ def find_shipped(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
+def name_suite(path: Path) -> str:
+    """What the command line calls the suite in a file: its name if it is shipped, else the path."""
+    return path.stem if path.resolve().parent == find_shipped("suites").resolve() else str(path)
+
+
 def names(folder: str) -> list[str]:
     """Names of the shipped suites or baselines."""
     return sorted(file.stem for file in find_shipped(folder).glob("*.yaml"))

@@ -132,8 +132,9 @@ class Suite:
         self.texts, self.missing = {}, {}
         asked = {task.text for task in self.tasks}
         used = {role for task in self.tasks for role in task.text_roles().values()}
+        idle = {role for task in self.tasks for role in task.list_idle_roles()} - used - {*LEARNT}
         for role, spec in self.file.texts.items():
-            if role not in used and role not in LEARNT and loader.is_remote(role, spec):
+            if role in idle and loader.is_remote(role, spec):
                 continue  # examples of a suite that asks without
             try:
                 text = loader.load(role, spec)

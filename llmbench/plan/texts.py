@@ -15,6 +15,7 @@ from llmbench.data.fields import PARTS, Fields
 from llmbench.data.templates import find_fields
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
+from llmbench.plan.shipped import name_suite
 from llmbench.plan.suite_file import HubSpec, SuiteFile, TextSpec
 from llmbench.storage import is_file
 
@@ -114,7 +115,9 @@ class TextLoader:
             ) from None
         except Unavailable as error:
             raise Unavailable(
-                error.what, hint=f"{error.hint}; or give a file with --data {at[1]}=PATH"
+                error.what,
+                hint=f"{error.hint}; or give a file with --data {at[1]}=PATH; `llmbench data fetch"
+                f" {name_suite(self.path)}` brings all of the suite",
             ) from None
 
     def _check_shown(

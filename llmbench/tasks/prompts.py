@@ -202,6 +202,9 @@ class PromptSettings(Task.Settings):
     def text_roles(self) -> dict[str, str]:
         return {"text": self.text, **({"shots_from": self.shots_from} if self.shots else {})}
 
+    def list_idle_roles(self) -> list[str]:
+        return [] if self.shots else [self.shots_from]
+
 
 def find_others(template: str) -> list[str]:
     """Return the names of the fields that a template shows besides {given} and {choices}."""

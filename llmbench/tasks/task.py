@@ -76,6 +76,10 @@ class Task(ABC):
             """
             raise NotImplementedError
 
+        def list_idle_roles(self) -> list[str]:
+            """Return texts of the suite that the entry names and, as it stands, does not read."""
+            return []
+
         def list_models(self) -> list[str]:
             """Return the SPECs of the models that the task loads beside the one that is asked."""
             return [getattr(self, key) for key in self.model_keys]

@@ -39,7 +39,8 @@ class Examples:
     def sign(self) -> str:
         """Return what of these changes a score, as a signature has it."""
         how = "" if self.draw == "question" else f" {self.draw}"
-        return f"{self.count}@{self.seed}{how} of {self.text.sha256[:16]}" + (
+        seed = "" if self.draw == "first" else f"@{self.seed}"
+        return f"{self.count}{seed}{how} of {self.text.sha256[:16]}" + (
             f" by {self.by}" if self.by else ""
         )
 
