@@ -38,11 +38,11 @@ def fetch(name: str, wheel: Path | None) -> int:
 
 
 @click.group("data")
-def bring_data() -> None:
+def manage_data() -> None:
     """Bring the data of suites to this machine."""
 
 
-@bring_data.command("fetch")
+@manage_data.command("fetch")
 @click.argument("suite")
 @options.data
 @click.option("--cache", type=click.Path(path_type=Path), help="Where data are kept.")
@@ -74,4 +74,4 @@ def fetch_data(suite: str, data: dict[str, str], cache: Path | None, offline: bo
     return 0
 
 
-COMMANDS = (fetch, bring_data)
+COMMANDS = (fetch, manage_data)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from support import field_data
 
-from llmbench.cli.fetch import bring_data
+from llmbench.cli.fetch import manage_data
 from llmbench.errors import Unavailable, UsageError
 from llmbench.plan import suite as suites
 from llmbench.plan.plan import Options, plan
@@ -60,7 +60,7 @@ def write(tmp_path, name):
 
 
 def call(*arguments):
-    return CliRunner().invoke(bring_data, ["fetch", *arguments], catch_exceptions=True)
+    return CliRunner().invoke(manage_data, ["fetch", *arguments], catch_exceptions=True)
 
 
 @pytest.mark.parametrize("name", FILES)
