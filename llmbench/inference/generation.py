@@ -150,8 +150,8 @@ class _Answer:
 
     def _continuation(self, text: str) -> list[tuple[int, bytes]]:
         """Ids of a text that follows the prompt, with the bytes that each stands for, those of
-        unknown words included. Encoded with the prompt where the prompt's ids stay what they are,
-        and apart where it is another's text.
+        unknown words included. Encoded with the prompt where the prompt's ids stay what they are
+        and others follow; apart where it is another's text.
         """
         raw = text.encode()
         if not self.model.answer_continues_prompt:
@@ -161,11 +161,13 @@ class _Answer:
         else:
             whole = self.model.encode(self.request.prompt + text)
             prompt = self.line[len(self.line) - self.prompt :]
-            if whole.ids[: len(prompt)].tolist() == prompt:
+            if len(whole.ids) > len(prompt) and whole.ids[: len(prompt)].tolist() == prompt:
                 raw = (self.request.prompt + text).encode()
                 tokens, first = whole, len(prompt)
             else:
                 tokens, first = self.model.encode(text), 0
+        if len(tokens.ids) == first:
+            raise ModelError(f"its tokenizer makes no symbol of the text {text[:50]!r} to write")
         return [
             (int(tokens.ids[i]), raw[tokens.start[i] : tokens.end[i]])
             for i in range(first, len(tokens.ids))

@@ -8,9 +8,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, overload
 
 from llmbench import storage
@@ -19,6 +18,7 @@ from llmbench.errors import Reason
 from llmbench.hardware import machine, peaks
 from llmbench.results.record import Failure
 from llmbench.runner.folder.run_folder import RunFolder
+from llmbench.runner.forking.forked import ForkServer, can_be_forked, open_server
 from llmbench.runner.messages import (
     BlockEvent,
     CellEvent,
@@ -30,39 +30,17 @@ from llmbench.runner.messages import (
     job_of,
     log_of,
 )
-from llmbench.runner.process import Child, open_child
+from llmbench.runner.process import Child, make_environment, open_child
 from llmbench.runner.progress import Watcher, name_failure
 from llmbench.runner.watching.forecast import LOADING
-from llmbench.stats import block_difference, rate_verdict
+from llmbench.runner.workers.contender import Contender, compare_entries
 from llmbench.storage import default_cache
 from llmbench.tasks.performance.speed import Speed
-from llmbench.tasks.performance.speed_blocks import Facts, NumberedBlock
+from llmbench.tasks.performance.speed_blocks import NumberedBlock
 
 TOGETHER = 2  # workers that load at the same time
 HALF = 0.5  # of the free memory that parked workers may hold together
-COMPARED = ("decode_bytes_per_second", "prefill_bytes_per_second")
-
-
-@dataclass
-class Contender:
-    """A model in the rounds. `again`: the second entry of one. `parked`: its worker waits between
-    blocks; otherwise it is loaded for each.
-    """
-
-    card: Card
-    log: Path
-    job: SpeedJob
-    again: bool = False
-    parked: bool = True
-    child: Child | None = None
-    facts: Facts | None = None
-    blocks: list[BlockEvent] = field(default_factory=list)
-    held: dict[str, int] = field(default_factory=dict)
-    out: bool = False  # of the rounds: failed, or done before
-
-    @property
-    def name(self) -> str:
-        return f"{self.card.name} (again)" if self.again else self.card.name
+WORKER = "llmbench.runner.workers.speed"
 
 
 class Rounds:
@@ -72,6 +50,7 @@ class Rounds:
         made = folder.made
         self.folder, self.made, self.task, self.watcher = folder, made, task, watcher
         self.failures: list[Failure] = []
+        self.server: ForkServer | None = None
         self.loading = 0.0
         self.session = datetime.now(UTC).isoformat(timespec="seconds")
         self.ceilings = peaks.kept_in(
@@ -101,19 +80,33 @@ class Rounds:
             one.log.unlink(missing_ok=True)
         try:
             self._measure_ceilings()
-            free = {"resident": machine.free_memory(), "gpu": machine.free_gpu_memory() or 0}
-            self._load_all(contenders, free)
-            for number, one in enumerate(contenders, 1):
-                self.watcher.model(one.name, number, len(contenders))
-                self._make_ready(one)
-            self._add_second(contenders, free)
-            with self.watcher.pause_drawing(self.task.name):
-                self._take_turns(contenders)
-                self._finish([one for one in contenders if not one.out])
+            with self._open_server(contenders) as self.server:
+                self._measure(contenders)
         finally:
             for one in contenders:
                 self._close(one)
         return self.failures
+
+    def _measure(self, contenders: list[Contender]) -> None:
+        free = {"resident": machine.free_memory(), "gpu": machine.free_gpu_memory() or 0}
+        self._load_all(contenders, free)
+        for number, one in enumerate(contenders, 1):
+            self.watcher.model(one.name, number, len(contenders))
+            self._make_ready(one)
+        self._add_second(contenders, free)
+        with self.watcher.pause_drawing(self.task.name):
+            self._take_turns(contenders)
+            self._finish([one for one in contenders if not one.out])
+
+    def _open_server(
+        self, contenders: Sequence[Contender]
+    ) -> AbstractContextManager[ForkServer | None]:
+        """What forks the workers of the models that need torch, if none needs a GPU."""
+        models = [self.made.models[one.card.name] for one in contenders]
+        on_cpu = self.made.options.device_kind == "cpu"
+        modules = [model.list_modules() for model in models if on_cpu and can_be_forked(model)]
+        log = self.made.out / "cells" / f"{self.task.name}-server.log"
+        return open_server(modules, WORKER, make_environment(self.made.options), log)
 
     def _job(self, card: Card, known: dict[str, str]) -> SpeedJob:
         return {
@@ -167,7 +160,8 @@ class Rounds:
         begun = time.perf_counter()
         self._begin(*group)
         for one in group:
-            one.child = Child(one.log, self.made.options, "llmbench.runner.workers.speed")
+            server = self.server if can_be_forked(self.made.models[one.card.name]) else None
+            one.child = Child(one.log, self.made.options, WORKER, server=server)
             one.child.send({**one.job, "facts": one.facts})
         for one in group:
             event = self._wait(one, "loaded")
@@ -322,7 +316,7 @@ class Rounds:
         """
         cost = self._cost(left)
         double = next((one for one in left if one.again), None)
-        again = self._compare(double, left) if double is not None else None
+        again = compare_entries(double, left) if double is not None else None
         for one in left:
             if one.again:
                 continue
@@ -354,30 +348,6 @@ class Rounds:
             }
             for number, block in enumerate(blocks)
         ]
-
-    def _compare(self, double: Contender, left: Sequence[Contender]) -> dict[str, object] | None:
-        first = next(
-            (one for one in left if one.card.name == double.card.name and not one.again), None
-        )
-        if first is None:
-            return None
-        found: dict[str, object] = {"model": first.card.name}
-        for metric in COMPARED:
-            a, b = (
-                [block["values"][metric] for block in one.blocks if metric in block["values"]]
-                for one in (first, double)
-            )
-            whole = len(a) == len(first.blocks) and len(b) == len(double.blocks)
-            if whole and len(a) == len(b) > 1:
-                difference, p = block_difference(a, b)
-                found[metric] = {
-                    "log_ratio": difference.value,
-                    "low": difference.low,
-                    "high": difference.high,
-                    "p": p,
-                    "verdict": rate_verdict(difference, p),
-                }
-        return found
 
     def _cost(self, left: Sequence[Contender]) -> dict[str, float]:
         """What measuring took, in seconds: timed blocks, blocks run again, loading, and processor

@@ -22,6 +22,7 @@ from llmbench import limits
 from llmbench.errors import Reason
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
+from llmbench.runner.forking.forked import Forked, ForkServer
 from llmbench.runner.messages import Event, encode
 
 SETTLING = (
@@ -44,35 +45,34 @@ class Child:
         options: Options,
         module: str = "llmbench.runner.worker",
         arguments: Sequence[str] = (),
+        server: ForkServer | None = None,
     ):
-        environment = {**os.environ, **machine.thread_settings(options.threads or machine.cores())}
-        if options.offline:
-            environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+        """Start it. server: forks the worker of `module`, if it can."""
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.late, self._kills = log, False, machine.oom_kills()
         self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
-        environment[MARKER] = self.marker
         self._rest, self._waiting = b"", deque[Event]()
-        with log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    module,
-                    *arguments,
-                ],  # -P: nothing in the current folder hides a library
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-                start_new_session=True,  # so that Ctrl-C reaches the parent alone
-            )
-
+        self.process = self._start(options, [module, *arguments], server)
         with suppress(BrokenPipeError):
             assert self.process.stdin is not None
             self.process.stdin.write(self._token + b"\n")
             self.process.stdin.flush()
+
+    def _start(
+        self, options: Options, command: Sequence[str], server: ForkServer | None
+    ) -> subprocess.Popen[bytes] | Forked:
+        with self.log.open("ab") as errors:
+            if server is not None:
+                with suppress(OSError):  # without it a process does the same, later
+                    return server.fork(errors)
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", *command],  # -P: nothing here hides a library
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**make_environment(options), MARKER: self.marker},
+                start_new_session=True,  # so that Ctrl-C reaches the parent alone
+            )
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send a job or a command. If the child is dead, reading its events finds out."""
@@ -156,6 +156,13 @@ class Child:
             if pipe:
                 with suppress(BrokenPipeError):
                     pipe.close()
+
+
+def make_environment(options: Options) -> dict[str, str]:
+    """Return the environment of a worker, but for its mark."""
+    threads = machine.thread_settings(options.threads or machine.cores())
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} if options.offline else {}
+    return {**os.environ, **threads, **offline}
 
 
 def kill_marked(marker: str) -> None:

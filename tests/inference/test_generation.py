@@ -188,3 +188,11 @@ def test_nan_while_generating_is_named():
 
     with pytest.raises(ModelError, match="NaN"):
         say(Bad(), Request("", max_bytes=3))
+
+
+def test_a_text_that_ends_the_prompt_s_last_word_is_written_on_its_own():
+    prompt, more = "the unheardof", "ness"
+    for name in ("word-ffn", "char-ffn"):
+        texts, _, tokens = say(network(name), Request(prompt, forced_text=more))
+        assert texts == [more]
+        assert tokens[0] > 0

@@ -1,0 +1,1 @@
+"""Workers without the seconds of their imports: one process imports, and forks them."""
