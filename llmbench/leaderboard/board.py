@@ -236,7 +236,7 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
     ranked = [table for table in quality if any(line.cells["rank"].value for line in table.lines)]
     said = [table.summary for table in ranked or quality or tables if table.summary]
     if tables and not said:
-        return ["No metric here has a direction, so no model is best."]
+        return ["No metric here says which model is best."]
     return said[:MOST_SENTENCES] or [summarise_nothing(failures)]
 
 

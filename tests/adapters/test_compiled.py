@@ -217,11 +217,12 @@ models: ["hf:llama", "hf:llama?dtype=bfloat16", "hf:llama?compile=true"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # seven minutes on two cores that others use, too
 def test_a_run_has_all_formats_of_a_checkpoint_beside_each_other(tmp_path):
     place = run_helpers.folder(tmp_path)
     small_checkpoints.llama(place / "llama")
     (place / "formats.yaml").write_text(SUITE)
-    done = run_helpers.llmbench("run", "formats.yaml", "--out", "out", cwd=place, timeout=800)
+    done = run_helpers.llmbench("run", "formats.yaml", "--out", "out", cwd=place, timeout=1500)
     assert done.returncode == 0, done.stderr
     record = run_helpers.run_json(place / "out")
     rows = {row["name"]: row for row in record["models"]}
