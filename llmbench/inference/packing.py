@@ -4,6 +4,9 @@ Rows of ids, each: the prompt, then one text after the other. A mask lets every 
 and itself; positions go on from the prompt's end in each. To the model it is as if every text stood
 there alone, so the numbers are the same but for rounding. Whether a model takes such rows is tried
 when it is loaded (`TokenAdapter.supports_packing`).
+
+Prompts that begin alike, as after the same examples, share that beginning in the same way: a row is
+the beginning, then one prompt after the other, each with its texts.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+BUNDLE = 768  # ids in a row of several prompts: attention grows with the square of a row
+WORTH = 4  # a prompt joins a row if one id of so many need not be read again
 
 
 class PackableLine(Protocol):
@@ -78,46 +84,98 @@ def pack(lines: Sequence[AnyLine], most: int | None) -> tuple[list[Pack[AnyLine]
     return packs, alone
 
 
-def rows(packs: Sequence[Pack[AnyLine]], fill: int) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class Bundle(Generic[AnyLine]):
+    """Packs whose prompts begin with the same `shared` ids, fewer than any prompt has; `length`:
+    ids in their row.
+    """
+
+    packs: Sequence[Pack[AnyLine]]
+    shared: int = 0
+
+    @property
+    def lines(self) -> list[AnyLine]:
+        """The lines of all packs."""
+        return [line for pack in self.packs for line in pack.lines]
+
+    @property
+    def length(self) -> int:
+        return self.shared + sum(pack.length - self.shared for pack in self.packs)
+
+
+def bundle(packs: Sequence[Pack[AnyLine]], most: int | None) -> list[Bundle[AnyLine]]:
+    """Put packs whose prompts begin alike into one row if that saves enough ids; each pack is in
+    one bundle, perhaps alone. No row is longer than `most`, or than BUNDLE or twice what it shares.
+    """
+    found: list[Bundle[AnyLine]] = []
+    open_: Bundle[AnyLine] | None = None
+    for pack in sorted(packs, key=lambda pack: pack.lines[0].ids[: pack.first].tobytes()):
+        joined = _join(open_, pack, most) if open_ is not None else None
+        if joined is None and open_ is not None:
+            found.append(open_)
+        open_ = joined or Bundle((pack,), pack.first - 1)
+    return found if open_ is None else [*found, open_]
+
+
+def _join(before: Bundle[AnyLine], pack: Pack[AnyLine], most: int | None) -> Bundle[AnyLine] | None:
+    """A bundle with one more pack; None if that saves too little, or the row would be too long."""
+    end = min(before.shared, pack.first - 1)
+    same = before.packs[0].lines[0].ids[:end] == pack.lines[0].ids[:end]
+    shared = end if same.all() else int(np.argmin(same))
+    joined = Bundle((*before.packs, pack), shared)
+    longest = max(BUNDLE, 2 * shared)
+    if joined.length > (longest if most is None else min(longest, most)):
+        return None
+    saved = before.length + pack.length - joined.length
+    return joined if saved * WORTH >= pack.length else None
+
+
+def rows(bundles: Sequence[Bundle[AnyLine]], fill: int) -> tuple[Tensor, Tensor, Tensor]:
     """(B, T) ids, padded on the right with `fill`; their (B, T) positions; the (B, 1, T, T) mask,
     true where a query sees a key.
     """
-    longest = max(pack.length for pack in packs)
-    ids, positions = (
-        np.full((len(packs), longest), fill, dtype=np.int64),
-        np.zeros((len(packs), longest), dtype=np.int64),
-    )
-    owner = np.full(
-        (len(packs), longest), -1, dtype=np.int64
-    )  # 0: the prompt; 1, 2, ...: a text; -1: padding
-    for row, pack in enumerate(packs):
-        at = pack.first
-        ids[row, :at], positions[row, :at], owner[row, :at] = (
-            pack.lines[0].ids[:at],
-            np.arange(at),
-            0,
-        )
-        for number, line in enumerate(pack.lines, 1):
-            text = line.ids[pack.first : -1]
-            ids[row, at : at + len(text)], owner[row, at : at + len(text)] = text, number
-            positions[row, at : at + len(text)] = pack.first + np.arange(len(text))
-            at += len(text)
-    whose = torch.from_numpy(owner)
-    sees = (whose[:, :, None] == whose[:, None, :]) | (whose[:, None, :] == 0)
+    shape = (len(bundles), max(bundle.length for bundle in bundles))
+    ids, positions = np.full(shape, fill, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    # whose an id is: 0 of all prompts, 1, 2, ... of one; and in it 0 of all texts, 1, 2, ... of one
+    prompt, text = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    for row, one in enumerate(bundles):
+        at = 0
+
+        def put(
+            some: NDArray[np.int64], first: int, of_prompt: int, of_text: int, row: int = row
+        ) -> None:
+            nonlocal at
+            part = slice(at, at + len(some))
+            ids[row, part], positions[row, part] = some, first + np.arange(len(some))
+            prompt[row, part], text[row, part] = of_prompt, of_text
+            at += len(some)
+
+        put(one.packs[0].lines[0].ids[: one.shared], 0, 0, 0)
+        for number, pack in enumerate(one.packs, 1):
+            put(pack.lines[0].ids[one.shared : pack.first], one.shared, number, 0)
+            for place, line in enumerate(pack.lines, 1):
+                put(line.ids[pack.first : -1], pack.first, number, place)
+    whose, which = torch.from_numpy(prompt), torch.from_numpy(text)
+    same_prompt = whose[:, :, None] == whose[:, None, :]
+    same_text = (which[:, :, None] == which[:, None, :]) | (which[:, None, :] == 0)
+    sees = (same_prompt & same_text) | (whose[:, None, :] == 0)
     return (
         torch.from_numpy(ids),
         torch.from_numpy(positions),
-        (sees & torch.ones(longest, longest, dtype=torch.bool).tril())[:, None],
+        (sees & torch.ones(shape[1], shape[1], dtype=torch.bool).tril())[:, None],
     )
 
 
-def places(pack: Pack[AnyLine]) -> list[NDArray[np.int64]]:
+def places(bundle: Bundle[AnyLine]) -> list[NDArray[np.int64]]:
     """For each line, where in its row its targets are predicted: the first at the prompt's end, the
     others one id before themselves.
     """
-    found, at = [], pack.first
-    for line in pack.lines:
-        more = len(line.ids) - 1 - pack.first
-        found.append(np.concatenate(([pack.first - 1], np.arange(at, at + more))))
-        at += more
+    found, at = [], bundle.shared
+    for pack in bundle.packs:
+        at += pack.first - bundle.shared
+        end = at - 1  # of the prompt
+        for line in pack.lines:
+            more = len(line.ids) - 1 - pack.first
+            found.append(np.concatenate(([end], np.arange(at, at + more))))
+            at += more
     return found

@@ -58,16 +58,19 @@ def _score_windows(
 def _score_packed(
     model: TokenModel, lines: Sequence[PassageLine], budget: int | None
 ) -> Sequence[PassageLine]:
-    """Score what shares a prompt with its neighbours, where the model can; give the lines that are
-    left.
+    """Score what shares a prompt, or its beginning, with others, where the model can; give the
+    lines that are left.
     """
     if not any(line.passage.context for line in lines) or not model.supports_packing:
         return lines
-    packs, alone = packing.pack(
-        lines, min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET)
-    )  # the mask grows with the square of a row
-    in_batches(model, packs, lambda pack: pack.length, _forward_packed, budget)
-    return alone
+    most = min(model.context or TOKEN_BUDGET, budget or TOKEN_BUDGET)
+    packs, alone = packing.pack(lines, most)  # the mask grows with the square of a row
+    single = [packing.Pack((line,)) for line in alone if len(line.ids) > line.first > 1]
+    bundles = packing.bundle([*packs, *(one for one in single if one.length <= most)], most)
+    kept = [bundle for bundle in bundles if len(bundle.lines) > 1]
+    in_batches(model, kept, lambda bundle: bundle.length, _forward_packed, budget)
+    done = {id(line) for bundle in kept for line in bundle.lines}
+    return [line for line in alone if id(line) not in done]
 
 
 def _forward(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -> int:
@@ -113,14 +116,16 @@ def _charge_each(model: TokenModel, jobs: Sequence[tuple[PassageLine, Piece]]) -
     return 1  # no rows are held
 
 
-def _forward_packed(model: TokenModel, packs: Sequence[packing.Pack[PassageLine]]) -> int:
-    ids, positions, mask = (part.to(model.device) for part in packing.rows(packs, model.bos_ids[0]))
+def _forward_packed(model: TokenModel, bundles: Sequence[packing.Bundle[PassageLine]]) -> int:
+    ids, positions, mask = (
+        part.to(model.device) for part in packing.rows(bundles, model.bos_ids[0])
+    )
     with CausalBlocks(mask):
         rows = model.forward_packed(ids, positions, mask)
     spots = [
         (row, line, at)
-        for row, pack in enumerate(packs)
-        for line, at in zip(pack.lines, packing.places(pack), strict=True)
+        for row, bundle in enumerate(bundles)
+        for line, at in zip(bundle.lines, packing.places(bundle), strict=True)
     ]
     index = torch.from_numpy(np.concatenate([row * ids.shape[1] + at for row, _, at in spots])).to(
         model.device

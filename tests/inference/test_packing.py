@@ -50,7 +50,9 @@ def test_no_row_is_longer_than_the_context():
 
 def test_a_row_is_laid_out_as_by_hand():
     pack = packing.Pack([line(9, 1, 2, 3, first=2), line(9, 1, 4, 5, 6, first=2)])
-    ids, positions, mask = packing.rows([pack, packing.Pack([line(9, 8, first=1)])], fill=9)
+    bundle = packing.Bundle((pack,))
+    other = packing.Bundle((packing.Pack([line(9, 8, first=1)]),))
+    ids, positions, mask = packing.rows([bundle, other], fill=9)
     assert ids.tolist() == [[9, 1, 2, 4, 5], [9, 9, 9, 9, 9]]
     assert positions.tolist()[0] == [0, 1, 2, 2, 3]
     seen = [[0], [0, 1], [0, 1, 2], [0, 1, 3], [0, 1, 3, 4]]
@@ -58,7 +60,7 @@ def test_a_row_is_laid_out_as_by_hand():
     assert (
         mask[1, 0].any(dim=1).all()
     )  # padding sees itself: a row that saw nothing would be no number
-    assert [at.tolist() for at in packing.places(pack)] == [[1, 2], [1, 3, 4]]
+    assert [at.tolist() for at in packing.places(bundle)] == [[1, 2], [1, 3, 4]]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -89,6 +91,49 @@ def test_texts_packed_after_one_prompt_cost_what_each_costs_alone(model):
     packs, _ = packing.pack(encode_lines(model, passages), model.context)
     assert sum(len(pack.lines) for pack in packs) >= 8
     for passage, ledger in zip(passages, scoring.score(model, passages), strict=True):
+        assert ledger.id == passage.id
+        assert ledger.bits == pytest.approx(plain(model, passage), rel=1e-4, abs=1e-4)
+
+
+def test_prompts_that_begin_alike_share_their_beginning_as_by_hand():
+    packs = [
+        packing.Pack([line(9, 1, 2, 5, 6, first=3), line(9, 1, 2, 7, first=3)]),
+        packing.Pack([line(9, 1, 3, 5, 6, first=3)]),
+    ]
+    (bundle,) = packing.bundle(packs, None)
+    assert (bundle.shared, bundle.length) == (2, 6)
+    ids, positions, mask = packing.rows([bundle], fill=9)
+    assert ids.tolist() == [[9, 1, 2, 5, 3, 5]]
+    assert positions.tolist() == [[0, 1, 2, 3, 2, 3]]
+    seen = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [0, 1, 4, 5]]
+    assert [np.flatnonzero(row).tolist() for row in mask[0, 0].numpy()] == seen
+    assert [at.tolist() for at in packing.places(bundle)] == [[2, 3], [2], [4, 5]]
+    assert [one.packs for one in packing.bundle(packs, 5)] == [(packs[0],), (packs[1],)]
+    far = packing.Pack([line(8, 1, 3, 5, 6, first=3)])
+    assert len(packing.bundle([packs[0], far], None)) == 2
+
+
+def test_examples_before_all_questions_are_read_once_and_change_no_bits(model):
+    header = "The tap: dripping. The kettle: nothing. "
+    prompts = [f"{header}{name}:" for name in ("A tap", "The kettle", "No", "A kettle")]
+    passages = [
+        Passage(text, context=prompt, id=f"{prompt}{text}")
+        for prompt in prompts
+        for text in (" dripping", " it had")[: 1 + (prompt != prompts[2])]
+    ]
+    lines = encode_lines(model, passages)
+    packs, alone = packing.pack(lines, model.context)
+    bundles = packing.bundle([*packs, *(packing.Pack((one,)) for one in alone)], 1000)
+    assert sum(one.length for one in bundles) < 0.7 * sum(pack.length for pack in packs)
+    read = []
+    forward = model.forward_packed
+    model.forward_packed = lambda ids, *rest: (read.append(ids.numel()), forward(ids, *rest))[1]
+    try:
+        found = list(scoring.score(model, passages))
+    finally:
+        del model.forward_packed
+    assert sum(read) > 0
+    for passage, ledger in zip(passages, found, strict=True):
         assert ledger.id == passage.id
         assert ledger.bits == pytest.approx(plain(model, passage), rel=1e-4, abs=1e-4)
 

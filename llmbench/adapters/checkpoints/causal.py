@@ -133,18 +133,25 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
         )
 
     def _compare_packing(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of two texts after a common prompt in one row, beside a shorter row; and those of
-        each text alone.
+        """Logits of two texts after a common prompt and one after a prompt that begins like it in
+        one row, beside a shorter row; and those of each text alone.
         """
+        half, end = PROBE // 3, PROBE - 6
         lines = [
-            _Probe(part.cpu().numpy(), PROBE - 6)
-            for part in (ids[0], torch.cat([ids[0, : PROBE - 6], ids[1, PROBE - 6 :]]), ids[1])
+            _Probe(part.cpu().numpy(), end)
+            for part in (
+                ids[0],
+                torch.cat([ids[0, :end], ids[1, end:]]),
+                torch.cat([ids[0, :half], ids[1, half:]]),
+                ids[1],
+            )
         ]
-        packs = [packing.Pack(lines[:2]), packing.Pack(lines[2:])]
+        packs = [packing.Pack(some) for some in (lines[:2], lines[2:3], lines[3:])]
+        bundles = [packing.Bundle(packs[:2], half), packing.Bundle(packs[2:])]
         rows = self.forward_packed(
-            *(part.to(ids.device) for part in packing.rows(packs, int(ids[0, 0])))
+            *(part.to(ids.device) for part in packing.rows(bundles, int(ids[0, 0])))
         )
-        got = [rows[row, at] for row, pack in enumerate(packs) for at in packing.places(pack)]
+        got = [rows[row, at] for row, one in enumerate(bundles) for at in packing.places(one)]
         want = [
             self.logits(torch.from_numpy(line.ids)[None].to(ids.device))[0, line.first - 1 : -1]
             for line in lines
