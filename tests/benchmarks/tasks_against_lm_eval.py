@@ -141,7 +141,7 @@ def main() -> None:
                 for side in sides:
                     own = command(side, folder, given, (shots, number))
                     cost = spend(own, folder / f"{side}.out")
-                    costs[side] += [cost] if number else []
+                    costs[side] += [cost] if number or not given.rounds else []
             print(f"{shots} examples")
             for side, some in costs.items():
                 wall = statistics.median(cost.wall for cost in some)
