@@ -44,6 +44,7 @@ class DefinitionRow(TypedDict):
     format: Format
     test: Test
     tie: float
+    ranked: NotRequired[bool]
 
 
 class MajorityRow(TypedDict):
@@ -225,7 +226,7 @@ class Metric:
         be drawn without the metric's code.
         """
         bounds = [None if math.isinf(end) else end for end in self.bounds]
-        return {
+        found: DefinitionRow = {
             "label": self.label,
             "help": self.help,
             "bounds": bounds,
@@ -233,3 +234,6 @@ class Metric:
             "test": self.test,
             "tie": self.tie,
         }
+        if self.is_ranked:
+            found["ranked"] = True
+        return found

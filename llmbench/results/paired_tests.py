@@ -270,8 +270,8 @@ def items_needed(tests: int) -> int:
 
 
 def quality_rank_sets(metric: Metric, items: Mapping[str, Rows]) -> Ranking:
-    """Ranks as sets by a share or a corpus metric, more being better: every pair tested, Holm over
-    the pairs, as in stats.rank_sets. The smallest visible difference is that of shares alone.
+    """Ranks as sets by a metric of answers, in its own direction: every pair tested, Holm over the
+    pairs, as in stats.rank_sets. The smallest visible difference is that of shares alone.
     """
     names = list(items)
     pairs = list(combinations(names, 2))
@@ -279,7 +279,8 @@ def quality_rank_sets(metric: Metric, items: Mapping[str, Rows]) -> Ranking:
     better: dict[str, set[str]] = {name: set() for name in names}
     for (a, b), one, p in zip(pairs, found, holm([one.p for one in found]), strict=True):
         if p <= ALPHA and one.interval.value != 0:
-            lead, rest = (a, b) if one.interval.value > 0 else (b, a)
+            is_first = (one.interval.value > 0) == (metric.better != "lower")
+            lead, rest = (a, b) if is_first else (b, a)
             better[lead].add(rest)
     needed, visible = items_needed(len(pairs)), None
     if metric.test == "share" and pairs and len(items[names[0]]) >= needed:

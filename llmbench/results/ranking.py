@@ -15,9 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.data.strings import Strings
-from llmbench.metrics.facts import FACTS, QUALITY, RANKED, SPEED
+from llmbench.metrics.facts import QUALITY, SPEED
+from llmbench.metrics.metric import Metric
 from llmbench.results.paired_tests import ALPHA, Rows, quality_rank_sets
-from llmbench.results.record import Record, Score, TaskNotes, is_ranked, key_of, notes_key
+from llmbench.results.record import (
+    Record,
+    Score,
+    TaskNotes,
+    is_ranked,
+    is_ranked_by,
+    key_of,
+    metric_of,
+    notes_key,
+)
 from llmbench.results.samples import Opened, read_items
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
@@ -95,7 +105,7 @@ def rank_scores(
     takes part. `report` is told the share that is done, and what comes next.
     """
     notes: dict[str, Proven] = {}
-    asked = sorted({(score.task, score.metric) for score in scores if key_of(score) in RANKED})
+    asked = sorted({(score.task, score.metric) for score in scores if is_ranked_by(score)})
     for number, (task, metric) in enumerate(asked):
         report(number / len(asked), f"{task}, {metric}")
         rows = [
@@ -114,7 +124,8 @@ def rank_scores(
         if len(ranked) < 2:
             continue
         noise = {name: float(score.noise or 0) for name, score in ranked.items()}
-        result = _rank(metric, {name: items[name] for name in ranked}, noise)
+        facts = metric_of(rows[0])
+        result = _rank(facts, {name: items[name] for name in ranked}, noise)
         for name, score in ranked.items():
             score.rank = result.rank[name]
         notes[notes_key(task, metric)] = {
@@ -168,11 +179,11 @@ def _find_usual(metric: str, items: Mapping[str, Items]) -> set[str]:
     return {name for name, digest in digests.items() if digest in most[:1]}
 
 
-def _rank(metric: str, items: Mapping[str, Items], noise: Mapping[str, float]) -> Ranking:
-    if metric in QUALITY:
-        return quality_rank_sets(FACTS[metric], {name: one.rows for name, one in items.items()})
+def _rank(metric: Metric, items: Mapping[str, Items], noise: Mapping[str, float]) -> Ranking:
+    if metric.name in QUALITY or metric.is_custom:
+        return quality_rank_sets(metric, {name: one.rows for name, one in items.items()})
     values = {name: one.column(0) for name, one in items.items()}
-    if metric == SPEED:
+    if metric.name == SPEED:
         return rate_rank_sets(values)
     return rank_sets(values, next(iter(items.values())).column(1), noise=noise)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import Field, ValidationError
 
 from llmbench.errors import Reason, UsageError
-from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, SPEED
+from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, RANKED, SPEED
 from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
 from llmbench.results.rows import (
@@ -138,6 +138,7 @@ def metric_of(score: Score) -> Metric:
         format=facts.format,
         test=facts.test,
         tie=float(facts.tie),
+        is_ranked=facts.ranked,
         is_custom=True,
     )
 
@@ -150,6 +151,13 @@ def key_of(score: Score) -> str:
         + (f":{score.norm}" if score.norm != "none" else "")
         + score.variant
     )
+
+
+def is_ranked_by(score: Score) -> bool:
+    """Whether models are ranked by a score's metric: llmbench's own, or one that says so."""
+    if score.metric in FACTS:
+        return key_of(score) in RANKED
+    return key_of(score) == score.metric and metric_of(score).is_ranked
 
 
 def is_ranked(score: Score, refused: Collection[str]) -> bool:

@@ -66,6 +66,7 @@ class Definition(SparseRow):
     format: Format = "number"
     test: Test = ""
     tie: Number = 0.0
+    ranked: bool = False  # whether models are ranked by it
 
 
 class SpeedFacts(SparseRow):

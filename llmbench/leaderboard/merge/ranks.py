@@ -13,10 +13,18 @@ from llmbench.leaderboard.merge.runs import (
     list_names,
 )
 from llmbench.leaderboard.words import cut
-from llmbench.metrics.facts import FACTS, RANKED, SPEED
+from llmbench.metrics.facts import SPEED
 from llmbench.results.paired_tests import is_consistent
 from llmbench.results.ranking import Items, is_unranked, rank_scores
-from llmbench.results.record import Score, TaskNotes, is_ranked, key_of, notes_key
+from llmbench.results.record import (
+    Score,
+    TaskNotes,
+    is_ranked,
+    is_ranked_by,
+    key_of,
+    metric_of,
+    notes_key,
+)
 from llmbench.results.samples import Opened
 from llmbench.results.tables.items import ItemTable
 
@@ -54,7 +62,8 @@ def rank_table(
                 ),
                 [],
             )
-    ranked = [score for score in headline if is_ranked(score, refused)] if metric in RANKED else []
+    takes_part = is_ranked_by(headline[0])
+    ranked = [score for score in headline if takes_part and is_ranked(score, refused)]
     if len(ranked) < 2:
         return TaskNotes(), []
     cells = {cell.model: cell for cell in group.cells}
@@ -128,7 +137,7 @@ def _items(cell: CellScores, metric: str) -> Items:
     where they are not to be had, or are not those of this score.
     """
     score, found = cell.scores[metric], _read_items(cell, metric)
-    if len(found) == score.n and is_consistent(FACTS[metric], found.rows, score.value):
+    if len(found) == score.n and is_consistent(metric_of(score), found.rows, score.value):
         return found
     return Items.of(ItemTable(), metric)
 

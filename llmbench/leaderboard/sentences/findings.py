@@ -22,12 +22,13 @@ from llmbench.leaderboard.sentences.counts import (
 )
 from llmbench.leaderboard.sentences.parents import describe_parents
 from llmbench.leaderboard.words import LONGEST, cut, join_words
-from llmbench.metrics.facts import HEADLINES, QUALITY, SPEED
+from llmbench.metrics.facts import FACTS, HEADLINES, QUALITY, SPEED
 from llmbench.results.record import (
     ModelRow,
     Record,
     Score,
     TaskNotes,
+    is_ranked_by,
     notes_key,
 )
 
@@ -79,7 +80,8 @@ def notes(record: Record, task: str, headline: Sequence[Score]) -> list[str]:
     """Return the sentences under the table of these scores."""
     if headline[0].metric == SPEED:
         return _speed_notes(record, task, headline)
-    if headline[0].metric in QUALITY or headline[0].is_of_generated_text:
+    is_of_answers = headline[0].metric in QUALITY or headline[0].is_of_generated_text
+    if is_of_answers or (headline[0].metric not in FACTS and is_ranked_by(headline[0])):
         return _quality_notes(record, task, headline)
     if headline[0].metric not in HEADLINES:
         return []  # what a machine was asked: each value says all there is

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -166,6 +167,7 @@ class LmEval(Task):
             if loaded.group is None
             else _join_group(loaded.group, members, places)
         )
+        measured = _choose_headline(measured)
         rows = [samples[number] for number in range(len(questions))]
         for one in measured:
             for number, statistics in one.statistics.items():
@@ -270,6 +272,20 @@ def _sample(task: Any, question: Question, doc: Any, found: Answers, number: int
         several = target if isinstance(target, list) else [target]
         row["reference"] = " | ".join(str(one) for one in several)
     return row
+
+
+def _choose_headline(measured: Sequence[Measured]) -> list[Measured]:
+    """The metrics; without one that models are ranked by, they are by the first that can be
+    compared.
+    """
+    found = list(measured)
+    if any(one.metric.is_ranked and not one.member for one in found):
+        return found
+    for number, one in enumerate(found):
+        if one.metric.is_custom and one.statistics and not one.variant:
+            found[number] = replace(one, metric=replace(one.metric, is_ranked=True))
+            break
+    return found
 
 
 def _join_group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 import yaml
@@ -13,7 +14,9 @@ from support.lm_eval_tasks import CHOICE, settle, write_task, write_tasks
 
 from llmbench.adapters.trivial import UniformBytes
 from llmbench.errors import Unavailable, Unsupported, UsageError
+from llmbench.metrics.metric import Metric
 from llmbench.plan import suite as suites
+from llmbench.results.paired_tests import quality_rank_sets
 from llmbench.tasks.lm_eval import catalog
 from llmbench.tasks.lm_eval.questions import Question
 from llmbench.tasks.lm_eval.task import LmEval
@@ -152,3 +155,25 @@ def test_without_lm_eval_there_is_one_line(monkeypatch):
     with pytest.raises(UsageError, match="needs lm-eval") as caught:
         catalog.find_package()
     assert caught.value.hint == "pip install 'llmbench[lm-eval]'"
+
+
+def test_a_metric_that_is_lm_evals_alone_is_ranked_if_there_is_no_other(place):
+    (settings,) = settle(place, "my_mean")
+    text = settings.load_text(None, 0, False)
+    outcome = LmEval.from_settings(settings, {settings.text: text}, 0).run(UniformBytes(), quiet)
+    definitions = [row.get("definition", {}) for row in outcome.scores]
+    assert [one.get("ranked", False) for one in definitions] == [True] + [False] * 6
+
+
+def rank(name, better, **values):
+    """The ranks of models by a metric of answers, from a value for each of 40 items."""
+    facts = Metric(name, "", better, "", test="mean", is_custom=True, is_ranked=True)
+    draw = random.Random(0)
+    noise = [draw.random() for _ in range(40)]
+    rows = {model: [[value + one, 1.0] for one in noise] for model, value in values.items()}
+    return quality_rank_sets(facts, rows).rank
+
+
+def test_the_direction_of_a_metric_decides_its_ranks():
+    assert rank("f", "higher", a=2.0, b=1.0) == {"a": (1, 1), "b": (2, 2)}
+    assert rank("f", "lower", a=2.0, b=1.0) == {"a": (2, 2), "b": (1, 1)}
