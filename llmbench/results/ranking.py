@@ -142,7 +142,7 @@ def is_unranked(record: Record) -> bool:
     return record.state.end != "done" and not any(
         score.rank or notes_key(score.task, score.metric) in record.notes.tasks
         for score in record.scores
-        if key_of(score) in RANKED and score.metric != SPEED
+        if is_ranked_by(score) and score.metric != SPEED
     )
 
 
