@@ -4,12 +4,13 @@ character: on data in the layouts of the hub, without and with examples.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import pytest
-from support import field_data
-from support.known import Known
+from support import field_data, small_checkpoints
+from support.known import Known, quiet
 
 from llmbench.plan import suite as suites
 from llmbench.tasks.last_word import LastWord
@@ -33,9 +34,10 @@ CASES = {
     "commonsenseqa": ("commonsense_qa/default.yaml", "validation", (0, 5)),
     "gsm8k": ("gsm8k/gsm8k.yaml", "test", (0, 5)),
 }
+NAMES = {"acc": "accuracy", "acc_norm": "accuracy:char", "acc_mutual_info": "accuracy:pmi"}
 
 
-def build_theirs(file, parts, shots):
+def build_theirs(file, parts, shots, **more):
     """lm-eval's task over rows that are here. parts: split -> rows."""
     found = {part: datasets.Dataset.from_list(rows) for part, rows in parts.items()}
 
@@ -46,7 +48,7 @@ def build_theirs(file, parts, shots):
     config = loader.load_yaml(THEIRS / file, resolve_func=True)
     for key in ("tag", "task_alias", "group", "include"):
         config.pop(key, None)
-    return ask(Local(config={**config, "num_fewshot": shots}))
+    return Local(config={**config, "num_fewshot": shots, **more})
 
 
 def ask(task):
@@ -103,7 +105,7 @@ def list_theirs(instances):
 def test_prompts_are_lm_evals(tmp_path, name, shots):
     file, part, _ = CASES[name]
     asked, examples = field_data.make_rows(name, part, 12), field_data.make_rows(name, "train", 20)
-    theirs = build_theirs(file, {part: asked, "train": examples}, shots)
+    theirs = ask(build_theirs(file, {part: asked, "train": examples}, shots))
     source = name.replace("-", "_")
     more = {} if name == "lambada" else {f"{source}_train": examples}
     ours = build_ours(tmp_path, name, {source: asked, **more}, shots)
@@ -120,7 +122,7 @@ def test_mmlus_prompts_are_lm_evals_subject_by_subject(tmp_path):
             for part, rows in (("test", asked), ("dev", dev))
         }
         theirs[subject] = iter(
-            list_theirs(build_theirs(f"mmlu/default/mmlu_{subject}.yaml", parts, 5))
+            list_theirs(ask(build_theirs(f"mmlu/default/mmlu_{subject}.yaml", parts, 5)))
         )
     for at, row in enumerate(asked):
         assert sent[4 * at : 4 * at + 4] == [next(theirs[row["subject"]]) for _ in range(4)]
@@ -152,3 +154,44 @@ def test_squads_prompts_are_lm_evals(tmp_path):
     for settings in suite.tasks:
         kind = suites.task_registry.task_class(settings.task)
         assert list_sent(kind.from_settings(settings, suite.texts, 0)) == theirs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return small_checkpoints.MAKERS["gpt2"](tmp_path_factory.mktemp("model") / "m", context=256)
+
+
+@pytest.mark.parametrize(
+    ("name", "shots", "pmi"),
+    [("hellaswag", 0, False), ("winogrande", 1, False), ("openbookqa", 5, True)],
+)
+def test_every_item_is_right_or_wrong_as_for_lm_eval(tmp_path, folder, name, shots, pmi):
+    huggingface = pytest.importorskip("lm_eval.models.huggingface")
+    file, part, _ = CASES[name]
+    asked, examples = field_data.make_rows(name, part, 16), field_data.make_rows(name, "train", 20)
+    names = ["acc"] if name == "winogrande" else ["acc", "acc_norm", *["acc_mutual_info"] * pmi]
+    task = build_theirs(
+        file,
+        {part: asked, "train": examples},
+        shots,
+        metric_list=[{"metric": name} for name in names],
+    )
+    model = huggingface.HFLM(pretrained=str(folder), dtype="float32", device="cpu")
+    instances = ask(task)
+    said = iter(model.loglikelihood(instances, disable_tqdm=True))
+    results: dict = {}
+    for instance in instances:
+        results.setdefault(instance.metadata[1], []).append(next(said))
+    theirs = [task.process_results(doc, results[at]) for at, doc in enumerate(task.eval_docs)]
+    ours = build_ours(tmp_path, name, {name: asked, f"{name}_train": examples}, shots)
+    if pmi:
+        ours.norms = (*ours.norms, "pmi")
+    samples = ours.run(small_checkpoints.load(folder), quiet).samples
+    for at, (sample, their) in enumerate(zip(samples, theirs, strict=True)):
+        bits = [-nats / math.log(2) for nats, _ in results[at]]
+        assert sample["bits"] + list(sample.get("unconditional", [])) == pytest.approx(
+            bits, rel=1e-5
+        )
+        for metric, key in NAMES.items():
+            if metric in names:
+                assert sample["statistics"][key][0] == their[metric]
