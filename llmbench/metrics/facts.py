@@ -348,6 +348,7 @@ FACTS = {metric.name: metric for metric in METRICS}
 BLIND = {  # metric -> what it does not see
     "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
     ' ["bleu:zh"] names another, and "bleu:char" one for every script',
+    "chrf_pp": "chrF++ parts words at spaces, and the text has none: it sees their characters",
     "ter": "TER parts words at spaces, and the text has none",
     "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
     "f1": "F1 parts words at spaces, without articles and punctuation: of some texts that leaves"

@@ -128,6 +128,12 @@ class ChrfPlusPlus(_Sacrebleu):
 
     metric = FACTS["chrf_pp"]
 
+    def is_blind_to(self, text: str) -> bool:
+        """Whether half of a text is of a script without spaces, or emoji: its words are not seen,
+        its characters are.
+        """
+        return is_unparted(text.split(), text)
+
     def __init__(self) -> None:
         from sacrebleu.metrics.chrf import CHRF
 

@@ -12,6 +12,7 @@ from support import field_data
 
 from llmbench.cli.fetch import manage_data
 from llmbench.errors import Unavailable, UsageError
+from llmbench.plan import shipped
 from llmbench.plan import suite as suites
 from llmbench.plan.plan import Options, plan
 
@@ -27,6 +28,7 @@ FILES = {
     "mmlu": {"mmlu": ("mmlu", "test"), "mmlu_dev": ("mmlu", "dev")},
     "gsm8k": {"gsm8k": ("gsm8k", "test"), "gsm8k_train": ("gsm8k", "train")},
     "squad": {"squad": ("squad", "validation"), "squad_v2": ("squad", "validation")},
+    "xsum": {"xsum": ("xsum", "test")},
 }
 # the same questions in llm-foundry's layout; of `winogrande` and `lambada` both sides are contexts
 FOUNDRY = {
@@ -72,6 +74,27 @@ def test_each_suite_of_the_field_is_planned_from_files_alone(tmp_path, name):
     )
     assert not planned.suite.missing
     assert len(planned.suite.tasks) == len(planned.keys)
+
+
+def test_pages_of_wikitext103_come_from_a_file(tmp_path):
+    (tmp_path / "wiki.test.raw").write_text(" = Tea = \n\nTea is hot .\n = Ice = \n\nCold .\n")
+    suite = suites.read("wikitext103")
+    suite.load_texts({"wikitext103": str(tmp_path / "wiki.test.raw")})
+    assert len(suite.texts["test"].documents) == 2
+
+
+def test_a_data_set_with_the_hubs_fields_is_read_as_a_file_is(tmp_path):
+    rows = field_data.make_rows("piqa", "validation", 6)
+    (tmp_path / "piqa").mkdir()
+    place = field_data.write_rows(tmp_path / "piqa" / "validation.jsonl", rows)
+    text = (shipped.find_shipped("suites") / "piqa.yaml").read_text(encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(text.replace("hub:baber/piqa", "hub:piqa"))
+    suite = suites.read(str(tmp_path / "own.yaml"))
+    suite.load_texts({}, cache=tmp_path / "cache")
+    from_hub = suite.texts["test"]
+    suite.load_texts({"piqa": place})
+    assert from_hub.sha256 == suite.texts["test"].sha256
+    assert from_hub.documents[0].fields["question"] == rows[0]["goal"]
 
 
 @pytest.mark.parametrize("name", [name for name, row in FOUNDRY.items() if row])

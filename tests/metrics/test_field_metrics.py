@@ -30,6 +30,9 @@ def test_chrf_plus_plus_is_sacrebleus():
     want = sacrebleu.corpus_chrf(SAID, [RIGHT], word_order=2).score
     assert metric.value(rows).value == pytest.approx(want)
     assert "nw:2" in metric.signature
+    assert metric.is_blind_to("猫が座っていた。")
+    assert not metric.is_blind_to(RIGHT[0])
+    assert create_metric("rougeLsum").is_blind_to("猫が座っていた。")
 
 
 @pytest.mark.parametrize("name", ["f1", "rouge1", "rougeLsum", "chrf", "chrf_pp", "exact_match"])

@@ -88,6 +88,10 @@ def make_squad(rng, at):
     }
 
 
+def make_xsum(rng, at):
+    return {"document": f"{make_words(rng)}. {make_words(rng)}.", "summary": make_words(rng)}
+
+
 MAKERS = {
     "hellaswag": make_hellaswag,
     "piqa": make_piqa,
@@ -100,6 +104,7 @@ MAKERS = {
     "mmlu": make_mmlu,
     "gsm8k": make_gsm8k,
     "squad": make_squad,
+    "xsum": make_xsum,
 }
 
 
