@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from llmbench import storage
 from llmbench.config.model_card import Card
 from llmbench.errors import LlmbenchError
 from llmbench.hardware import machine, peaks
+from llmbench.plan import registry
 from llmbench.plan.dry_run import ATTEMPTS, estimate_training
 from llmbench.plan.plan import Plan
 from llmbench.runner.watching.forecast import Kind, Piece
@@ -24,8 +26,9 @@ from llmbench.storage import default_cache
 from llmbench.tasks.task import Task
 
 COMPARING = 0.05  # seconds of each model, when answers are compared
-AGAIN = 2.2  # times as long as their timed blocks the rounds take
-CEILINGS = 8.0  # seconds of measuring what the machine can do at most
+AGAIN = 1.5  # times as long as their timed blocks the rounds take
+CEILINGS = 10.0  # seconds of measuring what the machine can do at most
+FIRST = 0.8  # seconds more of the first model, which nobody loaded ahead
 UNKNOWN = 20.0  # seconds of a model of which nothing is known
 
 
@@ -40,8 +43,9 @@ class _Usual(NamedTuple):
     warm: float
 
 
-NETWORK = _Usual(start=1.2, answers=0.8, proof=2.0, warm=3.3)
-LIGHT = _Usual(start=0.6, answers=0.1, proof=0.3, warm=0.8)  # what computes without torch
+NETWORK = _Usual(start=0.8, answers=0.7, proof=1.1, warm=1.8)
+COUNTS = _Usual(start=0.8, answers=0.7, proof=0.4, warm=0.6)  # what learns from text without torch
+LIGHT = _Usual(start=0.6, answers=0.2, proof=0.3, warm=0.4)  # the rest
 
 
 @dataclass
@@ -75,9 +79,10 @@ def expect(made: Plan) -> Expectation:
 
 def _expect_models(made: Plan, known: Mapping[Piece, float], found: Expectation) -> None:
     own = [task for task in made.suite.tasks if task.process != "interleaved"]
+    first = FIRST
     for card in made.cards:
         name = card.name
-        usual = NETWORK if made.models[name].facts.needs_torch else LIGHT
+        usual = _find_usual(made, name)
         still = [task for task in own if _is_open(made, name, task)]
         kinds: tuple[Kind, ...] = ("train", "measure", "prove")
         found.groups |= {(name, kind): "network" if usual is NETWORK else "light" for kind in kinds}
@@ -88,10 +93,16 @@ def _expect_models(made: Plan, known: Mapping[Piece, float], found: Expectation)
         share = len(still) / len(own)
         found.whole |= {(name, "measure"), (name, "prove")} if share == 1 else set()
         last = {piece: seconds * share for piece, seconds in known.items() if piece[1] == "measure"}
-        _add(found, (name, "measure"), last, _guess_measuring(made, card, still, usual))
+        _add(found, (name, "measure"), last, _guess_measuring(made, card, still, usual) + first)
+        first = 0.0
         with suppress(LlmbenchError, OSError):  # the run itself says what is wrong
             found.seconds[name, "train"] = estimate_training(made, card)[1]
         _add(found, (name, "prove"), known, usual.proof)
+
+
+def _find_usual(made: Plan, name: str) -> _Usual:
+    facts = made.models[name].facts
+    return NETWORK if facts.needs_torch else COUNTS if facts.learns_from_text else LIGHT
 
 
 def _expect_turns(made: Plan, known: Mapping[Piece, float], found: Expectation) -> None:
@@ -102,8 +113,7 @@ def _expect_turns(made: Plan, known: Mapping[Piece, float], found: Expectation) 
     ]
     if not turns:
         return
-    is_torch = [made.models[card.name].facts.needs_torch for card, _ in turns]
-    warm = sum(NETWORK.warm if needed else LIGHT.warm for needed in is_torch)
+    warm = sum(_find_usual(made, card.name).warm for card, _ in turns)
     options = made.options
     ceilings = peaks.kept_in(
         options.cache or default_cache(), options.device_kind, options.threads or machine.cores()
@@ -132,10 +142,21 @@ def _add(found: Expectation, piece: Piece, known: Mapping[Piece, float], guess: 
 def _put_right(made: Plan, found: Expectation) -> None:
     """Multiply guesses by what other runs took for such pieces, or by how busy the machine is."""
     paces = _read(_name_paces(made))
-    busy = max(1.0, ((machine.load_state()["load"] or 0.0) + 1) / machine.cores())
+    slowdown = find_slowdown()
     for piece, guess in found.plain.items():
         if piece[1] != "rounds":  # their clocks wait for no one
-            found.seconds[piece] = guess * paces.get(_class_of(found, piece), busy)
+            found.seconds[piece] = guess * paces.get(_class_of(found, piece), slowdown)
+
+
+def find_slowdown() -> float:
+    """Return how many times as long as on an idle machine work takes now: as the load of the last
+    minute says, or as the time does that this process got so far, whichever says less.
+    """
+    import psutil
+
+    by_load = ((machine.load_state()["load"] or 0.0) + 1) / machine.cores()
+    alive = time.time() - psutil.Process().create_time()
+    return max(1.0, min(by_load, alive / max(time.process_time(), 0.01)))
 
 
 def _class_of(found: Expectation, piece: Piece) -> Piece:
@@ -168,16 +189,35 @@ def _guess_measuring(
     """By the card: processes, bytes to be scored, and a few answers."""
     if card.estimate is None:
         return UNKNOWN
-    seconds = usual.start
+    seconds, size = usual.start, _find_size(card)
     for task in still:
         about = task.text
         text = made.suite.texts.get(about) if about else None
         megabytes = text.bytes / 1e6 if text is not None else 0.0
         is_scored = task.process == "shared" and megabytes
-        seconds += card.estimate.seconds_per_megabyte * megabytes if is_scored else usual.answers
+        scoring = size * card.estimate.seconds_per_megabyte * megabytes
+        seconds += scoring if is_scored else usual.answers
         seconds += ATTEMPTS * usual.start if task.process == "attempts" else 0.0
         seconds += usual.start if task.process == "own" and not task.is_untimed else 0.0
     return seconds
+
+
+def _find_size(card: Card) -> float:
+    """How many times as much as the baseline of its name a network computes, by its width."""
+    if card.network is None:
+        return 1.0
+    with suppress(LlmbenchError, OSError):
+        base = (
+            registry.resolve(card.name).network
+            if card.name in registry.names("baselines")
+            else None
+        )
+        own, usual = (
+            network.arguments.get("width") if network else None for network in (card.network, base)
+        )
+        if isinstance(own, int) and isinstance(usual, int) and own > 0 and usual > 0:
+            return float(own / usual) ** 2
+    return 1.0
 
 
 def _name_file(made: Plan) -> Path:

@@ -99,7 +99,8 @@ class Forecast:
         """
         pace, (_, kind), group = 1.0, piece, self._groups.get(piece)
         circles: tuple[Callable[[Piece], bool], ...] = (
-            lambda other: True,
+            # blocks of a fixed time say nothing about other work, nor it about them
+            lambda other: (other[1] == "rounds") == (kind == "rounds"),
             lambda other: self._groups.get(other) == group,
             lambda other: self._groups.get(other) == group and other[1] == kind,
         )
