@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from llmbench import limits
 from llmbench.adapter import Adapter, Progress
 from llmbench.data.text import Text
-from llmbench.errors import ModelError, UsageError
+from llmbench.errors import ModelError, Unavailable, UsageError
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
@@ -232,9 +232,17 @@ def _needs_greedy(task: Any) -> bool:
 def _judge(
     task: Any, name: str, questions: Sequence[Question], docs: Sequence[Any], replies: Sequence[Any]
 ) -> list[Measured]:
-    """The metrics of a task; ModelError says what lm-eval's code raised."""
+    """The metrics of a task; ModelError says what lm-eval's code raised, and Unavailable what it
+    could not fetch, such as a metric of `evaluate`.
+    """
     try:
         return measure(task, evaluate(task, questions, docs, replies))
+    except OSError as error:
+        line = " ".join(str(error).split())[:300]
+        raise Unavailable(
+            f"the metrics of {name} need what is not on this machine: {line}",
+            hint=f"run `lm_eval --tasks {name} --limit 1` once with a connection, or leave it out",
+        ) from error
     except Exception as error:  # lm-eval's own code, or that of a task
         line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(f"lm-eval cannot judge the answers of {name}: {line}") from error

@@ -136,6 +136,17 @@ def test_data_that_change_between_plan_and_run_are_refused(place):
         LmEval.from_settings(settings, {settings.text: text}, 0).run(UniformBytes(), quiet)
 
 
+def test_a_metric_that_is_not_here_is_unavailable(place, monkeypatch):
+    def look(*asked):
+        raise FileNotFoundError("Couldn't find a module script")
+
+    monkeypatch.setattr("llmbench.tasks.lm_eval.task.evaluate", look)
+    (settings,) = settle(place, "my_choice")
+    text = settings.load_text(None, 0, False)
+    with pytest.raises(Unavailable, match="metrics of my_choice need what is not on this machine"):
+        LmEval.from_settings(settings, {settings.text: text}, 0).run(UniformBytes(), quiet)
+
+
 def test_lm_evals_own_tasks_are_known_by_name_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMBENCH_CACHE", str(tmp_path))
     catalog._read_shipped.cache_clear()
