@@ -87,6 +87,14 @@ def test_seeds_decide_and_greedy_needs_none():
     assert greedy[0] == greedy[1]
 
 
+def test_of_a_long_prompt_no_more_than_its_last_tokens_are_read():
+    model = network("lstm")
+    whole, end = "The kettle said nothing", "nothing"
+    said = say(model, Request(whole, max_tokens=8, add_bos=False, prompt_tokens=len(end)))
+    assert said == say(model, Request(end, max_tokens=8, add_bos=False))
+    assert said != say(model, Request(whole, max_tokens=8, add_bos=False))
+
+
 def test_stop_strings_end_the_text_before_them_even_across_chunks():
     model = Script(b"tea for two, and two for tea")
     assert say(model, Request("", max_tokens=50, stop=("two, and",)))[:2] == (
