@@ -24,6 +24,7 @@ from llmbench.leaderboard.renderers import registry
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.facts import FACTS
 from llmbench.plan import task_registry
+from llmbench.plan.suite import read
 from llmbench.results.record import load
 from llmbench.testing import MockAdapter
 
@@ -79,6 +80,15 @@ def test_every_file_that_a_page_links_to_is_there():
     for page in [*pages, *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_suite_and_cards_of_all_engines_are_read():
+    suite = read(str(ROOT / "reports/engines/engines.yaml"))
+    assert [card.name for card in suite.cards([], [])] == [
+        *("smollm2-135m", "smollm2-135m-bfloat16", "smollm2-135m-int8"),
+        *("gguf-f32", "gguf-q8_0", "gguf-q4_1"),
+        *("vllm", "llama-cpp-server", "transformers-serve"),
+    ]
 
 
 def test_the_renderer_of_the_docs_draws_the_example_board(tmp_path):
