@@ -32,11 +32,10 @@ def place(tmp_path_factory):
         yield write_tasks(base / "tasks")
 
 
-@pytest.fixture(scope="module", params=["plain", "with BOS"])
-def folder(request, tmp_path_factory):
+def make_checkpoint(base, has_bos):
     """A checkpoint whose context is so short that five examples are cut."""
-    base = small_checkpoints.gpt2(tmp_path_factory.mktemp("checkpoint") / "model", context=96)
-    if request.param == "with BOS":  # that its tokenizer puts before a text
+    small_checkpoints.gpt2(base, context=96)
+    if has_bos:  # its tokenizer puts one before a text
         tokenizer = AutoTokenizer.from_pretrained(base)
         end = small_checkpoints.END
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -46,16 +45,12 @@ def folder(request, tmp_path_factory):
     return base
 
 
-@pytest.fixture(scope="module")
-def model(folder):
-    return small_checkpoints.load(folder)
-
-
-@pytest.mark.parametrize("shots", [0, 5])
-def test_every_item_has_the_values_of_lm_eval(folder, model, place, shots):
-    # of a tokenizer that adds BOS, lm-eval's rolling rule reads two and scores one of them
-    has_rolling = not shots and not model.adds_bos
-    names = [name for name in TASKS if name != "my_rolling" or has_rolling]
+@pytest.mark.parametrize(("shots", "has_bos"), [(0, False), (5, False), (5, True)])
+def test_every_item_has_the_values_of_lm_eval(tmp_path, place, shots, has_bos):
+    folder = make_checkpoint(tmp_path / "model", has_bos)
+    model = small_checkpoints.load(folder)
+    assert model.adds_bos == has_bos
+    names = [name for name in TASKS if name != "my_rolling" or not shots]
     theirs = ask_lm_eval(folder, place, names, shots)
     for name in names:
         ours = ask_llmbench(model, place, name, shots)
