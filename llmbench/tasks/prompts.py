@@ -124,20 +124,20 @@ def count_misread(samples: Sequence[SampleRow]) -> ReadCounts:
 
 
 def count_cut(adapter: Adapter, asked: Sequence[Sequence[Passage]]) -> int:
-    """Return of how many questions some prompt and candidate are longer than the context, so that
-    the prompt's beginning is not read.
+    """Return of how many questions the longest prompt and candidate are longer than the context,
+    so that the prompt's beginning is not read.
     """
-    context = adapter.info.context
+    model = adapter.token_model  # `info` may take the digest of all weights
+    context = adapter.info.context if model is None else model.context
     if context is None or adapter.reads_source:
         return 0
 
-    def is_cut(passage: Passage) -> bool:
-        whole = passage.context + passage.text
-        if len(whole.encode()) < context:  # a token is a byte or more
-            return False
-        return adapter.measure_prompt(whole)[0] < len(whole.encode())
+    def is_cut(passages: Sequence[Passage]) -> bool:
+        whole = max((one.context + one.text for one in passages), key=len)
+        size = len(whole.encode())
+        return size >= context and adapter.measure_prompt(whole)[0] < size  # a token has a byte
 
-    return sum(any(map(is_cut, passages)) for passages in asked)
+    return sum(map(is_cut, asked))
 
 
 class PromptSettings(Task.Settings):
