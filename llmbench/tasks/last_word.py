@@ -7,7 +7,8 @@ from __future__ import annotations
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Self
+from dataclasses import replace
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,7 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.stats import ratio_interval
+from llmbench.tasks.lm_eval.asking import find_greedy
 from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import (
@@ -35,6 +37,7 @@ from llmbench.tasks.prompts import (
 )
 from llmbench.tasks.reference_based import generate_texts
 
+Match = Literal["words", "tokens"]
 ROOM = 4  # bytes beyond the word: a space, a quotation mark, what ends it
 PERPLEXITY = FACTS["word_perplexity"]  # of the last words
 
@@ -52,10 +55,19 @@ class LastWord(DocumentTask):
         text: str = "test"
         bos: Bos = Field("auto", description=BOS_HELP)
         chat: bool | str = Field(False, description=CHAT_HELP)
+        match: Match = Field(
+            "words",
+            description=(
+                "what is right: the words of a greedy answer, or each token of the word being the"
+                " likeliest one, as for lm-eval"
+            ),
+        )
 
         @model_validator(mode="after")
         def _can_leave_out(self) -> Self:
             check_chat(self.chat, self.lossy)
+            if self.chat is not False and self.match == "tokens":
+                raise ValueError("`chat` cannot be combined with `match: tokens`")
             return self
 
         def check(self, text: Text) -> None:
@@ -63,18 +75,21 @@ class LastWord(DocumentTask):
 
     protocol = "last-word/3"
 
-    def __init__(self, text: Text, bos: Bos = "auto", chat: str | None = None):
-        self.text, self.bos = text, bos
+    def __init__(
+        self, text: Text, bos: Bos = "auto", chat: str | None = None, match: Match = "words"
+    ):
+        self.text, self.bos, self.match = text, bos, match
         self.chat, self.how = chat, dict[str, str]()
         check_words(text)
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
-        return cls(texts[settings.text], settings.bos, read_chat(settings.chat))
+        return cls(texts[settings.text], settings.bos, read_chat(settings.chat), settings.match)
 
     @property
     def signature(self) -> Signature:
-        return super().signature.extend(bos=self.bos, **self.how)
+        match = {"match": self.match} if self.match != "words" else {}
+        return super().signature.extend(bos=self.bos, **match, **self.how)
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
         before, word = split_last_word(document)
@@ -89,11 +104,12 @@ class LastWord(DocumentTask):
         documents = self.text.documents
         passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
         ledgers = charge(adapter, passages, Window("half"), progress)
-        said = generate_texts(adapter, list(map(_ask, documents, passages)), progress)
+        answers, hits = self._find_answers(adapter, passages, progress)
         samples: list[SampleRow] = []
-        for document, passage, ledger, text in zip(documents, passages, ledgers, said, strict=True):
+        for document, passage, ledger, text, right in zip(
+            documents, passages, ledgers, answers, hits, strict=True
+        ):
             before, word = passage.context, passage.text
-            right = float(any(says(text, answer) for answer in (word, *document.others)))
             numbers = {"accuracy": [right, 1.0], PERPLEXITY.name: [ledger.total(), 1.0]}
             samples.append(
                 {
@@ -110,6 +126,28 @@ class LastWord(DocumentTask):
         mark_misread(adapter, [passage.context for passage in passages], samples)
         straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
         return Outcome(self._score(samples, straddled), samples)
+
+    def _find_answers(
+        self, adapter: Adapter, passages: Sequence[Passage], progress: Progress
+    ) -> tuple[Sequence[str | None], list[float]]:
+        """What the model answers for each document, None if its tokens alone are asked about, and
+        1 if that is right, else 0.
+        """
+        documents = self.text.documents
+        if self.match == "tokens":
+            asked = [
+                (number, replace(passage, text=text))
+                for number, (document, passage) in enumerate(zip(documents, passages, strict=True))
+                for text in (passage.text, *(f" {other.strip()}" for other in document.others))
+            ]
+            found = find_greedy(adapter, [passage for _, passage in asked])
+            right = {number for (number, _), hit in zip(asked, found, strict=True) if hit}
+            return [None] * len(documents), [float(at in right) for at in range(len(documents))]
+        said = generate_texts(adapter, list(map(_ask, documents, passages)), progress)
+        return said, [
+            float(any(says(text, answer) for answer in (passage.text, *document.others)))
+            for document, passage, text in zip(documents, passages, said, strict=True)
+        ]
 
     def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
         return self._score(samples, sum(row["parts"]["straddled"] for row in samples))

@@ -12,6 +12,7 @@ import pytest
 from support import field_data, small_checkpoints
 from support.known import Known, quiet
 
+from llmbench.adapter import Request
 from llmbench.plan import suite as suites
 from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.multiple_choice import MultipleChoice
@@ -195,3 +196,24 @@ def test_every_item_is_right_or_wrong_as_for_lm_eval(tmp_path, folder, name, sho
         for metric, key in NAMES.items():
             if metric in names:
                 assert sample["statistics"][key][0] == their[metric]
+
+
+def test_last_words_are_said_or_not_as_for_lm_eval(tmp_path, folder):
+    huggingface = pytest.importorskip("lm_eval.models.huggingface")
+    ours = small_checkpoints.load(folder)
+    asked = field_data.make_rows("lambada", "test", 8)
+    for row in asked[:3]:  # words that the model itself goes on with
+        context = row["text"].rpartition(" ")[0]
+        request = Request(context, max_tokens=1, add_bos=ours.adds_bos)
+        said = "".join(chunk.text for chunk in ours.generate([request]))
+        row["text"] = context + (said if said.startswith(" ") else f" {said.strip() or 'x'}")
+    file, part, _ = CASES["lambada"]
+    task = build_theirs(file, {part: asked}, 0)
+    model = huggingface.HFLM(pretrained=str(folder), dtype="float32", device="cpu")
+    said = model.loglikelihood(ask(task), disable_tqdm=True)
+    assert {is_greedy for _, is_greedy in said} == {True, False}
+    samples = build_ours(tmp_path, "lambada", {"lambada": asked}, 0).run(ours, quiet).samples
+    for sample, (nats, is_greedy) in zip(samples, said, strict=True):
+        assert sample["statistics"]["accuracy"][0] == float(is_greedy)
+        bits = sample["statistics"]["word_perplexity"][0]
+        assert bits == pytest.approx(-nats / math.log(2), rel=1e-5)
