@@ -91,6 +91,21 @@ def check_files(name: str, catalog: Mapping[str, Entry], trust_code: bool) -> No
             waiting += _find_names(trust.read_plain(file).get("task"))
 
 
+def find_beneath(name: str, catalog: Mapping[str, Entry]) -> set[str]:
+    """Return the names of all that stands beneath a group, at any depth."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        entry = catalog.get(waiting.pop())
+        if entry is None or entry.kind == "task":
+            continue
+        members = list(entry.members)
+        if entry.file:
+            members += _find_names(trust.read_plain(Path(entry.file)).get("task"))
+        waiting += [one for one in members if one not in found]
+        found.update(members)
+    return found
+
+
 def _find_names(members: object) -> list[str]:
     """All names among the members of a group, those of groups inside it, too."""
     if isinstance(members, str):

@@ -24,6 +24,7 @@ from llmbench.tasks.lm_eval.harness import (
     Loaded,
     Wanted,
     check_files,
+    find_beneath,
     list_members,
     load,
     work_in_silence,
@@ -80,7 +81,9 @@ class LmEval(Task):
             return data
 
         def expand(self) -> list[Task.Settings]:
-            """Return an entry for each task, and for each group with an average."""
+            """Return an entry for each task, and for each group with an average. What stands beneath
+            such a group is not asked twice, unless it is named itself.
+            """
             catalog = read_catalog(self.include_path)
             waiting = [entry.name for entry in match_names(self.tasks, catalog)]
             names = dict[str, None]()
@@ -94,7 +97,9 @@ class LmEval(Task):
                     names.setdefault(name)
                 else:
                     waiting = [*members, *waiting]
-            return [self._settle(name, len(names)) for name in names]
+            twice = {one for name in names for one in find_beneath(name, catalog)}
+            kept = [name for name in names if name not in twice or name in self.tasks]
+            return [self._settle(name, len(kept)) for name in kept]
 
         def _settle(self, name: str, count: int) -> Task.Settings:
             """This entry for one of lm-eval's names."""

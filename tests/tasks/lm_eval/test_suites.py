@@ -42,11 +42,16 @@ def write_suite(place, **entry):
 
 def test_an_entry_is_a_task_for_each_name_and_a_group_with_an_average_is_one(place):
     suite = suites.read(str(write_suite(place, tasks=["my_group", "my_list", "my_n*"])))
-    assert [task.name for task in suite.tasks] == ["my_group", "my_few", "my_word", "my_number"]
+    assert [task.name for task in suite.tasks] == ["my_group", "my_word", "my_number"]
     suite.load_texts({}, limit=3, fetch=False)
     sizes = {role: len(text.documents) for role, text in suite.texts.items()}
     assert sizes == {f"lm-eval:{t.name}": 6 if t.name == "my_group" else 3 for t in suite.tasks}
-    assert suite.texts["lm-eval:my_few"].sampled == "3@0"
+    assert suite.texts["lm-eval:my_word"].sampled == "3@0"
+
+
+def test_a_pattern_asks_nothing_twice(place):
+    names = {task.name for task in settle(place, "my_*")}
+    assert names == {"my_choice", "my_word", "my_rolling", "my_number", "my_group", "my_mean"}
 
 
 def test_a_sample_has_the_very_prompts_of_the_whole(place):
