@@ -81,8 +81,9 @@ class LmEval(Task):
             return data
 
         def expand(self) -> list[Task.Settings]:
-            """Return an entry for each task, and for each group with an average. What stands beneath
-            such a group is not asked twice, unless it is named itself.
+            """Return an entry for each task, and for each group with an average.
+
+            What stands beneath such a group is not asked twice, unless it is named itself.
             """
             catalog = read_catalog(self.include_path)
             waiting = [entry.name for entry in match_names(self.tasks, catalog)]
