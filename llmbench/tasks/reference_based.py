@@ -162,13 +162,15 @@ class Writing(Task):
             for scorer in self.scorers:
                 scorer = _name_apart(scorer, reading, number)
                 row = self._measure(scorer, reading, read, samples)
+                name = scorer.full_name
+                uncounted.add(name, [sample["statistics"][name] for sample in samples])
                 if row is None:
-                    uncounted.note_absent(scorer.full_name)
+                    uncounted.note_absent(name)
                 else:
                     row["signature"] = str(
                         self.signature.extend(scorer.signature, **how, **reading.signature)
                     )
-                    scores.append({**row, **facts, **uncounted.count(scorer.full_name)})
+                    scores.append({**row, **facts, **uncounted.count(name)})
         uncounted.add_to(scores)
         return Outcome(scores, samples)
 

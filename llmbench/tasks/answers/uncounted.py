@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -24,25 +25,28 @@ class Uncounted:
     """
 
     def __init__(self, samples: Sequence[SampleRow]):
-        self._samples = samples
+        rows = [row for sample in samples for row in sample["statistics"].items()]
+        self._answers = Counter(name for name, _ in rows)
+        self._silent = Counter(name for name, numbers in rows if not numbers)
         self._absent: dict[str, str] = {}
 
-    def _find(self, name: str) -> list[list[float]]:
-        """The statistics of the answers that a metric was asked about."""
-        return [s["statistics"][name] for s in self._samples if name in s["statistics"]]
+    def add(self, name: str, rows: Sequence[Sequence[float]]) -> None:
+        """Take in what a metric has for each sample, if their statistics did not have it yet."""
+        self._answers[name] += len(rows)
+        self._silent[name] += sum(not row for row in rows)
 
     def count(self, name: str) -> UncountedRow:
         """Return what the score of a metric says of the answers that it leaves out."""
-        rows = self._find(name)
-        silent = sum(not numbers for numbers in rows)
-        return {"uncounted": silent, "answers": len(rows)} if silent else {}
+        if not self._silent[name]:
+            return {}
+        return {"uncounted": self._silent[name], "answers": self._answers[name]}
 
     def note_absent(self, name: str) -> None:
         """Note that a metric has no value because it leaves out all answers."""
         metric, _, decoding = name.partition(":")
         why = LEFT_OUT.get(metric, "it gives none of them a value")
         answers = f"{decoding} answers" if decoding in ("greedy", "sampled") else "answers"
-        self._absent[name] = f"all {len(self._find(name))} {answers} are left out: {why}"
+        self._absent[name] = f"all {self._answers[name]} {answers} are left out: {why}"
 
     def add_to(self, scores: Sequence[ScoreRow]) -> None:
         """Put the reasons into the first score. Raises Unsupported if there is none to put them
