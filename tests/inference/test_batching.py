@@ -157,7 +157,7 @@ def test_one_job_for_which_there_is_no_memory_is_said_so(two_threads):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_ledgers_are_the_same_run_in_threads(family, two_threads, tmp_path, monkeypatch):
     model = small_checkpoints.load(small_checkpoints.MAKERS[family](tmp_path))
-    prompts = [f"The {'tap ' * (number % 4)}is" for number in range(30)]
+    prompts = [f"{number} {'tap ' * (number % 4)}is" for number in range(30)]
     asked = [
         Passage(f" {word}", context=prompt)
         for prompt in prompts
