@@ -83,6 +83,7 @@ NEEDS = {
         "hf:facebook",
         "smollm2",
         "my-card.yaml",  # which is fine-tuned from gpt2
+        "data fetch hellaswag",  # tests/data/test_data_fetch.py checks files of its layout
     ),
     "a server": ("openai:", "my-server.yaml"),
     # tests/adapters/importers and tests/adapters/test_gguf.py run such files, drawn small

@@ -42,7 +42,7 @@ def fork(server, log, code):
         child = server.fork(file)
     child.stdin.write(json.dumps({"code": code}).encode() + b"\n")
     child.stdin.flush()
-    return child, json.loads(child.stdout.read(1 << 16))
+    return child, json.loads(child.stdout.readline())
 
 
 def test_a_forked_worker_has_pipes_a_log_a_session_and_an_exit_code_of_its_own(server, tmp_path):
