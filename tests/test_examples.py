@@ -46,6 +46,7 @@ def run(site, cwd, *command):
     )
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(site, tmp_path):
     tests = [str(EXAMPLE / "tests"), f"--rootdir={tmp_path}"]
     done = run(site, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", *tests)

@@ -43,6 +43,7 @@ def outputs(cells):
     return "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)  # 40 s of one core, and the machine may be busy
 def test_the_quickstart_trains_a_model_and_puts_it_on_the_board(execute):
     cells = execute("quickstart.ipynb")

@@ -61,6 +61,7 @@ def test_name_and_class_are_the_same_in_a_run(tmp_path):
     assert again.stderr.count("done before") == 4
 
 
+@pytest.mark.slow
 def test_name_and_class_are_refused_alike_without_a_training_text(tmp_path):
     place = folder(tmp_path)
     options = write_cards(place)
@@ -78,6 +79,7 @@ def test_name_and_class_are_refused_alike_without_a_training_text(tmp_path):
     assert said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_name_and_class_are_unavailable_alike_if_the_text_is_missing(tmp_path):
     place = folder(tmp_path)
     options = write_cards(place)

@@ -313,6 +313,7 @@ def test_report_writes_the_boards_beside_the_record(call, tmp_path):
         [file.unlink() for file in written.values()]
 
 
+@pytest.mark.slow
 def test_a_new_adapter_works_passes_its_own_test_and_overwrites_nothing(call, tmp_path):
     done = call("new", "adapter", "my_net")
     assert done.code == 0

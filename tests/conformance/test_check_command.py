@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = [check.name for check in CHECKS]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_tried_and_what_is_proven(tmp_path):
     done = llmbench("check", "uniform-bytes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -53,6 +53,7 @@ def test_the_kit_runs_in_a_projects_own_tests_and_an_expected_failure_keeps_its_
     assert "it has no ears" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_failure_says_the_rule_what_was_sent_what_came_and_why(tmp_path):
     done = own_tests(tmp_path, "DeafToStops", {})
     assert done.returncode == 1

@@ -90,7 +90,7 @@ texts:
   valid: {source: fables, select: {part: tales, split: valid}}
   test: {source: fables, select: {part: tales, split: test}}
 tasks: [{task: speed, prompt_bytes: 20, answer_bytes: 10, blocks: 8, block_seconds: 0.01}]
-models: [byte-ngram, char-ffn, rnn, transformer-decoder]
+models: [char-ffn, rnn, transformer-decoder]
 """)
     done = llmbench("run", "suite.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -98,4 +98,4 @@ models: [byte-ngram, char-ffn, rnn, transformer-decoder]
     record = run_json(tmp_path / "out")
     assert record["failures"] == []
     measured = {path.parent.name for path in (tmp_path / "out" / "cells").glob("*/speed.json")}
-    assert measured == {"byte-ngram", "char-ffn", "rnn", "transformer-decoder"}
+    assert measured == {"char-ffn", "rnn", "transformer-decoder"}

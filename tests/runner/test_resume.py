@@ -225,7 +225,7 @@ def test_a_library_is_not_hidden_by_a_file_in_the_current_folder(place):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("seconds", ["inf", "1e12"])
+@pytest.mark.parametrize("seconds", ["inf", pytest.param("1e12", marks=pytest.mark.slow)])
 def test_a_timeout_may_be_longer_than_the_system_can_wait(place, seconds):
     assert run(place, "--only", "zlib", "--timeout", seconds).returncode == 0
 
@@ -235,6 +235,7 @@ def test_a_timeout_that_is_no_number_is_refused():
         plan.plan("quick", plan.Options(timeout=float("nan")))
 
 
+@pytest.mark.slow
 def test_a_limit_that_samples_nothing_leaves_no_mark(place):
     run(place, "--only", "zlib", "--limit", "100")
     assert {

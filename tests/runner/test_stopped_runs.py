@@ -150,6 +150,7 @@ def test_a_merged_board_says_which_of_its_runs_is_not_whole(place, monkeypatch):
     assert "likelihood" not in of_bz2  # the other run has it
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_no_record_to_promote(place, monkeypatch):
     (place / "stop").touch()
     monkeypatch.setenv("LLMBENCH_STOP", str(int(signal.SIGINT)))

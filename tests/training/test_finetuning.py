@@ -268,6 +268,7 @@ def test_a_folder_that_only_holds_lora_is_loaded_onto_its_base(tmp_path, before)
 
 
 @peft
+@pytest.mark.slow
 def test_a_llama_learns_by_lora_in_a_process_of_its_own(tmp_path):
     """transformers was imported there without torch's distributed tensors, which peft needs."""
     small_checkpoints.llama(tmp_path / "llama")

@@ -54,7 +54,7 @@ def run(code, **variables):
     )
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", [pytest.param("gpt2", marks=pytest.mark.slow), "llama"])
 def test_unused_modules_are_not_loaded_and_work_afterwards(family, tmp_path):
     folder = getattr(small_checkpoints, family)(tmp_path)
     done = run(CODE.format(folder=folder, more=AFTER))
@@ -63,7 +63,7 @@ def test_unused_modules_are_not_loaded_and_work_afterwards(family, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", [pytest.param("gpt2", marks=pytest.mark.slow), "llama"])
 def test_the_switch_loads_the_compiler_and_changes_no_number(family, tmp_path):
     folder = getattr(small_checkpoints, family)(tmp_path)
     code = CODE.format(folder=folder, more="print(bits)")
