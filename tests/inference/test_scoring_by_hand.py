@@ -181,6 +181,20 @@ def test_one_context_among_the_texts_is_enough_to_pack_and_leaves_no_text_out():
     assert found[0].bits == pytest.approx(alone.bits, rel=1e-6)
 
 
+def test_different_contexts_that_begin_alike_share_a_row_from_one_byte_on():
+    model = Packable()
+    list(scoring.score(model, [Passage("x", context="a"), Passage("pq", context="ab")]))
+    assert model.packed == [[[START, *b"a", *b"abp"]]]  # each reads the last symbol of its own
+
+
+def test_contexts_that_share_nothing_but_the_start_have_no_row_of_their_own():
+    model = Packable()
+    passages = [Passage("xyz", context="ab"), Passage("uvw", context="cd"), Passage("klm")]
+    found = list(scoring.score(model, passages))
+    assert model.packed == []
+    assert [len(ledger.bits) for ledger in found] == [3, 3, 3]
+
+
 @pytest.mark.parametrize(("context", "budget", "most"), [(9, None, 9), (None, 8, 8), (9, 7, 7)])
 def test_a_packed_row_is_as_long_as_context_and_budget_allow(context, budget, most):
     model = Packable(context)
@@ -331,3 +345,41 @@ def test_a_token_over_the_join_is_charged_to_the_text_with_the_bytes_it_shares(
     (ledger,) = scoring.score(Pieces(), [Passage(text, context=context)])
     assert ledger.context_bytes == shared
     assert rows_of(ledger) == rows
+
+
+class Charging(OrderK):
+    """A model of order k that gives bits and no logits, and keeps what it was asked for."""
+
+    charges_targets = True
+
+    def __init__(self, context: int | None = None):
+        super().__init__(3, context)
+        self.asked: list[tuple[list[int], int]] = []
+
+    def charge_targets(self, jobs):
+        self.asked += [(ids.tolist(), first) for ids, first in jobs]
+        found = []
+        for ids, first in jobs:
+            logits = super().logits(torch.from_numpy(ids[None, :-1]))[0].double()
+            bits = -torch.log_softmax(logits, -1) / math.log(2)
+            targets = torch.from_numpy(ids[1:])
+            found.append(bits[torch.arange(len(targets)), targets].numpy()[first - 1 :])
+        return found
+
+
+def test_a_model_that_gives_bits_is_asked_for_each_window_of_ids_from_its_first_charge_on():
+    model = Charging(context=4)
+    passage = Passage("uvwxyz", context="ab")
+    (ledger,) = scoring.score(model, [passage], Window(2))
+    line = [START, *b"abuvwxyz"]
+    assert model.asked == [(line[0:5], 3), (line[2:7], 3), (line[4:9], 3)]
+    (plain,) = scoring.score(OrderK(3, 4), [passage], Window(2))
+    assert ledger.bits == pytest.approx(plain.bits, rel=1e-6)
+
+
+def test_passages_of_a_model_that_gives_bits_are_charged_apart():
+    passages = [Passage("uvw"), Passage("xy", context="abc"), Passage("z")]
+    for one, other in zip(
+        scoring.score(Charging(), passages), scoring.score(OrderK(3, None), passages), strict=True
+    ):
+        assert one.bits == pytest.approx(other.bits, rel=1e-6)
