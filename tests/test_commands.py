@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,10 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("my_model", "vowels", "next_word"):  # other tests load files of these names
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    folders = (str(tmp_path.parent), str(tmp_path.parent.resolve()))
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.startswith(folders)])
     for page in ("docs/adapters.md", "docs/suites.md", "docs/reading-a-board.md"):
         for name, text in examples(page).items():
             if name != "my_model.py":  # `new adapter` writes it
