@@ -64,7 +64,7 @@ class Child:
         with self.log.open("ab") as errors:
             if server is not None:
                 with suppress(OSError):  # without it a process does the same, later
-                    return server.fork(errors)
+                    return server.fork(errors, {MARKER: self.marker})
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", *command],  # -P: nothing here hides a library
                 stdin=subprocess.PIPE,

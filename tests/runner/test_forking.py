@@ -21,6 +21,7 @@ at_import = os.getpid()
 def main():
     line = json.loads(sys.stdin.readline())
     facts = {"line": line, "forked": at_import != os.getpid(), "session": os.getsid(0)}
+    facts["mark"] = os.environ.get("A_MARK")
     print(json.dumps(facts), flush=True)
     print("a log", file=sys.stderr, flush=True)
     sys.stdin.read()
@@ -39,7 +40,7 @@ def server(tmp_path):
 
 def fork(server, log, code):
     with log.open("ab") as file:
-        child = server.fork(file)
+        child = server.fork(file, {"A_MARK": str(code)})
     child.stdin.write(json.dumps({"code": code}).encode() + b"\n")
     child.stdin.flush()
     return child, json.loads(child.stdout.readline())
@@ -51,6 +52,7 @@ def test_a_forked_worker_has_pipes_a_log_a_session_and_an_exit_code_of_its_own(s
         fork(server, log, code) for log, code in zip(logs, (0, 7), strict=True)
     )
     assert said["forked"]
+    assert (said["mark"], said_too["mark"]) == ("0", "7")  # so their models' children have it
     assert (said["session"], said_too["session"]) == (one.pid, other.pid)
     assert one.poll() is None
     for child, code in ((other, 7), (one, 0)):

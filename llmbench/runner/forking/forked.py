@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from llmbench.plan.resolved_model import ResolvedModel
@@ -44,8 +45,11 @@ class ForkServer:
             )
         self._is_ready = False
 
-    def fork(self, log: IO[bytes]) -> Forked:
-        """Start a worker that writes what it prints to `log`."""
+    def fork(self, log: IO[bytes], environment: Mapping[str, str] = MappingProxyType({})) -> Forked:
+        """Start a worker that writes what it prints to `log`.
+
+        environment: variables that it, and what its model starts, have besides the server's.
+        """
         if not self._is_ready:
             self._receive()
             self._is_ready = True
@@ -53,7 +57,8 @@ class ForkServer:
         our_out, their_out = os.pipe()
         stdin, stdout = os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb", buffering=0)
         try:
-            socket.send_fds(self._socket, [b'{"do": "fork"}'], [their_in, their_out, log.fileno()])
+            request = json.dumps({"do": "fork", "environment": dict(environment)}).encode()
+            socket.send_fds(self._socket, [request], [their_in, their_out, log.fileno()])
             return Forked(self, self._receive()["pid"], stdin, stdout)
         except BaseException:
             stdin.close()

@@ -46,6 +46,7 @@ def serve(parent: socket.socket) -> bool:
             if pid == 0:
                 _end_with_parent()
                 os.setsid()
+                os.environ |= request["environment"]
                 for number, pipe in enumerate(pipes):
                     os.dup2(pipe, number)
                     os.close(pipe)
