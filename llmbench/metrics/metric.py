@@ -55,6 +55,15 @@ class MajorityRow(TypedDict):
     p: float
 
 
+class NearRow(TypedDict):
+    """Questions that another program may answer otherwise; `results.rows.Near` says what each key
+    is.
+    """
+
+    count: int
+    ids: list[str]
+
+
 class ScoreRow(TypedDict):
     """A score of the record without model and task. `results.record.Score` says what each key is;
     those after `signature` are of some tasks only.
@@ -88,6 +97,7 @@ class ScoreRow(TypedDict):
     human: NotRequired[float | None]
     norm: NotRequired[str]
     tied: NotRequired[int]
+    near: NotRequired[NearRow]
     repeated: NotRequired[int]
     chance: NotRequired[float]
     majority: NotRequired[MajorityRow]

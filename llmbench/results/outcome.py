@@ -52,6 +52,7 @@ class SampleRow(_OfBytes):
     chosen: NotRequired[int]
     gold: NotRequired[int]
     tied: NotRequired[bool]
+    near: NotRequired[Sequence[str]]  # norms by which the two best candidates are nearly equal
     sentinel: NotRequired[Sequence[float]]
     drifted: NotRequired[bool]
     session: NotRequired[str]

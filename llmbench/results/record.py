@@ -23,6 +23,7 @@ from llmbench.results.rows import (
     LeftOut,
     LoadFacts,
     Majority,
+    Near,
     Number,
     Review,
     Row,
@@ -87,6 +88,7 @@ class Score(SparseRow):
     # multiple choice
     norm: str = "none"  # or "byte": candidates are compared by bits per byte
     tied: int | None = None  # questions of which several candidates cost the least
+    near: Near | None = None  # questions of which another program may choose otherwise
     repeated: int | None = None  # questions in which a candidate stands twice
     chance: Number | None = None
     majority: Majority | None = None  # always giving the most common right answer

@@ -118,6 +118,16 @@ class Majority(Row):
     p: Number
 
 
+class Near(Row):
+    """Questions whose two best candidates are nearly equal, or equal, by the measure that decides,
+    so that another program, which rounds otherwise, may choose otherwise: how many, and the first
+    of their ids.
+    """
+
+    count: int
+    ids: list[str]
+
+
 class Items(Row):
     """Statistics of the items of a task, for all models that were asked the same ones: model ->
     metric -> a row for each of `ids`. `sessions`: of blocks, in which session of measuring each was

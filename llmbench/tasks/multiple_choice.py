@@ -19,7 +19,7 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
-from llmbench.tasks.answers.choosing import NORMS, Norm, make_sample, name_norm
+from llmbench.tasks.answers.choosing import NORMS, Norm, count_near, make_sample, name_norm
 from llmbench.tasks.answers.groups import add_macro, score_macro
 from llmbench.tasks.answers.majority import compare_majority, find_common_candidate
 from llmbench.tasks.lossy import DocumentTask, count_parts
@@ -208,6 +208,8 @@ class MultipleChoice(DocumentTask):
             tied = sum(bool(sample.get(name_norm(norm, "tied"))) for sample in samples)
             row |= {"norm": norm, "tied": tied, "chance": chance, "straddled": straddled}
             row = {**row, **count_misread(samples)}
+            if near := [sample["id"] for sample in samples if norm in sample.get("near", ())]:
+                row["near"] = count_near(near)
             if repeated:
                 row["repeated"] = repeated
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):

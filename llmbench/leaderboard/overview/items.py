@@ -37,13 +37,16 @@ class ItemMetric:
 
 @dataclass
 class TaskItem:
-    """An item. `values`: metric -> model -> number. `answers`: model -> what it wrote or chose."""
+    """An item. `values`: metric -> model -> number. `answers`: model -> what it wrote or chose.
+    `near`: models of which another program may choose another candidate.
+    """
 
     id: str
     prompt: str = ""
     reference: str = ""
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    near: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -133,6 +136,8 @@ def _add(
         item.values.setdefault(name, {})[model] = value
     if isinstance(answer, str):
         item.answers[model] = cut(answer, LONGEST_TEXT)
+    if row.get("near"):
+        item.near.append(model)
     for name, own in (("prompt", "input"), ("reference", "reference")):
         if not getattr(item, name) and isinstance(row.get(own), str):
             setattr(item, name, _shorten(row[own], from_start=name == "reference" or not answer))

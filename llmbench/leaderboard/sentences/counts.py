@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import format_plain, percent
-from llmbench.leaderboard.words import join_words
+from llmbench.leaderboard.words import cut, join_words
 from llmbench.metrics.facts import BLIND, LEFT_OUT, WRITING
-from llmbench.results.record import Record
+from llmbench.results.record import Record, key_of
 
 LABELS = {"limit_share": "roofline share", "joules_per_megabyte": "energy"}
 COUNTED = {
@@ -27,6 +28,13 @@ COUNTED = {
         "Texts whose first token covers the end of their prompt, too, and is charged whole"
     ),
 }
+MEASURES = {
+    "byte": " by bits per byte",
+    "char": " by bits per character",
+    "token": " by bits per token",
+    "pmi": " by PMI",
+}
+NAMED = 5  # questions of a model in a sentence
 NORMS = ("byte", "char", "token", "pmi")
 OF_PROMPTS = ("prompts", "cut", "cut_sources", "misread")
 
@@ -44,6 +52,25 @@ def describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str]
         if counts:
             found.append(f"{COUNTED[key]}: {join_words(counts)}.")
     return found
+
+
+def describe_near(record: Record, task: str) -> list[str]:
+    """Return a sentence for each measure by which another program may choose other candidates:
+    how many questions of which model, and which.
+    """
+    found: dict[str, list[str]] = {}
+    for score in record.scores:
+        if score.task == task and score.near is not None and not score.member:
+            ids = [cut(id, NAME_CHARACTERS) for id in score.near.ids[:NAMED]]
+            more = score.near.count - len(ids)
+            listed = ", ".join([*ids, f"{more} more"] if more else ids)
+            measure = MEASURES.get(key_of(score).removeprefix(score.metric).strip(":"), "")
+            found.setdefault(measure, []).append(f"{score.model} {score.near.count} ({listed})")
+    return [
+        f"Near ties{measure}, which a program that rounds otherwise may answer otherwise:"
+        f" {join_words(models)}."
+        for measure, models in found.items()
+    ]
 
 
 def describe_misread(counts: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from llmbench.leaderboard.sentences.counts import (
     describe_blindness,
     describe_counts,
     describe_human,
+    describe_near,
     describe_uncounted,
     label_metric,
 )
@@ -142,7 +143,7 @@ def _quality_notes(record: Record, task: str, headline: Sequence[Score]) -> list
     said += _describe_left_out(record, task, headline)
     said += describe_chance(headline) + describe_majority(_list_majorities(record, headline))
     said += describe_human(record, task)
-    said += describe_counts(record, task, tuple(COUNTED))
+    said += describe_counts(record, task, tuple(COUNTED)) + describe_near(record, task)
     said += describe_uncounted(record, task) + _explain_missing_metrics(record, task)
     said += describe_blindness(record, task)
     if found.left_out:

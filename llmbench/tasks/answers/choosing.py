@@ -8,9 +8,13 @@ from typing import Literal
 
 from llmbench.data.text import Document
 from llmbench.ledger import Ledger
+from llmbench.metrics.metric import NearRow
 from llmbench.results.outcome import SampleRow
 
 ROUNDING = 1e-12  # relative difference of two sums of the same bits
+# relative difference below which other programs, whose rounding differs, may choose otherwise
+NEAR = 1e-5
+MOST_NEAR = 20  # ids of such questions in a score; samples name them all
 # What candidates are compared by. none: their bits. byte: bits a byte that was scored, the space
 # before them among them. char: bits a character of the candidate alone (lm-eval's acc_norm).
 # token: bits a token of the model. pmi: bits less those without a prompt (acc_mutual_info).
@@ -50,6 +54,47 @@ def choose(values: Sequence[float]) -> tuple[int, bool]:
     return found[0], len(found) > 1
 
 
+def is_near(
+    values: Sequence[float],
+    sums: Sequence[float],
+    names: Sequence[str] | None = None,
+) -> bool:
+    """Return whether another candidate lies so near to the best that rounding may decide.
+
+    Args:
+        values: the measure of each candidate, the least is the best.
+        sums: what a measure was rounded at: the same measure of the greatest sum that it is made
+            of, of at least one bit, whose rounding is absolute.
+        names: candidates of the same name are one answer; without names all are different.
+    """
+    best = min(range(len(values)), key=values.__getitem__)
+    for at, value in enumerate(values):
+        if at == best or (names is not None and names[at] == names[best]):
+            continue
+        if value == values[best]:
+            return True
+        distance = value - values[best]
+        if math.isfinite(distance) and distance <= NEAR * max(sums[at], sums[best]):
+            return True
+    return False
+
+
+def rate_sums(
+    norm: Norm, bits: Sequence[float], ledgers: Sequence[Ledger], texts: Sequence[str]
+) -> list[float]:
+    """Return the `sums` of `is_near` for the measures that `rate` returns."""
+    sums = [max(1.0, value) for value in bits]
+    if norm == "pmi":
+        free = [ledger.total() for ledger in ledgers[len(bits) :]]
+        return [max(pair) for pair in zip(sums, free, strict=True)]
+    return rate(norm, sums, ledgers, texts)
+
+
+def count_near(ids: Sequence[str]) -> NearRow:
+    """Return the near ties of a score, from the ids of their questions."""
+    return {"count": len(ids), "ids": list(ids[:MOST_NEAR])}
+
+
 def make_sample(
     document: Document,
     prompt: str,
@@ -61,7 +106,8 @@ def make_sample(
     is right. `texts`: what was scored for each candidate, without the space before it.
     """
     bits = [ledger.total() for ledger in ledgers[: len(document.choices)]]
-    chosen = {norm: choose(rate(norm, bits, ledgers, texts)) for norm in norms}
+    rated = {norm: rate(norm, bits, ledgers, texts) for norm in norms}
+    chosen = {norm: choose(values) for norm, values in rated.items()}
     plain, tied = chosen.get("none") or choose(bits)
     choices = document.choices
     row: SampleRow = {
@@ -86,6 +132,12 @@ def make_sample(
         if norm != "none"
         for key, value in (("output", choices[at]), ("tied", is_tied))
     }
+    if near := [
+        norm
+        for norm, values in rated.items()
+        if is_near(values, rate_sums(norm, bits, ledgers, texts), choices)
+    ]:
+        row["near"] = near
     if "pmi" in norms:
         row["unconditional"] = [ledger.total() for ledger in ledgers[len(choices) :]]
     row.update(more)  # type: ignore[typeddict-item]  # keys that are made of a norm's name

@@ -18,6 +18,7 @@ from llmbench.metrics.metric import ANY, UNIT_INTERVAL, Metric, ScoreRow, Varian
 from llmbench.metrics.text import LEAST_SAMPLES, bootstrap, widen
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval, wilson_interval
+from llmbench.tasks.answers.choosing import is_near
 from llmbench.tasks.lm_eval.questions import Question
 
 Key = tuple[str, str]  # a metric of lm-eval's, and a filter
@@ -29,6 +30,14 @@ SHARES = {
     "acc_norm": ("accuracy", ":char"),
     "acc_bytes": ("accuracy", ":byte"),
     "exact_match": ("exact_match", ""),
+}
+NEAR = {  # lm-eval's name of a metric of choices, and the norm by which it chooses
+    "acc": "none",
+    "f1": "none",
+    "mcc": "none",
+    "acc_norm": "char",
+    "acc_bytes": "byte",
+    "acc_mutual_info": "pmi",
 }
 OF_TEXT = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 RESAMPLES = 200  # of a total that is no mean: each is computed by lm-eval's own code
@@ -106,6 +115,40 @@ def measure(task: Any, values: Mapping[Key, Values]) -> list[Measured]:
         suffix = "" if filter == usual else f":{simplify(filter)}"
         found.append(_measure(task, (metric, filter), of_questions, suffix))
     return found
+
+
+def find_near(task: Any, doc: Any, bits: Sequence[float]) -> list[str]:
+    """Return the norms by which the two best candidates of a question are nearly equal; [] of a
+    task that chooses by rules of its own. `bits`: of all requests, for PMI those without the prompt
+    behind them.
+    """
+    if task.OUTPUT_TYPE != "multiple_choice" or callable(task.config.process_results):
+        return []
+    choices = list(task.doc_to_choice(doc))
+    count = len(choices)
+    own, free = bits[:count], bits[count:]
+    sums = [max(1.0, value) for value in own]
+    sizes = {
+        "none": [1] * count,
+        "char": [len(choice) for choice in choices],
+        "byte": [len(choice.encode()) for choice in choices],
+    }
+    metrics = task.aggregation()
+    wanted = dict.fromkeys(norm for metric, norm in NEAR.items() if metric in metrics)
+    found = [
+        norm
+        for norm in wanted
+        if norm in sizes and is_near(_divide(own, sizes[norm]), _divide(sums, sizes[norm]))
+    ]
+    if "pmi" in wanted and len(free) == count:
+        gains = [a - b for a, b in zip(own, free, strict=True)]
+        if is_near(gains, [max(pair) for pair in zip(sums, free, strict=True)]):
+            found.append("pmi")
+    return found
+
+
+def _divide(values: Sequence[float], sizes: Sequence[int]) -> list[float]:
+    return [value / max(1, size) for value, size in zip(values, sizes, strict=True)]
 
 
 def find_total(task: Any, metric: str) -> Callable[[list[Any]], float]:

@@ -18,6 +18,7 @@ from llmbench.errors import ModelError, Unavailable, UsageError
 from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.choosing import count_near
 from llmbench.tasks.lm_eval.asking import Answers, answer
 from llmbench.tasks.lm_eval.catalog import match_names, read_catalog
 from llmbench.tasks.lm_eval.harness import (
@@ -31,9 +32,11 @@ from llmbench.tasks.lm_eval.harness import (
 )
 from llmbench.tasks.lm_eval.questions import Question, find_docs, make_text
 from llmbench.tasks.lm_eval.scores import (
+    NEAR,
     Key,
     Measured,
     evaluate,
+    find_near,
     join_members,
     measure,
     move,
@@ -206,6 +209,9 @@ class LmEval(Task):
         scores: list[ScoreRow] = []
         for one in measured:
             row: Any = {**one.row(signature), **facts}
+            norm = "" if one.member else NEAR.get(one.key[0], "")
+            if near := [sample["id"] for sample in rows if norm in sample.get("near", ())]:
+                row["near"] = count_near(near)
             if one.metric.name == "accuracy" and len(chances) == len(rows):
                 own = [1 / len(chances[number]) for number in one.statistics]
                 row["chance"] = sum(own) / len(own)
@@ -272,8 +278,11 @@ def _sample(task: Any, question: Question, doc: Any, found: Answers, number: int
     kinds = {ask.kind for ask in asks}
     if kinds == {"loglikelihood"} and len(asks) > 1:
         nats = [reply[0][0] for reply in replies]
-        best = max(range(len(nats)), key=nats.__getitem__)
         row["bits"] = [-value / 0.6931471805599453 for value in nats]
+        if near := find_near(task, doc, row["bits"]):
+            row["near"] = near
+        count = sum(ask.context != "" for ask in asks) or len(asks)  # behind them: without a prompt
+        best = max(range(count), key=nats.__getitem__)
         row["chosen"], row["output"] = best, str(asks[best].more).strip()
         if isinstance(target, int) and 0 <= target < len(asks):
             row["gold"], target = target, str(asks[target].more).strip()

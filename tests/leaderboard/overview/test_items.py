@@ -71,6 +71,18 @@ def test_the_browser_gets_lists_in_the_order_of_the_models(two_models):
     assert questions["metrics"] == [{"title": "accuracy", "better": "higher"}]
 
 
+def test_near_ties_name_the_models_that_have_them(two_models):
+    made, folder = two_models
+    rows = [row("d1", {"bits_per_byte": [1.0, 1.0]}, near=["none", "byte"])]
+    write_lines(folder / "samples/b/likelihood.jsonl", rows)
+    likelihood, _ = pack_items(find_items(made, folder))
+    assert {item["id"]: item.get("near") for item in likelihood["items"]} == {
+        "d0": None,
+        "d1": ["b"],
+        "d2": None,
+    }
+
+
 def test_what_one_model_lacks_is_null(two_models):
     made, folder = two_models
     rows = [row("d1", {"bits_per_byte": [1.0, 1.0]}), row("new", {"bits_per_byte": []})]

@@ -92,6 +92,8 @@ def _pack_item(task: TaskItems, item: TaskItem) -> dict[str, object]:
     }
     if item.prompt:
         packed["prompt"] = show_html(item.prompt)
+    if item.near:
+        packed["near"] = [show_html(name) for name in item.near]
     if item.reference:
         packed["reference"] = show_html(item.reference)
     if item.answers:

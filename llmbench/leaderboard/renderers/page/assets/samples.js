@@ -83,6 +83,8 @@ function browse(place) {
     const names = (picks.length ? picks : one.models.filter((name) => !known.has(name) || kept.has(name)));
     if (item.prompt) inside.append(make("div", "prompt", item.prompt));
     if (one.metrics.length) inside.append(numbers(one, item, names));
+    const near = (item.near || []).filter((name) => names.includes(name));
+    if (near.length) inside.append(make("p", "note", "near tie, which a program that rounds otherwise may answer otherwise: " + near.join(", ")));
     if (item.answers) {
       const said = make("div", "says");
       if (item.reference) said.append(make("article", "reference", make("h3", "", "reference"), make("p", "", item.reference)));
