@@ -37,6 +37,7 @@ ARGUMENT = 1 << 20  # a whole number among a network's arguments, such as its wi
 LAYERS = 1000  # ten times the deepest model there is: each is built before anything runs
 EVALUATIONS = 10_000  # of the validation text during a training
 RANK = 1 << 16  # of LoRA: as wide as the widest matrices
+GROUPS = 200  # of a task's questions that have rows of their own: more are rows nobody reads
 SHOTS = 1000  # examples before a question
 ENTRIES = 64  # in a list of batches, depths or temperatures, each of which costs a measurement
 PROMPTS = 1000  # that are cut; below the distance between seeds of answers to one prompt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import METRICS
@@ -29,7 +29,7 @@ class Column:
 
     is_numeric: whether it is sorted and set as numbers.
     priority, is_brief: as of a metric's Variant.
-    member: of a group of tasks, the one that it is of.
+    member: of a group of tasks or questions, the one that it is of, and `items`: how many it has.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Column:
     priority: int = ALWAYS
     is_brief: bool = True
     member: str = ""
+    items: int | None = None
 
 
 def metric_columns(metrics: Iterable[Metric]) -> list[Column]:
@@ -156,7 +157,8 @@ def _custom_column(key: str, score: Score) -> Column:
         title = ", ".join(filter(None, (score.member, metric.label, own)))
         help = f"{metric.help}; of {score.member} alone"
         title, help = cut(title, NAME_CHARACTERS), cut(help, NAME_CHARACTERS)
-        return Column(key, title, help, priority=NEVER, is_brief=False, member=score.member)
+        whole = Column(key, title, help, priority=NEVER, is_brief=False)
+        return replace(whole, member=score.member, items=score.n)
     return Column(key, cut(label, NAME_CHARACTERS), cut(metric.help, NAME_CHARACTERS))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from llmbench.errors import UsageError, did_you_mean
-from llmbench.results.matching import Met, Pair, Wanted, meet, same_machine
+from llmbench.results.matching import Met, Pair, Wanted, list_aside, meet, same_machine
 from llmbench.results.paired_tests import (
     Difference,
     add_noise,
@@ -157,6 +157,8 @@ def compare(
             raise UsageError(f"no score is called {name!r} here", hint=did_you_mean(name, known))
 
     def is_wanted(score: Score) -> bool:
+        if score.member:  # the whole group says as much, and each one costs all tests power
+            return key_of(score) in metrics
         return (
             bool({score.metric, key_of(score)} & set(metrics))
             if metrics
@@ -173,7 +175,7 @@ def compare(
     ]
     return Comparison(
         *names,
-        facts=[*_facts(pairs), *_describe_left_out(met), *_list_undirected(pairs, metrics)],
+        facts=[*_facts(pairs), *_describe_left_out(met), *list_aside(pairs, metrics)],
         rows=rows,
         tests=tests,
         moved=[found for one in met for found in _rank_moved(one, top)],
@@ -194,19 +196,6 @@ def rows_of(pairs: Sequence[Pair], wanted: Wanted) -> list[Row]:
     sessions are compared all the same.
     """
     return _rows([one for pair in pairs for one in meet(pair, wanted, in_turns=False)])[0]
-
-
-def _list_undirected(pairs: Sequence[Pair], metrics: Collection[str]) -> list[tuple[str, str]]:
-    """A fact on the metrics from outside that are not compared, for want of a direction."""
-    names = {
-        key_of(score)
-        for pair in pairs
-        for side in pair
-        for score in side.scores().values()
-        if score.definition is not None and score.better is None and not metrics
-    }
-    why = "neither less nor more of it is better; --metric NAME compares it"
-    return [("not compared", f"{', '.join(sorted(names))} ({why})")] if names else []
 
 
 def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
@@ -355,7 +344,9 @@ def _find_flips(met: Met, right: str) -> list[int]:
 
 
 def _flip(met: Met, right: str, at: int) -> Flip:
-    norm = met.score.norm
+    score = met.score
+    part = score.variant.removesuffix(score.member).strip(":") if score.member else ""
+    norm = part or score.norm
     output = "output" if norm == "none" else f"output:{norm}"
     one, other = met.items.read_said(at)
     return Flip(

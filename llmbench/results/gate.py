@@ -108,11 +108,10 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
     pairs = [(Side(run, row.name), Side(record, row.name)) for row in record.record.models]
 
     def find_allowance(score: Score) -> Allowance | None:
-        return (
-            rules.get(key_of(score)) or rules.get(score.metric)
-            if score.better is not None
-            else None
-        )
+        if score.better is None:
+            return None
+        named = rules.get(key_of(score))  # the parts of a group only by their names
+        return named if score.member else named or rules.get(score.metric)
 
     def is_wanted(score: Score) -> bool:
         return find_allowance(score) is not None and (

@@ -336,3 +336,22 @@ def pair_runs(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pa
             hint="within one run: compare RUN MODEL_A MODEL_B",
         )
     return [(Side(one, name), Side(other, name)) for name in names]
+
+
+def list_aside(pairs: Sequence[Pair], metrics: Collection[str]) -> list[tuple[str, str]]:
+    """Return facts on what is not compared: metrics from outside, for want of a direction, and the
+    parts of groups.
+    """
+    scores = [score for pair in pairs for side in pair for score in side.scores().values()]
+    names = {
+        key_of(score) for score in scores if score.definition is not None and score.better is None
+    }
+    parts = {(score.task, score.member): key_of(score) for score in scores if score.member}
+    if metrics:
+        return []
+    why = "neither less nor more of it is better; --metric NAME compares it"
+    said = [("not compared", f"{', '.join(sorted(names))} ({why})")] if names else []
+    if parts:
+        some = f"{len(parts)} parts of groups; --metric {next(iter(parts.values()))} compares one"
+        said.append(("not compared", some))
+    return said

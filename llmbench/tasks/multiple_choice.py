@@ -20,7 +20,13 @@ from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.answers.choosing import NORMS, Norm, count_near, make_sample, name_norm
-from llmbench.tasks.answers.groups import add_macro, score_macro
+from llmbench.tasks.answers.groups import (
+    add_groups,
+    add_macro,
+    name_groups,
+    score_groups,
+    score_macro,
+)
 from llmbench.tasks.answers.majority import compare_majority, find_common_candidate
 from llmbench.tasks.lossy import DocumentTask, count_parts
 from llmbench.tasks.passages import charge
@@ -99,7 +105,8 @@ class MultipleChoice(DocumentTask):
             "texts", description="what is scored of each candidate: its text, or its letter"
         )
         group: str = Field(
-            "", description="a field, as `subject`: the mean of the groups' accuracies is told, too"
+            "",
+            description="a field, as `subject`: the groups' accuracies are told, and their mean",
         )
 
         @model_validator(mode="after")
@@ -173,6 +180,8 @@ class MultipleChoice(DocumentTask):
         ]
         if self.group:
             add_macro(samples, documents, self.group)
+            if groups := name_groups(documents, self.group):
+                add_groups(samples, groups, self.norms)
         if self.keeps_parts:
             for sample, (a, b) in zip(samples, pairwise(edges), strict=True):
                 sample["parts"] = count_parts(ledgers[a:b], 0)
@@ -218,6 +227,9 @@ class MultipleChoice(DocumentTask):
         if self.group:
             signature = self.signature.extend(norm="none", group=self.group, **self.how)
             scores.append({**score_macro(samples, str(signature)), **count_misread(samples)})
+            if groups := name_groups(documents, self.group):
+                own = self.signature.extend(group=self.group, **self.how)
+                scores += score_groups(samples, groups, shares, self.norms, own)
         return scores
 
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:

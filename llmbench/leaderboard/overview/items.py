@@ -109,6 +109,8 @@ def _find_metrics(record: Record) -> dict[str, list[ItemMetric]]:
 
 def _is_per_item(score: Score) -> bool:
     known = FACTS.get(score.metric)
+    if score.member:
+        return False  # the whole group says as much
     if known is None:
         return metric_of(score).test in PER_ITEM
     return known.test in PER_ITEM and not known.depends_on_machine and not known.is_derived

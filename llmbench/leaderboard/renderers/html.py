@@ -41,6 +41,8 @@ from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.leaderboard.tables import Table, order_by_rank
 from llmbench.leaderboard.words import cut
 
+MANY_MEMBERS = 20  # parts of a group, of which more are left out on paper
+
 _environment = Environment(
     loader=PackageLoader("llmbench.leaderboard.renderers", "templates"),
     autoescape=True,
@@ -58,6 +60,7 @@ _environment.globals.update(
     choose_columns=choose_columns,
     cut_interval=cut_interval,
     make_anchors=make_anchors,
+    MANY_MEMBERS=MANY_MEMBERS,
     order_by_rank=order_by_rank,
 )
 MOST_SENTENCES = 2  # that are in sight at once, behind the verdict
@@ -165,8 +168,9 @@ def _is_brief(table: Table, column: Column) -> bool:
 
 
 def _list_columns(board: Board) -> list[Column]:
-    """Return the columns of all tables, each once."""
-    return list(dict.fromkeys(column for table in board.tables for column in table.columns))
+    """Return the columns of all tables, each once, but for the parts of a group."""
+    found = (column for table in board.tables for column in table.columns)
+    return list(dict.fromkeys(column for column in found if not column.member))
 
 
 def sort_key(value: float | None) -> str:

@@ -10,6 +10,8 @@ from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markd
 from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
 from llmbench.leaderboard.tables import Table, name_headline, order_by_rank
 
+MANY_MEMBERS = 10  # parts of a group, of which more are folded
+
 
 def render(board: Board) -> str:
     """Return the whole board as Markdown."""
@@ -125,14 +127,24 @@ def _table(table: Table) -> str:
 
 
 def _members(table: Table) -> str:
-    """The tasks of a group, a row each, beneath the group; a column for each model."""
+    """The parts of a group, a row each, beneath the group; a column for each model. Many are folded
+    where Markdown is shown as a page.
+    """
     columns = [column for column in table.columns if column.member]
     if not columns:
         return ""
     lines = order_by_rank(table)
-    titles = [f"in {escape_markdown(table.task)}", *(escape_markdown(one.model) for one in lines)]
-    rows = [[one.title, *(line.cells[one.key].text for line in lines)] for one in columns]
-    return pipe_table(titles, rows)
+    task = escape_markdown(table.task)
+    titles = [f"in {task}", "n", *(escape_markdown(one.model) for one in lines)]
+    rows = [
+        [one.title, str(one.items or "-"), *(line.cells[one.key].text for line in lines)]
+        for one in columns
+    ]
+    drawn = pipe_table(titles, rows)
+    if len(rows) <= MANY_MEMBERS:
+        return drawn
+    summary = f"<summary>The parts of {task}, {len(rows)} rows</summary>"
+    return f"<details>{summary}\n\n{drawn}\n\n</details>"
 
 
 def pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,6 @@ intervals and the statistics for paired tests that every other score has.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from llmbench.metrics.text import LEAST_SAMPLES, bootstrap, widen
 from llmbench.results.signature import Signature
 from llmbench.stats import Interval, ratio_interval, wilson_interval
 from llmbench.tasks.answers.choosing import is_near
+from llmbench.tasks.answers.groups import simplify
 from llmbench.tasks.lm_eval.questions import Question
 
 Key = tuple[str, str]  # a metric of lm-eval's, and a filter
@@ -238,11 +238,6 @@ def _define(metric: str, better: bool, what: str, is_share: bool, test: str) -> 
         test=test,  # type: ignore[arg-type]
         is_custom=True,
     )
-
-
-def simplify(name: str) -> str:
-    """Return a name as a record has it: letters, digits, `_` and `-`."""
-    return re.sub(r"[^\w-]", "_", name)
 
 
 def _resample(value: float, values: list[Any], total: Callable[[list[Any]], float]) -> Interval:

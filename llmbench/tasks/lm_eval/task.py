@@ -19,6 +19,7 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.answers.choosing import count_near
+from llmbench.tasks.answers.groups import simplify
 from llmbench.tasks.lm_eval.asking import Answers, answer
 from llmbench.tasks.lm_eval.catalog import match_names, read_catalog
 from llmbench.tasks.lm_eval.harness import (
@@ -40,7 +41,6 @@ from llmbench.tasks.lm_eval.scores import (
     join_members,
     measure,
     move,
-    simplify,
 )
 from llmbench.tasks.prompts import mark_misread
 from llmbench.tasks.task import Task
