@@ -52,6 +52,13 @@ SEED = 2**32 - 1  # what every generator of random numbers takes
 GGUF_PARALLEL = 64  # answers that llama.cpp writes side by side
 THREADS = 4096  # more cores than a machine has
 
+# Shards of a cell
+# ----------------------------------------------------------------------------------------------
+
+LEAST_SHARD_BYTES = 2 << 10  # below it a batch is too small to be worth a pass
+MOST_SHARD_BYTES = 1 << 20  # its charges are held in memory
+GPU_SHARDS = 64  # times as many bytes in a GPU's shard as in one of two cores
+
 # Seconds
 # ----------------------------------------------------------------------------------------------
 

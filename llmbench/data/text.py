@@ -77,6 +77,10 @@ class Text:
         kept = Documents(document for document in self.documents if document.id not in ids)
         return Text(self.name, kept, self.sampled) if ids else self
 
+    def take(self, first: int, last: int) -> Text:
+        """The documents first .. last-1."""
+        return Text(self.name, self.documents[first:last], self.sampled)
+
     def sample(self, limit: int | None, seed: int) -> Text:
         """A seeded sample of `limit` documents in their old order; the whole text where it has no
         more than that.

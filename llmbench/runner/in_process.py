@@ -15,10 +15,13 @@ from llmbench.results.cell import CellHead, write_cell
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner import worker
 from llmbench.runner.folder.run_folder import RunFolder
+from llmbench.runner.folder.shards import find_shelf
 from llmbench.runner.messages import failure_of, job_of
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import evaluation_mode
 from llmbench.tasks.lossy import run_documents
+from llmbench.tasks.shards.files import Shelf
+from llmbench.tasks.shards.running import run_shards
 from llmbench.tasks.task import Task, check_outcome
 
 ALONE = "this task measures a process of its own, and the model is an object of the calling process"
@@ -77,7 +80,9 @@ def _fill(
         task.scratch = made.out
         job = job_of(made, card, [spec], {})
         task.load_model = partial(worker.load_spec, texts=made.suite.texts, job=job, report=report)
-        outcome = check_outcome(task, run_documents(task, spec, adapter, report))
+        shelf = Shelf(find_shelf(made.out, card.name, spec.name), {})
+        run = partial(run_shards, shelf=shelf)
+        outcome = check_outcome(task, run_documents(task, spec, adapter, report, run))
         key = made.keys[card.name, spec.name]
         head = CellHead(key, made.question, made.options.machine, spec.name, row)
         digest = write_cell(made.out, head, outcome, time.perf_counter() - begun)

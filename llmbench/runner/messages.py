@@ -22,6 +22,7 @@ from llmbench.errors import Reason
 from llmbench.results.cell import CellHead
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner.folder.answers import AnswersEvent
+from llmbench.runner.folder.shards import ShardEvent
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
@@ -60,7 +61,7 @@ class Job(TypedDict):
     known: task -> the fingerprint that its finished cell was made with.
     missing: role of a text that is not on this machine -> the reason and a hint.
     keys: task -> the key of its cell, in the order of the tasks.
-    certificates, answers: digests of certificates, and the seal of answers, to be believed.
+    certificates, shards, answers: digests, and the seal of answers, to be believed.
     """
 
     model: Mapping[str, object]
@@ -75,6 +76,7 @@ class Job(TypedDict):
     out: str
     certificates: Sequence[str]
     answers: NotRequired[KeptSeal]
+    shards: NotRequired[Sequence[str]]
 
 
 class SpeedJob(Job):
@@ -233,6 +235,7 @@ class EndEvent(TypedDict):
 Event = (
     ProgressEvent
     | TaskEvent
+    | ShardEvent
     | CellEvent
     | CertificateEvent
     | AnswersEvent

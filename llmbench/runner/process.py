@@ -27,6 +27,7 @@ from llmbench.runner.messages import Event, encode
 
 SETTLING = (
     "cell",
+    "shard",
     "failed",
     "loaded",
     "ready",

@@ -313,6 +313,7 @@ def _run_batch(
     made = folder.made
     job = job_of(made, card, tasks, known, folder.known_certificates(card.name))
     job["answers"] = folder.answers.find_seal(card.name)
+    job["shards"] = folder.known_shards(card.name)
     left: list[Task.Settings] = []
     with process.open_child(
         log_of(made, card), made.options, started=ahead.take(card.name)
@@ -369,6 +370,8 @@ def _follow(
             folder.answers.accept(card.name, event["seal"])
         elif event["event"] == "task":
             begun = event["task"]
+        elif event["event"] == "shard":
+            folder.accept_shard(card.name, event["task"], event["name"], event["digest"])
         elif event["event"] == "certificate":
             folder.accept_certificate(card.name, event["digest"], event["cached"])
         elif event["event"] == "cell" and event["task"] in open_tasks:

@@ -51,9 +51,12 @@ from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_mo
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
+from llmbench.runner.folder.shards import find_shelf
 from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
 from llmbench.storage import default_cache
 from llmbench.tasks.lossy import run_documents
+from llmbench.tasks.shards.files import Shelf
+from llmbench.tasks.shards.running import run_shards
 from llmbench.tasks.task import Task, check_outcome
 
 
@@ -148,7 +151,8 @@ def work(job: Job, emit: Emit, meter: Meter) -> None:
             asked.load_model = partial(load_spec, texts=texts, job=job, report=report)
             if task.process == "own":
                 asked.meter = meter
-            outcome = check_outcome(asked, run_documents(asked, task, adapter, report))
+            run = partial(run_shards, shelf=_make_shelf(job, task, info, emit))
+            outcome = check_outcome(asked, run_documents(asked, task, adapter, report, run))
             head = messages.head_of(job, task.name, row)
             digest = write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
         except BaseException as error:
@@ -160,6 +164,21 @@ def work(job: Job, emit: Emit, meter: Meter) -> None:
     if not tasks or any(task.process == "shared" for task in tasks):
         certify(adapter, info, job, emit, report)
     adapter.close()
+
+
+def _make_shelf(job: Job, task: Task.Settings, info: ModelInfo, emit: Emit) -> Shelf:
+    """Where the shards of a cell are kept. Those of weights without a name are of this process."""
+
+    def tell(name: str, digest: str) -> None:
+        emit({"event": "shard", "task": task.name, "name": name, "digest": digest})
+
+    mark = {
+        "key": job["keys"][task.name],
+        "fingerprint": info.fingerprint,
+        "device": info.device,
+    }
+    known = job.get("shards", ()) if identifies_weights(info.fingerprint) else ()
+    return Shelf(find_shelf(Path(job["out"]), info.name, task.name), mark, known, tell)
 
 
 def _import_measured(model: ResolvedModel, job: Job, meter: Meter) -> None:

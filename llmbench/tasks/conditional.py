@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
 from llmbench.errors import Unsupported
-from llmbench.ledger import END, WORD_COUNTER
+from llmbench.ledger import END, WORD_COUNTER, Ledger
 from llmbench.metrics.facts import CONDITIONAL_BITS
 from llmbench.metrics.likelihood import Item
 from llmbench.metrics.metric import ScoreRow
@@ -82,12 +82,20 @@ class Conditional(DocumentTask):
         source = fill_template(self.template, document)
         return [Passage(document.text, source, document.id, score_eos=True, chat=self.chat)]
 
+    def _charge(self, adapter: Adapter, progress: Progress) -> tuple[list[Passage], list[Ledger]]:
+        """What is scored, and what it costs."""
+        pairs = self.text.documents
+        passages = [passage for pair in pairs for passage in self.list_passages(pair, adapter)]
+        return passages, charge(adapter, passages, Window("half"), progress)
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        self._charge(adapter, progress)
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         if self.chat is not None:
             self.how = adapter.sign_prompts(self.chat)
         pairs = self.text.documents
-        passages = [passage for pair in pairs for passage in self.list_passages(pair, adapter)]
-        ledgers = charge(adapter, passages, Window("half"), progress)
+        passages, ledgers = self._charge(adapter, progress)
         if any(END not in ledger.kind for ledger in ledgers):
             raise Unsupported("the model does not charge for where a text ends")
         rows = []

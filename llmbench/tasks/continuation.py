@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -17,7 +17,6 @@ from llmbench import limits
 from llmbench.adapter import Adapter, Progress, Request
 from llmbench.config.model_card import Ids, TextBytes
 from llmbench.data.text import Text
-from llmbench.errors import UsageError
 from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import (
     BESIDE_HELD_OUT,
@@ -30,22 +29,15 @@ from llmbench.metrics.registry import (
 from llmbench.metrics.text import TextMetric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
+from llmbench.tasks.answers.text_prompts import Prompt, cut_prompts, long_documents
 from llmbench.tasks.answers.uncounted import Uncounted
 from llmbench.tasks.prompts import CHAT_HELP, read_chat, trim_prompt
-from llmbench.tasks.reference_based import counts, generate_texts
+from llmbench.tasks.reference_based import WRITING, counts, generate_texts
 from llmbench.tasks.task import Task
 
 Temperature = Annotated[float, Field(ge=0, le=limits.TEMPERATURE)]
 GREEDY, SAMPLED = "greedy", "sampled"
 SEEDS_APART = limits.PROMPTS  # between the seeds of two answers to one prompt
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt, and the human continuation in its source text; "" if the prompt was given."""
-
-    text: str
-    human: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +149,7 @@ class Continuation(Task):
             long_documents(text, self.prompt_bytes + self.max_bytes)
 
     protocol = "continuation/2"
+    _first = 0  # the number of the first prompt
 
     def __init__(
         self,
@@ -218,18 +211,36 @@ class Continuation(Task):
         asked = Signature.of(protocol=self.protocol) + self.source + self.decoding.signature
         return asked.extend(seed=self.seed)
 
-    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
-        ways, how = self.decoding.ways(), adapter.sign_prompts(self.chat)
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        written = WRITING * self.decoding.max_bytes * len(self.decoding.ways())
+        return [len(prompt.text.encode()) + written for prompt in self.prompts]
+
+    def take(self, first: int, last: int) -> Self:
+        part = copy(self)
+        part.prompts, part._first = self.prompts[first:last], self._first + first
+        return part
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        self._write(adapter, progress)
+
+    def _write(
+        self, adapter: Adapter, progress: Progress
+    ) -> list[tuple[int, Prompt, tuple[str, float, int], str]]:
+        """Each prompt's number, the prompt, how it is answered, and the answer."""
         prompts = [
             Prompt(trim_prompt(prompt.text, adapter), prompt.human) for prompt in self.prompts
         ]
-        asked = [(i, prompt, way) for i, prompt in enumerate(prompts) for way in ways]
-        said = generate_texts(
-            adapter, [self._request(i, prompt, way) for i, prompt, way in asked], progress
-        )
+        ways = self.decoding.ways()
+        asked = [(i, one, way) for i, one in enumerate(prompts, self._first) for way in ways]
+        requests = [self._request(i, prompt, way) for i, prompt, way in asked]
+        said = generate_texts(adapter, requests, progress)
+        return [(*one, text) for one, text in zip(asked, said, strict=True)]
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        ways, how = self.decoding.ways(), adapter.sign_prompts(self.chat)
         samples = [
             self._sample(i, prompt, way, text, len(ways) > 1)
-            for (i, prompt, way), text in zip(asked, said, strict=True)
+            for i, prompt, way, text in self._write(adapter, progress)
         ]
         scores, uncounted = list[ScoreRow](), Uncounted(samples)
         self._gather(samples)
@@ -339,59 +350,3 @@ class Continuation(Task):
         known = humans and not scorer.needs_reference and scorer.metric.name not in BESIDE_HELD_OUT
         found = scorer.value([scorer.measure(human, human) for human in humans]) if known else None
         return None if found is None else found.value
-
-
-def cut_prompts(
-    text: Text, count: int, prompt_bytes: int, human_bytes: int, seed: int
-) -> list[Prompt]:
-    """`count` prompts from seeded places of the documents, each from the beginning of a word to
-    about `prompt_bytes` bytes on, at the end of one; and the `human_bytes` after it. Documents have
-    their turns. Raises UsageError where none is long enough.
-    """
-    whole = prompt_bytes + human_bytes
-    raws = long_documents(text, whole)
-    rng, found = random.Random(seed), []
-    order = rng.sample(range(len(raws)), len(raws))
-    for number in range(count):
-        raw = raws[order[number % len(order)]]
-        begin = _after_space(raw, rng.randrange(len(raw) - whole - 1), len(raw) - whole)
-        end = _before_space(raw, begin, begin + prompt_bytes)
-        human = raw[end : end + human_bytes].decode(errors="ignore")
-        found.append(Prompt(raw[begin:end].decode(errors="ignore"), human))
-    return found
-
-
-def long_documents(text: Text, size: int) -> list[bytes]:
-    """The documents of at least `size` bytes and two more; UsageError if there are none."""
-    raws = [document.text.encode() for document in text.documents]
-    found = [raw for raw in raws if len(raw) >= size + 2]
-    if not found:
-        raise UsageError(
-            f"no document of the text {text.name!r} has {size:,} bytes",
-            hint="smaller `prompt_bytes` and `max_bytes`",
-        )
-    return found
-
-
-def _after_space(raw: bytes, at: int, most: int) -> int:
-    """The first beginning of a word from `at` on; where there is none up to `most`, the first of a
-    character.
-    """
-    for place in range(at, most):
-        if place == 0 or raw[place - 1 : place].isspace():
-            return place
-    while at < len(raw) and raw[at] & 0xC0 == 0x80:
-        at += 1
-    return at
-
-
-def _before_space(raw: bytes, begin: int, end: int) -> int:
-    """The last end of a word up to `end`; where there is none after `begin`, the last of a
-    character.
-    """
-    for place in range(end, begin, -1):
-        if raw[place : place + 1].isspace() and not raw[place - 1 : place].isspace():
-            return place
-    while end > begin and raw[end] & 0xC0 == 0x80:
-        end -= 1
-    return end

@@ -98,11 +98,19 @@ class LastWord(DocumentTask):
         bos = gives_bos(self.bos, adapter)
         return [Passage(word, context=before, id=document.id, add_bos=bos, chat=self.chat)]
 
+    def _list_all(self, adapter: Adapter) -> list[Passage]:
+        return [p for d in self.text.documents for p in self.list_passages(d, adapter)]
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        passages = self._list_all(adapter)
+        charge(adapter, passages, Window("half"), progress)
+        self._find_answers(adapter, passages, progress)
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         if self.chat is not None:
             self.how = adapter.sign_prompts(self.chat)
         documents = self.text.documents
-        passages = [passage for d in documents for passage in self.list_passages(d, adapter)]
+        passages = self._list_all(adapter)
         ledgers = charge(adapter, passages, Window("half"), progress)
         answers, hits = self._find_answers(adapter, passages, progress)
         samples: list[SampleRow] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, Self, overload
 
@@ -30,8 +31,9 @@ from llmbench.results.signature import Signature
 from llmbench.results.tables.charges import ChargesFile
 from llmbench.stats import Interval, ratio_interval
 from llmbench.tasks.lossy import DocumentTask, name_charge
-from llmbench.tasks.passages import PartsColumns, Passages, measure
+from llmbench.tasks.passages import PartsColumns, Passages, measure, score_passages
 from llmbench.tasks.prompts import check_plain
+from llmbench.tasks.shards.recording import ask_pseudo_bits
 
 OPENINGS = 3  # items whose samples hold
 OPENING_BYTES = 600  # of their text, cut at a character's border
@@ -77,6 +79,17 @@ class Likelihood(DocumentTask):
             limit=self.text.sampled,
         )
 
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        """Bytes of the documents. A sample of a masked model's gaps is drawn from all of them."""
+        return [] if adapter.is_masked and self.positions else super().size_items(adapter)
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        passages = Passages(self.text.documents)
+        if adapter.is_masked:
+            deque(self._ask_gaps(adapter, passages), maxlen=0)
+        else:
+            deque(score_passages(adapter, passages, self.window, progress), maxlen=0)
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         passages = Passages(self.text.documents)
         if adapter.is_masked:
@@ -108,12 +121,17 @@ class Likelihood(DocumentTask):
             )
         return score_rows(found, self.signature, WORD_COUNTER, charged)
 
+    def _ask_gaps(self, adapter: Adapter, passages: Sequence[Passage]) -> Iterator[Ledger]:
+        if self.positions is None:
+            return ask_pseudo_bits(adapter, passages)
+        return adapter.pseudo_score(passages, self.positions, self.seed)
+
     def _gaps(self, adapter: Adapter, passages: Sequence[Passage], progress: Progress) -> Outcome:
         """Pseudo-bits. Items are documents, each with the bytes of its gaps that were asked about;
         of a single one, its blocks.
         """
         ledgers: list[Ledger] = []
-        for ledger in adapter.pseudo_score(passages, self.positions, self.seed):
+        for ledger in self._ask_gaps(adapter, passages):
             ledgers.append(ledger)
             progress(
                 "scoring",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -25,6 +25,7 @@ from llmbench.tasks.task import Task
 
 PARTS = 20  # at most one document of so many may be left out, and one byte of so many
 SHARE = f"{100 // PARTS} %"
+Run = Callable[[Task, Adapter, Progress], Outcome]
 HINT = "cut the text into smaller documents (`split`), or run this model on a text of its own"
 
 
@@ -52,6 +53,14 @@ class DocumentTask(Task):
     def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
         """Return the scores of the task's documents, from their samples with parts."""
 
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        return [document.size for document in self.text.documents]
+
+    def take(self, first: int, last: int) -> Self:
+        part = copy.copy(self)
+        part.text = self.text.take(first, last)
+        return part
+
     def leave_out(self, ids: Collection[str]) -> Self:
         """Return the same task about the other documents."""
         rest = copy.copy(self)
@@ -65,15 +74,19 @@ def leaves_out(settings: Task.Settings) -> bool:
 
 
 def run_documents(
-    task: Task, settings: Task.Settings, adapter: Adapter, progress: Progress
+    task: Task,
+    settings: Task.Settings,
+    adapter: Adapter,
+    progress: Progress,
+    run: Run = lambda task, adapter, progress: task.run(adapter, progress),
 ) -> Outcome:
     """Run a task, without the documents that the model cannot hold if its entry says so.
 
-    A masked model keeps all: its pseudo-bits say themselves what is lost. Raises Unsupported if too
-    many would be left out.
+    A masked model keeps all: its pseudo-bits say themselves what is lost. `run`: runs the task that
+    is left. Raises Unsupported if too many would be left out.
     """
     if not isinstance(task, DocumentTask) or not leaves_out(settings) or adapter.is_masked:
-        return task.run(adapter, progress)
+        return run(task, adapter, progress)
     lost = find_losses(task, adapter)
     if exceeds(task.text, lost):
         first, why = next(iter(lost.items()))
@@ -84,7 +97,7 @@ def run_documents(
         )
     rest = task.leave_out(lost)
     rest.keeps_parts = len(task.text.documents) >= PARTS  # of fewer none is ever left out
-    outcome = rest.run(adapter, progress)
+    outcome = run(rest, adapter, progress)
     return replace(outcome, scores=mark(outcome.scores, task.text, lost), lossy=lost)
 
 

@@ -15,6 +15,7 @@ from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.templates import to_letter
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
+from llmbench.ledger import Ledger
 from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
@@ -162,14 +163,22 @@ class MultipleChoice(DocumentTask):
         asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol, bos=self.bos)
         return (asked + self.asking.sign(self.text)).extend(limit=self.text.sampled)
 
+    def _charge(
+        self, adapter: Adapter, progress: Progress
+    ) -> tuple[list[list[Passage]], list[Ledger]]:
+        """What is scored of each document, and what all of it costs."""
+        asked = [self.list_passages(document, adapter) for document in self.text.documents]
+        passages = [passage for some in asked for passage in some]
+        return asked, charge(adapter, passages, Window("half"), progress)
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        self._charge(adapter, progress)
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         if self.chat is not None:
             self.how = adapter.sign_prompts(self.chat)
-        documents, asked = self.text.documents, list[list[Passage]]()
-        for document in documents:
-            asked.append(self.list_passages(document, adapter))
-        passages = [passage for some in asked for passage in some]
-        ledgers = charge(adapter, passages, Window("half"), progress)
+        documents = self.text.documents
+        asked, ledgers = self._charge(adapter, progress)
         edges = [0, *accumulate(map(len, asked))]
         prompts = [
             _name_prompt(document, some) for document, some in zip(documents, asked, strict=True)

@@ -25,6 +25,7 @@ from llmbench.ledger import (
 from llmbench.metrics.likelihood import Count, Items, Tally
 from llmbench.results.outcome import Parts
 from llmbench.results.tables.charges import ChargesFile
+from llmbench.tasks.shards.recording import ask_bits
 
 AT_ONCE = 1 << 15  # passages that an adapter is given at a time
 
@@ -151,7 +152,7 @@ def score_passages(
         def report(share: float, done: int = first, size: int = len(portion)) -> None:
             progress("scoring", (done + share * size) / total, remark)
 
-        with watch_passes(report), close_early(iter(adapter.score(portion, window))) as ledgers:
+        with watch_passes(report), close_early(iter(ask_bits(adapter, portion, window))) as ledgers:
             scored = 0
             for passage, ledger in zip(portion, ledgers, strict=False):
                 scored += 1

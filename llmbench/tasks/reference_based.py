@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -33,10 +34,12 @@ from llmbench.tasks.prompts import (
     read_chat,
     trim_prompt,
 )
+from llmbench.tasks.shards.recording import ask_texts
 from llmbench.tasks.task import Task
 
 RIGHT_OR_WRONG = ("accuracy", "exact_match")  # metrics by which an answer is one or the other
 SIDE_BY_SIDE = 256  # requests handed over at once, so that progress is seen
+WRITING = 8  # times what a byte costs that is read: a byte that is written
 
 
 class Writing(Task):
@@ -132,6 +135,17 @@ class Writing(Task):
         return (asked + self.asking.sign(self.text) + _sign_references(self.text)).extend(
             stop=list(self.stop), max_bytes=self.max_bytes, limit=self.text.sampled
         )
+
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        return [d.size + WRITING * self.max_bytes for d in self.text.documents]
+
+    def take(self, first: int, last: int) -> Self:
+        part = copy(self)
+        part.text = self.text.take(first, last)
+        return part
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        generate_texts(adapter, self._requests(adapter), progress)
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         how = adapter.sign_prompts(self.chat)
@@ -272,13 +286,21 @@ def generate_texts(adapter: Adapter, requests: Sequence[Request], progress: Prog
     said = [""] * len(requests)
     for first in range(0, len(requests), SIDE_BY_SIDE):
         some = requests[first : first + SIDE_BY_SIDE]
-        for chunk in stream_answers(adapter, some):
-            said[first + chunk.row] += chunk.text
+        for at, text in enumerate(ask_texts(some, partial(_join_answers, adapter))):
+            said[first + at] = text
         done = first + len(some)
         progress("writing", done / len(requests), f"{done} of {len(requests)}")
     if not requests:
         raise Unsupported("there is nothing to write")
     return [trim_answer(text, request) for text, request in zip(said, requests, strict=True)]
+
+
+def _join_answers(adapter: Adapter, requests: Sequence[Request]) -> list[str]:
+    """The whole answer to each request, though they come in pieces."""
+    said = [""] * len(requests)
+    for chunk in stream_answers(adapter, requests):
+        said[chunk.row] += chunk.text
+    return said
 
 
 class Translation(Writing):

@@ -130,6 +130,22 @@ class Task(ABC):
             text=self.text.sha256[:16], protocol=self.protocol, limit=self.text.sampled
         )
 
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        """Return the bytes of work of each item that can be asked apart from the others.
+
+        [] if the task is not divided, as by default. One that is divided asks by way of
+        `llmbench.tasks.shards.recording`, and overrides `take`.
+        """
+        return []
+
+    def take(self, first: int, last: int) -> Self:
+        """Return the same task about the items first .. last-1 of `size_items`."""
+        raise NotImplementedError
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        """Ask the model whatever `run` asks, in the same order, and judge nothing."""
+        self.run(adapter, progress)
+
     @abstractmethod
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         """Ask the model and return its scores and samples.

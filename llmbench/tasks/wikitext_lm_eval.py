@@ -13,7 +13,7 @@ from typing import Self
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.text import Document, Text
-from llmbench.ledger import Totals
+from llmbench.ledger import Ledger, Totals
 from llmbench.metrics.facts import BITS_PER_BYTE
 from llmbench.metrics.likelihood import Item, intervals
 from llmbench.metrics.metric import ScoreRow
@@ -97,10 +97,16 @@ class WikitextLmEval(DocumentTask):
     def list_passages(self, document: Document, adapter: Adapter) -> list[Passage]:
         return [Passage(detokenise(document.text), id=document.id)]
 
+    def _charge(self, adapter: Adapter, progress: Progress) -> list[Ledger]:
+        passages = [p for page in self.text.documents for p in self.list_passages(page, adapter)]
+        return charge(adapter, passages, Window("rolling"), progress)
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        self._charge(adapter, progress)
+
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         pages = self.text.documents
-        passages = [passage for page in pages for passage in self.list_passages(page, adapter)]
-        ledgers = charge(adapter, passages, Window("rolling"), progress)
+        ledgers = self._charge(adapter, progress)
         items = [
             Item(page.id, ledger.total(), len(page.text.encode()), count_pieces(page.text))
             for page, ledger in zip(pages, ledgers, strict=True)

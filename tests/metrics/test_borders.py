@@ -17,7 +17,8 @@ from llmbench.metrics.likelihood import Item, intervals
 from llmbench.metrics.registry import NAMES, check_metric, create_metric, create_metrics
 from llmbench.plan.suite import read
 from llmbench.stats import ratio_interval
-from llmbench.tasks.continuation import Continuation, Decoding, Prompt
+from llmbench.tasks.answers.text_prompts import Prompt
+from llmbench.tasks.continuation import Continuation, Decoding
 from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer, Translation

@@ -12,7 +12,8 @@ from llmbench.adapter import Chunk, Request
 from llmbench.errors import UsageError
 from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.runner import session
-from llmbench.tasks.continuation import Continuation, Decoding, Prompt
+from llmbench.tasks.answers.text_prompts import Prompt
+from llmbench.tasks.continuation import Continuation, Decoding
 from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.performance.timeline import listen
 from llmbench.tasks.prompts import Asking

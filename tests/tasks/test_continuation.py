@@ -18,7 +18,8 @@ from llmbench.leaderboard.renderers.registry import draw
 from llmbench.metrics.registry import create_metric
 from llmbench.results.record import Record
 from llmbench.results.record import load as load_record
-from llmbench.tasks.continuation import Continuation, Decoding, Prompt, cut_prompts
+from llmbench.tasks.answers.text_prompts import Prompt, cut_prompts
+from llmbench.tasks.continuation import Continuation, Decoding
 
 LINE = "The tap dripped; the kettle c\N{LATIN SMALL LETTER O WITH DIAERESIS}unted. "
 STORIES = Text("test", tuple(Document(str(i), f"Story {i}. " + LINE * 20) for i in range(5)))

@@ -13,8 +13,9 @@ from llmbench.adapters.encoder_decoder import _Writer
 from llmbench.data.text import Document, Text
 from llmbench.leaderboard.sentences.findings import notes
 from llmbench.metrics.registry import create_metric
+from llmbench.tasks.answers.text_prompts import Prompt
 from llmbench.tasks.conditional import Conditional
-from llmbench.tasks.continuation import Continuation, Decoding, Prompt
+from llmbench.tasks.continuation import Continuation, Decoding
 from llmbench.tasks.last_word import LastWord
 from llmbench.tasks.multiple_choice import MultipleChoice
 from llmbench.tasks.prompts import Asking

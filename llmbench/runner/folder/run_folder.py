@@ -8,7 +8,9 @@ while the run is at work; afterwards the digests in the record do.
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,11 +25,13 @@ from llmbench.errors import UsageError
 from llmbench.plan.plan import Plan
 from llmbench.results.cell import CellRow, read_cell, read_head
 from llmbench.results.record import Failure
+from llmbench.runner.folder import shards
 from llmbench.runner.folder.answers import Answers
 from llmbench.runner.folder.turns import Turns
 from llmbench.storage import default_cache
 
-BELIEVED = ("cells/*/*.json", "certificates/*.json", "rounds/*.json")  # files that need a writer
+# files that need a writer
+BELIEVED = ("cells/*/*.json", "certificates/*.json", "rounds/*.json", shards.FILES)
 
 
 class RunFolder:
@@ -48,7 +52,7 @@ class RunFolder:
         self._finished: set[tuple[str, str]] = set()
         self.answers = Answers(self.out)
         self.new_cells = 0  # that this run has filled
-        self.turns = Turns(self.out, self._find_open, self._is_there)
+        self.turns = Turns(self.out, self._describe_open, self._is_there)
 
     def check_there(self) -> None:
         """Raise UsageError if the folder was removed or replaced."""
@@ -80,6 +84,17 @@ class RunFolder:
             self.accept(self.made.cell_path(model, task), digest)
             self.new_cells += 1
             self._finished.add((model, task))
+        shutil.rmtree(shards.find_shelf(self.out, model, task), ignore_errors=True)
+
+    def accept_shard(self, model: str, task: str, name: str, digest: str) -> None:
+        """Believe the shard of an unfinished cell that a worker of this model has written."""
+        self.accept(shards.find_shelf(self.out, model, task) / Path(name).name, digest)
+
+    def known_shards(self, model: str) -> list[str]:
+        """The digests of a model's shards that are believed."""
+        return [
+            digest for name, digest in self._known.items() if name.startswith(f"shards/{model}/")
+        ]
 
     def accept_certificate(self, model: str, digest: str, cached: str = "") -> None:
         """Believe the certificate that a worker of this model has written in this folder, and the
@@ -183,6 +198,12 @@ class RunFolder:
             )
             for task in self._find_open(turn)
         ]
+
+    def _describe_open(self, turn: str) -> list[str]:
+        """The open cells of a turn, and how many of their shards are there."""
+        model = turn.partition("/")[0]
+        count = len(list(self.out.glob(shards.FILES.replace("*", glob.escape(model), 1))))
+        return self._find_open(turn) + ([f"{count} shards"] if count else [])
 
     def _find_open(self, turn: str) -> list[str]:
         model, _, only = turn.partition("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
@@ -14,6 +15,7 @@ from llmbench.tasks.lm_eval.questions import Ask, Question
 from llmbench.tasks.passages import charge
 from llmbench.tasks.prompts import move_space
 from llmbench.tasks.reference_based import generate_texts
+from llmbench.tasks.shards.recording import ask_flags
 
 LONGEST = 256  # tokens of an answer whose length a task does not limit: lm-eval's own default
 REPEAT = 1_000_003  # between the seeds of two questions, so that repeats are drawn anew
@@ -115,7 +117,7 @@ def find_greedy(adapter: Adapter, passages: Sequence[Passage]) -> list[bool]:
     if model is not None and not adapter.reads_source:
         from llmbench.inference.text.greedy import are_greedy
 
-        return are_greedy(model, passages)
+        return list(ask_flags(passages, partial(are_greedy, model)))
     if not adapter.can_generate:
         raise Unsupported(
             "whether it would say the continuation is part of this score, and it writes no text"

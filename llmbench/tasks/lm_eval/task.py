@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.answers.choosing import count_near
 from llmbench.tasks.answers.groups import simplify
-from llmbench.tasks.lm_eval.asking import Answers, answer
+from llmbench.tasks.lm_eval.asking import LONGEST, Answers, answer
 from llmbench.tasks.lm_eval.catalog import match_names, read_catalog
 from llmbench.tasks.lm_eval.harness import (
     Loaded,
@@ -43,6 +44,7 @@ from llmbench.tasks.lm_eval.scores import (
     move,
 )
 from llmbench.tasks.prompts import mark_misread
+from llmbench.tasks.reference_based import WRITING
 from llmbench.tasks.task import Task
 
 ROLE = "lm-eval:"  # before a task's name, the name of its questions among the texts of a suite
@@ -134,6 +136,7 @@ class LmEval(Task):
 
     protocol = "lm-eval/1"
     settings: Settings
+    _loaded: Loaded | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, texts: Mapping[str, Text], seed: int) -> Self:
@@ -152,15 +155,33 @@ class LmEval(Task):
             limit=self.text.sampled,
         )
 
-    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+    def size_items(self, adapter: Adapter) -> Sequence[int]:
+        return [_size(Question.of(document)) for document in self.text.documents]
+
+    def take(self, first: int, last: int) -> Self:
+        part = copy(self)
+        part.text = self.text.take(first, last)
+        return part
+
+    def ask(self, adapter: Adapter, progress: Progress) -> None:
+        self._answer(adapter, progress)
+
+    def _answer(
+        self, adapter: Adapter, progress: Progress
+    ) -> tuple[list[Question], Loaded, Answers]:
+        """The questions, lm-eval's own objects, and the answers."""
         questions = [Question.of(document) for document in self.text.documents]
         progress("loading lm-eval's task", 0.0, self.settings.tasks[0])
-        loaded = self.settings.load_tasks()
+        if self._loaded is None:
+            self._loaded = self.settings.load_tasks()
+        greedy = {name: _needs_greedy(task) for name, task in self._loaded.members.items()}
+        return questions, self._loaded, answer(adapter, questions, greedy, self.seed, progress)
+
+    def run(self, adapter: Adapter, progress: Progress) -> Outcome:
+        questions, loaded, found = self._answer(adapter, progress)
         places: dict[str, list[int]] = {}
         for number, question in enumerate(questions):
             places.setdefault(question.member, []).append(number)
-        greedy = {name: _needs_greedy(task) for name, task in loaded.members.items()}
-        found = answer(adapter, questions, greedy, self.seed, progress)
         progress("judging answers", 0.0, f"{len(questions)} questions")
         members: dict[str, list[Measured]] = {}
         samples: dict[int, SampleRow] = {}
@@ -231,6 +252,15 @@ def _sum_up(text: Text) -> dict[str, str]:
 
         joined["config"] = hashlib.sha256(joined["config"].encode()).hexdigest()[:16]
     return joined
+
+
+def _size(question: Question) -> int:
+    """About as many bytes as a question costs: what it asks, and what is written."""
+    written = (
+        sum(ask.kind == "generate_until" for ask in question.asks) * LONGEST * question.repeats
+    )
+    read = sum(len(ask.context) + len(str(ask.more)) for ask in question.asks)
+    return read + WRITING * written
 
 
 def _needs_greedy(task: Any) -> bool:

@@ -10,7 +10,8 @@ from llmbench.errors import Unsupported
 from llmbench.leaderboard.sentences.findings import notes
 from llmbench.metrics.registry import create_metric
 from llmbench.metrics.text import TextMetric
-from llmbench.tasks.continuation import Continuation, Decoding, Prompt
+from llmbench.tasks.answers.text_prompts import Prompt
+from llmbench.tasks.continuation import Continuation, Decoding
 from llmbench.tasks.prompts import Asking
 from llmbench.tasks.reference_based import Answer
 
