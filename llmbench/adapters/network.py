@@ -24,6 +24,8 @@ from llmbench.config.model_card import NetworkSpec, VocabularySpec
 from llmbench.config.plugins import source_files
 from llmbench.errors import UsageError
 from llmbench.models.networks.network import Network, State
+from llmbench.models.steps.begin import begin_step
+from llmbench.models.steps.row_step import RowStep
 from llmbench.models.tokenizers.spelling import Speller
 from llmbench.models.tokenizers.vocabulary import Vocabulary
 from llmbench.training.causal_lm import NextSymbols, as_training_line
@@ -158,6 +160,14 @@ class NetworkAdapter(TokenAdapter):
         return state, self.network.head(rows[:, -1])
 
     def step(self, state: State, ids: Tensor) -> tuple[State, Tensor]:
+        """See TokenAdapter.step. A single row is written by a step of its own where there is one:
+        after that its state is this step, which changes with each id.
+        """
+        fast = state if isinstance(state, RowStep) else None
+        if fast is None and len(ids) == 1:
+            fast = begin_step(self.network, state)
+        if fast is not None:
+            return fast, fast(int(ids))
         rows, state = self.network.hidden(ids[:, None], state)
         return state, self.network.head(rows[:, -1])
 

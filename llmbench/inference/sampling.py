@@ -13,14 +13,14 @@ def sample(logits: NDArray[np.float64], request: Request, rng: np.random.Generat
     (Holtzman et al. 2020).
     """
     if request.temperature == 0:
-        return int(np.argmax(logits))
+        return int(logits.argmax())
     scaled = (logits - logits.max()) / request.temperature
-    order = np.argsort(-scaled, kind="stable")
+    order = (-scaled).argsort(kind="stable")
     p = np.exp(scaled[order])
     if request.top_k is not None:
         p[request.top_k :] = 0.0
     p /= p.sum()
     if request.top_p is not None:  # the fewest symbols that together reach top_p
-        p[np.searchsorted(np.cumsum(p), request.top_p) + 1 :] = 0.0
-    total = np.cumsum(p)
-    return int(order[np.searchsorted(total, rng.random() * total[-1], side="right")])
+        p[p.cumsum().searchsorted(request.top_p) + 1 :] = 0.0
+    total = p.cumsum()
+    return int(order[total.searchsorted(rng.random() * total[-1], side="right")])

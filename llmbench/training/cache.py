@@ -35,6 +35,7 @@ NOT_IN_KEYS = (
     "llmbench.limits",
     "llmbench.models.pretrained.fast_import",
     "llmbench.models.pretrained.files",
+    "llmbench.models.steps",
     "llmbench.storage",
     "llmbench.training.cache",
 )
