@@ -4,7 +4,7 @@ tokens.
 Sources: ratio estimator (Cochran, Sampling Techniques, 3rd ed., ch. 6); sign-flip permutation test
 (Fisher 1935; with the observed arrangement counted: Phipson & Smyth 2010); Holm 1979; sets of
 ranks: Mogstad, Romano, Shaikh & Wilhelm 2024, reduced to counting significant pairs; interval of a
-share: Wilson 1927.
+share: Wilson 1927; of a mean of estimates: Zou & Donner 2008 (MOVER).
 """
 
 from __future__ import annotations
@@ -80,6 +80,27 @@ def wilson_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
     middle = (hits + square / 2) / (n + square)
     half = math.sqrt(square * (hits * (n - hits) / n + square / 4)) / (n + square)
     return Interval(hits / n, middle - half if hits else 0.0, middle + half if hits < n else 1.0, n)
+
+
+def mean_interval(estimates: Sequence[Interval], groups: Sequence[str]) -> Interval:
+    """Of the mean of several estimates, each of the same weight, from their own intervals (MOVER,
+    Zou & Donner 2008): the distances to their ends, squared and added, each side by itself. Those
+    of one group, which may not be independent, are added as they are. Its `n` is the sum.
+
+    No interval if one has none.
+    """
+    count = len(estimates)
+    value = math.fsum(one.value for one in estimates) / count
+    below: dict[str, float] = dict.fromkeys(groups, 0.0)
+    above: dict[str, float] = dict.fromkeys(groups, 0.0)
+    n = sum(one.n for one in estimates)
+    for one, group in zip(estimates, groups, strict=True):
+        if one.low is None or one.high is None:
+            return Interval(value, None, None, n)
+        below[group] += one.value - one.low
+        above[group] += one.high - one.value
+    low, high = (math.hypot(*side.values()) / count for side in (below, above))
+    return Interval(value, value - low, value + high, n)
 
 
 def block_interval(values: ArrayLike, level: float = LEVEL) -> Interval:

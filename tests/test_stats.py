@@ -12,6 +12,7 @@ from llmbench.stats import (
     Interval,
     difference_interval,
     holm,
+    mean_interval,
     rank_sets,
     ranks,
     ratio_interval,
@@ -386,3 +387,29 @@ def test_models_are_not_ranked_apart_by_less_than_their_engines_noise():
         found = stats.rank_sets(items, sizes, noise={"rounded": noise})
         assert found.better_than["float"] == ({"rounded"} if proven else set())
         assert (found.rank["float"] == (1, 1)) == proven
+
+
+def test_the_interval_of_a_mean_adds_squares_and_within_a_group_widths():
+    one, two, three = (
+        Interval(0.5, 0.4, 0.8, 10),
+        Interval(0.2, 0.0, 0.25, 5),
+        Interval(0, -1, 1, 7),
+    )
+    found = mean_interval([one, two], ["a", "b"])
+    assert (found.value, found.n) == (0.35, 15)
+    assert found.low == pytest.approx(0.35 - math.hypot(0.1, 0.2) / 2)
+    assert found.high == pytest.approx(0.35 + math.hypot(0.3, 0.05) / 2)
+    found = mean_interval([one, two, three], ["a", "b", "a"])
+    assert found.low == pytest.approx(0.7 / 3 - math.hypot(1.1, 0.2) / 3)
+    assert found.high == pytest.approx(0.7 / 3 + math.hypot(1.3, 0.05) / 3)
+
+
+@pytest.mark.parametrize("other", [Interval(1.0, None, 1.0, 3), Interval(1.0, 0.0, None, 3)])
+def test_a_mean_of_what_has_no_interval_has_none(other):
+    found = mean_interval([Interval(0.0, -1.0, 1.0, 4), other], ["a", "b"])
+    assert found == Interval(0.5, None, None, 7)
+
+
+def test_a_mean_needs_a_group_for_each_estimate():
+    with pytest.raises(ValueError, match="argument"):
+        mean_interval([Interval(0.0, -1.0, 1.0, 4)], ["a", "b"])

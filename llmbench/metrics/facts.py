@@ -25,6 +25,7 @@ from llmbench.metrics.metric import (
 from llmbench.metrics.performance import PERFORMANCE
 
 AT_LEAST_ONE = (1.0, math.inf)  # a perplexity
+AT_MOST_ONE = (-math.inf, 1.0)  # a share less that of a baseline
 TIE_BITS = 0.01  # bits per byte: a smaller difference is of no practical use
 TIE_SHARE = 0.01  # one answer in a hundred
 TIE_POINTS = 0.5  # of BLEU, chrF and TER
@@ -257,6 +258,32 @@ METRICS = (
         "macro_accuracy",
         "macro accuracy",
         "mean of the accuracies of the groups of questions, as of MMLU's subjects; more is better",
+    ),
+    Metric(
+        "centred_accuracy",
+        "share",
+        "higher",
+        "(accuracy - baseline) / (1 - baseline): 0 at the accuracy of the baseline, guessing or the"
+        " most common answer, 1 if all is right; more is better",
+        "answers",
+        AT_MOST_ONE,
+        (Variant("", "centred accuracy"),),
+        "bits",
+        "mean",
+        TIE_SHARE,
+        is_derived=True,
+    ),
+    Metric(
+        "mean_centred_accuracy",
+        "share",
+        "higher",
+        "mean of the centred accuracies of several tasks, each of the same weight, as CORE (Li et"
+        " al. 2024, DataComp-LM); more is better",
+        "answers",
+        AT_MOST_ONE,
+        (Variant("", "mean centred accuracy"),),
+        "bits",
+        is_headline=True,
     ),
     _generation(
         "ngram_distance",

@@ -152,7 +152,7 @@ class Metric:
     tie: the largest difference that makes no practical difference, in its unit (of rates, a share).
     is_headline: whether it has a table of its own; is_ranked: whether models are ranked in it.
     is_power: whether it is 2 to the power of a ratio, by which it is tested.
-    is_derived: whether it only re-expresses bits per byte.
+    is_derived: whether it only re-expresses another metric.
     is_distance: whether it tells how far a model is from another one: the nearest is not the best.
     """
 

@@ -45,6 +45,7 @@ TASKS = {
     "multiple-choice": "llmbench.tasks.multiple_choice:MultipleChoice",
     "lm-eval": "llmbench.tasks.lm_eval.task:LmEval",
     "divergence": "llmbench.tasks.divergence:Divergence",
+    "greedy-match": "llmbench.tasks.greedy_match:GreedyMatch",
     "last-word": "llmbench.tasks.last_word:LastWord",
     "memory": "llmbench.tasks.performance.memory:Memory",
     "speed": "llmbench.tasks.performance.speed:Speed",

@@ -283,6 +283,8 @@ def read(spec: str) -> Suite:
                     where=suite.where_task(i, key),
                     hint=did_you_mean(role, file.texts),
                 )
+    for name, metric in file.averages.items():
+        _check_average(suite, name, metric)
     for name, loss in file.gate.items():
         _check_gate(name, loss, custom, suite.where("gate", name))
     return suite
@@ -308,6 +310,20 @@ def _check_metrics(
         if identities.count(identities[-1]) > 1:
             raise UsageError(f"two metrics are called {names[-1]!r}", where=where)
     return names
+
+
+def _check_average(suite: Suite, name: str, metric: str) -> None:
+    """UsageError if a mean over all tasks is called like one of them, or one lacks its metric."""
+    where = suite.where("averages", name)
+    for task in suite.tasks:
+        if task.name == name:
+            raise UsageError(f"a task is called {name!r}, too", where=where)
+        if metric not in task.list_averaged():
+            raise UsageError(
+                f"{name} is the mean of {metric}, which the task {task.name!r} does not have",
+                where=where,
+                hint="give each task a `baseline`",
+            )
 
 
 def _check_gate(name: str, loss: float | str, custom: Sequence[str], where: str) -> None:

@@ -13,7 +13,7 @@ from llmbench.data.fields import Part
 from llmbench.data.preparation import PREPARATIONS, Shaping
 from llmbench.errors import did_you_mean
 
-SOURCE = "fables, storyworld, a source of this suite, a file, or hub:ID"
+SOURCE = "fables, storyworld, a source or another text of this suite, a file, or hub:ID"
 
 
 class Split(Strict):
@@ -77,9 +77,12 @@ class SourceSpec(Origin):
 
 
 class TextSpec(Origin):
-    """A text: an origin, or the name of one of the suite's sources; and how it is cut."""
+    """A text: an origin, or the name of one of the suite's sources or texts; and how it is cut."""
 
     source: str = Field(description=SOURCE)
+    file: str | None = Field(
+        None, min_length=1, description="a file in the directory that --data SOURCE=DIR gives"
+    )
     split: Split | None = Field(None, description="how it is cut; without it as it is")
     select: dict[str, str] = Field({}, description="keep rows whose fields have these values")
     fields: dict[Part, Annotated[str | list[str], Field(min_length=1)]] = Field(
@@ -166,6 +169,10 @@ class SuiteFile(Strict):
     )
     tasks: list[TaskEntry] = Field(min_length=1, description="what every model is asked")
     models: list[str | ModelEntry] = Field([], description="who is asked; --model adds others")
+    averages: dict[Name, Literal["centred_accuracy"]] = Field(
+        {},
+        description="name -> the metric whose mean over all tasks is a score by itself, as CORE",
+    )
     gate: dict[str, float | str] = Field(
         {},
         description=(

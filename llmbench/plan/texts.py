@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -61,11 +61,21 @@ class TextLoader:
         given = self.given
         if role in given:
             return loading.load(role, given[role], fields=spec.fields, shaping=spec.shaping)
+        if self._is_text(role, spec):
+            return replace(self.load(spec.source, self._find_text(role, spec)), name=role)
+        if spec.file is not None and spec.source not in self.file.sources:
+            raise UsageError(
+                f"`file` needs one of the suite's sources, not {spec.source!r}",
+                where=self._where("texts", role, "file"),
+                hint=did_you_mean(spec.source, self.file.sources),
+            )
         split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
         load = partial(loading.load, role, split=split, select=spec.select, shaping=spec.shaping)
         at, source, chosen = ("texts", role), spec.source, spec.hub
         if source in self.file.sources:
             at, origin = ("sources", source), self.file.sources[source]
+            if spec.file is not None:
+                return load(self._find_file(source, spec.file), fields=spec.fields)
             if source in given:
                 return load(given[source], fields=spec.fields)
             if origin.source is None:
@@ -97,6 +107,39 @@ class TextLoader:
             known = [*loading.SOURCES, *self.file.sources]
             raise _no_source(source, path, known, self._where(*at, "source"))
         return load(path, fields=spec.fields)
+
+    def _is_text(self, role: str, spec: TextSpec) -> bool:
+        """Whether the source of a text is another text of the suite."""
+        known = spec.source in (*self.file.sources, *loading.SOURCES)
+        return spec.source in self.file.texts and spec.source != role and not known
+
+    def _find_text(self, role: str, spec: TextSpec) -> TextSpec:
+        """The other text that a text is the same as. UsageError if it is changed or named again."""
+        found = self.file.texts[spec.source]
+        if spec.model_fields_set != {"source"} or self._is_text(spec.source, found):
+            raise UsageError(
+                f"{role!r} is the text {spec.source!r}, so it can have no other key, and that must"
+                " have a source of its own",
+                where=self._where("texts", role),
+            )
+        return found
+
+    def _find_file(self, source: str, name: str) -> Path:
+        """A file in the directory that the user gives for a source. Unavailable if it is not there.
+
+        nanochat's eval_bundle keeps its data in eval_data, llm-foundry in local_data.
+        """
+        about, hint = self.file.sources[source].about, f"give it with --data {source}=DIR"
+        if source not in self.given:
+            raise Unavailable(f"{name} needs {about}", hint=hint)
+        folder = Path(self.given[source])
+        if not folder.is_dir():
+            raise UsageError(f"--data {source}: {folder} is not a directory", hint=about)
+        places = [folder / inside / name for inside in ("", "eval_data", "local_data")]
+        found = next((place for place in places if is_file(place)), None)
+        if found is None:
+            raise Unavailable(f"{name} is not in {folder}, which should be {about}", hint=hint)
+        return found
 
     def _fetch(
         self, source: str, chosen: HubSpec, at: tuple[str, str], columns: tuple[str, ...]

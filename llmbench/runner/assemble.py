@@ -37,6 +37,7 @@ from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.lossy_documents import score_documents
 from llmbench.runner.progress import Watcher
 from llmbench.storage import default_cache
+from llmbench.tasks.answers.averages import average_tasks
 from llmbench.tasks.lossy import leaves_out
 from llmbench.training.cache import find_training_texts
 
@@ -71,6 +72,7 @@ def assemble(
     scores = [add_noise(score, models[score.model]) for score in scores]
     scores = found.scores = _with_prices(scores, made.options.price_per_hour)
     failures = [*_keep_failures(earlier, found), *failures, *found.failures]
+    means, failures = _average_all(made, found, failures, end)
     return Record(
         schema=SCHEMA,
         llmbench=llmbench.__version__,
@@ -87,7 +89,7 @@ def assemble(
         },
         machine=_machine(made),
         models=list(models.values()),
-        scores=scores,
+        scores=[*means, *scores],
         failures=failures,
         notes=Notes.model_validate(
             {
@@ -102,6 +104,20 @@ def assemble(
         ),
         state=_find_state(made, found, failures, earlier, end),
     )
+
+
+def _average_all(
+    made: Plan, found: _Found, failures: Sequence[Failure], end: End
+) -> tuple[list[Score], list[Failure]]:
+    """The means over all tasks that the suite names; and the failures, with why models have none
+    instead of what an earlier run said of it.
+    """
+    averages, tasks = made.suite.file.averages, [task.name for task in made.suite.tasks]
+    means, failures = list[Score](), [row for row in failures if row.task not in averages]
+    for name, metric in averages.items():
+        some, lacks = average_tasks(name, metric, tasks, list(found.models), found.scores)
+        means, failures = means + some, failures + (lacks if end != "unfinished" else [])
+    return means, failures
 
 
 def _describe_suite(made: Plan) -> SuiteRow:

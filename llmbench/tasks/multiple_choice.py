@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,7 +20,15 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
-from llmbench.tasks.answers.choosing import NORMS, Norm, count_near, make_sample, name_norm
+from llmbench.tasks.answers.centring import BASELINE, CENTRED, add_centred, score_centred
+from llmbench.tasks.answers.choosing import (
+    NORMS,
+    Norm,
+    count_near,
+    make_sample,
+    measure_own_tokens,
+    name_norm,
+)
 from llmbench.tasks.answers.groups import (
     add_groups,
     add_macro,
@@ -46,6 +54,7 @@ from llmbench.tasks.prompts import (
     read_chat,
 )
 
+Cost = Literal["bits", "own-tokens"]
 LETTERS = 26  # of candidates
 
 
@@ -105,6 +114,14 @@ class MultipleChoice(DocumentTask):
         candidates: Literal["texts", "letters"] = Field(
             "texts", description="what is scored of each candidate: its text, or its letter"
         )
+        cost: Cost = Field(
+            "bits",
+            description=(
+                "what a candidate costs: its bits, by which `norms` compare; or, without norms, the"
+                " mean bits of the tokens by which candidates differ, as nanochat and DCLM's CORE"
+            ),
+        )
+        baseline: float | None = BASELINE
         group: str = Field(
             "",
             description="a field, as `subject`: the groups' accuracies are told, and their mean",
@@ -115,6 +132,8 @@ class MultipleChoice(DocumentTask):
             check_chat(self.chat, self.lossy)
             if len(set(self.norms)) < len(self.norms) or "none" not in self.norms:
                 raise ValueError("`norms` must name `none`, and each once")
+            if self.cost == "own-tokens" and self.norms not in (list(NORMS), ["none"]):
+                raise ValueError("`norms` cannot be combined with `cost: own-tokens`")
             if self.chat is not False and "pmi" in self.norms:
                 raise ValueError("`chat` cannot be combined with the norm `pmi`")
             if self.group and self.lossy == "leave-out":
@@ -123,6 +142,9 @@ class MultipleChoice(DocumentTask):
 
         def field_names(self) -> Sequence[str]:
             return list(dict.fromkeys([*super().field_names(), *[self.group] * bool(self.group)]))
+
+        def list_averaged(self) -> Sequence[str]:
+            return [] if self.baseline is None else [CENTRED.name]
 
         def check(self, text: Text) -> None:
             check_candidates(text)
@@ -139,9 +161,13 @@ class MultipleChoice(DocumentTask):
         chat: str | None = None,
         norms: Sequence[Norm] = NORMS,
         group: str = "",
+        cost: Cost = "bits",
+        *,
+        baseline: float | None = None,
     ):
         self.chat, self.how = chat, dict[str, str]()
-        self.norms, self.group = tuple(norms), group
+        self.norms: tuple[Norm, ...] = tuple(norms) if cost == "bits" else ("none",)
+        self.group, self.cost, self.baseline = group, cost, baseline
         self.text, self.asking, self.bos = text, asking, bos
         check_candidates(text)
 
@@ -156,11 +182,15 @@ class MultipleChoice(DocumentTask):
             read_chat(settings.chat),
             settings.norms,
             settings.group,
+            settings.cost,
+            baseline=settings.baseline,
         )
 
     @property
     def signature(self) -> Signature:
         asked = Signature.of(text=self.text.sha256[:16], protocol=self.protocol, bos=self.bos)
+        if self.cost != "bits":
+            asked = asked.extend(cost=self.cost)
         return (asked + self.asking.sign(self.text)).extend(limit=self.text.sampled)
 
     def _charge(
@@ -180,13 +210,19 @@ class MultipleChoice(DocumentTask):
         documents = self.text.documents
         asked, ledgers = self._charge(adapter, progress)
         edges = [0, *accumulate(map(len, asked))]
-        prompts = [
-            _name_prompt(document, some) for document, some in zip(documents, asked, strict=True)
-        ]
         samples = [
-            make_sample(document, prompt, ledgers[a:b], self._list_answers(document), self.norms)
-            for document, prompt, (a, b) in zip(documents, prompts, pairwise(edges), strict=True)
+            make_sample(
+                document,
+                self._name_prompt(document, some),
+                ledgers[a:b],
+                self._list_answers(document),
+                self.norms,
+                self._measure(document, some, ledgers[a:b]),
+            )
+            for document, some, (a, b) in zip(documents, asked, pairwise(edges), strict=True)
         ]
+        if self.baseline is not None:
+            add_centred(samples, self.baseline)
         if self.group:
             add_macro(samples, documents, self.group)
             if groups := name_groups(documents, self.group):
@@ -195,11 +231,20 @@ class MultipleChoice(DocumentTask):
             for sample, (a, b) in zip(samples, pairwise(edges), strict=True):
                 sample["parts"] = count_parts(ledgers[a:b], 0)
         mark_misread(adapter, [some[0].context for some in asked], samples)
-        straddled = sum(ledger.context_bytes > 0 for ledger in ledgers)
+        straddled = 0 if self.cost != "bits" else sum(one.context_bytes > 0 for one in ledgers)
         scores = self._score(samples, straddled)
         if cut := count_cut(adapter, asked):
             scores = [{**row, "cut": cut} for row in scores]
         return Outcome(scores, samples)
+
+    def _measure(
+        self, document: Document, passages: Sequence[Passage], ledgers: Sequence[Ledger]
+    ) -> list[float] | None:
+        """Return what is compared instead of bits, if the settings say so."""
+        if self.cost == "bits":
+            return None
+        texts = [passage.text for passage in passages]
+        return measure_own_tokens(ledgers, texts, at_end=bool(document.contexts))
 
     def summarise(self, samples: Sequence[SampleRow]) -> list[ScoreRow]:
         return self._score(samples, sum(row["parts"]["straddled"] for row in samples))
@@ -233,6 +278,8 @@ class MultipleChoice(DocumentTask):
             if majority := compare_majority(answer, hits, [hit == 1.0 for hit, _ in statistics]):
                 row["majority"] = majority
             scores.append(row)
+        if self.baseline is not None:
+            scores.append(score_centred(scores[0], self.baseline))
         if self.group:
             signature = self.signature.extend(norm="none", group=self.group, **self.how)
             scores.append({**score_macro(samples, str(signature)), **count_misread(samples)})
@@ -247,6 +294,8 @@ class MultipleChoice(DocumentTask):
         """
         bos, found = gives_bos(self.bos, adapter), list[Passage]()
         is_apart = adapter.reads_source or self.chat is not None
+        if self.cost == "own-tokens" and document.contexts and not is_apart:
+            return self._list_ends(document, bos)
         prompt = "" if document.contexts else self.asking.prompt(document)
         for number, choice in enumerate(self._list_answers(document)):
             before = self.asking.prompt(document, number) if document.contexts else prompt
@@ -263,6 +312,29 @@ class MultipleChoice(DocumentTask):
                 found.append(Passage(join + choice, "", f"{document.id} {number} alone"))
         return found
 
+    def _list_ends(self, document: Document, bos: bool) -> list[Passage]:
+        """Return what is the same at the end of all contexts with their continuation, each after
+        the rest of its own: tokens may be shared before the continuation begins.
+        """
+        wholes = [
+            f"{self.asking.prompt(document, number)}{self.asking.join}{document.continuation}"
+            for number in range(len(document.contexts))
+        ]
+        ends = zip(*(whole[::-1] for whole in wholes), strict=False)
+        size = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, ends))
+        return [
+            Passage(whole[-size:], whole[:-size], f"{document.id} {number}", add_bos=bos)
+            for number, whole in enumerate(wholes)
+        ]
+
+    def _name_prompt(self, document: Document, passages: Sequence[Passage]) -> str:
+        """The prompt of a sample; of candidates that are contexts all, one below another."""
+        if not document.contexts:
+            return passages[0].context
+        end = f"{self.asking.join}{document.continuation}" if self.cost == "own-tokens" else ""
+        shown = [(p.context + p.text).removesuffix(end) if end else p.context for p in passages]
+        return "\n\n".join(shown)
+
     def _list_answers(self, document: Document) -> list[str]:
         """What is scored for each candidate, without the space before it."""
         if document.contexts:
@@ -270,10 +342,3 @@ class MultipleChoice(DocumentTask):
         if self.asking.letters:
             return [to_letter(at) for at in range(len(document.choices))]
         return list(document.choices)
-
-
-def _name_prompt(document: Document, passages: Sequence[Passage]) -> str:
-    """The prompt of a sample; of candidates that are contexts all of them, one below another."""
-    if not document.contexts:
-        return passages[0].context
-    return "\n\n".join(passage.context for passage in passages)

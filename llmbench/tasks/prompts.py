@@ -158,7 +158,8 @@ class PromptSettings(Task.Settings):
     draw: Draw = Field(
         "question",
         description="how examples are drawn: for each question by the seed; all questions from one"
-        " stream, as lm-eval does, with one to spare if a task has no test part; or the first ones",
+        " stream, as lm-eval does, with one to spare if a task has no test part; the first ones; or"
+        " by the question's place in the shuffled text, as nanochat does",
     )
     shots_seed: int | None = Field(
         None, ge=0, le=limits.ARGUMENT, description="of the drawing; by default the run's"
@@ -177,6 +178,8 @@ class PromptSettings(Task.Settings):
             raise ValueError("the template has no {given}, nor another field")
         if self.examples and self.shots:
             raise ValueError("`examples` and `shots` cannot be combined")
+        if self.shots_by and self.draw == "nanochat":
+            raise ValueError("`shots_by` cannot be combined with `draw: nanochat`")
         return self
 
     def check(self, text: Text) -> None:

@@ -92,6 +92,10 @@ class Task(ABC):
             """The text metrics that the entry names."""
             return ()
 
+        def list_averaged(self) -> Sequence[str]:
+            """Return metrics of which a suite may take the mean over its tasks."""
+            return ()
+
         def check(self, text: Text) -> None:
             """Raise UsageError if the task cannot ask about `text`; called before anything runs."""
 

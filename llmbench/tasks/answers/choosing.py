@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from llmbench.data.text import Document
-from llmbench.ledger import Ledger
+from llmbench.ledger import SPELLING, Ledger
 from llmbench.metrics.metric import NearRow
 from llmbench.results.outcome import SampleRow
 
@@ -45,6 +45,52 @@ def rate(
         "char": [len(text) for text in texts],
     }[norm]
     return [value / max(1, size) for value, size in zip(bits, sizes, strict=False)]
+
+
+def measure_own_tokens(
+    ledgers: Sequence[Ledger], texts: Sequence[str], at_end: bool = False
+) -> list[float]:
+    """Return the mean bits of each candidate's own tokens, as nanochat's core_eval.py chooses.
+
+    Own are the tokens from the first one on by which any two candidates differ; with `at_end`, of
+    candidates that are contexts of one continuation, the tokens after the last such one, which all
+    share. `texts`: what each ledger charges. A candidate with which all others begin has no token
+    of its own: it costs 0 if it is the first, and is never chosen otherwise, as is so there, where
+    its mean is NaN.
+    """
+    lines = [
+        _list_tokens(ledger, text, -number if at_end else 0)
+        for number, (ledger, text) in enumerate(zip(ledgers, texts, strict=True), 1)
+    ]
+    if at_end:
+        lines = [line[::-1] for line in lines]
+    shared = 0
+    for tokens in zip(*lines, strict=False):
+        if len({token for token, _ in tokens}) > 1:
+            break
+        shared += 1
+    own = [line[:shared] if at_end else line[shared:] for line in lines]
+    return [
+        math.fsum(bits for _, bits in line) / len(line) if line else math.inf if number else 0.0
+        for number, line in enumerate(own)
+    ]
+
+
+def _list_tokens(ledger: Ledger, text: str, own: int) -> list[tuple[tuple[int, bytes], float]]:
+    """Return what tells each token of a ledger from others, and its bits with those of spelling.
+
+    own: what tells a token that begins in the context, if contexts differ.
+    """
+    raw, found = text.encode(), list[tuple[tuple[int, bytes], float]]()
+    rows = zip(ledger.start, ledger.end, ledger.bits, ledger.kind, strict=True)
+    for number, (start, end, bits, kind) in enumerate(rows):
+        if kind == SPELLING and found:
+            (shared, piece), before = found[-1]
+            found[-1] = ((shared, piece + raw[start:end]), before + float(bits))
+        else:
+            shared = 0 if number else ledger.context_bytes and (own or ledger.context_bytes)
+            found.append(((shared, raw[start:end]), float(bits)))
+    return found
 
 
 def choose(values: Sequence[float]) -> tuple[int, bool]:
@@ -101,11 +147,14 @@ def make_sample(
     ledgers: Sequence[Ledger],
     texts: Sequence[str],
     norms: Sequence[Norm],
+    costs: Sequence[float] | None = None,
 ) -> SampleRow:
     """Return a question's line: what each candidate costs, which was chosen by each measure, which
-    is right. `texts`: what was scored for each candidate, without the space before it.
+    is right. `texts`: what was scored for each candidate, without the space before it. `costs`:
+    what is compared instead of the bits of each candidate.
     """
     bits = [ledger.total() for ledger in ledgers[: len(document.choices)]]
+    bits = bits if costs is None else list(costs)
     rated = {norm: rate(norm, bits, ledgers, texts) for norm in norms}
     chosen = {norm: choose(values) for norm, values in rated.items()}
     plain, tied = chosen.get("none") or choose(bits)

@@ -4,8 +4,9 @@ Draws: `question`, for each question by the seed and its id, whatever else is as
 question after the other from a single stream of random numbers, as lm-evaluation-harness does:
 which examples a question has depends on those before it. `spare-stream`, the same with one more
 drawn for each question, in case the question itself is among them, as the harness does for tasks
-without a test part. `first`, the first ones. All but `question` leave out the question itself
-alone, not others that ask the same.
+without a test part. `first`, the first ones. `nanochat`, as nanochat's core_eval.py does: the text
+is shuffled, and a question at place i of it draws by the seed + i from all others. All but
+`question` leave out the question itself alone, not others that ask the same.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmbench.data.text import Document, Text
 from llmbench.errors import UsageError
 
-Draw = Literal["question", "stream", "spare-stream", "first"]
-STREAMS = ("stream", "spare-stream")
+Draw = Literal["question", "stream", "spare-stream", "first", "nanochat"]
+STREAMS = ("stream", "spare-stream", "nanochat")  # drawn for all questions at once
+SHUFFLE_SEED = 1337  # of the text, in nanochat's base_eval.py
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Examples:
 
     def stream(self, asked: Text) -> Examples:
         """Return the same with the examples of each question of a text drawn, one after another."""
+        if self.draw == "nanochat":
+            return replace(self, streamed=self._draw_by_place(asked))
         rng = random.Random(self.seed)
         pool = list(self.text.documents)
         spare = self.draw == "spare-stream" or self.text.sha256 == asked.sha256
@@ -60,6 +64,20 @@ class Examples:
                     found = rng.sample(rest, self.count)
             drawn[document.id] = tuple(found[: self.count])
         return Examples(self.text, self.count, self.seed, self.draw, self.by, drawn)
+
+    def _draw_by_place(self, asked: Text) -> dict[str, Sequence[Document]]:
+        """Return the examples of each question by its place in the shuffled text."""
+        pool = list(self.text.documents)
+        order = list(range(len(pool)))
+        random.Random(SHUFFLE_SEED).shuffle(order)
+        places = {pool[number].id: place for place, number in enumerate(order)}
+        drawn = dict[str, Sequence[Document]]()
+        for document in asked.documents:
+            own = places[document.id]
+            # numbers of the other places, as a sample of their list would give them
+            found = random.Random(self.seed + own).sample(range(len(pool) - 1), self.count)
+            drawn[document.id] = tuple(pool[order[at + (at >= own)]] for at in found)
+        return drawn
 
     def choose(self, document: Document) -> Sequence[Document]:
         """Return the examples of a question: never the question itself, and by `question` none with
@@ -104,6 +122,9 @@ def check_examples(found: Examples, text: Text) -> None:
     value of that field.
     """
     shots, examples, by = found.count, found.text, found.by
+    if found.draw == "nanochat":
+        _check_places(found, text)
+        return
     is_first = found.draw == "first"
 
     def group(document: Document) -> str:
@@ -125,3 +146,21 @@ def check_examples(found: Examples, text: Text) -> None:
                 f" {count}{shared}{same}",
                 hint="fewer `shots`, or another text as `shots_from`",
             )
+
+
+def _check_places(found: Examples, text: Text) -> None:
+    """Raise UsageError if a question has no place among the examples, or there are too few."""
+    places = {document.id: document.text for document in found.text.documents}
+    for document in text.documents:
+        if places.get(document.id) != document.text:
+            raise UsageError(
+                f"{document.id!r} of the text {text.name!r} is not in the text"
+                f" {found.text.name!r}, and `draw: nanochat` goes by its place there",
+                hint="draw examples from the text that is asked about",
+            )
+    if len(places) <= found.count:
+        raise UsageError(
+            f"the text {found.text.name!r} has too few documents for {found.count} examples:"
+            f" {len(places)}, the question itself among them",
+            hint="fewer `shots`, or a longer text",
+        )
