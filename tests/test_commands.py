@@ -86,6 +86,7 @@ NEEDS = {
         "my-card.yaml",  # which is fine-tuned from gpt2
         "data fetch hellaswag",  # tests/data/test_data_fetch.py checks files of its layout
     ),
+    "nanochat's eval_bundle": ("bundle=eval_bundle",),  # tests/tasks/test_core.py makes one
     "a server": ("openai:", "my-server.yaml"),
     # tests/adapters/importers and tests/adapters/test_gguf.py run such files, drawn small
     "a checkpoint": ("nanogpt:", "scratch-gpt:", "litgpt:", "nanochat:", "gguf:"),
