@@ -47,8 +47,7 @@ class ModelInfo:
     quantization: str | None = None
     # by what its step of generation is compiled; scoring is not
     compiled: str | None = None
-    # seconds, steps, curve
-    training: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None  # seconds, steps, curve
     # of a checkpoint: id, commit, weights_sha256, trust_remote_code
     origin: Mapping[str, Any] | None = None
 
@@ -59,7 +58,8 @@ class Passage:
 
     `context` is conditioned on but not scored. With `score_eos` the end of the text is scored too.
     Without `add_bos` no start symbols are put before the context, as in some other harnesses. With
-    `chat` the context is a user's message: see Request.
+    `chat` the context is a user's message: see Request. A context that is `rendered` was written by
+    the model's chat template: its markers of turns are tokens.
     """
 
     text: str
@@ -68,6 +68,7 @@ class Passage:
     score_eos: bool = False
     add_bos: bool = True
     chat: str | None = None
+    rendered: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Request:
     `stop`. Temperature 0 is greedy. `forced_text` is fed instead of sampled tokens (teacher
     forcing). Without `add_bos` no start symbols precede the prompt, of which the last
     `prompt_tokens` are read (behind a server all). With `chat` the prompt is a user's message,
-    after this system message ("": none), in the model's own chat template.
+    after this system message ("": none), in the model's own chat template. `rendered`: see Passage.
     """
 
     prompt: str
@@ -93,6 +94,7 @@ class Request:
     add_bos: bool = True
     chat: str | None = None
     prompt_tokens: int | None = None
+    rendered: bool = False
 
     def __post_init__(self) -> None:
         for what, text in (
@@ -357,12 +359,8 @@ class Adapter(ABC):
         if chat is None:
             return dict(self.prompt_parts)
         system = {"system": repr(chat)} if chat else {}
-        return {
-            **self.prompt_parts,
-            "prompt": "chat",
-            "chat_template": self.describe_chat(),
-            **system,
-        }
+        how = {"prompt": "chat", "chat_template": self.describe_chat()}
+        return {**self.prompt_parts, **how, **system}
 
     def pseudo_score(
         self, passages: Sequence[Passage], positions: int | None = None, seed: int = 0

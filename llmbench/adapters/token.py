@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from llmbench.adapter import Adapter, Chunk, ModelInfo, Passage, Request, Window
+from llmbench.errors import Unsupported
 from llmbench.hardware.device import torch_dtype
 from llmbench.inference import generation, scoring
 from llmbench.inference.text import lines
@@ -98,6 +99,16 @@ class TokenAdapter(Adapter):
     def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
         """Return the ids of a user's message in the chat template, up to where the answer begins.
         Asked only if `describe_chat` gives a digest of that template.
+        """
+        raise NotImplementedError
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], asks: bool) -> str:
+        """Return messages in that template as a prompt; see TokenModel.render_chat."""
+        raise Unsupported(f"{type(self).__name__} does not write out its chat template")
+
+    def read_rendered(self, prompt: str) -> tuple[Sequence[int], str]:
+        """Return the ids of what `render_chat` wrote up to its last marker, and the text behind
+        it.
         """
         raise NotImplementedError
 

@@ -140,7 +140,10 @@ class _Answer:
         model, request = self.model, self.request
         if request.chat is not None:
             return list(model.encode_chat(request.chat, request.prompt)), 0
-        prompt = model.encode(request.prompt).ids.tolist()
+        head, rest = (
+            model.read_rendered(request.prompt) if request.rendered else ((), request.prompt)
+        )
+        prompt = [*head, *model.encode(rest).ids.tolist()]
         return [*(model.bos_ids if request.add_bos or not prompt else ()), *prompt], len(prompt)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,20 @@ class TokenModel(Protocol):
         system: the message before it; "" if there is none.
         """
         raise _not_implemented("encode_chat")
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], asks: bool) -> str:
+        """Return messages (`role`, `content`) in the chat template, as a prompt to encode.
+
+        asks: whether what an answer begins with stands at the end; if not, the last message is one
+            that is to be gone on with.
+        """
+        raise _not_implemented("render_chat")
+
+    def read_rendered(self, prompt: str) -> tuple[Sequence[int], str]:
+        """Return the ids of what `render_chat` wrote up to its last marker, and the text behind
+        it.
+        """
+        raise _not_implemented("read_rendered")
 
     # Scoring
     # ------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,12 @@ class CausalLM(CheckpointAdapter, TokenAdapter):
 
     def describe_chat(self) -> str:
         return self._chat.digest
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], asks: bool) -> str:
+        return self._chat.render(messages, asks)
+
+    def read_rendered(self, prompt: str) -> tuple[Sequence[int], str]:
+        return self._chat.read_rendered(prompt)
 
     def encode_chat(self, system: str, prompt: str) -> Sequence[int]:
         return self._chat.encode(system, prompt, self.context)

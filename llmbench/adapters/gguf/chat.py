@@ -24,14 +24,14 @@ class GGUFChat:
         found: dict[str, int] = self._engine.find_markers()
         return found
 
-    def render(self, turns: Messages, asks: bool) -> str:
+    def render(self, turns: Messages, asks: bool, goes_on: bool = False) -> str:
         facts = self._engine.facts
         tokens = {
             name: self._engine.spell(id).decode(errors="replace")
             for name, id in (("bos_token", facts.bos), ("eos_token", facts.eos))
             if id >= 0
         }
-        return render_template(self.template, turns, asks, **tokens)
+        return render_template(self.template, turns, asks, goes_on, **tokens)
 
     def encode_rendered(self, rendered: str) -> Sequence[int]:
         ids: Sequence[int] = self._engine.tokenize(rendered.encode(), with_markers=True)

@@ -188,6 +188,10 @@ class OpenAIServer(Adapter, LoadTarget):
         """Raise Unsupported: the server alone applies its template."""
         raise Unsupported("only the server knows its chat template", where=self.settings.model)
 
+    def read_rendered(self, prompt: str) -> tuple[Sequence[int], str]:
+        """Raise Unsupported, as `encode_chat` does."""
+        raise Unsupported("only the server knows its chat template", where=self.settings.model)
+
     def describe_chat(self) -> str:
         if self.connection.dialect.api != "chat":
             raise Unsupported(

@@ -60,37 +60,54 @@ class TextModel(Protocol):
         """Return the ids of a user's message in the chat template, up to where the answer is."""
         ...
 
+    def read_rendered(self, prompt: str) -> tuple[Sequence[int], str]:
+        """Return the ids up to the last marker of turns, and the text behind it."""
+        ...
+
 
 def encode_lines(model: TextModel, passages: Sequence[Passage]) -> list[PassageLine]:
     """Return the passages as ids, each checked to hold every byte of its text and context."""
-    whole = model.encode_all([_read_context(passage) + passage.text for passage in passages])
+    contexts = [_read_context(model, passage) for passage in passages]
+    whole = model.encode_all(
+        [context + passage.text for (_, context), passage in zip(contexts, passages, strict=True)]
+    )
     return [
-        _encode_line(model, passage, tokens)
-        for passage, tokens in zip(passages, whole, strict=True)
+        _encode_line(model, passage, tokens, context)
+        for passage, tokens, context in zip(passages, whole, contexts, strict=True)
     ]
 
 
-def _read_context(passage: Passage) -> str:
-    """The context that is encoded together with the text; a message of a chat is not."""
-    return passage.context if passage.chat is None else ""
+def _read_context(model: TextModel, passage: Passage) -> tuple[Sequence[int], str]:
+    """The ids of what a template wrote, and the context that is encoded together with the text."""
+    if passage.chat is not None:
+        return model.encode_chat(passage.chat, passage.context), ""
+    return model.read_rendered(passage.context) if passage.rendered else ((), passage.context)
 
 
-def _encode_line(model: TextModel, passage: Passage, tokens: Tokens) -> PassageLine:
+def count_ids(model: TextModel, passage: Passage) -> int:
+    """Return how many ids a passage with its context has, without start symbols."""
+    head, context = _read_context(model, passage)
+    return len(head) + len(model.encode(context + passage.text).ids)
+
+
+def _encode_line(
+    model: TextModel, passage: Passage, tokens: Tokens, before: tuple[Sequence[int], str]
+) -> PassageLine:
     """`tokens`: of `context` and `text` encoded as one string, as a model reads them. They part at
     the last token border before the text: a token that covers the end of the context and the
-    beginning of the text is charged whole, to the text.
+    beginning of the text is charged whole, to the text. `before`: as of `_read_context`.
     """
     if not model.bos_ids:
         raise ModelError(
             "`bos_ids` is empty, so nothing predicts the first token of a text",
             hint="set it to ids that may stand before any text, as that of a newline",
         )
-    context = _read_context(passage)
+    head, context = before
     check_tokens(model, tokens, (context + passage.text).encode())
     given = len(context.encode())
     split = tokens.find_border(given)
     shared = max(0, given - int(tokens.start[split])) if split < len(tokens.ids) else 0
-    before = tokens.ids[:split]
+    given_ids = np.concatenate([np.asarray(head, dtype=np.int64), tokens.ids[:split]])
     text = Tokens(
         tokens.ids[split:],
         np.maximum(tokens.start[split:] - given, 0),
@@ -104,11 +121,10 @@ def _encode_line(model: TextModel, passage: Passage, tokens: Tokens) -> PassageL
             "the model has no end symbol, so it cannot be charged for where a text ends",
             hint="set `eos_ids`",
         )
-    start = model.bos_ids if passage.add_bos or not len(before) else ()
-    if passage.chat is not None:
-        start, before = (), np.asarray(model.encode_chat(passage.chat, passage.context), np.int64)
+    adds_bos = passage.chat is None and (passage.add_bos or not len(given_ids))
+    start = model.bos_ids if adds_bos else ()
     ids = np.concatenate(
-        [np.asarray(start, dtype=np.int64), before, text.ids, np.asarray(end, dtype=np.int64)]
+        [np.asarray(start, dtype=np.int64), given_ids, text.ids, np.asarray(end, dtype=np.int64)]
     )
     charged = len(text.ids) + len(end)
     first = len(ids) - charged

@@ -14,7 +14,7 @@ from llmbench.models.tokenizers.byte_offsets import HIDDEN, ByteTokenizer
 
 MARK = "\uf8ff\uf8fd"  # private characters, as an answer by which its end is found
 SHOWN = 16  # digits of a digest
-Messages = Sequence[dict[str, str]]
+Messages = Sequence[Mapping[str, str]]
 
 
 class ChatTokenizer(Protocol):
@@ -33,8 +33,10 @@ class ChatTokenizer(Protocol):
     def markers(self) -> Mapping[str, int]:
         """The tokens that a template writes and no text may give: their ids by their spelling."""
 
-    def render(self, turns: Messages, asks: bool) -> str:
-        """Return the messages in the template, and if it `asks` what an answer begins with."""
+    def render(self, turns: Messages, asks: bool, goes_on: bool = False) -> str:
+        """Return the messages in the template, and if it `asks` what an answer begins with; if it
+        `goes_on`, without what ends the last one.
+        """
 
     def encode_rendered(self, rendered: str) -> Sequence[int]:
         """Return the ids of what was rendered: markers are tokens."""
@@ -58,10 +60,13 @@ class TransformersChat:
             str(token): int(id) for id, token in added if str(token).strip()
         }
 
-    def render(self, turns: Messages, asks: bool) -> str:
+    def render(self, turns: Messages, asks: bool, goes_on: bool = False) -> str:
         return str(
             self._tokenizer.apply_chat_template(
-                list(turns), add_generation_prompt=asks, tokenize=False
+                list(turns),
+                add_generation_prompt=asks,
+                continue_final_message=goes_on,
+                tokenize=False,
             )
         )
 
@@ -131,6 +136,28 @@ class ChatTemplate:
             )
         return ids
 
+    def render(self, turns: Messages, asks: bool) -> str:
+        """Return messages as a prompt, up to where the answer begins or goes on."""
+        return self._render(turns, asks, not asks)
+
+    def read_rendered(self, prompt: str) -> tuple[list[int], str]:
+        """Return the ids of a rendered prompt up to its last marker, and the text behind it.
+
+        Raises Unsupported if what stands behind a marker is read otherwise than a text of its own.
+        """
+        ends = [found.end() for found in self._words.finditer(prompt)]
+        head, tail = (prompt[: ends[-1]], prompt[ends[-1] :]) if ends else ("", prompt)
+        ids = [int(id) for id in self._chat.encode_rendered(head)] if head else []
+        whole = [int(id) for id in self._chat.encode_rendered(prompt)]
+        if whole != ids + (list(self._chat.encode_text(tail)) if tail else []):
+            raise Unsupported(
+                "its tokenizer reads what follows a marker of its chat template otherwise than a"
+                " text of its own",
+                where=self._chat.where,
+                hint="ask it without a chat template",
+            )
+        return ids, tail
+
     def _hide(self, content: str) -> str:
         return self._words.sub(lambda found: self._hidden[found[0]], content)
 
@@ -153,10 +180,10 @@ class ChatTemplate:
             return [id for half in halves for id in self._chat.encode_text(half)]
         return ids
 
-    def _render(self, turns: Messages, asks: bool) -> str:
+    def _render(self, turns: Messages, asks: bool, goes_on: bool = False) -> str:
         """The messages in the template, and behind them what an answer begins with."""
         try:
-            return self._chat.render(turns, asks)
+            return self._chat.render(turns, asks, goes_on)
         except ImportError as error:
             raise ModelError(
                 f"the chat template cannot be read: {_say(error)}", where=self._chat.where
@@ -169,14 +196,21 @@ class ChatTemplate:
             ) from None
 
 
-def render_template(template: str, turns: Messages, asks: bool, **tokens: str) -> str:
+def render_template(
+    template: str, turns: Messages, asks: bool, goes_on: bool = False, **tokens: str
+) -> str:
     """Return messages in a Jinja template, in the sandbox and by the rules of transformers.
 
+    asks, goes_on: as of `ChatTokenizer.render`.
     tokens: `bos_token` and others that a template names.
     """
     utils = importlib.import_module("transformers.utils.chat_template_utils")
     rendered, _ = utils.render_jinja_template(
-        conversations=[list(turns)], chat_template=template, add_generation_prompt=asks, **tokens
+        conversations=[list(turns)],
+        chat_template=template,
+        add_generation_prompt=asks,
+        continue_final_message=goes_on,
+        **tokens,
     )
     return str(rendered[0])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
 from llmbench.errors import Unsupported
+from llmbench.inference.text.lines import count_ids
 from llmbench.ledger import Ledger
 from llmbench.tasks.lm_eval.questions import Ask, Question
 from llmbench.tasks.passages import charge
@@ -67,7 +68,16 @@ def make_passage(ask: Ask, adapter: Adapter, id: str = "") -> Passage:
     context, text = move_space(ask.context, str(ask.more))
     if adapter.reads_source:
         text = text.lstrip()  # a target of its own begins with no space
-    return Passage(text, context, id, add_bos=adapter.adds_bos)
+    return Passage(text, context, id, add_bos=_adds_bos(adapter, ask), rendered=ask.rendered)
+
+
+def _adds_bos(adapter: Adapter, ask: Ask) -> bool:
+    """Whether BOS goes before a context: not before one that begins with it, as templates do."""
+    model = adapter.token_model
+    if not ask.rendered or model is None:
+        return adapter.adds_bos
+    head, _ = model.read_rendered(ask.context)
+    return adapter.adds_bos and tuple(head[: len(model.bos_ids)]) != tuple(model.bos_ids)
 
 
 def _score(
@@ -127,6 +137,7 @@ def find_greedy(adapter: Adapter, passages: Sequence[Passage]) -> list[bool]:
             passage.context,
             max_bytes=max(1, len(passage.text.encode())),
             add_bos=passage.add_bos,
+            rendered=passage.rendered,
         )
         for passage in passages
     ]
@@ -142,8 +153,11 @@ def find_cut(adapter: Adapter, passages: Sequence[Passage]) -> set[int]:
         return set()
     most = context + 1  # the last token is scored, and not read
     long = [i for i, p in enumerate(passages) if len((p.context + p.text).encode()) + 2 > most]
-    texts = [passages[i].context + passages[i].text for i in long]
-    sizes = [len(tokens.ids) for tokens in model.encode_all(texts)]
+    if any(passages[i].rendered for i in long):
+        sizes = [count_ids(model, passages[i]) for i in long]
+    else:
+        texts = [passages[i].context + passages[i].text for i in long]
+        sizes = [len(tokens.ids) for tokens in model.encode_all(texts)]
     starts = [len(model.bos_ids) if passages[i].add_bos else 0 for i in long]
     return {i for i, n, bos in zip(long, sizes, starts, strict=True) if n + bos > most}
 
@@ -186,10 +200,11 @@ def make_request(ask: Ask, adapter: Adapter, seed: int) -> tuple[Request, bool]:
     room = None if model is None or model.context is None else model.context - longest
     if room is not None and room < 1:
         room = None  # lm-eval refuses such a model; here its window moves on
-    bos = adapter.adds_bos
+    bos = _adds_bos(adapter, ask)
     is_cut = False
     if model is not None and room is not None and len(ask.context.encode()) + 1 > room:
-        count = len(model.encode(ask.context).ids) + (len(model.bos_ids) if bos else 0)
+        whole = Passage("", ask.context, rendered=ask.rendered)
+        count = count_ids(model, whole) + (len(model.bos_ids) if bos else 0)
         is_cut = count > room
     request = Request(
         ask.context,
@@ -201,5 +216,6 @@ def make_request(ask: Ask, adapter: Adapter, seed: int) -> tuple[Request, bool]:
         seed=seed,
         add_bos=bos,
         prompt_tokens=room if is_cut else None,
+        rendered=ask.rendered,
     )
     return request, is_cut

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import random
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Wanted:
     """A name of lm-eval's, and how it is asked.
 
     shots: None leaves what the task itself says. offline: data sets are not asked of the hub.
+    gen_kwargs: how answers are generated, in place of what a task says.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Wanted:
     shots: int | None = None
     shots_seed: int = 1234
     offline: bool = True
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,9 @@ def load(wanted: Wanted) -> Loaded:
         members = {one.task_name: one for one in tasks}
         for name, task in members.items():
             _set_shots(name, task, wanted)
+            if wanted.gen_kwargs and task.get_config("output_type") == "generate_until":
+                given = copy.deepcopy(dict(wanted.gen_kwargs))
+                task.set_config(key="generation_kwargs", value=given, update=True)
     return Loaded(members, made if is_group else None, is_trusted)
 
 

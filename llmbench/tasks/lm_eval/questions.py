@@ -17,6 +17,7 @@ from llmbench.data.documents import Document, Documents
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError
 from llmbench.tasks.lm_eval import catalog
+from llmbench.tasks.lm_eval.generating import find_disobeyed
 from llmbench.tasks.lm_eval.harness import Loaded, work_in_silence
 
 # what a configuration says of where data are: the questions themselves are in the text
@@ -27,12 +28,14 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object in memory: another in e
 @dataclass(frozen=True)
 class Ask:
     """A request to a model: `kind` is lm-eval's request type, `context` what it reads, `more` the
-    continuation that is scored, or how an answer is generated.
+    continuation that is scored, or how an answer is generated; `rendered`: whether the model's chat
+    template wrote the context.
     """
 
     kind: str
     context: str
     more: Any = None
+    rendered: bool = False
 
     @property
     def arguments(self) -> tuple[Any, ...]:
@@ -63,14 +66,22 @@ class Question:
         return cls(document.id, *where, tuple(asks), row["repeats"], row["of"])
 
 
-def make_text(role: str, loaded: Loaded, limit: int | None, seed: int) -> Text:
+def make_text(
+    role: str,
+    loaded: Loaded,
+    limit: int | None,
+    seed: int,
+    arguments: Mapping[str, Any] | None = None,
+) -> Text:
     """Return all questions of a task or a group; of each task a seeded sample of `limit`, each with
     the very prompt that it has in the whole.
+
+    arguments: of lm-eval's `build_all_requests`.
     """
     documents, is_sampled = list[Document](), False
     for name, task in loaded.members.items():
         with work_in_silence(loaded.is_trusted):
-            rows = list(_list_rows(name, task))
+            rows = list(_list_rows(name, task, arguments or {}))
         if limit is not None and limit < len(rows):
             chosen = sorted(random.Random(seed).sample(range(len(rows)), limit))
             rows, is_sampled = [rows[i] for i in chosen], True
@@ -79,10 +90,10 @@ def make_text(role: str, loaded: Loaded, limit: int | None, seed: int) -> Text:
     return Text(role, Documents(documents), f"{limit}@{seed}" if is_sampled else "none")
 
 
-def _list_rows(name: str, task: Any) -> Iterator[Mapping[str, Any]]:
+def _list_rows(name: str, task: Any, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """What is asked about each document, in lm-eval's order."""
     try:
-        task.build_all_requests()
+        task.build_all_requests(**arguments)
         facts = describe(task)
     except Exception as error:  # whatever a task's template or function does
         line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -100,6 +111,11 @@ def _list_rows(name: str, task: Any) -> Iterator[Mapping[str, Any]]:
         for one in instances:
             context, *more = one.args
             _check_texts(name, one.request_type, context, more)
+            if one.request_type == "generate_until" and (why := find_disobeyed(more[0])):
+                raise UsageError(
+                    f"lm-eval's task {name} generates with {why}",
+                    hint="set it by `gen_kwargs`, or leave the task out",
+                )
             at = contexts.setdefault(context, len(contexts))
             asks.append([one.request_type, at, more[0] if more else None])
         yield {

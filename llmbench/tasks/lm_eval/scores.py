@@ -315,3 +315,27 @@ def move(one: Measured, offsets: Sequence[int], member: str) -> Measured:
 def beneath(one: Measured, member: str) -> Measured:
     """Return a metric as that of a member of a group; as it is if `member` is empty."""
     return replace(one, variant=f"{one.variant}:{member}", member=member) if member else one
+
+
+def join_group(
+    group: Any, members: Mapping[str, Sequence[Measured]], places: Mapping[str, Sequence[int]]
+) -> list[Measured]:
+    """Return a group's scores, then those of the groups in it and of its tasks, beneath it."""
+    found = list[Measured]()
+    for one in (group, *group.get_all_groups()):
+        names = [task.task_name for task in one.get_all_tasks()]
+        own = {name: members[name] for name in names if name in members}
+        inner = "" if one is group else simplify(one.name)
+        for entry in one.aggregate_metric_list or ():
+            for filter in entry.filter_list or _find_filters(entry.metric, own):
+                key: Key = (entry.metric, filter)
+                joined = join_members(own, places, key, entry.weight_by_size, inner)
+                found += [] if joined is None else [joined]
+    for name, metrics in members.items():
+        found += [move(one, places[name], simplify(name)) for one in metrics]
+    return found
+
+
+def _find_filters(metric: str, members: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """The filters of a metric, as lm-eval looks for them where a group names none."""
+    return sorted({one.key[1] for own in members.values() for one in own if one.key[0] == metric})

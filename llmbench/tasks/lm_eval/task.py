@@ -20,9 +20,10 @@ from llmbench.metrics.metric import ScoreRow
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.answers.choosing import count_near
-from llmbench.tasks.answers.groups import simplify
 from llmbench.tasks.lm_eval.asking import LONGEST, Answers, answer
 from llmbench.tasks.lm_eval.catalog import match_names, read_catalog
+from llmbench.tasks.lm_eval.chat import Manner, render_questions
+from llmbench.tasks.lm_eval.generating import find_disobeyed
 from llmbench.tasks.lm_eval.harness import (
     Loaded,
     Wanted,
@@ -35,13 +36,11 @@ from llmbench.tasks.lm_eval.harness import (
 from llmbench.tasks.lm_eval.questions import Question, find_docs, make_text
 from llmbench.tasks.lm_eval.scores import (
     NEAR,
-    Key,
     Measured,
     evaluate,
     find_near,
-    join_members,
+    join_group,
     measure,
-    move,
 )
 from llmbench.tasks.prompts import mark_misread
 from llmbench.tasks.reference_based import WRITING
@@ -76,6 +75,29 @@ class LmEval(Task):
         trust_code: bool = Field(
             False, description="whether task files in `include_path` may run code"
         )
+
+        apply_chat_template: bool = Field(
+            False, description="whether prompts are messages in each model's chat template"
+        )
+        fewshot_as_multiturn: bool = Field(
+            True, description="whether examples are turns of the chat; one message if not"
+        )
+        system_instruction: str | None = Field(
+            None, description="a text before all prompts; of a chat the system's message"
+        )
+        gen_kwargs: dict[str, object] = Field(
+            default_factory=dict,
+            description="how answers are generated, in place of what tasks say: until,"
+            " max_gen_toks, do_sample, temperature, top_k, top_p",
+        )
+
+        @model_validator(mode="after")
+        def _can_obey(self) -> Self:
+            if not self.fewshot_as_multiturn and not self.apply_chat_template:
+                raise ValueError("`fewshot_as_multiturn` is of chats (`apply_chat_template: true`)")
+            if why := find_disobeyed(self.gen_kwargs):
+                raise ValueError(f"`gen_kwargs` has {why}")
+            return self
 
         @model_validator(mode="before")
         @classmethod
@@ -117,7 +139,17 @@ class LmEval(Task):
         def load_text(self, limit: int | None, seed: int, fetch: bool) -> Text:
             """Return the questions that are asked. Raises Unavailable if they are not here."""
             assert self.text is not None
-            return make_text(self.text, load(self._find(not fetch)), limit, seed)
+            loaded, manner = load(self._find(not fetch)), self.manner
+            for name, task in loaded.members.items():
+                manner.check_task(name, task)
+            return make_text(self.text, loaded, limit, seed, manner.arguments)
+
+        @property
+        def manner(self) -> Manner:
+            """How prompts are made."""
+            return Manner(
+                self.apply_chat_template, self.fewshot_as_multiturn, self.system_instruction
+            )
 
         def _find(self, offline: bool) -> Wanted:
             """What lm-eval is asked for."""
@@ -128,6 +160,7 @@ class LmEval(Task):
                 self.num_fewshot,
                 self.fewshot_seed,
                 offline,
+                self.gen_kwargs,
             )
 
         def load_tasks(self) -> Loaded:
@@ -152,6 +185,7 @@ class LmEval(Task):
             protocol=self.protocol,
             task=settings.tasks[0],
             **of,
+            **settings.manner.facts,
             limit=self.text.sampled,
         )
 
@@ -171,6 +205,8 @@ class LmEval(Task):
     ) -> tuple[list[Question], Loaded, Answers]:
         """The questions, lm-eval's own objects, and the answers."""
         questions = [Question.of(document) for document in self.text.documents]
+        if self.settings.apply_chat_template:
+            questions = render_questions(questions, adapter)
         progress("loading lm-eval's task", 0.0, self.settings.tasks[0])
         if self._loaded is None:
             self._loaded = self.settings.load_tasks()
@@ -195,7 +231,7 @@ class LmEval(Task):
         measured = (
             next(iter(members.values()))
             if loaded.group is None
-            else _join_group(loaded.group, members, places)
+            else join_group(loaded.group, members, places)
         )
         measured = _choose_headline(measured)
         rows = [samples[number] for number in range(len(questions))]
@@ -215,7 +251,10 @@ class LmEval(Task):
         adapter: Adapter,
     ) -> list[ScoreRow]:
         """The score rows, with what went wrong with prompts and answers."""
-        signature = self.signature.extend(**adapter.sign_prompts(None))
+        is_chat, given = self.settings.apply_chat_template, self.settings.gen_kwargs
+        signature = self.signature.extend(**adapter.sign_prompts("" if is_chat else None))
+        if given and any(ask.kind == "generate_until" for ask in questions[0].asks):
+            signature = signature.extend(gen_kwargs=json.dumps(given, sort_keys=True))
         facts: dict[str, int] = {
             "prompts": len(questions),
             "cut": len(found.cut),
@@ -308,13 +347,16 @@ def _sample(task: Any, question: Question, doc: Any, found: Answers, number: int
     kinds = {ask.kind for ask in asks}
     if kinds == {"loglikelihood"} and len(asks) > 1:
         nats = [reply[0][0] for reply in replies]
-        row["bits"] = [-value / 0.6931471805599453 for value in nats]
-        if near := find_near(task, doc, row["bits"]):
+        bits = [-value / 0.6931471805599453 for value in nats]
+        if near := find_near(task, doc, bits):
             row["near"] = near
         count = sum(ask.context != "" for ask in asks) or len(asks)  # behind them: without a prompt
+        row["bits"] = bits[:count]
+        if bits[count:]:
+            row["unconditional"] = bits[count:]
         best = max(range(count), key=nats.__getitem__)
         row["chosen"], row["output"] = best, str(asks[best].more).strip()
-        if isinstance(target, int) and 0 <= target < len(asks):
+        if isinstance(target, int) and 0 <= target < count:
             row["gold"], target = target, str(asks[target].more).strip()
         if len({ask.context for ask in asks}) > 1:
             row["input"] = "\n".join(ask.context for ask in asks)
@@ -339,27 +381,3 @@ def _choose_headline(measured: Sequence[Measured]) -> list[Measured]:
             found[number] = replace(one, metric=replace(one.metric, is_ranked=True))
             break
     return found
-
-
-def _join_group(
-    group: Any, members: Mapping[str, Sequence[Measured]], places: Mapping[str, Sequence[int]]
-) -> list[Measured]:
-    """A group's scores, then those of the groups in it and of its tasks, beneath it."""
-    found = list[Measured]()
-    for one in (group, *group.get_all_groups()):
-        names = [task.task_name for task in one.get_all_tasks()]
-        own = {name: members[name] for name in names if name in members}
-        inner = "" if one is group else simplify(one.name)
-        for entry in one.aggregate_metric_list or ():
-            for filter in entry.filter_list or _find_filters(entry.metric, own):
-                key: Key = (entry.metric, filter)
-                joined = join_members(own, places, key, entry.weight_by_size, inner)
-                found += [] if joined is None else [joined]
-    for name, metrics in members.items():
-        found += [move(one, places[name], simplify(name)) for one in metrics]
-    return found
-
-
-def _find_filters(metric: str, members: Mapping[str, Sequence[Measured]]) -> list[str]:
-    """The filters of a metric, as lm-eval looks for them where a group names none."""
-    return sorted({one.key[1] for own in members.values() for one in own if one.key[0] == metric})
