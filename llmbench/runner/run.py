@@ -51,6 +51,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                     failures += _run_rounds(folder, task, watcher)
         except KeyboardInterrupt:
             interrupted = True
+            watcher.stop()
             if folder.turns.at_work:
                 watcher.warn(f"interrupted while {', '.join(folder.turns.at_work)} was at work")
         folder.check_there()

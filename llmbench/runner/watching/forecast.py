@@ -40,6 +40,7 @@ class Forecast:
         self._lock = RLock()  # a thread that draws asks, too
         self._spent: dict[Piece, float] = {}
         self._over: set[Piece] = set()
+        self._given_up: set[Piece] = set()
         self._piece: Piece | None = None
         self._share = 0.0
         self._begun = self._since = clock()
@@ -60,6 +61,7 @@ class Forecast:
             self._book()
             self._piece, self._share = piece, share
             self._over.discard(piece)
+            self._given_up.discard(piece)
             self._expected.setdefault(piece, 0.0)
 
     def finish(self, *pieces: Piece) -> None:
@@ -68,6 +70,16 @@ class Forecast:
             self._book()
             self._over.update(pieces)
 
+    def give_up(self, *pieces: Piece) -> None:
+        """Note that nothing more is done of these pieces. Those that were not over never will be,
+        and what they took so far says nothing.
+        """
+        with self._lock:
+            self._book()
+            self._given_up.update(piece for piece in pieces if piece not in self._over)
+            if self._piece in self._given_up:
+                self._piece = None
+
     def estimate_left(self) -> float:
         """Return the seconds that are left."""
         with self._lock:
@@ -75,7 +87,7 @@ class Forecast:
             return sum(
                 max(0.0, self._guess(piece) - self._spent.get(piece, 0.0))
                 for piece in self._expected
-                if piece not in self._over
+                if piece not in self._over | self._given_up
             )
 
     def _book(self) -> None:
@@ -142,7 +154,7 @@ class Follower:
     def __init__(self, forecast: Forecast, models: Collection[str]):
         self.forecast, self._models = forecast, frozenset(models)
         self._begun: set[str] = set()
-        self._now, self._is_comparing = "", False
+        self._now, self._is_comparing, self._is_stopped = "", False, False
 
     def begin(self, name: str) -> None:
         """Note that it is the turn of a model."""
@@ -163,8 +175,9 @@ class Follower:
             self.forecast.turn_to(("", "warm"))
         elif what == "comparing":
             self._leave()
-            self._end_turns()
-            self.forecast.finish(("", "warm"), ("", "rounds"))
+            if not self._is_stopped:
+                self._end_turns()
+                self.forecast.finish(("", "warm"), ("", "rounds"))
             self.forecast.turn_to(("", "compare"), share)
             self._is_comparing = True
         elif what.startswith("measuring speed"):
@@ -179,9 +192,16 @@ class Follower:
                 self.forecast.finish((self._now, "measure"))
             self.forecast.turn_to((self._now, kind), share if is_training else 0.0)
 
+    def stop(self) -> None:
+        """Note that the run was interrupted: what was not done is left for another run."""
+        self._is_stopped, self._now = True, ""
+        kinds: tuple[Kind, ...] = ("train", "measure", "prove")
+        models = ((name, kind) for name in self._models for kind in kinds)
+        self.forecast.give_up(*models, ("", "warm"), ("", "rounds"))
+
     def end(self) -> None:
-        """Note that the run is over: what is worked on last is done, or was interrupted."""
-        if self._is_comparing:
+        """Note that the run is over. Fewer answers are compared after an interrupt."""
+        if self._is_comparing and not self._is_stopped:
             self.forecast.finish(("", "compare"))
 
     def _leave(self) -> None:

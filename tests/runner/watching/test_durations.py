@@ -163,3 +163,29 @@ def test_a_machine_is_busy_if_both_its_load_and_this_process_say_so(
     alive = durations.time.time() - psutil.Process().create_time()
     monkeypatch.setattr(durations.time, "process_time", lambda: alive * share)
     assert durations.find_slowdown() == pytest.approx(slowdown, rel=0.05)
+
+
+def test_an_interrupted_run_tells_only_what_its_finished_pieces_took(made, slow):
+    slow(1.0)
+    rows = read_timeline("idle-quick")
+    at = next(i for i, row in enumerate(rows) if row[1:3] == ["begin", "word-ffn"])
+    seconds = rows[at][0]
+    stopped = [*rows[:at], [seconds, "begin", "word-ffn"], [seconds + 0.1, "stop"]]
+    stopped += [[seconds + 0.2, "advance", "comparing", 0.5], [seconds + 0.3, "end"]]
+    before = durations.expect(made)
+    *_, (_, left, _) = replay(made, stopped)
+    assert left < 1  # nothing more is done of the other models
+    after = durations.expect(made)
+    for piece in (("word-ffn", "measure"), ("lstm", "measure"), ("", "compare")):
+        assert piece in before.plain
+        assert piece in after.plain  # nothing is remembered
+    assert ("char-ffn", "measure") not in after.plain
+
+
+def test_a_model_that_was_measured_before_the_interrupt_in_its_proof_is_remembered(made, slow):
+    slow(1.0)
+    rows = [[0.0, "begin", "zlib"], [4.0, "advance", "checking causality", 0.5], [9.0, "stop"]]
+    list(replay(made, [*rows, [9.5, "advance", "comparing", 0.5], [9.6, "end"]]))
+    after = durations.expect(made)
+    assert after.seconds["zlib", "measure"] == 4.0
+    assert ("zlib", "prove") in after.plain
