@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import GeneratorType
 from typing import ClassVar, Literal, NoReturn, TypeVar
 
@@ -42,6 +44,30 @@ class LlmbenchError(Exception):
         )
         half = MESSAGE_CHARACTERS // 2
         return line if len(line) <= MESSAGE_CHARACTERS else f"{line[:half]} … {line[-half:]}"
+
+
+# of an absolute path, its folders: from / or ~ or a drive on, and no part of an address
+_FOLDER = r"[^\s/\\'\"`:;,()<>|]+"
+_FOLDERS = re.compile(
+    r"(?<![\w./\\:~%-])(?:file://)?"
+    rf"(?:(~[\w.-]*|[A-Za-z]:)[/\\](?:{_FOLDER}[/\\])*|/(?P<first>{_FOLDER})/(?:{_FOLDER}/)*)(?=[\w.])"
+)
+
+
+def drop_folders(text: str) -> str:
+    """Cut each absolute path of this machine in a text down to the name of its file: for records,
+    which people publish. Other words with slashes stay, as `/v1/completions`.
+    """
+    for find in (Path.home, Path.cwd):  # their names may have spaces
+        with suppress(OSError, RuntimeError):
+            if len(folder := str(find())) > 1:
+                text = text.replace(folder + os.sep, "~/")
+    return _FOLDERS.sub(_drop_if_here, text)
+
+
+def _drop_if_here(found: re.Match[str]) -> str:
+    first = found["first"]
+    return "" if first is None or Path("/", first).is_dir() else found[0]
 
 
 class UsageError(LlmbenchError):

@@ -46,6 +46,7 @@ from llmbench.errors import (
     UsageError,
     describe_exit,
     did_you_mean,
+    drop_folders,
     hold_exits,
     is_out_of_memory,
 )
@@ -268,7 +269,7 @@ def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu"
         state, why = _judge(level, below, needs, bars, found)
         levels[level] = {
             "state": state,
-            "why": why[:500],
+            "why": drop_folders(why)[:500],
             "tried": [f"{one.name}: {one.tried}" for one in asked if one.state == "passed"],
             "seconds": round(sum(one.seconds for one in asked), 3),
         }

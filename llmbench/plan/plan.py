@@ -19,7 +19,7 @@ from llmbench import limits, storage
 from llmbench.adapter import Adapter
 from llmbench.config.model_card import Card
 from llmbench.config.plugins import source_files
-from llmbench.errors import Unavailable, UsageError, did_you_mean
+from llmbench.errors import Unavailable, UsageError, did_you_mean, drop_folders
 from llmbench.hardware import machine
 from llmbench.models.pretrained import files as pretrained_files
 from llmbench.plan import registry, task_registry
@@ -238,7 +238,7 @@ def _find_absent(
         if name in suite.optional
     }
     absent = {
-        name: f"{lack.what}{f' ({lack.hint})' if lack.hint else ''}"
+        name: drop_folders(f"{lack.what}{f' ({lack.hint})' if lack.hint else ''}")
         for name, lack in lacks.items()
         if lack is not None
     }

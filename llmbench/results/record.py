@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from llmbench.errors import Reason, UsageError
+from llmbench.errors import Reason, UsageError, drop_folders
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS, HEADLINES, RANKED, SPEED
 from llmbench.metrics.metric import Metric, Variant
 from llmbench.results import schema
@@ -182,6 +182,11 @@ class Failure(Row):
     message: str
     hint: str = ""
 
+    def drop_folders(self) -> Failure:
+        """Return the same failure, told without the folders of this machine."""
+        told = {"message": drop_folders(self.message), "hint": drop_folders(self.hint)}
+        return self.model_copy(update=told)
+
 
 class ModelRow(Row):
     """A model of the run, as its adapter and its card describe it."""
@@ -200,8 +205,7 @@ class ModelRow(Row):
     fingerprint: str = ""
     certificate: Certificate | None = None
     training: Training | None = None
-    # of a checkpoint: id, commit, weights_sha256, trust_remote_code
-    origin: dict[str, object] | None = None
+    origin: dict[str, object] | None = None  # see adapter.ModelInfo
     overlap: float | None = None
     process: Literal["worker", "caller"] = "worker"  # caller: an object given from Python
     published: list[dict[str, object]] = Field(default_factory=list)

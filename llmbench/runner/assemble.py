@@ -90,7 +90,7 @@ def assemble(
         machine=_machine(made),
         models=list(models.values()),
         scores=[*means, *scores],
-        failures=failures,
+        failures=[failure.drop_folders() for failure in failures],
         notes=Notes.model_validate(
             {
                 "tasks": _task_notes(folder, found, refused, watcher),

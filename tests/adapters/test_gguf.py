@@ -1,5 +1,8 @@
 """GGUF files: what the adapter makes of an engine, by a fake one."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +39,12 @@ def test_bits_of_many_texts_are_those_of_one_id_after_another():
     for text, ledger in zip(TEXTS, ledgers, strict=True):
         want = reference(model, [*model.bos_ids, *text.encode()], 1)
         np.testing.assert_allclose(ledger.bits, want, rtol=1e-6)
+
+
+def test_its_origin_is_the_name_and_the_hash_of_the_file_without_a_folder():
+    found = make().info.origin
+    assert found["id"] == Path(__file__).name
+    assert found["weights_sha256"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def test_texts_longer_than_the_context_are_scored_window_by_window():

@@ -150,6 +150,7 @@ def test_info_is_true(models, folders):
         "SentencePiece",
         "float32",
     )
+    assert info.origin["id"] == info.name  # of a directory not its place on this machine
     assert info.origin["commit"] is None
     assert len(info.origin["weights_sha256"]) == 64
     assert info.origin["trust_remote_code"] is False

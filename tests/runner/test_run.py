@@ -83,6 +83,19 @@ def test_bad_models_are_rows_and_everything_else_goes_on(mixed):
     assert len(rows(place, metric="bits_per_byte")) == 5  # three floors, Good, Loud
 
 
+def test_no_record_and_no_board_names_a_folder_of_this_machine(mixed):
+    place, _ = mixed
+    out = place / "out"
+    files = [*out.glob("*.*"), *out.glob("*/*/*.json"), *out.glob("certificates/*.json")]
+    names = {"run.json", "leaderboard.html", "leaderboard.md", "likelihood.json", "Raises.json"}
+    assert names <= {file.name for file in files}
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not [
+            name for name in (str(place), str(Path.home()), str(Path.cwd())) if name in text
+        ]
+
+
 def test_the_record_keeps_the_contract(mixed):
     place, _ = mixed
     data = run_json(place / "out")

@@ -84,15 +84,17 @@ class CheckpointAdapter(Adapter):
             identity += [quantization, find_library_version(quantization), code]
         if self.loaded.chosen_bos:
             identity.append(f"bos {self.loaded.bos_ids}")
+        name = pretrained_files.name_of(checkpoint.id)
         origin = {
-            "id": checkpoint.id,
+            # of a directory its name alone: people publish records
+            "id": name if pretrained_files.is_directory(checkpoint.id) else checkpoint.id,
             "commit": checkpoint.commit,
             "weights_sha256": self.loaded.weights_sha256,
             **({"bos": list(self.loaded.bos_ids)} if self.loaded.chosen_bos else {}),
             **_find_conversion(checkpoint.folder),
         }
         return ModelInfo(
-            name=pretrained_files.name_of(checkpoint.id),
+            name=name,
             family=str(self.loaded.config.model_type),
             tokenizer=self.text.kind,
             parameters=sum(p.numel() for p in unique),

@@ -250,7 +250,7 @@ class GGUF(TokenAdapter):
             fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
             weights_bytes=facts.weights_bytes,
             origin={
-                "id": self.file,
+                "id": Path(self.file).name,  # and no folder: people publish records
                 "weights_sha256": self.sha256,
                 "engine": f"llama-cpp-python {facts.version}",
             },
