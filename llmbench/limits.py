@@ -50,6 +50,7 @@ SERVING_RATE = 10_000.0  # requests a second: more than one client can send
 SERVER_BYTES = 64 << 20  # of one answer of a server: a longer line has no end
 SEED = 2**32 - 1  # what every generator of random numbers takes
 GGUF_PARALLEL = 64  # answers that llama.cpp writes side by side
+WORKERS = 4096  # at once: as many as threads
 THREADS = 4096  # more cores than a machine has
 
 # Shards of a cell

@@ -49,6 +49,14 @@ if TYPE_CHECKING:
 @options.device_map
 @options.threads
 @click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, limits.WORKERS),
+    help="Models, and parts of texts, that are asked at once, each on cores of its own; what is"
+    " timed runs alone afterwards.",
+)
+@click.option(
     "--limit",
     default=None,
     type=click.IntRange(1),

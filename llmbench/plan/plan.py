@@ -62,6 +62,8 @@ class Options:
     price_per_hour: float | None = None
     named: Mapping[str, str | Adapter] = field(default_factory=dict)
     retrain_since: float | None = None  # see BuildContext
+    workers: int = 1  # at work at once, where nothing is timed
+    engine: str = "local"  # where they run; it changes no number
 
     def for_cells(self) -> Mapping[str, object]:
         """What can change a number."""
@@ -181,6 +183,7 @@ def _check_numbers(options: Options) -> None:
         ("seed", options.seed, 0, limits.SEED),
         ("limit", options.limit, 1, sys.maxsize),
         ("threads", options.threads, 1, limits.THREADS),
+        ("workers", options.workers, 1, limits.WORKERS),
     ):
         if value is not None and not least <= value <= most:
             raise UsageError(f"--{name} {value} is not from {least} to {most}")

@@ -22,16 +22,13 @@ from llmbench.errors import Reason
 from llmbench.results.cell import CellHead
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner.folder.answers import AnswersEvent
-from llmbench.runner.folder.shards import ShardEvent
+from llmbench.runner.folder.shards import ClaimEvent, ShardEvent
 
 if TYPE_CHECKING:
     from llmbench.config.model_card import Card
     from llmbench.plan.plan import Plan
     from llmbench.tasks.performance.speed_blocks import Facts, NumberedBlock, TimelineRow
     from llmbench.tasks.task import Task
-
-# Jobs and commands
-# ----------------------------------------------------------------------------------------------
 
 
 class TextRow(TypedDict):
@@ -77,6 +74,7 @@ class Job(TypedDict):
     certificates: Sequence[str]
     answers: NotRequired[KeptSeal]
     shards: NotRequired[Sequence[str]]
+    helps: NotRequired[bool]  # fills no cell, but computes shards for the worker that does
 
 
 class SpeedJob(Job):
@@ -236,6 +234,7 @@ Event = (
     ProgressEvent
     | TaskEvent
     | ShardEvent
+    | ClaimEvent
     | CellEvent
     | CertificateEvent
     | AnswersEvent

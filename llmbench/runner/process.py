@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from llmbench import limits
@@ -47,8 +48,12 @@ class Child:
         module: str = "llmbench.runner.worker",
         arguments: Sequence[str] = (),
         server: ForkServer | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ):
-        """Start it. server: forks the worker of `module`, if it can."""
+        """Start it. server: forks the worker of `module`, if it can. environment: variables that it
+        has besides its parent's.
+        """
+        self._environment = environment
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.late, self._kills = log, False, machine.oom_kills()
         self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
@@ -71,7 +76,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**make_environment(options), MARKER: self.marker},
+                env={**make_environment(options), **self._environment, MARKER: self.marker},
                 start_new_session=True,  # so that Ctrl-C reaches the parent alone
             )
 

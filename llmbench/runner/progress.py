@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # rich is imported where somebody is watching
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import Progress
+    from rich.text import Text
 
     from llmbench.plan.plan import Plan
 
@@ -78,6 +79,9 @@ class _Lines:
     def stop(self) -> None:
         if self.follower is not None:
             self.follower.stop()
+
+    def over(self, name: str) -> None:
+        """Nothing is said at the end of a model's turn."""
 
     @contextmanager
     def pause_drawing(self, task: str) -> Iterator[None]:
@@ -165,6 +169,51 @@ class _Bar(_Lines):
             super().cell(name, f"{name} {task}", outcome)
 
 
+class _Beside(_Lines):
+    """A line for each cell, with its model; on a terminal beneath them a line for each model that
+    is at work.
+    """
+
+    def __init__(self, console: Console):
+        super().__init__(console)
+        self.said: dict[str, str] = {}
+        self.live: Live | None = None
+
+    def __enter__(self) -> _Beside:
+        if self.console.is_terminal:
+            from rich.live import Live
+
+            self.live = Live(get_renderable=self._compose, console=self.console, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def _compose(self) -> Text:
+        from rich.text import Text
+
+        room = max(self.console.width - 3, 1)
+        lines = [f"  {said}"[:room] for said in list(self.said.values())]
+        return Text("\n".join(lines), style="dim", no_wrap=True)
+
+    def model(self, name: str, number: int, count: int) -> None:
+        super().model(name, number, count)
+        self.said[name] = f"{name}: loading"
+
+    def progress(self, name: str, what: str, share: float, remark: str) -> None:
+        self.said[name] = f"{name}: {what} {remark}: {100 * share:.0f} %"
+        if not self.console.is_terminal:
+            super().progress(name, what, share, remark)
+
+    def cell(self, name: str, task: str, outcome: str) -> None:
+        super().cell(name, f"{name} {task}", outcome)
+
+    def over(self, name: str) -> None:
+        self.said.pop(name, None)
+
+
 def _bars(console: Console) -> Progress:
     from rich.progress import (
         BarColumn,
@@ -193,6 +242,10 @@ def watcher(made: Plan) -> Iterator[Watcher]:
     from llmbench.runner.watching import durations
 
     console = Console(stderr=True)
+    if made.options.workers > 1 or made.options.engine != "local":
+        with _Beside(console) as beside:  # what each takes beside others tells nothing of it alone
+            yield beside
+        return
     expected = durations.expect(made)
     forecast = Forecast(expected.seconds, groups=expected.groups)
     follower = Follower(forecast, [card.name for card in made.cards])
@@ -248,6 +301,7 @@ class Watcher(Protocol):
     def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
     def cell(self, name: str, task: str, outcome: str) -> None: ...
     def stop(self) -> None: ...  # the run was interrupted
+    def over(self, name: str) -> None: ...
     def warn(self, text: str) -> None: ...
     def pause_drawing(self, task: str) -> AbstractContextManager[None]:
         """Until this ends, draw only when `progress` is called: a clock is running."""
@@ -261,6 +315,7 @@ class Silent:
     def progress(self, name: str, what: str, share: float, remark: str) -> None: ...
     def cell(self, name: str, task: str, outcome: str) -> None: ...
     def stop(self) -> None: ...
+    def over(self, name: str) -> None: ...
     def warn(self, text: str) -> None: ...
     def pause_drawing(self, task: str) -> AbstractContextManager[None]:
         return nullcontext()

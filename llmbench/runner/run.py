@@ -4,7 +4,9 @@ while a worker runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from llmbench import storage
@@ -15,11 +17,21 @@ from llmbench.plan.training_state import count_steps, list_damage
 from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import End, assemble, now
+from llmbench.runner.engine.batch import (
+    Crew,
+    find_known,
+    is_asked,
+    list_unavailable,
+    run_batch,
+)
+from llmbench.runner.engine.engine import Engine
+from llmbench.runner.engine.local import LocalEngine
+from llmbench.runner.engine.parallel import SideBySide
 from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
-from llmbench.runner.messages import Job, failure_of, job_of, log_of
+from llmbench.runner.messages import log_of
 from llmbench.runner.process import Ahead, Child
-from llmbench.runner.progress import Silent, Watcher, name_failure
+from llmbench.runner.progress import Silent, Watcher
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.task import Task
@@ -56,6 +68,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
                 watcher.warn(f"interrupted while {', '.join(folder.turns.at_work)} was at work")
         folder.check_there()
         folder.turns.end()
+        folder.clear_shards()
         _remove_unknown(folder, watcher)
         failures += _find_changed(folder, failures)
         earlier = Earlier(folder, before)
@@ -152,12 +165,40 @@ def _run_models(
         watcher.warn(damage)
     try:
         draft.write(failures)
+        settled = _run_side_by_side(folder, watcher, failures, draft)
         for number, card in enumerate(made.cards, 1):
             watcher.model(card.name, number, len(made.cards))
-            failures += _run_model(folder, card, watcher, ahead)
+            failures += _run_model(folder, card, watcher, ahead, settled)
             draft.write(failures)
     finally:
         ahead.close()
+
+
+def _run_side_by_side(
+    folder: RunFolder, watcher: Watcher, failures: list[Failure], draft: _Draft
+) -> set[tuple[str, str]]:
+    """If several workers are asked for: all that is not timed. Adds to `failures`; returns the
+    cells, model and task, that need not be looked at again.
+    """
+    made, settled = folder.made, set[tuple[str, str]]()
+    if made.options.workers == 1 and made.options.engine == "local":
+        return settled
+    engine = _make_engine(made)
+    try:
+        found = SideBySide(Crew(folder, watcher), engine, draft.write).run()
+    finally:
+        engine.close()
+    for card in made.cards:
+        if card.name not in found:
+            continue
+        failures += found[card.name]
+        settled |= {(card.name, t.name) for t in made.suite.tasks if t.process == "shared"}
+    return settled
+
+
+def _make_engine(made: Plan) -> Engine:
+    """What starts the workers that the options ask for."""
+    return LocalEngine(made.options.workers, made.options)
 
 
 def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:
@@ -171,9 +212,9 @@ def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:
         model = made.models[name]
         if model.is_outside or name in made.objects or folder.turns.is_left_out(name):
             continue
-        known = _known(folder, model.card)
+        known = find_known(folder, model.card)
         if any(
-            _is_asked(made, model.card, task, known)
+            is_asked(made, model.card, task, known)
             for task in made.suite.tasks
             if task.process != "interleaved"
         ):
@@ -181,9 +222,15 @@ def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:
             ahead.start(name, log_of(made, model.card), model.list_modules())
 
 
-def _run_model(folder: RunFolder, card: Card, watcher: Watcher, ahead: Ahead) -> list[Failure]:
-    """The model's missing cells, but those of tasks that all models take turns in. Whatever happens
-    to a worker is a row for each cell that it leaves open.
+def _run_model(
+    folder: RunFolder,
+    card: Card,
+    watcher: Watcher,
+    ahead: Ahead,
+    settled: Collection[tuple[str, str]] = (),
+) -> list[Failure]:
+    """The model's missing cells, but those that are `settled`, and those of tasks that all models
+    take turns in. Whatever happens to a worker is a row for each cell that it leaves open.
 
     A model from outside is loaded even if all its cells are there: its weights may have changed,
     which only its fingerprint tells.
@@ -191,27 +238,34 @@ def _run_model(folder: RunFolder, card: Card, watcher: Watcher, ahead: Ahead) ->
     made = folder.made
     _remove_unknown(folder, watcher)
     if folder.turns.is_left_out(card.name):
-        return _unavailable(made, card, watcher) + _leave_out(folder, card.name, watcher)
+        return list_unavailable(made, card, watcher) + _leave_out(folder, card.name, watcher)
     if card.name in made.objects:
         folder.turns.begin(card.name)
-        failures = _unavailable(made, card, watcher) + in_process.run(folder, card, watcher)
+        failures = list_unavailable(made, card, watcher) + in_process.run(folder, card, watcher)
         folder.turns.end(card.name)
         return failures
-    tasks = [task for task in made.suite.tasks if task.process != "interleaved"]
-    known = _known(folder, card)
+    tasks = [
+        task
+        for task in made.suite.tasks
+        if task.process != "interleaved" and (card.name, task.name) not in settled
+    ]
+    known = find_known(folder, card)
     if not made.models[card.name].is_outside:
         for task in made.suite.tasks:
-            if task.name in known:
+            if task.name in known and (card.name, task.name) not in settled:
                 watcher.cell(card.name, task.name, "done before")
-    failures = _unavailable(made, card, watcher)
-    asked = [task for task in tasks if _is_asked(made, card, task, known)]
+    failures = list_unavailable(made, card, watcher)
+    asked = [task for task in tasks if is_asked(made, card, task, known)]
     if asked and not ahead.has(card.name):
         log_of(made, card).unlink(missing_ok=True)
     batches = _batch(folder, card, asked, known)
     if asked or batches:
         folder.turns.begin(card.name)
+    crew = Crew(folder, watcher)
     while batches:
-        found, left = _run_batch(folder, card, batches.pop(0), known, watcher, ahead)
+        found, left = run_batch(
+            crew, card, batches.pop(0), known, partial(_open, folder, card, ahead)
+        )
         failures += found
         batches[:0] = [left] if left else []
     for task in asked:
@@ -219,6 +273,16 @@ def _run_model(folder: RunFolder, card: Card, watcher: Watcher, ahead: Ahead) ->
             failures += max_batch.run(folder, card, task, known, watcher)
     folder.turns.end(card.name)
     return failures + _lost(folder, card, asked, failures)
+
+
+@contextmanager
+def _open(folder: RunFolder, card: Card, ahead: Ahead) -> Iterator[Child]:
+    """A worker of a model, while those of the next models start."""
+    made = folder.made
+    started = ahead.take(card.name)
+    with process.open_child(log_of(made, card), made.options, started=started) as child:
+        _start_next(folder, card, ahead)
+        yield child
 
 
 def _batch(
@@ -232,7 +296,7 @@ def _batch(
     made = folder.made
     shared = [task for task in asked if task.process == "shared"]
     alone = [[task] for task in asked if task.process == "own"]
-    is_untrained = any(_is_asked(made, card, task, known) for task in made.suite.tasks) and bool(
+    is_untrained = any(is_asked(made, card, task, known) for task in made.suite.tasks) and bool(
         count_steps(made, card.name)
     )
     if alone and shared and not is_untrained and alone[-1][0].is_untimed:
@@ -249,21 +313,6 @@ def _leave_out(folder: RunFolder, turn: str, watcher: Watcher) -> list[Failure]:
     return rows
 
 
-def _known(folder: RunFolder, card: Card) -> dict[str, str]:
-    """Finished cells of a model: task -> the fingerprint that it was made with."""
-    return {
-        task.name: cell["model"]["fingerprint"]
-        for task in folder.made.suite.tasks
-        if (cell := folder.cell(card.name, task.name)) is not None
-    }
-
-
-def _is_asked(made: Plan, card: Card, task: Task.Settings, known: Mapping[str, str]) -> bool:
-    return (card.name, task.name) not in made.lacks and (
-        task.name not in known or made.models[card.name].is_outside
-    )
-
-
 def _run_rounds(folder: RunFolder, task: Speed.Settings, watcher: Watcher) -> list[Failure]:
     """A task in which all models take turns."""
     made = folder.made
@@ -272,8 +321,8 @@ def _run_rounds(folder: RunFolder, task: Speed.Settings, watcher: Watcher) -> li
     left_out = {name for name, turn in turns.items() if folder.turns.is_left_out(turn)}
     failures = [row for name in left_out for row in _leave_out(folder, turns[name], watcher)]
     absent = {*left_out, *made.objects}
-    found = [(card, _known(folder, card)) for card in made.cards if card.name not in absent]
-    asked = [(card, known) for card, known in found if _is_asked(made, card, task, known)]
+    found = [(card, find_known(folder, card)) for card in made.cards if card.name not in absent]
+    asked = [(card, known) for card, known in found if is_asked(made, card, task, known)]
     if asked:
         failures += interleaving.Rounds(folder, task, watcher).run(asked)
         folder.turns.end(*(turns[card.name] for card, _ in asked))
@@ -298,91 +347,3 @@ def _lost(
         Failure(model=card.name, task=name, reason="error", message=lost, hint=hint)
         for name in names
     ]
-
-
-def _run_batch(
-    folder: RunFolder,
-    card: Card,
-    tasks: Sequence[Task.Settings],
-    known: Mapping[str, str],
-    watcher: Watcher,
-    ahead: Ahead,
-) -> tuple[list[Failure], list[Task.Settings]]:
-    """One worker and its tasks: rows for those that it leaves open, and those that it did not begin
-    because the one before them, which was to have a process to itself, ended it.
-    """
-    made = folder.made
-    job = job_of(made, card, tasks, known, folder.known_certificates(card.name))
-    job["answers"] = folder.answers.find_seal(card.name)
-    job["shards"] = folder.known_shards(card.name)
-    left: list[Task.Settings] = []
-    with process.open_child(
-        log_of(made, card), made.options, started=ahead.take(card.name)
-    ) as child:
-        child.send(job)
-        _start_next(folder, card, ahead)
-        failures, open_tasks, begun = _follow(child, job, folder, card, watcher)
-    if any(task.name == begun and task.process == "own" for task in tasks):
-        left = [task for task in tasks if task.name in open_tasks and task.name != begun]
-    for name in open_tasks:
-        if name in {task.name for task in left}:
-            continue
-        reason, message, hint = child.explain_end(made.options.timeout)
-        failures.append(
-            Failure(model=card.name, task=name, reason=reason, message=message, hint=hint)
-        )
-        watcher.cell(card.name, name, reason)
-    return failures, left
-
-
-def _unavailable(made: Plan, card: Card, watcher: Watcher) -> list[Failure]:
-    """Return a failure for each of the model's cells whose text is unavailable."""
-    failures = []
-    for task in made.suite.tasks:
-        lack = made.lacks.get((card.name, task.name))
-        if lack is not None:
-            failures.append(
-                Failure(
-                    model=card.name,
-                    task=task.name,
-                    reason="unavailable",
-                    message=lack.what,
-                    hint=lack.hint,
-                )
-            )
-            watcher.cell(card.name, task.name, "unavailable")
-    return failures
-
-
-def _follow(
-    child: Child, job: Job, folder: RunFolder, card: Card, watcher: Watcher
-) -> tuple[list[Failure], list[str], str]:
-    """Read events until the worker ends or is late: failures it reported, tasks it left open, and
-    which of these it had begun.
-    """
-    failures: list[Failure] = []
-    open_tasks, begun = list(job["keys"]), ""
-    for event in child.events(folder.made.options.timeout):
-        if event["event"] == "end":
-            break
-        if event["event"] == "progress":
-            watcher.progress(card.name, event["what"], event["share"], event["remark"])
-        elif event["event"] == "answers":
-            folder.answers.accept(card.name, event["seal"])
-        elif event["event"] == "task":
-            begun = event["task"]
-        elif event["event"] == "shard":
-            folder.accept_shard(card.name, event["task"], event["name"], event["digest"])
-        elif event["event"] == "certificate":
-            folder.accept_certificate(card.name, event["digest"], event["cached"])
-        elif event["event"] == "cell" and event["task"] in open_tasks:
-            open_tasks.remove(event["task"])
-            folder.accept_cell(card.name, event["task"], event["digest"])
-            watcher.cell(card.name, event["task"], event["outcome"])
-        elif event["event"] == "failed" and event["task"] in open_tasks:
-            open_tasks.remove(event["task"])
-            failures.append(failure_of(card, event))
-            watcher.cell(card.name, event["task"], name_failure(event["reason"], event["message"]))
-    if not child.late:
-        child.wait()
-    return failures, open_tasks, begun if begun in open_tasks else ""

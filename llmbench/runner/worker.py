@@ -12,7 +12,7 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -51,11 +51,10 @@ from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_mo
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
-from llmbench.runner.folder.shards import find_shelf
+from llmbench.runner.folder.shards import claim_shards, make_shelf
 from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
 from llmbench.storage import default_cache
 from llmbench.tasks.lossy import run_documents
-from llmbench.tasks.shards.files import Shelf
 from llmbench.tasks.shards.running import run_shards
 from llmbench.tasks.task import Task, check_outcome
 
@@ -68,11 +67,11 @@ def main() -> None:
         with meter.phase("imports"):  # those of a worker that is started before its turn
             for module in sys.argv[1:]:
                 importlib.import_module(module)
-    job, emit, _ = messages.connect(stays=not checking)
+    job, emit, replies = messages.connect(stays=not checking)
     if checking:
         check(job, emit)
     else:
-        work(job, emit, meter)
+        work(job, emit, meter, replies)
         emit({"event": "end"})
     messages.leave()
 
@@ -119,11 +118,11 @@ def _fits(cls: Any, arguments: Mapping[str, Any], where: str, *first: Any) -> No
         ) from None
 
 
-def work(job: Job, emit: Emit, meter: Meter) -> None:
+def work(job: Job, emit: Emit, meter: Meter, replies: Iterator[Any] = iter(())) -> None:
     """All cells of one model. A failure is an event; only a crash ends the process early.
 
     meter: of memory since this process began. Tasks that ask for a process of their own come first,
-    in a process that did nothing else.
+    in a process that did nothing else. replies: which shards to compute, one for each claim.
     """
     machine.keep_freed_memory()
     model, tasks, texts = read_job(job)
@@ -151,8 +150,19 @@ def work(job: Job, emit: Emit, meter: Meter) -> None:
             asked.load_model = partial(load_spec, texts=texts, job=job, report=report)
             if task.process == "own":
                 asked.meter = meter
-            run = partial(run_shards, shelf=_make_shelf(job, task, info, emit))
+            shelf = make_shelf(
+                Path(job["out"]),
+                task.name,
+                job["keys"][task.name],
+                info,
+                job.get("shards", ()),
+                emit,
+            )
+            claim = partial(claim_shards, emit, replies, task.name, shelf)
+            run = partial(run_shards, shelf=shelf, claim=claim, helps=job.get("helps", False))
             outcome = check_outcome(asked, run_documents(asked, task, adapter, report, run))
+            if job.get("helps"):
+                continue
             head = messages.head_of(job, task.name, row)
             digest = write_cell(Path(job["out"]), head, outcome, time.perf_counter() - begun)
         except BaseException as error:
@@ -161,24 +171,9 @@ def work(job: Job, emit: Emit, meter: Meter) -> None:
                 return
         else:
             emit({"event": "cell", "task": task.name, "outcome": "done", "digest": digest})
-    if not tasks or any(task.process == "shared" for task in tasks):
+    if not job.get("helps") and (not tasks or any(task.process == "shared" for task in tasks)):
         certify(adapter, info, job, emit, report)
     adapter.close()
-
-
-def _make_shelf(job: Job, task: Task.Settings, info: ModelInfo, emit: Emit) -> Shelf:
-    """Where the shards of a cell are kept. Those of weights without a name are of this process."""
-
-    def tell(name: str, digest: str) -> None:
-        emit({"event": "shard", "task": task.name, "name": name, "digest": digest})
-
-    mark = {
-        "key": job["keys"][task.name],
-        "fingerprint": info.fingerprint,
-        "device": info.device,
-    }
-    known = job.get("shards", ()) if identifies_weights(info.fingerprint) else ()
-    return Shelf(find_shelf(Path(job["out"]), info.name, task.name), mark, known, tell)
 
 
 def _import_measured(model: ResolvedModel, job: Job, meter: Meter) -> None:

@@ -84,7 +84,20 @@ class RunFolder:
             self.accept(self.made.cell_path(model, task), digest)
             self.new_cells += 1
             self._finished.add((model, task))
-        shutil.rmtree(shards.find_shelf(self.out, model, task), ignore_errors=True)
+        self._clear_shelf(model, task)
+
+    def _clear_shelf(self, model: str, task: str) -> None:
+        shelf = shards.find_shelf(self.out, model, task)
+        shutil.rmtree(shelf, ignore_errors=True)
+        for folder in (shelf.parent, shelf.parent.parent):
+            with suppress(OSError):  # others are in it, or it is not there
+                folder.rmdir()
+
+    def clear_shards(self) -> None:
+        """Remove the shards of finished cells, also of workers that were late."""
+        for shelf in self.out.glob("shards/*/*"):
+            if self.cell(shelf.parent.name, shelf.name) is not None:
+                self._clear_shelf(shelf.parent.name, shelf.name)
 
     def accept_shard(self, model: str, task: str, name: str, digest: str) -> None:
         """Believe the shard of an unfinished cell that a worker of this model has written."""

@@ -53,19 +53,23 @@ class Turns:
         """Whether the run was killed too often in this turn."""
         return self.deaths.get(turn, 0) >= limits.DEATHS
 
-    def begin(self, *turns: str) -> None:
-        """Write down whose turn it is, before its worker starts."""
-        wanted = {turn: self._find_open(turn) for turn in turns}
+    def begin(self, *turns: str, beside: bool = False) -> None:
+        """Write down whose turn it is, before its worker starts; `beside` those at work."""
+        wanted = dict(self._begun.at_work) if beside else {}
+        wanted |= {turn: self._find_open(turn) for turn in turns}
         if wanted != self._begun.at_work:
             self._begun.at_work = wanted
             self._write()
 
     def end(self, *survived: str) -> None:
-        """Write down that no model is at work, and in which turns the run was not killed."""
+        """Write down in which turns the run was not killed, which are over; without any, that no
+        model is at work.
+        """
         if self._begun.at_work:
             for turn in survived:
                 self._begun.deaths.pop(turn, None)
-            self._begun.at_work = {}
+            kept = {t: v for t, v in self._begun.at_work.items() if t not in survived}
+            self._begun.at_work = kept if survived else {}
             self._write()
 
     def _count_deaths(self, before: Begun) -> Begun:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Shelf:
         tell: Tell = lambda name, digest: None,
     ):
         self.folder, self._mark, self._known, self._tell = folder, dict(mark), set(known), tell
+
+    def believe(self, digests: Iterable[str]) -> None:
+        """Believe files that others have written."""
+        self._known.update(digests)
 
     def name(self, first: int, last: int) -> str:
         """Return the file's name of the shard with items first .. last-1."""

@@ -6,7 +6,7 @@ Its numbers are the same whoever computed the shards, and when.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,8 @@ from llmbench.tasks.shards.files import Shelf
 from llmbench.tasks.shards.recording import Answer, Ask, Kept, Kind, Recorder, digest, listen
 from llmbench.tasks.task import Task
 
+Claim = Callable[[Sequence[int]], Iterable[tuple[int, int]]]
+
 
 def find_edges(task: Task, adapter: Adapter) -> list[int]:
     """Return the edges of a task's shards; at most two if it is not divided."""
@@ -29,27 +31,45 @@ def find_edges(task: Task, adapter: Adapter) -> list[int]:
     return cut(sizes, size_shards(info.parameters, info.device))
 
 
-def run_shards(task: Task, adapter: Adapter, progress: Progress, shelf: Shelf) -> Outcome:
-    """Run a task that may be divided. What the shelf holds of it is not asked again."""
+def run_shards(
+    task: Task,
+    adapter: Adapter,
+    progress: Progress,
+    shelf: Shelf,
+    claim: Claim = pairwise,
+    helps: bool = False,
+) -> Outcome:
+    """Run a task that may be divided. What the shelf holds of it is not asked again.
+
+    claim: edges -> the shards that are computed here; when it ends, the shelf holds the others.
+    helps: nothing but shards is computed, and the outcome is empty.
+    """
     edges = find_edges(task, adapter)
     if len(edges) <= 2:
-        return task.run(adapter, progress)
-    fill_shelf(task, adapter, progress, shelf, edges)
+        return Outcome([], []) if helps else task.run(adapter, progress)
+    fill_shelf(task, adapter, progress, shelf, claim(edges), edges[-1])
+    if helps:
+        return Outcome([], [])
     with listen(Replayer(shelf, edges)):
         return task.run(adapter, progress)
 
 
 def fill_shelf(
-    task: Task, adapter: Adapter, progress: Progress, shelf: Shelf, edges: Sequence[int]
+    task: Task,
+    adapter: Adapter,
+    progress: Progress,
+    shelf: Shelf,
+    spans: Iterable[tuple[int, int]],
+    whole: int,
 ) -> None:
-    """Ask the shards between these edges that the shelf does not hold."""
-    whole = max(1, edges[-1] - edges[0])
-    for first, last in pairwise(edges):
+    """Ask those of these shards that the shelf does not hold. whole: the number of all items."""
+    for first, last in spans:
         if shelf.read(first, last) is not None:
             continue
-        begun, part = first - edges[0], last - first
 
-        def report(what: str, share: float, remark: str, at: int = begun, n: int = part) -> None:
+        def report(
+            what: str, share: float, remark: str, at: int = first, n: int = last - first
+        ) -> None:
             progress(what, (at + share * n) / whole, remark)
 
         recorder = Recorder()

@@ -138,7 +138,7 @@ def test_who_computed_a_shard_does_not_matter(name, monkeypatch, tmp_path, netwo
     random.Random(3).shuffle(spans)
     for first, last in spans:  # each by another worker, in any order
         one = Memory(tmp_path / "several")
-        running.fill_shelf(TASKS[name](), network, quiet, one.shelf, [first, last])
+        running.fill_shelf(TASKS[name](), network, quiet, one.shelf, [(first, last)], edges[-1])
         known += one.digests
     last = Memory(tmp_path / "several", known)
     found = running.run_shards(TASKS[name](), network, quiet, last.shelf)
@@ -175,8 +175,9 @@ def test_a_question_of_lm_eval_is_asked_in_its_shard_alone(monkeypatch, tmp_path
     divide(monkeypatch, make(), network, 3)
     one, two = Memory(tmp_path / "one"), Memory(tmp_path / "two")
     expected = content(running.run_shards(make(), network, quiet, one.shelf), tmp_path / "a")
-    for first, last in reversed(list(pairwise(running.find_edges(make(), network)))):
-        running.fill_shelf(make(), network, quiet, two.shelf, [first, last])
+    edges = running.find_edges(make(), network)
+    for span in reversed(list(pairwise(edges))):
+        running.fill_shelf(make(), network, quiet, two.shelf, [span], edges[-1])
     found = running.run_shards(make(), network, quiet, two.shelf)
     assert len(one.names) >= 3
     assert sorted(two.names) == sorted(one.names)
@@ -207,7 +208,7 @@ def test_a_shard_that_vanishes_while_it_is_used_is_an_error(monkeypatch, tmp_pat
     divide(monkeypatch, task, adapter, 4)
     made = Memory(tmp_path)
     edges = running.find_edges(task, adapter)
-    running.fill_shelf(task, adapter, quiet, made.shelf, edges)
+    running.fill_shelf(task, adapter, quiet, made.shelf, pairwise(edges), edges[-1])
     (tmp_path / made.names[1]).unlink()
     with (
         running.listen(running.Replayer(made.shelf, edges)),

@@ -1,0 +1,81 @@
+"""Workers on this machine, each on cores, and on a GPU, of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from llmbench.errors import UsageError
+from llmbench.hardware import machine
+from llmbench.plan.plan import Options
+from llmbench.runner.engine.engine import Place
+from llmbench.runner.process import Child
+
+
+class LocalEngine:
+    """Starts workers here. `count`: how many at once."""
+
+    def __init__(self, count: int, options: Options):
+        """UsageError if there are fewer cores than workers."""
+        cores = list_cores()
+        if options.threads:
+            cores = cores[: max(options.threads, 1)]
+        if count > len(cores):
+            raise UsageError(
+                f"--workers {count} is more than the {len(cores)} cores that the run may use",
+                hint="fewer workers: each has cores of its own",
+            )
+        share = len(cores) // count
+        gpus = machine.gpus() if options.device_kind == "cuda" else []
+        self.places: Sequence[Place] = [
+            Place(
+                "here",
+                number,
+                tuple(cores[number * share : (number + 1) * share]),
+                f"cuda:{number % len(gpus)}" if len(gpus) > 1 else "",
+            )
+            for number in range(count)
+        ]
+
+    def start(
+        self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
+    ) -> Child:
+        """Start a worker on the place's cores."""
+        child = Child(
+            log,
+            replace(options, threads=len(place.cores)),
+            arguments=modules,
+            environment=name_gpu(place),
+        )
+        bind(child.process.pid, place.cores)
+        return child
+
+    def close(self) -> None:
+        """Nothing is held between two workers."""
+
+
+def list_cores() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
+    if sys.platform == "linux":
+        return sorted(os.sched_getaffinity(0))
+    return list(range(machine.cores()))
+
+
+def name_gpu(place: Place) -> Mapping[str, str]:
+    """Return the environment in which a worker sees the GPU of its place alone."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not place.gpu:
+        return {}
+    number = int(place.gpu.removeprefix("cuda:"))
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[number] if visible else str(number)}
+
+
+def bind(process: int, cores: Sequence[int]) -> None:
+    """Keep a process that has just begun to these cores, where the system can do so."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # it has ended already, which its events will tell
+            os.sched_setaffinity(process, cores)

@@ -1,0 +1,144 @@
+"""Several workers at once, for all that is not timed: a model in each place, and where a place is
+free and no model waits, help for one that is at work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from llmbench.config.model_card import Card
+from llmbench.results.record import Failure
+from llmbench.runner.engine.batch import (
+    Crew,
+    find_known,
+    help_batch,
+    is_asked,
+    open_worker,
+    run_batch,
+)
+from llmbench.runner.engine.engine import Engine, Place, Worker
+from llmbench.runner.messages import log_of
+from llmbench.tasks.task import Task
+
+LOOK_SECONDS = 0.2  # between two looks for work, while a place is free
+
+
+@dataclass
+class _Unit:
+    """A model, and the tasks that share a worker."""
+
+    card: Card
+    tasks: list[Task.Settings]
+    known: dict[str, str]
+    number: int
+
+
+class SideBySide:
+    """The untimed work of a run. `saved`: is called whenever a model is through."""
+
+    def __init__(self, crew: Crew, engine: Engine, saved: Callable[[Sequence[Failure]], None]):
+        self._crew, self._engine, self._saved = crew, engine, saved
+        self._made = crew.folder.made
+        self._failures: dict[str, list[Failure]] = {}
+        self._active: dict[str, _Unit] = {}
+        self._workers: set[Worker] = set()
+        self._useless: set[str] = set()  # models that no second worker could help
+
+    def run(self) -> dict[str, list[Failure]]:
+        """Ask all models; return the failures of each. Whatever ends this ends all workers."""
+        waiting, free = deque(self._list_units()), deque(self._engine.places)
+        running: dict[Future[None], Place] = {}
+        with ThreadPoolExecutor(max(1, len(free))) as pool:
+            try:
+                while waiting or running:
+                    while free and (start := self._find_work(waiting)) is not None:
+                        place = free.popleft()
+                        running[pool.submit(start, place)] = place
+                    done, _ = wait(
+                        running, LOOK_SECONDS if free else None, return_when=FIRST_COMPLETED
+                    )
+                    for future in done:
+                        free.append(running.pop(future))
+                        future.result()
+            except BaseException:
+                self._crew.claims.end()
+                with self._crew.lock:
+                    for worker in self._workers:
+                        worker.kill()
+                raise
+        return self._failures
+
+    def _list_units(self) -> Iterator[_Unit]:
+        """The models with cells that a shared worker is to fill, in the order of the board."""
+        for number, card in enumerate(self._made.cards, 1):
+            if card.name in self._made.objects or self._crew.folder.turns.is_left_out(card.name):
+                continue
+            known = find_known(self._crew.folder, card)
+            tasks = [
+                task
+                for task in self._made.suite.tasks
+                if task.process == "shared" and is_asked(self._made, card, task, known)
+            ]
+            if tasks or self._crew.folder.is_proof_open(card.name):
+                yield _Unit(card, tasks, known, number)
+
+    def _find_work(self, waiting: deque[_Unit]) -> Callable[[Place], None] | None:
+        """The next model whose parent is not at work or waiting itself, or one to be helped."""
+        busy = {*self._active, *(unit.card.name for unit in waiting)}
+        for unit in waiting:
+            if unit.card.parent is None or unit.card.parent not in busy - {unit.card.name}:
+                waiting.remove(unit)
+                self._active[unit.card.name] = unit
+                return partial(self._ask, unit)
+        name = self._crew.claims.find_needy()
+        if name is not None and name in self._active and name not in self._useless:
+            return partial(self._help, self._active[name])
+        return None
+
+    def _ask(self, unit: _Unit, place: Place) -> None:
+        """One model's worker, from its beginning to its end."""
+        crew, name = self._crew, unit.card.name
+        with crew.lock:
+            crew.watcher.model(name, unit.number, len(self._made.cards))
+            crew.folder.turns.begin(name, beside=True)
+            log_of(self._made, unit.card).unlink(missing_ok=True)
+        open = partial(self._open, unit, place, "")
+        failures, _ = run_batch(crew, unit.card, unit.tasks, unit.known, open, place.name)
+        with crew.lock:
+            crew.folder.turns.end(name)
+            self._failures[name] = failures
+            del self._active[name]
+            crew.watcher.over(name)
+            self._saved([row for rows in self._failures.values() for row in rows])
+
+    def _help(self, unit: _Unit, place: Place) -> None:
+        """A second worker of a model. It begins with the last task, where least is done."""
+        open = partial(self._open, unit, place, f"-{place.number}")
+        tasks = list(reversed(unit.tasks))
+        if not help_batch(self._crew, unit.card, tasks, unit.known, open, place.name):
+            self._useless.add(unit.card.name)
+
+    @contextmanager
+    def _open(self, unit: _Unit, place: Place, mark: str) -> Iterator[Worker]:
+        """A worker in a place, known to `run` as long as it lives."""
+        log = log_of(self._made, unit.card)
+        log = log.with_name(f"{log.stem}{mark}{log.suffix}")
+        modules = () if unit.card.name in self._made.objects else self._list_modules(unit)
+        with open_worker(self._engine, place, log, self._made, modules) as worker:
+            with self._crew.lock:
+                self._workers.add(worker)
+            try:
+                yield worker
+            finally:
+                with self._crew.lock:
+                    self._workers.discard(worker)
+
+    def _list_modules(self, unit: _Unit) -> Sequence[str]:
+        """What a worker imports at once; nothing of models from outside."""
+        model = self._made.models[unit.card.name]
+        return () if model.is_outside else model.list_modules()
