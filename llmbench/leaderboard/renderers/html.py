@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
+from llmbench.leaderboard.overview.average import find_average
 from llmbench.leaderboard.overview.overall import find_overall
 from llmbench.leaderboard.overview.pairs import find_pairs
 from llmbench.leaderboard.renderers.page.curves import NARROW, WIDE, draw_curves
@@ -98,6 +99,7 @@ def render(board: Board) -> str:
         pictures=pictures,
         scaling=scaling,
         overall=overall,
+        average=find_average(board.tables),
         pairs=pairs,
         unpaired=unpaired,
         curves=[draw_curves(board.curves, size) for size in (WIDE, NARROW)],

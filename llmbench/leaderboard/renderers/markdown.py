@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmbench.leaderboard.board import Board
+from llmbench.leaderboard.overview.average import find_average
+from llmbench.leaderboard.overview.overall import find_overall
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
@@ -24,6 +26,7 @@ def render(board: Board) -> str:
             f"**{escape_markdown(key)}:** {escape_markdown(value)}" for key, value in board.facts
         ),
     ]
+    parts += _all_tasks(board)
     for table in board.tables:
         parts += [f"## {escape_markdown(table.task)}", _table(table), _members(table)]
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
@@ -40,6 +43,20 @@ def render(board: Board) -> str:
         ]
     parts += [*_reference_scores(board), *_failures(board), *_certificates(board), *_samples(board)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _all_tasks(board: Board) -> list[str]:
+    """Models by tasks with the average, of a board that has one."""
+    average, overall = find_average(board.tables), find_overall(board.tables)
+    if average is None or overall is None:
+        return []
+    titles = ["model", "average accuracy", *(escape_markdown(task) for task, _ in overall.tasks)]
+    rows = [
+        [row.model, average.cells[row.model].text, *(cell.text for cell in row.cells)]
+        for row in overall.rows
+    ]
+    notes = "\n".join(f"- {escape_markdown(note)}" for note in average.notes)
+    return ["## All tasks", pipe_table(titles, rows), notes]
 
 
 def _loads(board: Board) -> list[str]:

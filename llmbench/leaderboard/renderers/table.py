@@ -12,6 +12,8 @@ from rich.text import Text
 
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import STAGES, Column, stage_title
+from llmbench.leaderboard.overview.average import find_average
+from llmbench.leaderboard.overview.overall import find_overall
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
 from llmbench.leaderboard.renderers.serving import print_loads
@@ -47,6 +49,7 @@ def print_to(console: Console, board: Board, by: Order = "rank") -> None:
     for table in board.tables:
         console.print()
         _print_table(console, table, by, board.verdict)
+    _print_all_tasks(console, board)
     if by == "rank" and (legend := _explain_marks(board.tables)):
         console.print()
         print_prose(console, legend, indent=0)
@@ -64,6 +67,25 @@ def print_to(console: Console, board: Board, by: Order = "rank") -> None:
             for f in board.failures
         ],
     )
+
+
+def _print_all_tasks(console: Console, board: Board) -> None:
+    """Print models by tasks with the average, of a board that has one."""
+    average, overall = find_average(board.tables), find_overall(board.tables)
+    if average is None or overall is None:
+        return
+    console.print()
+    _print(console, "All tasks", "bold italic")
+    names = [clean_terminal(row.model) for row in overall.rows]
+    means = [average.cells[row.model].text for row in overall.rows]
+    columns = [GridColumn("model", names, STAYS, is_numeric=False)]
+    columns.append(GridColumn("average accuracy", means, STAYS, keeps_intervals=True))
+    for number, (task, _) in enumerate(overall.tasks):
+        texts = [row.cells[number].text for row in overall.rows]
+        columns.append(GridColumn(clean_terminal(task), texts, 1))
+    print_grid(console, columns)
+    for note in average.notes:
+        print_prose(console, note)
 
 
 def _print_list(console: Console, title: str, lines: Sequence[str]) -> None:
