@@ -68,6 +68,58 @@ def test_a_name_covers_an_error_bar_only_if_there_is_no_other_place():
     assert place_names(points, ["model", "b"], [0], FRAME, 1, [everywhere]) == [right]
 
 
+def cluster(seed, count=13):
+    draw = random.Random(seed)
+    points = [(draw.gauss(300, 40), draw.gauss(200, 30)) for _ in range(count)]
+    return points, ["m" * draw.randint(3, 16) for _ in points]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_lines_every_name_of_a_crowd_has_a_place(seed):
+    points, names = cluster(seed)
+    near = place_names(points, names, range(13), FRAME, 18)
+    placed = place_names(points, names, range(13), FRAME, 18, most_in_all=18)
+    assert len(near) < 13
+    assert placed[: len(near)] == near
+    assert sorted(name.of for name in placed) == list(range(13))
+    assert all((name.leader is None) == (name in near) for name in placed)
+
+
+def has_room(points, number):
+    """Whether no other mark touches the mark of this point."""
+    return all(
+        math.dist(points[number], point) > 15 for at, point in enumerate(points) if at != number
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_line_leads_from_its_mark_to_its_name_and_meets_nothing_else(seed):
+    points, names = cluster(seed)
+    placed = place_names(points, names, range(13), FRAME, 18, most_in_all=18)
+    boxes = {name.of: box_of(name) for name in placed}
+    for name in placed:
+        if name.leader is None or not has_room(points, name.of):
+            continue
+        begin, end = name.leader
+        assert math.dist(begin, points[name.of]) == pytest.approx(7.5)
+        assert measure_distance(boxes[name.of], end) <= 2.0
+        for share in (step / 50 for step in range(51)):
+            dot = tuple(a + share * (b - a) for a, b in zip(begin, end, strict=True))
+            for other, point in enumerate(points):
+                assert other == name.of or math.dist(dot, point) > 7.0
+            for other, box in boxes.items():
+                assert other == name.of or measure_distance(box, dot) > 0
+
+
+def test_a_picture_draws_the_lines_of_its_names():
+    ring = [(1000 * 1.1 ** math.cos(turn), 2 + 0.05 * math.sin(turn)) for turn in range(7)]
+    ends = [(1000, 2), (100, 1), (9000, 3)]
+    spots = [Spot(f"model-{n}", 3, x, y, ["said"]) for n, (x, y) in enumerate([*ring, *ends])]
+    picture = draw_scatter(spots, Titles("x", "y", "said"), scatter.WIDE)
+    assert all(f">model-{number}</text>" in picture for number in range(10))
+    assert 'class="leader" d="M' in picture
+
+
 def test_a_point_amid_others_has_no_name_rather_than_a_wrong_one():
     ring = [(300 + 11.0 * math.cos(turn), 200 + 11.0 * math.sin(turn)) for turn in range(7)]
     assert 7 not in [

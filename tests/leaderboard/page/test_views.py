@@ -64,6 +64,26 @@ def test_no_width_scrolls_sideways(board, width, dark):
     check_silence(page)
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_name_is_broken_between_its_words_only(board, width):
+    _, file, page = board
+    show(page, file, width=width, height=900, touch=width < 500)
+    broken = page.value(
+        """Array.from(document.querySelectorAll('main td.model')).flatMap(cell => {
+          const text = Array.from(cell.querySelectorAll('*'), e => e.firstChild)
+            .concat(...cell.childNodes)
+            .find(e => e && e.nodeType === 3 && e.data.includes('transformer-'));
+          if (!text || !cell.checkVisibility()) return [];
+          const range = document.createRange(), at = text.data.indexOf('transformer-');
+          range.setStart(text, at);
+          range.setEnd(text, at + 'transformer'.length);
+          const lines = new Set(Array.from(range.getClientRects(), box => Math.round(box.top)));
+          return lines.size > 1 ? [cell.closest('section')?.id] : [];
+        })"""
+    )
+    assert broken == []
+
+
 def test_the_first_screen_has_verdict_ranking_picture_and_the_way_to_make_it_again(board):
     name, file, page = board
     show(page, file, width=1440, height=900)

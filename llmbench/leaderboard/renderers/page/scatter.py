@@ -35,7 +35,8 @@ class Spot:
 
 WIDE, NARROW, SMALL = Size(640, 400), Size(320, 340, left=38), Size(340, 280, left=40)
 
-PER_NAME = 36  # pixels of a picture's width for each name
+PER_NAME = 36  # pixels of a picture's width for each name beside its point
+MOST_NAMES = 17  # those with a line included; more are in the tips and tables alone
 
 
 def draw_scatter(
@@ -62,6 +63,7 @@ def draw_scatter(
             for spot, point in zip(spots, points, strict=True)
             for bar in _list_bars(spot, point, across, down)
         ],
+        MOST_NAMES,
     )
     parts = [
         draw_grid(across.ticks(4 if size.width < 400 else 7), down.ticks(), titles, size),
@@ -123,12 +125,19 @@ def _draw_front(
 
 
 def _draw_name(name: Name, spot: Spot) -> Markup:
+    line = Markup("")
+    if name.leader is not None:
+        (x, y), (end, low) = name.leader
+        line = Markup('<path class="leader" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
+            x, y, end, low
+        )
     return Markup(
-        '<g class="name{}" data-model="{}" aria-hidden="true"><text x="{:.1f}" y="{:.1f}"'
+        '<g class="name{}" data-model="{}" aria-hidden="true">{}<text x="{:.1f}" y="{:.1f}"'
         ' text-anchor="{}" dy=".35em">{}</text></g>'
     ).format(
         " ahead" if spot.is_front else "",
         show_html(spot.model),
+        line,
         name.x,
         name.y,
         name.anchor,
