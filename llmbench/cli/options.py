@@ -66,7 +66,7 @@ data = click.option(
     multiple=True,
     metavar="NAME=PATH",
     callback=parse_pairs,
-    help="Use this file as the text NAME.",
+    help="Use this file as the text NAME (or directory, as the source NAME of several texts).",
 )
 seed = click.option(
     "--seed",

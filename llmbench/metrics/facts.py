@@ -272,6 +272,7 @@ METRICS = (
         "mean",
         TIE_SHARE,
         is_derived=True,
+        repeats="accuracy",
     ),
     Metric(
         "mean_centred_accuracy",

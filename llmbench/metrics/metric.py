@@ -153,6 +153,7 @@ class Metric:
     is_headline: whether it has a table of its own; is_ranked: whether models are ranked in it.
     is_power: whether it is 2 to the power of a ratio, by which it is tested.
     is_derived: whether it only re-expresses another metric.
+    repeats: the metric that it is on another scale, with the same test: compared only if named.
     is_distance: whether it tells how far a model is from another one: the nearest is not the best.
     """
 
@@ -170,6 +171,7 @@ class Metric:
     is_ranked: bool = False
     is_power: bool = False
     is_derived: bool = False
+    repeats: str = ""
     is_distance: bool = False
     is_custom: bool = False  # not of llmbench's own table
 

@@ -162,7 +162,7 @@ def compare(
         return (
             bool({score.metric, key_of(score)} & set(metrics))
             if metrics
-            else score.better is not None
+            else score.better is not None and not metric_of(score).repeats
         )
 
     met = [one for pair in pairs for one in meet(pair, is_wanted, in_turns=True)]

@@ -52,7 +52,7 @@ def parse_allowance(text: float | str, where: str = "") -> Allowance:
 DEFAULTS = {  # as much as makes a tie
     metric.name: Allowance(metric.tie)
     for metric in METRICS
-    if metric.tie and not metric.depends_on_machine
+    if metric.tie and not metric.depends_on_machine and not metric.repeats
 }
 
 
