@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,6 @@ def _build(entry: Entry, catalog: Mapping[str, Entry], wanted: Wanted) -> Any:
     try:
         import numpy as np
         from lm_eval.tasks._factory import TaskFactory
-        from lm_eval.tasks._index import Entry as TheirEntry
-        from lm_eval.tasks._index import Kind
     except ImportError as error:
         raise UsageError(
             f"this lm-eval cannot be used: {error}", hint="pip install 'llmbench[lm-eval]'"
@@ -166,20 +164,36 @@ def _build(entry: Entry, catalog: Mapping[str, Entry], wanted: Wanted) -> Any:
             asked.append(_place_data(config, folder))
             return config
 
-    def convert(one: Entry) -> Any:
-        kind = Kind.PY_TASK if one.is_class else Kind[one.kind.upper()]
-        file = Path(one.file) if one.file else None
-        return TheirEntry(one.name, kind, file, None, set(one.members))
-
     random.seed(SEEDS[0])
     np.random.seed(SEEDS[1])
-    registry = {name: convert(one) for name, one in catalog.items()}
+    registry = _convert_shipped() if wanted.include_path is None else _convert_catalog(catalog)
     try:
         return Factory().build(registry[entry.name], overrides=None, registry=registry)
     except LlmbenchError:
         raise
     except Exception as error:  # whatever a task's file or a data set's library does
         raise _explain(error, entry, asked[-1] if asked else None, wanted) from error
+
+
+def _convert_catalog(catalog: Mapping[str, Entry]) -> dict[str, object]:
+    """The entries as lm-eval has them; those of its own are converted once."""
+    shipped = catalogs.read_catalog(None)
+    own = {name: one for name, one in catalog.items() if shipped.get(name) is not one}
+    return {**_convert_shipped(), **{name: _convert(one) for name, one in own.items()}}
+
+
+@cache
+def _convert_shipped() -> dict[str, object]:
+    return {name: _convert(one) for name, one in catalogs.read_catalog(None).items()}
+
+
+def _convert(one: Entry) -> object:
+    from lm_eval.tasks._index import Entry as TheirEntry
+    from lm_eval.tasks._index import Kind
+
+    kind = Kind.PY_TASK if one.is_class else Kind[one.kind.upper()]
+    file = Path(one.file) if one.file else None
+    return TheirEntry(one.name, kind, file, None, set(one.members))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ may have come from anywhere, runs no code unless its suite says `trust_code: tru
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,31 @@ import yaml
 from llmbench.errors import UsageError
 from llmbench.tasks.lm_eval.catalog import find_package
 
+PARSED = 4096  # files of lm-eval's that are kept read: a group of groups names thousands
 PLAIN = "tag:yaml.org,2002:"
 TRUST = "`trust_code: true` in the suite lets task files run code; read them first"
 
 
 def is_shipped(file: Path) -> bool:
     """Whether a file came with lm-eval."""
-    return file.resolve().is_relative_to(find_package().resolve())
+    return file.resolve().is_relative_to(_find_package())
+
+
+@cache
+def _find_package() -> Path:
+    return find_package().resolve()
 
 
 def check_file(file: Path, trust_code: bool) -> None:
     """Raise UsageError if a task file, or one that it includes, may not be used."""
     for one in _list_includes(file, set()):
-        if not is_shipped(one):
-            _check_own(one, trust_code)
+        _check_own(one, trust_code)
 
 
 def _list_includes(file: Path, seen: set[Path]) -> Iterator[Path]:
     """A file and those that it includes, at any depth."""
     file = file.expanduser().resolve()
-    if file in seen:
+    if file in seen or is_shipped(file):  # what came with lm-eval includes nothing else
         return
     seen.add(file)
     yield file
@@ -64,6 +70,16 @@ _Loader.add_multi_constructor("!", _as_text)
 
 
 def _load(file: Path) -> Mapping[str, Any]:
+    return _load_shipped(file) if is_shipped(file) else _parse(file)
+
+
+@lru_cache(PARSED)
+def _load_shipped(file: Path) -> Mapping[str, Any]:
+    """A file of lm-eval's, which does not change while it is used."""
+    return _parse(file)
+
+
+def _parse(file: Path) -> Mapping[str, Any]:
     try:
         found = _Loader(file.read_bytes()).get_single_data()
     except OSError as error:

@@ -193,3 +193,15 @@ def rank(name, better, **values):
 def test_the_direction_of_a_metric_decides_its_ranks():
     assert rank("f", "higher", a=2.0, b=1.0) == {"a": (1, 1), "b": (2, 2)}
     assert rank("f", "lower", a=2.0, b=1.0) == {"a": (2, 2), "b": (1, 1)}
+
+
+def test_a_file_of_lm_evals_is_read_once_for_all_that_names_it(monkeypatch):
+    from llmbench.tasks.lm_eval import trust
+
+    read, parse = [], trust._parse
+    monkeypatch.setattr(trust, "_parse", lambda file: (read.append(file), parse(file))[1])
+    trust._load_shipped.cache_clear()
+    for _ in range(2):
+        entries = LmEval.Settings(task="lm-eval", tasks=["mmlu_flan*", "mmlu_pro"]).expand()
+    assert len(entries) > 4
+    assert len(read) == len(set(read)) > 4
