@@ -158,15 +158,10 @@ def _scores_differ(one: Score, other: Score) -> Stop | None:
         )
     if not all(math.isfinite(score.value) for score in (one, other)):
         return "unclear", "infinite: no test can be run"
-    if not metric_of(one).test:
-        return (
-            "unclear",
-            (
-                "measured once, so without a test"
-                if is_memory(one.metric)
-                else "there is no paired test for it"
-            ),
-        )
+    if not (metric := metric_of(one)).test:
+        why = "no paired test: it is not a mean over the items" if metric.is_custom else ""
+        why = why or "there is no paired test for it"
+        return "unclear", "measured once, so without a test" if is_memory(one.metric) else why
     return None
 
 

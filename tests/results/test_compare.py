@@ -340,3 +340,15 @@ def test_a_difference_within_the_noise_of_an_engine_is_no_proof(tmp_path):
         assert one.proven == (verdict == "better")
         assert (one.low, one.high) == pytest.approx((plain.low - noise, plain.high + noise))
         assert ("noise is up to" in one.reason) == (verdict == "unclear")
+
+
+def test_a_total_that_is_no_mean_has_no_paired_test_and_the_row_says_why(tmp_path):
+    facts = {"label": "mcc", "help": "", "bounds": [None, None], "format": "number", "test": ""}
+    total = ("cola", "mcc", "", "higher")
+    hand = Hand(tmp_path)
+    for name, value in (("a", 0.4), ("b", 0.1)):
+        hand.add(name, total, [], value=value, definition={**facts, "tie": 0.0})
+    (row,) = compare_models(hand).rows
+    assert (row.verdict, row.p) == ("unclear", None)
+    assert row.reason == "no paired test: it is not a mean over the items"
+    assert row.difference == pytest.approx(0.3)
