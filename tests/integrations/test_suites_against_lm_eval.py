@@ -29,6 +29,7 @@ CASES = {
     "piqa": ("piqa/piqa.yaml", "validation", (0, 5)),
     "winogrande": ("winogrande/default.yaml", "validation", (0, 5)),
     "lambada": ("lambada/lambada_openai.yaml", "test", (0,)),
+    "arc-easy": ("arc/arc_easy.yaml", "test", (0, 5)),
     "arc-challenge": ("arc/arc_challenge.yaml", "test", (0, 5)),
     "openbookqa": ("openbookqa/openbookqa.yaml", "test", (0, 5)),
     "boolq": ("super_glue/boolq/default.yaml", "validation", (0, 5)),

@@ -97,6 +97,7 @@ MAKERS = {
     "piqa": make_piqa,
     "winogrande": make_winogrande,
     "lambada": make_lambada,
+    "arc-easy": make_labelled,
     "arc-challenge": make_labelled,
     "openbookqa": lambda rng, at: make_labelled(rng, at, question="question_stem"),
     "boolq": make_boolq,
