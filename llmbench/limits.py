@@ -85,4 +85,6 @@ REGEX_BYTES = 10_000_000
 
 SERVER_TRIES_MOST = 20  # of one request: ten minutes of waiting
 SERVER_TRIES = 6  # of one request, before a server is given up: 16 seconds of waiting in all
+MOVES = 5  # of a model whose machines go away, after which it is left out
+PLACE_SECONDS = 60.0  # without any machine of a cluster, until the rest is given up
 DEATHS = 2  # of a run during the same model, after which it is left out

@@ -57,6 +57,14 @@ if TYPE_CHECKING:
     " timed runs alone afterwards.",
 )
 @click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="ENGINE",
+    help="Where workers run: local, ray (the cluster of this machine, or one that is started),"
+    " ray:HOST:PORT from a machine of a cluster, or ray://HOST:PORT from any other.",
+)
+@click.option(
     "--limit",
     default=None,
     type=click.IntRange(1),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,6 +180,11 @@ def _check_numbers(options: Options) -> None:
         raise UsageError(f"--price-per-hour {price} is not a price above 0")
     if not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout} is not a number of seconds above 0")
+    if not re.fullmatch(r"local|ray|ray:(//)?[^/:\s]+:\d+", options.engine):
+        raise UsageError(
+            f"--engine {options.engine!r} is not an engine",
+            hint="local, ray, ray:HOST:PORT, or ray://HOST:PORT",
+        )
     for name, value, least, most in (
         ("seed", options.seed, 0, limits.SEED),
         ("limit", options.limit, 1, sys.maxsize),

@@ -41,6 +41,8 @@ MARKER = "LLMBENCH_WORKER"  # the variable that marks a worker's processes
 class Child:
     """One worker. It ends with its parent, since its stdin does, or with `open_child`."""
 
+    is_gone = False  # see engine.Worker: this machine is where the run is
+
     def __init__(
         self,
         log: Path,

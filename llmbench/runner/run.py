@@ -198,7 +198,15 @@ def _run_side_by_side(
 
 def _make_engine(made: Plan) -> Engine:
     """What starts the workers that the options ask for."""
-    return LocalEngine(made.options.workers, made.options)
+    options = made.options
+    if options.engine == "local":
+        return LocalEngine(options.workers, options)
+    from llmbench.runner.engine.ray_engine import RayEngine
+
+    is_client = options.engine.startswith("ray://")
+    address = options.engine if is_client else options.engine.partition(":")[2] or None
+    gpus = 1 if options.device_kind == "cuda" else 0
+    return RayEngine.connect(address, options.threads, gpus=gpus)
 
 
 def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:

@@ -55,6 +55,16 @@ class Seat:
         return seconds
 
 
+class PlaceGone(OSError):
+    """A worker's place went away. failures: of cells that it had reported; rest: the tasks that are
+    still open.
+    """
+
+    def __init__(self, what: str, failures: list[Failure], rest: list[Task.Settings]):
+        super().__init__(what)
+        self.failures, self.rest = failures, rest
+
+
 @contextmanager
 def open_worker(
     engine: Engine, place: Place, log: Path, made: Plan, modules: Sequence[str]
@@ -115,16 +125,24 @@ def run_batch(
     """One worker and its tasks: rows for those that it leaves open, and those that it did not begin
     because the one before them, which was to have a process to itself, ended it. A worker that dies
     in a shard is followed by another, once. where: the worker's place.
+
+    Raises PlaceGone if that went away.
     """
     made, seat = crew.folder.made, Seat(next(crew.numbers), where)
-    with open() as worker:
+    with _find_place_gone(tasks), open() as worker:
         job = make_job(crew, card, tasks, known)
         worker.send(job)
         failures, open_tasks, begun = _follow(crew, worker, job, card, seat)
-    has_another_try = crew.claims.take_back(seat.number) and not worker.late
+    has_another_try = crew.claims.take_back(seat.number, is_gone=worker.is_gone) and not worker.late
     rest = [task for task in tasks if task.name in open_tasks]
+    if rest and worker.is_gone:
+        raise PlaceGone(worker.explain_end(made.options.timeout)[1], failures, rest)
     if rest and has_another_try:
-        found, left = run_batch(crew, card, rest, known, open, where)
+        try:
+            found, left = run_batch(crew, card, rest, known, open, where)
+        except PlaceGone as gone:
+            gone.failures[:0] = failures
+            raise
         return failures + found, left
     if any(task.name == begun and task.process == "own" for task in tasks):
         left = [task for task in rest if task.name != begun]
@@ -143,6 +161,17 @@ def run_batch(
     return failures, left
 
 
+@contextmanager
+def _find_place_gone(tasks: Sequence[Task.Settings]) -> Iterator[None]:
+    """PlaceGone if a worker cannot be started, or reached, where it was to be."""
+    try:
+        yield
+    except PlaceGone:
+        raise
+    except ConnectionError as error:
+        raise PlaceGone(str(error), [], list(tasks)) from error
+
+
 def help_batch(
     crew: Crew,
     card: Card,
@@ -153,7 +182,7 @@ def help_batch(
 ) -> bool:
     """Another worker for shards of a model that is at work. Returns whether it was of use."""
     seat, is_fine = Seat(next(crew.numbers), where, waits=False), True
-    with open() as worker:
+    with _find_place_gone(tasks), open() as worker:
         job = make_job(crew, card, tasks, known)
         job["helps"] = True
         worker.send(job)
@@ -166,7 +195,9 @@ def help_batch(
             _take(crew, worker, event, card, seat)
         else:
             is_fine = False
-    crew.claims.take_back(seat.number)
+    crew.claims.take_back(seat.number, is_gone=worker.is_gone)
+    if worker.is_gone:
+        raise PlaceGone(worker.explain_end(0)[1], [], [])
     return is_fine
 
 

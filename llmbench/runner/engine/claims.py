@@ -69,9 +69,10 @@ class Claims:
             if cell in self._work:
                 self._work[cell].files[name] = digest
 
-    def take_back(self, worker: int) -> bool:
+    def take_back(self, worker: int, *, is_gone: bool = False) -> bool:
         """Give the shards of a worker that died to others. Returns whether it had any, and none of
-        them has ended too many workers; a cell with such a shard is given up.
+        them has ended too many workers; a cell with such a shard is given up. is_gone: its place
+        went away, which is no fault of a shard.
         """
         with self._changed:
             had, is_fine = False, True
@@ -79,7 +80,7 @@ class Claims:
                 for span in [span for span, owner in work.held.items() if owner == worker]:
                     had = True
                     del work.held[span]
-                    work.deaths[span] += 1
+                    work.deaths[span] += not is_gone
                     work.waiting.appendleft(span)
                     if work.deaths[span] >= limits.DEATHS:
                         is_fine = False

@@ -33,6 +33,7 @@ class Worker(Protocol):
     """A worker, as the run sees it; `process.Child` is one."""
 
     late: bool
+    is_gone: bool  # whether its place went away, through no fault of what it worked on
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send a job or a command."""
@@ -64,6 +65,9 @@ class Engine(Protocol):
 
         Raises OSError if the place is not there any more.
         """
+
+    def refresh(self) -> None:
+        """Look for places that came or went."""
 
     def close(self) -> None:
         """Let go of what was started."""

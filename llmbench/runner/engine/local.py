@@ -54,6 +54,9 @@ class LocalEngine:
         bind(child.process.pid, place.cores)
         return child
 
+    def refresh(self) -> None:
+        """This machine stays as it is."""
+
     def close(self) -> None:
         """Nothing is held between two workers."""
 

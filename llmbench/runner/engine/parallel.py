@@ -4,6 +4,7 @@ free and no model waits, help for one that is at work.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from llmbench import limits
 from llmbench.config.model_card import Card
 from llmbench.results.record import Failure
 from llmbench.runner.engine.batch import (
     Crew,
+    PlaceGone,
     find_known,
     help_batch,
     is_asked,
@@ -25,7 +28,8 @@ from llmbench.runner.engine.engine import Engine, Place, Worker
 from llmbench.runner.messages import log_of
 from llmbench.tasks.task import Task
 
-LOOK_SECONDS = 0.2  # between two looks for work, while a place is free
+LOOK_SECONDS = 0.2  # between two looks for work
+PLACES_SECONDS = 10.0  # between two looks for machines
 
 
 @dataclass
@@ -36,6 +40,7 @@ class _Unit:
     tasks: list[Task.Settings]
     known: dict[str, str]
     number: int
+    moves: int = 0  # how often the place of its worker went away
 
 
 class SideBySide:
@@ -48,23 +53,32 @@ class SideBySide:
         self._active: dict[str, _Unit] = {}
         self._workers: set[Worker] = set()
         self._useless: set[str] = set()  # models that no second worker could help
+        self._waiting: deque[_Unit] = deque()
 
     def run(self) -> dict[str, list[Failure]]:
         """Ask all models; return the failures of each. Whatever ends this ends all workers."""
-        waiting, free = deque(self._list_units()), deque(self._engine.places)
+        self._waiting.extend(self._list_units())
         running: dict[Future[None], Place] = {}
-        with ThreadPoolExecutor(max(1, len(free))) as pool:
+        looked = had = time.monotonic()  # for places, and when there was one
+        free = deque(self._engine.places)
+        with ThreadPoolExecutor(limits.WORKERS) as pool:
             try:
-                while waiting or running:
-                    while free and (start := self._find_work(waiting)) is not None:
+                while self._waiting or running:
+                    while free and (start := self._find_work()) is not None:
                         place = free.popleft()
                         running[pool.submit(start, place)] = place
-                    done, _ = wait(
-                        running, LOOK_SECONDS if free else None, return_when=FIRST_COMPLETED
-                    )
-                    for future in done:
+                    for future in wait(running, LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
                         free.append(running.pop(future))
                         future.result()
+                    now = time.monotonic()
+                    if now - looked > PLACES_SECONDS:
+                        self._engine.refresh()
+                        looked = now
+                    places = self._engine.places
+                    free = deque(place for place in places if place not in running.values())
+                    had = now if places or running else had
+                    if now - had > limits.PLACE_SECONDS:
+                        self._give_up()
             except BaseException:
                 self._crew.claims.end()
                 with self._crew.lock:
@@ -72,6 +86,28 @@ class SideBySide:
                         worker.kill()
                 raise
         return self._failures
+
+    def _give_up(self) -> None:
+        """No place is left: rows for all that waits."""
+        while self._waiting:
+            self._fail(self._waiting.popleft(), "no machine is left to run on")
+
+    def _fail(self, unit: _Unit, why: str) -> None:
+        """Rows for the open tasks of a model."""
+        rows = [
+            Failure(
+                model=unit.card.name,
+                task=task.name,
+                reason="crashed",
+                message=why,
+                hint="run again with the same --out",
+            )
+            for task in unit.tasks
+        ]
+        with self._crew.lock:
+            self._failures.setdefault(unit.card.name, []).extend(rows)
+            for row in rows:
+                self._crew.watcher.cell(row.model, row.task, row.reason)
 
     def _list_units(self) -> Iterator[_Unit]:
         """The models with cells that a shared worker is to fill, in the order of the board."""
@@ -87,12 +123,12 @@ class SideBySide:
             if tasks or self._crew.folder.is_proof_open(card.name):
                 yield _Unit(card, tasks, known, number)
 
-    def _find_work(self, waiting: deque[_Unit]) -> Callable[[Place], None] | None:
+    def _find_work(self) -> Callable[[Place], None] | None:
         """The next model whose parent is not at work or waiting itself, or one to be helped."""
-        busy = {*self._active, *(unit.card.name for unit in waiting)}
-        for unit in waiting:
+        busy = {*self._active, *(unit.card.name for unit in self._waiting)}
+        for unit in self._waiting:
             if unit.card.parent is None or unit.card.parent not in busy - {unit.card.name}:
-                waiting.remove(unit)
+                self._waiting.remove(unit)
                 self._active[unit.card.name] = unit
                 return partial(self._ask, unit)
         name = self._crew.claims.find_needy()
@@ -108,11 +144,21 @@ class SideBySide:
             crew.folder.turns.begin(name, beside=True)
             log_of(self._made, unit.card).unlink(missing_ok=True)
         open = partial(self._open, unit, place, "")
-        failures, _ = run_batch(crew, unit.card, unit.tasks, unit.known, open, place.name)
+        gone: PlaceGone | None = None
+        try:
+            failures, _ = run_batch(crew, unit.card, unit.tasks, unit.known, open, place.name)
+        except PlaceGone as error:
+            gone, failures = error, error.failures
+            unit.tasks, unit.moves = error.rest, unit.moves + 1
         with crew.lock:
             crew.folder.turns.end(name)
-            self._failures[name] = failures
+            self._failures.setdefault(name, []).extend(failures)
             del self._active[name]
+            if gone is not None and unit.moves < limits.MOVES:
+                crew.watcher.warn(f"{name}: {gone}; it goes on elsewhere")
+                self._waiting.appendleft(unit)
+            elif gone is not None:
+                self._fail(unit, f"{gone}, {unit.moves} times with this model")
             crew.watcher.over(name)
             self._saved([row for rows in self._failures.values() for row in rows])
 
@@ -120,8 +166,12 @@ class SideBySide:
         """A second worker of a model. It begins with the last task, where least is done."""
         open = partial(self._open, unit, place, f"-{place.number}")
         tasks = list(reversed(unit.tasks))
-        if not help_batch(self._crew, unit.card, tasks, unit.known, open, place.name):
-            self._useless.add(unit.card.name)
+        try:
+            if not help_batch(self._crew, unit.card, tasks, unit.known, open, place.name):
+                self._useless.add(unit.card.name)
+        except PlaceGone as gone:
+            with self._crew.lock:
+                self._crew.watcher.warn(f"{unit.card.name}: {gone}; others go on")
 
     @contextmanager
     def _open(self, unit: _Unit, place: Place, mark: str) -> Iterator[Worker]:
