@@ -296,32 +296,40 @@ def load_ray() -> Any:
 
 
 def join_cluster(ray: Any, address: str | None) -> None:
-    """Connect this process to a cluster, and keep what Ray prints off the terminal. Raises
-    UsageError if there is no such cluster.
-    """
+    """Connect this process to a cluster. Raises UsageError if there is no such cluster."""
+    silence(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    inner: Any = importlib.import_module("ray._private.worker")
-    if hasattr(inner, "print_to_stdstream"):  # deaths of machines: on stdout, where results go
-        inner.print_to_stdstream = lambda *_, **__: None
     try:
-        if address is None:
-            try:
-                ray.init(address="auto", **quiet)
-            except ConnectionError:
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    object_store_memory=STORE_BYTES,
-                    **quiet,
-                )
-        else:
-            ray.init(address=address, **({} if address.startswith("ray://") else quiet))
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError:
+            if address is not None:
+                raise
+            ray.init(
+                address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet
+            )
     except Exception as error:  # Ray raises what it likes
         raise UsageError(
             f"no cluster answers: {_say(error)}",
             where=address or "ray",
             hint="on a machine of the cluster: HOST:6379; on another one: ray://HOST:10001",
         ) from None
+
+
+def silence(address: str | None) -> None:
+    """Keep off the terminal what Ray prints whatever it is told: of machines that die, on stdout,
+    where results go.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    names = [("ray._private.worker", "", "print_to_stdstream")]
+    if (address or "").startswith("ray://"):
+        names.append(("ray.util.client.logsclient", "LogstreamClient", "stdstream"))
+    for module, owner, name in names:
+        with suppress(ImportError, AttributeError):  # these are no names that Ray promises
+            found: Any = importlib.import_module(module)
+            found = getattr(found, owner) if owner else found
+            if hasattr(found, name):
+                setattr(found, name, lambda *_, **__: None)
 
 
 def check_cache(cache: Path | None) -> None:
