@@ -56,7 +56,9 @@ class Worker(Protocol):
 class Engine(Protocol):
     """Starts workers, each in a place of its own."""
 
-    places: Sequence[Place]
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where workers can be started now."""
 
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
