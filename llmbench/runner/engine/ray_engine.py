@@ -353,6 +353,9 @@ def compare(here: Mapping[str, str], there: Mapping[str, str]) -> str:
 
 
 def _say(error: BaseException) -> str:
-    """The last line of an error that has any words: Ray writes a page, and says why at its end."""
+    """The line of an error that says why: Ray writes a page, with the cause at its end or before
+    what follows from it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    why = [line for line in lines if " because " in line] or lines[-1:]
+    return (why[0] if why else type(error).__name__)[:300]

@@ -139,6 +139,21 @@ def test_a_connection_of_the_callers_is_used_and_kept(make):
     assert ray.is_up
 
 
+def test_of_the_page_that_ray_writes_of_a_death_the_cause_is_said(make, tmp_path):
+    ray = make(describe_node("a"))
+    engine = RayEngine.connect("x:1")
+    worker = engine.start(engine.places[0], tmp_path / "m" / "worker.log", Options())
+    page = "The actor died.\n\tclass_name: A\nIt died because its node has died.\nIt never ran."
+    ray.actors[0].says["poll"] = RayActorError(page)
+    assert list(worker.events(60)) == []
+    worker.kill()
+    (reason, message, _) = worker.explain_end(1.0)
+    assert (reason, message) == (
+        "crashed",
+        "the machine a went away: It died because its node has died.",
+    )
+
+
 @pytest.mark.parametrize("error", [ActorUnavailableError("gone"), GetTimeoutError()])
 def test_a_machine_that_does_not_answer_has_no_place_until_it_is_looked_for(make, tmp_path, error):
     ray = make(describe_node("a"), describe_node("b"))

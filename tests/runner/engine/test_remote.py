@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 
 import pytest
 from support.remote import MODEL, TASK, Direct, Scripted, log_in, plan_job
@@ -316,3 +317,14 @@ def test_folders_of_agents_that_were_killed_are_removed_and_others_are_not(place
     assert alive.exists()
     lock.close()
     other.close()
+
+
+def test_a_worker_is_killed_while_another_thread_waits_for_its_events(place, planned, agent):
+    worker, ended = RemoteWorker(Direct(agent), log_in(place / "out")), []
+    thread = threading.Thread(target=lambda: ended.extend(worker.events(600)), daemon=True)
+    thread.start()
+    worker.kill()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert ended == []
+    assert not worker.late
