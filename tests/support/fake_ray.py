@@ -23,11 +23,22 @@ class ActorUnavailableError(RayActorError):
     pass
 
 
+class OutOfMemoryError(RayError):
+    pass
+
+
 class GetTimeoutError(RayError, TimeoutError):
     pass
 
 
-ERRORS = (RayError, RayTaskError, RayActorError, ActorUnavailableError, GetTimeoutError)
+ERRORS = (
+    RayError,
+    OutOfMemoryError,
+    RayTaskError,
+    RayActorError,
+    ActorUnavailableError,
+    GetTimeoutError,
+)
 
 
 def describe_node(id, cpus=2, gpus=0, memory=8 << 30, name=""):

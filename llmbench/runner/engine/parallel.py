@@ -164,7 +164,7 @@ class SideBySide:
 
     def _help(self, unit: _Unit, place: Place) -> None:
         """A second worker of a model. It begins with the last task, where least is done."""
-        open = partial(self._open, unit, place, f"-{place.number}")
+        open = partial(self._open, unit, place, f"-{place.machine}-{place.number}")
         tasks = list(reversed(unit.tasks))
         try:
             if not help_batch(self._crew, unit.card, tasks, unit.known, open, place.name):

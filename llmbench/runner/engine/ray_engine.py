@@ -84,6 +84,7 @@ class RayEngine:
         """
         self._ray, self._needs, self._is_own = ray, needs, is_own
         self._nodes: dict[str, Node] = {}
+        self._others: set[str] = set()  # ids of machines with other versions
         self._lock = threading.RLock()
         self.refused: dict[str, str] = {}
         found = self._list_nodes()
@@ -140,11 +141,14 @@ class RayEngine:
 
     def refresh(self) -> None:
         """Look for machines that came, came back or went."""
-        found = self._list_nodes()
+        try:
+            found = self._list_nodes()
+        except Exception:  # Ray raises what it likes when the head of a cluster is gone
+            found = []
         with self._lock:
             alive = {node.id for node in found}
             self._nodes = {id: node for id, node in self._nodes.items() if id in alive}
-        self._add([node for node in found if node.id not in self._nodes])
+        self._add([n for n in found if n.id not in self._nodes and n.id not in self._others])
 
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
@@ -243,6 +247,7 @@ class RayEngine:
         for answer, node in asked.items():
             try:
                 why = compare(here, self._ray.get(answer, timeout=0.1))
+                self._others |= {node.id} if why else set()
             except (
                 Exception
             ) as error:  # llmbench is not there, or does not import, or nobody answers
@@ -276,7 +281,7 @@ class RayLink:
         except (errors.RayError, ConnectionError) as error:
             unsure = isinstance(error, errors.ActorUnavailableError)
             self._engine.drop(self._node, at_once=unsure)
-            if "OOM" in str(error) or "memory" in str(error).lower():
+            if isinstance(error, errors.OutOfMemoryError) or "low on memory" in str(error):
                 raise Gone("Ray ended a worker for want of memory", "out_of_memory") from None
             raise Gone(_say(error)) from None
 
@@ -321,15 +326,16 @@ def silence(address: str | None) -> None:
     where results go.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    names = [("ray._private.worker", "", "print_to_stdstream")]
+    inner: Any = importlib.import_module("ray._private.worker")
+    inner.print_to_stdstream = ignore
     if (address or "").startswith("ray://"):
-        names.append(("ray.util.client.logsclient", "LogstreamClient", "stdstream"))
-    for module, owner, name in names:
-        with suppress(ImportError, AttributeError):  # these are no names that Ray promises
-            found: Any = importlib.import_module(module)
-            found = getattr(found, owner) if owner else found
-            if hasattr(found, name):
-                setattr(found, name, lambda *_, **__: None)
+        with suppress(ImportError, AttributeError):  # no name that Ray promises
+            logs: Any = importlib.import_module("ray.util.client.logsclient")
+            logs.LogstreamClient.stdstream = ignore
+
+
+def ignore(*_: object, **__: object) -> None:
+    """Do nothing."""
 
 
 def check_cache(cache: Path | None) -> None:

@@ -28,7 +28,7 @@ STOP_SECONDS = 30.0  # for a worker's end
 OF_CELL = ("samples", "charges", "events")  # folders with what belongs to a cell
 
 
-class Gone(OSError):
+class Gone(ConnectionError):
     """The machine of a worker does not answer any more. `reason`: as in the record's failures."""
 
     def __init__(self, what: str, reason: Reason = "crashed"):
@@ -65,6 +65,11 @@ class RemoteWorker:
         self._ending = threading.Lock()
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its machine went away, through no fault of what it worked on."""
+        return self._gone is not None and self._gone.reason != "out_of_memory" and not self.late
 
     # What the run says
     # ----------------------------------------------------------------------------------------------

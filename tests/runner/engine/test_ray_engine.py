@@ -10,6 +10,7 @@ from support.fake_ray import (
     ActorUnavailableError,
     FakeRay,
     GetTimeoutError,
+    OutOfMemoryError,
     RayActorError,
     RayTaskError,
     describe_node,
@@ -100,6 +101,9 @@ def test_a_machine_with_other_versions_has_no_workers(make):
     assert engine.refused["b"] == f"it has torch 1.0, and this machine {HERE['torch']}"
     assert engine.refused["c"] == "it has other code of llmbench"
     assert set(engine.refused) == {"b", "c", "d"}
+    ray.answers = {}
+    engine.refresh()
+    assert names(engine) == ["a/0", "d/0"]
 
 
 def test_a_cluster_of_other_versions_is_refused_in_one_line(make):
@@ -160,8 +164,10 @@ def test_a_machine_that_does_not_answer_has_no_place_until_it_is_looked_for(make
     engine = RayEngine.connect("x:1")
     place = engine.places[0]
     worker = engine.start(place, tmp_path / "m" / "worker.log", Options())
+    assert not worker.is_gone
     ray.actors[0].says["poll"] = error
     assert list(worker.events(60)) == []
+    assert worker.is_gone
     assert names(engine) == ["b/0"]
     with pytest.raises(OSError, match="a is not in the cluster any more"):
         engine.start(place, tmp_path / "m" / "worker.log", Options())
@@ -169,17 +175,19 @@ def test_a_machine_that_does_not_answer_has_no_place_until_it_is_looked_for(make
     assert sorted(names(engine)) == ["a/0", "b/0"]
 
 
-def test_a_worker_that_dies_alone_leaves_its_machine_its_place(make, tmp_path):
+@pytest.mark.parametrize(
+    "error", [RayActorError("a page\nof a node running low on memory"), OutOfMemoryError("a page")]
+)
+def test_a_worker_that_ray_ends_leaves_its_machine_its_place(make, tmp_path, error):
     ray = make(describe_node("a"))
     engine = RayEngine.connect("x:1")
     worker = engine.start(engine.places[0], tmp_path / "m" / "worker.log", Options())
-    ray.actors[0].says["poll"] = RayActorError(
-        "a page\nkilled due to the node running low on memory"
-    )
+    ray.actors[0].says["poll"] = error
     assert list(worker.events(60)) == []
     worker.kill()
     assert ray.killed == ray.actors
     assert worker.explain_end(1.0)[0] == "out_of_memory"
+    assert not worker.is_gone
     assert names(engine) == ["a/0"]
     ray.rows.clear()
     engine.drop(engine._find(engine.places[0]), at_once=False)
