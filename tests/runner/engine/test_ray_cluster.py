@@ -1,16 +1,20 @@
-"""Workers on a Ray cluster of two nodes of this machine, which takes some seconds to start."""
+"""Workers and runs on a Ray cluster of two nodes of this machine, which takes seconds to start."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 
 import psutil
 import pytest
+from support import small_checkpoints
+from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_model, write_suite
 from support.remote import MODEL, TASK, log_in, plan_job
+from support.run_helpers import llmbench, run_json, started
 
 from llmbench.runner.engine.ray_engine import RayEngine
 from llmbench.runner.process import Child
@@ -18,10 +22,13 @@ from llmbench.runner.process import Child
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
 
+SMALL = {"object_store_memory": 100 << 20}
 MARK = "LLMBENCH_TEST_OF_RAY"  # in the environment of all that the cluster starts
 DRIVER = """\
 import json, sys
 from pathlib import Path
+from support import small_checkpoints
+from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_model, write_suite
 from support.remote import log_in, plan_job
 from llmbench.runner.engine.ray_engine import RayEngine
 
@@ -45,18 +52,27 @@ print(json.dumps([event for event in events if event != "progress"]))
 
 
 class Two:
-    """Two nodes with a core each. `second`: is None once it is killed."""
+    """Two nodes with a core each, and a head with none, to which runs are connected."""
 
     def __init__(self):
         from ray.cluster_utils import Cluster
 
-        small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-        head = {**small, "include_dashboard": False, "ray_client_server_port": 23_901}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.add(**small)
+        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": 23_901}
+        self.cluster = Cluster(initialize_head=True, head_node_args={**head, **SMALL})
+        self.fill()
 
-    def add(self, **options):
-        self.second = self.cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    @property
+    def engine(self):
+        """What --engine takes."""
+        return f"ray:{self.cluster.address}"
+
+    def fill(self):
+        """Have two nodes again."""
+        self.cluster.worker_nodes = {
+            node for node in self.cluster.worker_nodes if node.any_processes_alive()
+        }
+        while len(self.cluster.worker_nodes) < 2:
+            self.second = self.cluster.add_node(num_cpus=1, **SMALL)
 
     def list_workers(self):
         return list(filter(is_worker, psutil.process_iter()))
@@ -187,7 +203,98 @@ def test_a_machine_that_dies_is_named_and_another_takes_its_place(engine, two, j
     assert place not in engine.places
     with pytest.raises(OSError, match="not in the cluster"):
         engine.start(place, log_in(tmp_path / "out"), job[1])
-    two.add()
+    two.fill()
     engine.refresh()
     assert len(engine.places) == 2
     assert follow(start(engine, engine.places[-1], tmp_path / "again", job))[-1] == "end"
+
+
+RAYLET = "__import__('psutil').Process().parent().parent().pid"
+DRIVER_ID = "int(open('driver.pid').read())"
+KINDS = """\
+name: kinds
+version: 1
+texts:
+  test: {source: test.jsonl}
+  pairs: {source: pairs.jsonl, fields: {text: answer, given: question}}
+tasks:
+  - {task: likelihood, text: test}
+  - {task: conditional, text: pairs}
+  - {task: continuation, prompts: ["The tap "], max_bytes: 12}
+models: [uniform-bytes, zlib]
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a suite, and what one worker of this machine made of it."""
+    place = tmp_path_factory.mktemp("whole")
+    write_suite(place)
+    write_model(place, parent=False)
+    done = run(place, "--threads", "1", out="one")
+    assert done.returncode == 0, done.stderr
+    read_scored(place)
+    return place
+
+
+def write_killer(place, victim, document):
+    """A model that kills a process when it comes to a document, once."""
+    write_model(place, parent=False)
+    file = place / "long_model.py"
+    file.write_text(file.read_text().replace("os.getpid()", victim))
+    (place / "stop").write_text(document)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_whose_machine_dies_at_any_instant_gives_the_board_of_one_worker(two, whole, seed):
+    two.fill()
+    number = random.Random(seed).randrange(DOCUMENTS)
+    write_killer(whole, RAYLET, f"d{number}")
+    done = run(whole, "--engine", two.engine, "--threads", "1", out=f"away-{seed}")
+    assert done.returncode == 0, done.stderr
+    assert "went away" in done.stderr
+    assert not (whole / "stop").exists()
+    scored = read_scored(whole)
+    assert set(scored) == {f"d{i}" for i in range(DOCUMENTS)}
+    assert len(scored) <= DOCUMENTS + 3  # a shard has three
+    assert read_board(whole, f"away-{seed}") == read_board(whole, "one")
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_run_that_is_killed_and_started_again_gives_the_board_of_one_worker(two, whole, seed):
+    two.fill()
+    number = random.Random(seed).randrange(DOCUMENTS)
+    write_killer(whole, DRIVER_ID, f"d{number}")
+    out = f"again-{seed}"
+    command = ("run", "long.yaml", "--model", "long_model.py:Long", "--out", out, "--threads", "1")
+    first = started(*command, "--engine", two.engine, cwd=whole)
+    (whole / "driver.pid").write_text(str(first.pid))
+    first.communicate(timeout=170)
+    assert first.returncode == -9
+    done = run(whole, "--engine", two.engine, "--threads", "1", out=out)
+    assert done.returncode == 0, done.stderr
+    scored = read_scored(whole)
+    assert set(scored) == {f"d{i}" for i in range(DOCUMENTS)}
+    assert len(scored) <= DOCUMENTS + 2 * 3  # a shard of each worker
+    assert read_board(whole, out) == read_board(whole, "one")
+
+
+def test_checkpoints_and_several_tasks_give_the_board_of_one_worker(two, tmp_path):
+    two.fill()
+    (tmp_path / "kinds.yaml").write_text(KINDS)
+    pairs = [{"id": f"p{i}", "question": f"Who is {i}?", "answer": f"number {i}"} for i in range(9)]
+    texts = [{"id": f"t{i}", "text": text} for i, text in enumerate(small_checkpoints.LINES)]
+    for name, rows in (("pairs", pairs), ("test", texts)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for kind in ("gpt2", "t5"):
+        small_checkpoints.MAKERS[kind](tmp_path / f"my-{kind}")
+    models = ("--model", "hf:my-gpt2", "--model", "hf:my-t5", "--offline", "--threads", "1")
+    for out, more in (("one", ()), ("two", ("--engine", two.engine))):
+        done = llmbench("run", "kinds.yaml", *models, "--out", out, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert {failure["reason"] for failure in run_json(tmp_path / "two")["failures"]} <= {
+        "unsupported"
+    }
+    assert read_board(tmp_path, "two") == read_board(tmp_path, "one")
+    where = [json.loads(line)["where"] for line in (tmp_path / "two/work.jsonl").open()]
+    assert len(set(where)) == 2
