@@ -185,6 +185,11 @@ def _check_numbers(options: Options) -> None:
             f"--engine {options.engine!r} is not an engine",
             hint="local, ray, ray:HOST:PORT, or ray://HOST:PORT",
         )
+    if options.engine != "local" and options.workers != 1:
+        raise UsageError(
+            f"--workers {options.workers} is of --engine local",
+            hint="a cluster has as many workers as it has room for, with --threads cores each",
+        )
     for name, value, least, most in (
         ("seed", options.seed, 0, limits.SEED),
         ("limit", options.limit, 1, sys.maxsize),

@@ -18,7 +18,7 @@ from support.fake_ray import (
 
 from llmbench import storage
 from llmbench.errors import UsageError
-from llmbench.plan.plan import Options
+from llmbench.plan.plan import Options, plan
 from llmbench.runner.engine.agent import describe_machine
 from llmbench.runner.engine.ray_engine import RayEngine, check_cache
 from llmbench.runner.engine.remote import Gone
@@ -233,3 +233,14 @@ def test_a_cache_that_is_an_address_is_refused(make, tmp_path):
         engine.start(engine.places[0], tmp_path / "w.log", Options(cache=Path("s3://bucket/cache")))
     check_cache(Path("/a/b:c/d"))
     check_cache(None)
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray:HOST", "ray:a/b:1", "ray:// :1", "ray://h:1/x"])
+def test_an_engine_that_is_none_is_refused(engine):
+    with pytest.raises(UsageError, match="is not an engine"):
+        plan("smoke", Options(engine=engine))
+
+
+def test_a_number_of_workers_is_refused_for_a_cluster():
+    with pytest.raises(UsageError, match="--workers 3 is of --engine local"):
+        plan("smoke", Options(engine="ray", workers=3))
