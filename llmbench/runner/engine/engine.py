@@ -33,7 +33,10 @@ class Worker(Protocol):
     """A worker, as the run sees it; `process.Child` is one."""
 
     late: bool
-    is_gone: bool  # whether its place went away, through no fault of what it worked on
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its place went away, through no fault of what it worked on."""
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send a job or a command."""
