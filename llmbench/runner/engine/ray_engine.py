@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ class RayLink:
     def call(self, method: str, *arguments: object, timeout: float | None = None) -> Any:
         errors = importlib.import_module("ray.exceptions")
         try:
-            waited = getattr(self._actor, method).remote(*arguments)
+            waited = attrgetter(method)(self._actor).remote(*arguments)
             return self._engine.get(waited, timeout or CALL_SECONDS)
         except errors.RayTaskError as error:
             cause = error.cause
