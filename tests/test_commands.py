@@ -87,6 +87,8 @@ NEEDS = {
         "data fetch hellaswag",  # tests/data/test_data_fetch.py checks files of its layout
     ),
     "nanochat's eval_bundle": ("bundle=eval_bundle",),  # tests/tasks/test_core.py makes one
+    # tests/runner/engine/test_ray_cluster.py runs such commands on a cluster of two nodes
+    "a cluster": ("--engine ray",),
     "a server": ("openai:", "my-server.yaml"),
     # tests/adapters/importers and tests/adapters/test_gguf.py run such files, drawn small
     "a checkpoint": ("nanogpt:", "scratch-gpt:", "litgpt:", "nanochat:", "gguf:"),

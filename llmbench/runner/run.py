@@ -184,6 +184,8 @@ def _run_side_by_side(
     if made.options.workers == 1 and made.options.engine == "local":
         return settled
     engine = _make_engine(made)
+    for name, why in engine.refused.items():
+        watcher.warn(f"no worker runs on {name}: {why}")
     try:
         found = SideBySide(Crew(folder, watcher), engine, draft.write).run()
     finally:

@@ -132,7 +132,8 @@ def work(job: Job, emit: Emit, meter: Meter, replies: Iterator[Any] = iter(())) 
         if is_measured:
             _import_measured(model, job, meter)
         with meter.phase("load") if is_measured else nullcontext():
-            adapter = load(model, texts, job, report, emit)
+            # two workers of a model would write the same file of kept answers
+            adapter = load(model, texts, job, report, None if job.get("helps") else emit)
         info, row = describe(adapter, model.card)
     except BaseException as error:
         for task in tasks:

@@ -63,6 +63,10 @@ class Engine(Protocol):
     def places(self) -> Sequence[Place]:
         """Where workers can be started now."""
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Machines on which no worker is started -> why."""
+
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
     ) -> Worker:

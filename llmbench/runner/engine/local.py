@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from llmbench.errors import UsageError
 from llmbench.hardware import machine
@@ -18,6 +19,8 @@ from llmbench.runner.process import Child
 
 class LocalEngine:
     """Starts workers here. `count`: how many at once."""
+
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, count: int, options: Options):
         """UsageError if there are fewer cores than workers."""
