@@ -57,6 +57,8 @@ THREADS = 4096  # more cores than a machine has
 # ----------------------------------------------------------------------------------------------
 
 LEAST_SHARD_BYTES = 2 << 10  # below it a batch is too small to be worth a pass
+WHOLE_ITEM_BYTES = 4 << 20  # of an item from which on its task is not divided: its charges, of 25
+# bytes a token, would be held in memory
 MOST_SHARD_BYTES = 1 << 20  # its charges are held in memory
 GPU_SHARDS = 64  # times as many bytes in a GPU's shard as in one of two cores
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Adapter, Progress
 from llmbench.errors import close_early
 from llmbench.results.outcome import Outcome
@@ -25,7 +25,7 @@ Claim = Callable[[Sequence[int]], Iterable[tuple[int, int]]]
 def find_edges(task: Task, adapter: Adapter) -> list[int]:
     """Return the edges of a task's shards; at most two if it is not divided."""
     sizes = task.size_items(adapter)
-    if len(sizes) < 2:
+    if len(sizes) < 2 or max(sizes) > limits.WHOLE_ITEM_BYTES:
         return [0, len(sizes)]
     info = adapter.info
     return cut(sizes, size_shards(info.parameters, info.device))

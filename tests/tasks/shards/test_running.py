@@ -11,7 +11,7 @@ from support import small_checkpoints
 from support.known import quiet
 from support.lm_eval_tasks import settle, write_tasks
 
-from llmbench import storage
+from llmbench import limits, storage
 from llmbench.adapter import Window
 from llmbench.data.text import Document, Text
 from llmbench.ledger import TOKEN, Ledger
@@ -229,3 +229,9 @@ def test_infinite_bits_and_losses_survive_a_shard(tmp_path):
     assert (read.id, read.loss, read.bytes, read.context_bytes) == ("a\ud800", "byte 3", 3, 1)
     for name in ("start", "end", "bits", "kind"):
         assert getattr(read, name).tolist() == getattr(ledger, name).tolist()
+
+
+def test_a_text_with_a_huge_document_is_not_divided():
+    small, huge = Document("a", "a tap"), Document("b", "b" * (limits.WHOLE_ITEM_BYTES + 1))
+    both = Likelihood(Text("test", (small, huge)), Window("half"))
+    assert running.find_edges(both, MockAdapter()) == [0, 2]
