@@ -104,14 +104,23 @@ def _prepare_winogrande(row: Row) -> Prepared:
             "text": row["continuation"].strip(),
         }
     sentence, options = row["sentence"], [row["option1"], row["option2"]]
-    at = sentence.index("_")
+    at = sentence.find("_")
+    if at < 0:
+        raise ValueError("the sentence has no `_`, where an option goes")
     return {
         "given": sentence,
         "contexts": [sentence[:at] + option for option in options],
         "choices": options,
-        "gold": {"1": 0, "2": 1}[str(row["answer"])],
+        "gold": _read_option(row["answer"]),
         "text": sentence[at + 1 :].strip(),
     }
+
+
+def _read_option(answer: object) -> int:
+    """Which of two options is right, as winogrande names it."""
+    if str(answer) not in ("1", "2"):
+        raise ValueError(f"`answer` is {answer!r}, not 1 or 2; the test part has no answers")
+    return int(str(answer)) - 1
 
 
 def _prepare_lambada(row: Row) -> Prepared:

@@ -12,11 +12,12 @@ from pathlib import Path
 from llmbench.config.strict_yaml import Places, place
 from llmbench.data import hub, loading
 from llmbench.data.fields import PARTS, Fields
+from llmbench.data.formats import format_of
 from llmbench.data.templates import find_fields
 from llmbench.data.text import Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
 from llmbench.plan.shipped import name_suite
-from llmbench.plan.suite_file import HubSpec, SuiteFile, TextSpec
+from llmbench.plan.suite_file import HubSpec, Origin, SuiteFile, TextSpec
 from llmbench.storage import is_file
 
 
@@ -77,7 +78,7 @@ class TextLoader:
             if spec.file is not None:
                 return load(self._find_file(source, spec.file), fields=spec.fields)
             if source in given:
-                return load(given[source], fields=spec.fields)
+                return load(given[source], fields=_find_fields(spec, origin, given[source]))
             if origin.source is None:
                 raise UsageError(
                     f"the suite needs a text: {origin.about}",
@@ -209,3 +210,15 @@ def _columns(fields: Fields, others: Sequence[str]) -> tuple[str, ...]:
     names = [name for found in named for name in ([found] if isinstance(found, str) else found)]
     names += others
     return tuple(sorted({name.partition(".")[0] for name in names} | {*names}))
+
+
+def _find_fields(spec: TextSpec, origin: Origin, file: str | Path) -> Fields:
+    """The names of the parts in a file that is given for a source: the suite's, and for the text
+    the one that it has on the Hub.
+    """
+    chosen = origin.hub
+    if chosen is None or chosen.field == "text" or spec.prepare or "choices" in spec.fields:
+        return spec.fields
+    if format_of(Path(file)) == "text":  # one document, without fields
+        return spec.fields
+    return {"text": [chosen.field, "text"], **spec.fields}

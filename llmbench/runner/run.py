@@ -186,14 +186,16 @@ def _run_side_by_side(
     engine = _make_engine(made)
     for name, why in engine.refused.items():
         watcher.warn(f"no worker runs on {name}: {why}")
+    work = SideBySide(Crew(folder, watcher), engine, draft.write)
     try:
-        found = SideBySide(Crew(folder, watcher), engine, draft.write).run()
+        work.run()
     finally:
         engine.close()
+        for card in made.cards:
+            failures += work.failures.get(card.name, [])
     for card in made.cards:
-        if card.name not in found:
+        if card.name not in work.failures:
             continue
-        failures += found[card.name]
         settled |= {(card.name, t.name) for t in made.suite.tasks if t.process == "shared"}
     return settled
 

@@ -333,3 +333,14 @@ def test_a_template_alone_makes_fields_be_fetched(tmp_path):
 def test_a_template_that_shows_what_a_data_set_lacks_is_refused(tmp_path, template, want):
     with pytest.raises(UsageError, match=want):
         suite_that_shows(tmp_path, template).load_texts({})
+
+
+def test_a_file_that_is_given_may_have_the_field_of_the_hub(tmp_path):
+    for name, field in (("page", "page"), ("text", "text")):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"{field}": " = One = \\n words \\n"}}\n')
+    (tmp_path / "plain.txt").write_text(" = One = \n words \n")
+    found, texts = suite_in(tmp_path, SUITE.replace(", join: lines", "")), []
+    for name in ("page.jsonl", "text.jsonl", "plain.txt"):
+        found.load_texts({"wiki": str(tmp_path / name)})
+        texts.append(found.texts["test"].documents[0].text)
+    assert texts == [" = One = \n words \n"] * 3

@@ -109,7 +109,8 @@ def test_candidates_may_be_templates_and_gold_a_letter_or_a_truth(tmp_path):
 
 def test_a_row_that_a_preparation_cannot_read_is_refused_with_its_line(tmp_path):
     for row, what in (
-        ({"sentence": "no gap", "option1": "a", "option2": "b", "answer": "1"}, "cannot read"),
+        ({"sentence": "no gap", "option1": "a", "option2": "b", "answer": "1"}, "has no `_`"),
+        ({"sentence": "a _", "option1": "a", "option2": "b", "answer": ""}, "no answers"),
         ({"sentence": "a _ b"}, "no field `option1`"),
     ):
         with pytest.raises(UsageError, match=what) as error:

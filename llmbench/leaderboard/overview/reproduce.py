@@ -28,7 +28,7 @@ def list_commands(record: Record) -> list[str]:
     words += ["--seed", str(record.seed)] if record.seed else []
     data = record.options.get("data")
     for pair in data if isinstance(data, list) else ():
-        words += ["--data", f"{pair}=FILE"]
+        words += ["--data", f"{pair}=PATH"]
     return [
         f"# llmbench {shlex.quote(cut(record.llmbench, NAME_CHARACTERS))}",
         cut(shlex.join(words), 4 * NAME_CHARACTERS),

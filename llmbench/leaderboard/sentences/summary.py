@@ -64,6 +64,8 @@ def summarise(
             kind = of_finite if len(finite) == 1 else "model that can be ranked"
             kind = "ranked model" if ranked else kind
         said = f"{best.model} is the only {kind} on {task} ({label} {best.text})."
+    elif equal := [one.model for one in others if one.value == best.value]:
+        said = f"{_list([best.model, *equal])} share the best {label} on {task} ({best.text})."
     elif not ranked:
         said = (
             f"{best.model} has the best {label} on {task} ({best.text}); whether the difference is"

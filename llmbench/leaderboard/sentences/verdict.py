@@ -92,6 +92,8 @@ def _describe_best(field: Field, best: Contender, others: Sequence[Contender], w
     superlative = "fastest" if field.label == SPEED_LABEL else "best"
     if not others:
         return f"{best.model} is the only model that can be ranked{where}"
+    if equal := [one.model for one in others if one.value == best.value]:
+        return f"{_list([best.model, *equal])} share the best {field.label}{where}"
     beaten = _list_beaten(best, others)
     if beaten is None:
         return f"{best.model} has the best {field.label}{where}; not tested here"

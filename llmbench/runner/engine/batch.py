@@ -134,6 +134,8 @@ def run_batch(
         worker.send(job)
         failures, open_tasks, begun = _follow(crew, worker, job, card, seat)
     has_another_try = crew.claims.take_back(seat.number, is_gone=worker.is_gone) and not worker.late
+    if crew.claims.is_over:  # the worker was ended, and nothing is wrong with its model
+        return failures, []
     rest = [task for task in tasks if task.name in open_tasks]
     if rest and worker.is_gone:
         raise PlaceGone(worker.explain_end(made.options.timeout)[1], failures, rest)

@@ -107,6 +107,11 @@ class Claims:
         model, count = max(waiting.items(), key=lambda item: item[1], default=("", 0))
         return model if count > 1 else None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the run ends before its work."""
+        return self._is_over
+
     def end(self) -> None:
         """Let nobody wait any longer."""
         with self._changed:

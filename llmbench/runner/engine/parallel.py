@@ -44,19 +44,21 @@ class _Unit:
 
 
 class SideBySide:
-    """The untimed work of a run. `saved`: is called whenever a model is through."""
+    """The untimed work of a run. `saved`: is called whenever a model is through. `failures`: of
+    each model that is through.
+    """
 
     def __init__(self, crew: Crew, engine: Engine, saved: Callable[[Sequence[Failure]], None]):
         self._crew, self._engine, self._saved = crew, engine, saved
         self._made = crew.folder.made
-        self._failures: dict[str, list[Failure]] = {}
+        self.failures: dict[str, list[Failure]] = {}
         self._active: dict[str, _Unit] = {}
         self._workers: set[Worker] = set()
         self._useless: set[str] = set()  # models that no second worker could help
         self._waiting: deque[_Unit] = deque()
 
-    def run(self) -> dict[str, list[Failure]]:
-        """Ask all models; return the failures of each. Whatever ends this ends all workers."""
+    def run(self) -> None:
+        """Ask all models. Whatever ends this ends all workers."""
         self._waiting.extend(self._list_units())
         running: dict[Future[None], Place] = {}
         looked = had = time.monotonic()  # for places, and when there was one
@@ -85,7 +87,6 @@ class SideBySide:
                     for worker in self._workers:
                         worker.kill()
                 raise
-        return self._failures
 
     def _give_up(self) -> None:
         """No place is left: rows for all that waits."""
@@ -105,7 +106,7 @@ class SideBySide:
             for task in unit.tasks
         ]
         with self._crew.lock:
-            self._failures.setdefault(unit.card.name, []).extend(rows)
+            self.failures.setdefault(unit.card.name, []).extend(rows)
             for row in rows:
                 self._crew.watcher.cell(row.model, row.task, row.reason)
 
@@ -152,7 +153,7 @@ class SideBySide:
             unit.tasks, unit.moves = error.rest, unit.moves + 1
         with crew.lock:
             crew.folder.turns.end(name)
-            self._failures.setdefault(name, []).extend(failures)
+            self.failures.setdefault(name, []).extend(failures)
             del self._active[name]
             if gone is not None and unit.moves < limits.MOVES:
                 crew.watcher.warn(f"{name}: {gone}; it goes on elsewhere")
@@ -160,7 +161,7 @@ class SideBySide:
             elif gone is not None:
                 self._fail(unit, f"{gone}, {unit.moves} times with this model")
             crew.watcher.over(name)
-            self._saved([row for rows in self._failures.values() for row in rows])
+            self._saved([row for rows in self.failures.values() for row in rows])
 
     def _help(self, unit: _Unit, place: Place) -> None:
         """A second worker of a model. It begins with the last task, where least is done."""

@@ -38,6 +38,13 @@ def test_a_proven_best_model_is_called_best():
     ]
 
 
+def test_of_equal_values_none_is_called_the_best():
+    scores = [score(name, "bits_per_byte", 1.0, 0.1, rank=[1, 3]) for name in NAMES]
+    assert board(scores, {name: [] for name in NAMES}).summary == [
+        f"a, b and c share the best bits/byte on likelihood (1.0000 ± 0.1000). {NO_COST}"
+    ]
+
+
 def test_a_lead_that_is_not_significant_is_called_so():
     some = {"a": ["c"], "b": [], "c": []}
     assert board(bits([1, 2], [1, 3], [2, 3]), some).summary == [

@@ -41,6 +41,11 @@ def test_a_lead_over_some_names_the_others():
     assert found == "a has the best bits/byte, not proven against b"
 
 
+def test_equal_values_are_shared_and_none_is_best():
+    equal = {"a": (1.0, [1, 2]), "b": (1.0, [1, 2]), "c": (2.0, [3, 3])}
+    assert draw(equal, {"a": ["c"], "b": ["c"], "c": []}) == "a and b share the best bits/byte"
+
+
 def test_a_lead_over_none_of_many_says_so():
     tied = {name: (1.0 + number / 10, [1, 5]) for number, name in enumerate((*NAMES, "e"))}
     rows = [row for name, (value, rank) in tied.items() for row in likelihood(name, value, 1, rank)]
@@ -125,6 +130,6 @@ def test_who_has_a_better_value_and_no_rank_is_named_beside_the_best():
 def test_of_two_equal_models_the_faster_one_costs_nothing():
     bits = {"a": (1.0, [1, 2]), "b": (1.0, [1, 2])}
     assert draw(bits, {"a": [], "b": []}, RATES, FASTER) == (
-        "a has the best bits/byte, not proven against b; b is 10 × as fast at the same bits/byte,"
+        "a and b share the best bits/byte; b is 10 × as fast at the same bits/byte,"
         " not proven worse"
     )

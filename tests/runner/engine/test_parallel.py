@@ -54,6 +54,23 @@ def test_a_shard_that_ends_two_workers_is_a_failure(place, workers):
     assert read_scored(place).count("d16") == 2
 
 
+@pytest.mark.slow
+def test_a_worker_that_an_interrupted_run_ends_has_not_crashed(place):
+    """The model interrupts the run, which ends its worker: nothing is wrong with the model."""
+    write_model(place, parent=False)
+    model = (place / "long_model.py").read_text()
+    dies = "os.getppid() if False else os.getpid(), signal.SIGKILL"
+    assert dies in model
+    (place / "long_model.py").write_text(model.replace(dies, "os.getppid(), signal.SIGINT"))
+    (place / "stop").write_text("d16")
+    done = run(place, "--workers", "2", "--model", "zlib")
+    assert done.returncode == 130, done.stderr
+    assert "crashed" not in done.stderr
+    record = run_json(place / "out")
+    assert record["failures"] == []
+    assert record["state"]["not_reached"] == {"Long": ["likelihood"]}
+
+
 def test_each_worker_has_cores_of_its_own(monkeypatch):
     monkeypatch.setattr(local, "list_cores", lambda: [0, 2, 4, 6, 7])
     places = local.LocalEngine(2, Options(device="cpu")).places
