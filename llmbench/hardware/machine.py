@@ -109,6 +109,23 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+def describe_processor() -> str:
+    """Return the processor's name, with what tells apart kinds of the same name, where it is known:
+    a virtual machine may call all of a maker's servers the same.
+    """
+    found = []
+    if sys.platform == "linux":
+        with suppress(OSError):
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+            values = {name.strip(): value.strip() for name, _, value in map(_cut, lines)}
+            found = [f"{n} {values[n]}" for n in ("cpu family", "model") if n in values]
+    return f"{_cpu()} ({', '.join(found)})" if found else _cpu()
+
+
+def _cut(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
+
+
 def is_amd() -> bool:
     """Return whether the processor is one of AMD's."""
     return "AMD" in _cpu()

@@ -190,7 +190,7 @@ def _score(adapter: Adapter, text: Text) -> float:
 
 def _describe_machine() -> Machine:
     return {
-        "processor": machine.name().split(",")[0],
+        "processor": machine.describe_processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "libraries": {name: machine.version(name) or "" for name in LIBRARIES},

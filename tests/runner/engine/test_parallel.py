@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_model, write_suite
 from support.run_helpers import run_json
@@ -15,8 +18,17 @@ MORE = ("--model", "uniform-bytes", "--model", "zlib")
 
 @pytest.fixture
 def place(tmp_path):
+    """A folder with a suite, and all cores for the workers: a test process may have one."""
     write_suite(tmp_path)
-    return tmp_path
+    if sys.platform != "linux":
+        yield tmp_path
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two workers need two cores")
+    yield tmp_path
+    os.sched_setaffinity(0, before)
 
 
 def test_two_workers_give_the_board_of_one(place):
