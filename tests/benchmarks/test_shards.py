@@ -31,7 +31,7 @@ PAIRS = 5
 class Busy:
     """A worker that computes nothing and says that it wrote a great many shards."""
 
-    late = False
+    late, is_gone = False, False
 
     def __init__(self, count):
         self.count, self.marks = count, []
