@@ -61,7 +61,7 @@ class TokenModel(Protocol):
         """Return messages (`role`, `content`) in the chat template, as a prompt to encode.
 
         asks: whether what an answer begins with stands at the end; if not, the last message is one
-            that is to be gone on with.
+            that is to be continued.
         """
         raise _not_implemented("render_chat")
 

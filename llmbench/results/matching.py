@@ -334,8 +334,8 @@ def pair_runs(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pa
 
 
 def list_aside(pairs: Sequence[Pair], metrics: Collection[str]) -> list[tuple[str, str]]:
-    """Return facts on what is not compared: metrics from outside, for want of a direction, and the
-    parts of groups.
+    """Return facts on what is not compared: metrics from outside, which have no direction, and
+    the parts of groups.
     """
     scores = [score for pair in pairs for side in pair for score in side.scores().values()]
     names = {

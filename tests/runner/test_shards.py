@@ -1,4 +1,4 @@
-"""A long cell goes on where it was killed. Each test starts real workers."""
+"""A long cell is resumed in the middle. Each test starts real workers."""
 
 from __future__ import annotations
 

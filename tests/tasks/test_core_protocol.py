@@ -66,7 +66,7 @@ def make_sayable(reference, rows, shots, join):
                 row["continuation"] = word.strip()
 
 
-def compare(folder, adapter, tmp_path, kind, shots, join, count, is_drawn=False):
+def assert_as_nanochat(folder, adapter, tmp_path, kind, shots, join, count, is_drawn=False):
     reference = Reference(
         AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     )
@@ -91,7 +91,7 @@ def drawn(tmp_path_factory):
 
 @pytest.mark.parametrize(("kind", "shots", "join"), CASES)
 def test_a_drawn_network_is_right_where_nanochat_finds_it_right(drawn, tmp_path, kind, shots, join):
-    compare(*drawn, tmp_path, kind, shots, join, 32, is_drawn=True)
+    assert_as_nanochat(*drawn, tmp_path, kind, shots, join, 32, is_drawn=True)
 
 
 @pytest.mark.slow
@@ -100,4 +100,4 @@ def test_real_weights_are_right_where_nanochat_finds_them_right(tmp_path, kind, 
     folder = SHARED / "stories260K-hf"
     if not folder.is_dir():
         pytest.skip("needs the weights of stories260K")
-    compare(folder, small_checkpoints.load(folder), tmp_path, kind, shots, join, 40)
+    assert_as_nanochat(folder, small_checkpoints.load(folder), tmp_path, kind, shots, join, 40)

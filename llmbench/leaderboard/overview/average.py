@@ -68,7 +68,7 @@ def _describe(asked: Sequence[Table], cells: Mapping[str, Cell]) -> list[str]:
     ]
     seen = {line.model for table in asked for line in table.lines}
     if lacking := [name for name, cell in cells.items() if name in seen and cell.value is None]:
-        said.append(f"No average, for want of a task: {join_words(lacking)}.")
+        said.append(f"No average, because a task is missing: {join_words(lacking)}.")
     levels = {_find_chance(table) for table in asked}
     if len(levels) > 1:
         known = sorted(float(level) for level in levels if level is not None)

@@ -1,4 +1,4 @@
-"""What a run asks of whoever starts its workers."""
+"""The interface between a run and what starts its workers."""
 
 from __future__ import annotations
 

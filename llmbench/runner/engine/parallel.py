@@ -69,6 +69,8 @@ class SideBySide:
                     while free and (start := self._find_work()) is not None:
                         place = free.popleft()
                         running[pool.submit(start, place)] = place
+                    if not running:  # no place is there, and `wait` would not wait for nothing
+                        time.sleep(LOOK_SECONDS)
                     for future in wait(running, LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
                         free.append(running.pop(future))
                         future.result()
@@ -126,15 +128,16 @@ class SideBySide:
 
     def _find_work(self) -> Callable[[Place], None] | None:
         """The next model whose parent is not at work or waiting itself, or one to be helped."""
-        busy = {*self._active, *(unit.card.name for unit in self._waiting)}
-        for unit in self._waiting:
-            if unit.card.parent is None or unit.card.parent not in busy - {unit.card.name}:
-                self._waiting.remove(unit)
-                self._active[unit.card.name] = unit
-                return partial(self._ask, unit)
-        name = self._crew.claims.find_needy()
-        if name is not None and name in self._active and name not in self._useless:
-            return partial(self._help, self._active[name])
+        with self._crew.lock:  # a model comes back from its thread when a machine goes away
+            busy = {*self._active, *(unit.card.name for unit in self._waiting)}
+            for unit in self._waiting:
+                if unit.card.parent is None or unit.card.parent not in busy - {unit.card.name}:
+                    self._waiting.remove(unit)
+                    self._active[unit.card.name] = unit
+                    return partial(self._ask, unit)
+            name = self._crew.claims.find_needy()
+            if name is not None and name in self._active and name not in self._useless:
+                return partial(self._help, self._active[name])
         return None
 
     def _ask(self, unit: _Unit, place: Place) -> None:
@@ -183,6 +186,8 @@ class SideBySide:
         with open_worker(self._engine, place, log, self._made, modules) as worker:
             with self._crew.lock:
                 self._workers.add(worker)
+                if self._crew.claims.is_over:  # it started while the others were ended
+                    worker.kill()
             try:
                 yield worker
             finally:

@@ -283,7 +283,7 @@ class RayLink:
             unsure = isinstance(error, errors.ActorUnavailableError)
             self._engine.drop(self._node, at_once=unsure)
             if isinstance(error, errors.OutOfMemoryError) or "low on memory" in str(error):
-                raise Gone("Ray ended a worker for want of memory", "out_of_memory") from None
+                raise Gone("Ray ended a worker because memory ran out", "out_of_memory") from None
             raise Gone(_say(error)) from None
 
     def close(self) -> None:
@@ -344,8 +344,8 @@ def check_cache(cache: Path | None) -> None:
     scheme, colon, _ = str(cache or "").partition(":/")
     if colon and scheme.isalnum():
         raise UsageError(
-            f"--cache {cache}: the cache of a cluster is a folder, not an address",
-            hint="a folder that all machines share; without --cache each has its own",
+            f"the cache {str(cache)!r} is an address; on a cluster it must be a folder",
+            hint="name a folder that all machines share, or none: then each has its own",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
+from uuid import uuid4
 
 from llmbench.adapter import ModelInfo
 from llmbench.config.fingerprints import identifies_weights
@@ -24,7 +25,7 @@ class ShardEvent(TypedDict):
 
 
 class ClaimEvent(TypedDict):
-    """A worker asks for a shard of a cell. `edges`: of all its shards."""
+    """A worker asks for a shard of a cell. `edges`: of all its shards, the first time."""
 
     event: Literal["claim"]
     task: str
@@ -52,16 +53,17 @@ def find_shelf(out: Path, model: str, task: str) -> Path:
 def make_shelf(
     out: Path, task: str, key: str, info: ModelInfo, known: Collection[str], emit: Emit
 ) -> Shelf:
-    """Return where the shards of a cell are kept. Those of weights without a name are of this
-    process alone. known: sha256 of files that are believed.
+    """Return where the shards of a cell are kept. Those of weights that nobody here sees, such
+    as a server's, are of this process alone. known: sha256 of files that are believed.
     """
 
     def tell(name: str, digest: str) -> None:
         emit({"event": "shard", "task": task, "name": name, "digest": digest})
 
     mark = {"key": key, "fingerprint": info.fingerprint, "device": info.device}
-    believed = known if identifies_weights(info.fingerprint) else ()
-    return Shelf(find_shelf(out, info.name, task), mark, believed, tell)
+    if not identifies_weights(info.fingerprint):
+        mark["process"] = uuid4().hex
+    return Shelf(find_shelf(out, info.name, task), mark, known, tell)
 
 
 def claim_shards(
@@ -70,8 +72,10 @@ def claim_shards(
     """Yield the shards that this worker is to compute, until all of the cell are there (or, for one
     that helps, until nobody is needed). Raises ModelError if the run gives the cell up.
     """
+    told = list(edges)
     while True:
-        emit({"event": "claim", "task": task, "edges": list(edges)})
+        emit({"event": "claim", "task": task, "edges": told})
+        told = []  # the run knows them now
         reply = next(replies)
         if reply.get("refused"):
             raise ModelError(reply["refused"], hint="the workers' logs are in the run's cells")

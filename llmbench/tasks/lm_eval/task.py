@@ -193,6 +193,7 @@ class LmEval(Task):
         return [_size(Question.of(document)) for document in self.text.documents]
 
     def take(self, first: int, last: int) -> Self:
+        self._load()
         part = copy(self)
         part.text = self.text.take(first, last)
         return part
@@ -208,10 +209,15 @@ class LmEval(Task):
         if self.settings.apply_chat_template:
             questions = render_questions(questions, adapter)
         progress("loading lm-eval's task", 0.0, self.settings.tasks[0])
+        loaded = self._load()
+        greedy = {name: _needs_greedy(task) for name, task in loaded.members.items()}
+        return questions, loaded, answer(adapter, questions, greedy, self.seed, progress)
+
+    def _load(self) -> Loaded:
+        """lm-eval's own objects, made once for the task and its parts."""
         if self._loaded is None:
             self._loaded = self.settings.load_tasks()
-        greedy = {name: _needs_greedy(task) for name, task in self._loaded.members.items()}
-        return questions, self._loaded, answer(adapter, questions, greedy, self.seed, progress)
+        return self._loaded
 
     def run(self, adapter: Adapter, progress: Progress) -> Outcome:
         questions, loaded, found = self._answer(adapter, progress)

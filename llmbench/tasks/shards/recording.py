@@ -24,7 +24,7 @@ Ask = Callable[[Sequence[Any]], Iterable[Answer]]
 
 
 class Listener(Protocol):
-    """Whoever is between a task and its adapter."""
+    """What stands between a task and its adapter."""
 
     def answer(
         self, kind: Kind, asked: Sequence[Any], how: str, ask: Ask[Answer]

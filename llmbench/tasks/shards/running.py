@@ -1,7 +1,7 @@
 """A task, shard by shard: each is asked and kept by itself, and then the task puts the whole
 together from what was kept.
 
-Its numbers are the same whoever computed the shards, and when.
+Its numbers do not depend on which worker computed a shard, nor on when.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def run_shards(
     fill_shelf(task, adapter, progress, shelf, claim(edges), edges[-1])
     if helps:
         return Outcome([], [])
+    # another worker may have had other weights: a model file can draw them when it is loaded
+    fill_shelf(task, adapter, progress, shelf, pairwise(edges), edges[-1])
     with listen(Replayer(shelf, edges)):
         return task.run(adapter, progress)
 
@@ -84,7 +86,6 @@ class Replayer:
     def __init__(self, shelf: Shelf, edges: Sequence[int]):
         self._shelf, self._edges = shelf, list(edges)
         self._held: tuple[int, dict[Kind, Kept]] = (-1, {})
-        self._places: dict[Kind, list[tuple[int, int]]] = {}  # (shard, first answer's number)
         self._next: dict[Kind, tuple[int, int]] = {}  # (shard, answer in it) that comes next
         self._found: dict[Kind, dict[bytes, tuple[int, int]]] = {}
 

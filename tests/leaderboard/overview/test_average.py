@@ -58,7 +58,7 @@ def test_a_model_that_lacks_a_task_has_no_average():
     found = find_average(build(TASKS).tables)
     assert found.cells["a"].value == pytest.approx(0.5)
     assert (found.cells["b"].text, found.cells["b"].value) == ("-", None)
-    assert "No average, for want of a task: b." in found.notes
+    assert "No average, because a task is missing: b." in found.notes
 
 
 @pytest.mark.parametrize(

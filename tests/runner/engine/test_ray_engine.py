@@ -229,7 +229,7 @@ def test_an_error_of_the_agent_is_raised_here(make, tmp_path):
 def test_a_cache_that_is_an_address_is_refused(make, tmp_path):
     make(describe_node("a"))
     engine = RayEngine.connect("x:1")
-    with pytest.raises(UsageError, match="is a folder, not an address"):
+    with pytest.raises(UsageError, match="must be a folder"):
         engine.start(engine.places[0], tmp_path / "w.log", Options(cache=Path("s3://bucket/cache")))
     check_cache(Path("/a/b:c/d"))
     check_cache(None)

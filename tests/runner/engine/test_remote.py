@@ -245,7 +245,7 @@ def test_a_machine_that_goes_away_ends_the_events_and_is_named(place, start):
 def test_a_machine_that_goes_away_before_the_job_is_found_out_by_reading(place, start):
     class Dead(Scripted):
         def call(self, method, *arguments, timeout=None):
-            raise Gone("for want of memory", "out_of_memory")
+            raise Gone("memory ran out", "out_of_memory")
 
     worker = start(Dead())
     assert list(worker.events(60)) == []

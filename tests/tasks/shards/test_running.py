@@ -73,9 +73,9 @@ TASKS = {
 class Memory:
     """A shelf that counts what is written, and may be filled by several."""
 
-    def __init__(self, folder, known=()):
+    def __init__(self, folder, known=(), mark="k"):
         self.names, self.digests = [], []
-        self.shelf = Shelf(folder, {"key": "k"}, known, self._note)
+        self.shelf = Shelf(folder, {"key": mark}, known, self._note)
 
     def _note(self, name, digest):
         self.names.append(name)
@@ -235,3 +235,35 @@ def test_a_text_with_a_huge_document_is_not_divided():
     small, huge = Document("a", "a tap"), Document("b", "b" * (limits.WHOLE_ITEM_BYTES + 1))
     both = Likelihood(Text("test", (small, huge)), Window("half"))
     assert running.find_edges(both, MockAdapter()) == [0, 2]
+
+
+def test_shards_of_other_weights_are_computed_again(monkeypatch, tmp_path):
+    """A worker that helped may have drawn other weights than the one that fills the cell."""
+    adapter, other = MockAdapter(bits_per_byte=1.25), MockAdapter(bits_per_byte=3.0)
+    task = TASKS["likelihood"]()
+    divide(monkeypatch, task, adapter, 4)
+    (first, last), *rest = pairwise(running.find_edges(task, adapter))
+    helper = Memory(tmp_path / "shards", mark="other weights")
+    running.fill_shelf(task, other, quiet, helper.shelf, [(first, last)], 23)
+    own = Memory(tmp_path / "shards", helper.digests)
+    found = running.run_shards(task, adapter, quiet, own.shelf, lambda edges: rest)
+    whole = TASKS["likelihood"]().run(adapter, quiet)
+    assert content(found, tmp_path / "a") == content(whole, tmp_path / "b")
+
+
+def test_the_tasks_of_lm_eval_are_loaded_once_for_all_shards(monkeypatch, tmp_path, network):
+    place, loads = tmp_path / "tasks", []
+    place.mkdir()
+    write_tasks(place)
+    (settings,) = settle(place, "my_choice")
+    texts, load = (
+        {settings.text: settings.load_text(None, 0, fetch=False)},
+        LmEval.Settings.load_tasks,
+    )
+    monkeypatch.setattr(
+        LmEval.Settings, "load_tasks", lambda self: loads.append(self) or load(self)
+    )
+    task = LmEval.from_settings(settings, texts, 0)
+    divide(monkeypatch, task, network, 3)
+    running.run_shards(task, network, quiet, Memory(tmp_path / "shards").shelf)
+    assert len(loads) == 1
