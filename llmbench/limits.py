@@ -20,6 +20,7 @@ MESSAGE_CHARACTERS = 1000  # an error is one line that a person reads
 NAME_CHARACTERS = 128  # files and folders are called after models, tasks and texts: 255 bytes, with
 # an ending and what a file is called while it is written; a name on the Hub has at most 96
 ID_CHARACTERS = 1000  # of a document, which boards and comparisons show
+BALLOT_BYTES = 16 << 10  # of a line of votes: it holds names and digests, and no answer
 
 # Numbers in suites, cards and options: what no run on one machine can use. A typing error, or bad
 # will, would otherwise end in hours of work, or in the system killing something.

@@ -1,0 +1,1 @@
+"""Blind votes of people on what models wrote: the page, the file and the ranking."""
