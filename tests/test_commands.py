@@ -49,6 +49,11 @@ compare RUN lstm rnn --metric word_perplexity
 compare change main
 record promote main
 record promote run --out baselines/records/quick@github.json
+export reports/example --to list
+export reports/example --to latex
+export reports/example --to parquet --out tables
+export reports/example --to model-index --dry-run
+export reports/example --to hf-eval-results --dataset likelihood=my-org/tales:tales
 gate run --against baselines/records/quick@github.json --format md
 gate change --against {AMD}
 gate RUN --against RECORD --allow bits_per_byte=0.02 --allow decode_bytes_per_second=10%

@@ -16,6 +16,7 @@ import click
 
 import llmbench
 from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run, show
+from llmbench.cli.exports import command as exports
 from llmbench.cli.watching import watch
 from llmbench.errors import (
     CellError,
@@ -130,6 +131,7 @@ for command in (
     *leaderboard.COMMANDS,
     *fetch.COMMANDS,
     *divergence.COMMANDS,
+    *exports.COMMANDS,
 ):
     cli.add_command(command)
 

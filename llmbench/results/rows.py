@@ -16,6 +16,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StrictFloat,
     StrictInt,
+    WithJsonSchema,
     model_serializer,
 )
 
@@ -35,7 +36,11 @@ def _number(value: Any) -> Any:
     return value
 
 
-Number = Annotated[StrictFloat | StrictInt, BeforeValidator(_number)]
+Number = Annotated[
+    StrictFloat | StrictInt,
+    BeforeValidator(_number),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"const": "inf"}]}),
+]
 
 
 class Row(BaseModel):

@@ -1,0 +1,98 @@
+"""The models of a record as runs of an experiment tracker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from llmbench.errors import drop_folders
+from llmbench.integrations.exports.entries import group_by_model, list_keys
+from llmbench.integrations.exports.target import Tracked
+from llmbench.results.record import ModelRow, Record, Score
+
+
+def list_tracked(record: Record) -> list[Tracked]:
+    """Return the models of a record as runs of an experiment tracker.
+
+    The value of task `likelihood` in bits per byte is `likelihood/bits_per_byte`; the ends of its
+    interval are `likelihood/bits_per_byte_low` and `..._high`, the items `..._n`.
+    """
+    return [_track(record, model, scores) for model, scores in group_by_model(record)]
+
+
+def _track(record: Record, model: ModelRow, scores: Sequence[Score]) -> Tracked:
+    values: dict[str, float] = {}
+    units: dict[str, str] = {}
+    for score, key in zip(scores, list_keys(scores), strict=True):
+        name = f"{score.task}/{key}"
+        units[name] = score.unit
+        for suffix, value in (
+            ("", score.value),
+            ("_low", score.low),
+            ("_high", score.high),
+            ("_n", score.n),
+        ):
+            if value is not None:
+                values[f"{name}{suffix}"] = float(value)
+    curve = read_curve(model)
+    return Tracked(
+        name=model.name,
+        group=record.suite.name,
+        config={**describe_run(record), **describe_model(model)},
+        values=values,
+        units=units,
+        curves={"training/bits_per_byte": curve} if curve else {},
+    )
+
+
+def describe_run(record: Record) -> dict[str, str | int | float]:
+    """Return the facts of a run: suite, versions, seed and machine. No folder is among them."""
+    machine = record.machine
+    facts = {
+        "suite": record.suite.name,
+        "suite_version": record.suite.version,
+        "suite_sha256": record.suite.sha256,
+        "llmbench": record.llmbench,
+        "started": record.started,
+        "finished": record.finished,
+        "state": record.state.end,
+        "seed": record.seed,
+        "cpu": machine.cpu,
+        "threads": machine.threads,
+        "gpus": ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.gpus),
+    }
+    return _keep_facts(facts.items())
+
+
+def describe_model(model: ModelRow) -> dict[str, str | int | float]:
+    """Return the facts of a model, those that are known."""
+    names = (
+        *("stage", "family", "tokenizer", "parameters", "context", "weights_bytes"),
+        *("quantization", "dtype", "device", "fingerprint", "overlap", "parent"),
+    )
+    facts = model.model_dump(include=set(names))
+    training = model.training
+    if training is not None:
+        facts |= {"training_seconds": training.seconds, "training_steps": training.steps}
+    return _keep_facts({"model": model.name, **facts}.items())
+
+
+def _keep_facts(facts: Iterable[tuple[str, object]]) -> dict[str, str | int | float]:
+    return {
+        name: drop_folders(value) if isinstance(value, str) else value
+        for name, value in facts
+        if isinstance(value, str | int | float) and value != ""
+    }
+
+
+def read_curve(model: ModelRow) -> list[tuple[int, float]]:
+    """Return (step, bits per byte) of a model's training; other rows of its curve are skipped."""
+    curve = model.training.curve if model.training is not None else None
+    rows = curve if isinstance(curve, list | tuple) else ()
+    return [
+        (int(row[0]), float(row[1]))
+        for row in rows
+        if isinstance(row, list | tuple)
+        and len(row) >= 2
+        and all(isinstance(part, int | float) and math.isfinite(part) for part in row[:2])
+    ]
