@@ -21,6 +21,9 @@ NAME_CHARACTERS = 128  # files and folders are called after models, tasks and te
 # an ending and what a file is called while it is written; a name on the Hub has at most 96
 ID_CHARACTERS = 1000  # of a document, which boards and comparisons show
 BALLOT_BYTES = 16 << 10  # of a line of votes: it holds names and digests, and no answer
+MANIFEST_BYTES = 64 << 20  # of the list of a published folder's files, held in memory
+PUBLISHED_FILES = 100_000  # a thousand models on a hundred tasks
+PUBLISHED_BYTES = 16 << 30  # of them together, which are downloaded
 
 # Numbers in suites, cards and options: what no run on one machine can use. A typing error, or bad
 # will, would otherwise end in hours of work, or in the system killing something.

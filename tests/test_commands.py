@@ -55,6 +55,8 @@ export reports/example --to parquet --out tables
 export reports/example --to model-index --dry-run
 export reports/example --to hf-eval-results --dataset likelihood=my-org/tales:tales
 gate run --against baselines/records/quick@github.json --format md
+publish run --out site
+verify site
 gate change --against {AMD}
 gate RUN --against RECORD --allow bits_per_byte=0.02 --allow decode_bytes_per_second=10%
 """.splitlines()
@@ -64,6 +66,7 @@ check my_model.py:MyModel --json
 doctor
 run quick
 run quick --seed 0 --out run
+verify site --recompute 3
 run quick --model my_model.py:MyModel
 run suites/quick.yaml --model my_net.yaml
 run vowels.yaml
@@ -89,6 +92,7 @@ NEEDS = {
         "hf:facebook",
         "smollm2",
         "my-card.yaml",  # which is fine-tuned from gpt2
+        "verify https:",
         "data fetch hellaswag",  # tests/data/test_data_fetch.py checks files of its layout
     ),
     "nanochat's eval_bundle": ("bundle=eval_bundle",),  # tests/tasks/test_core.py makes one
@@ -182,6 +186,12 @@ def test_the_quick_commands_of_the_docs_do_what_they_say(place):
 def test_a_command_of_the_docs_that_takes_long_does_what_it_says(place, command):
     for kind in ("adapter my_model", "metric vowels", "task next_word"):
         assert llmbench("new", *kind.split(), cwd=place).returncode == 0
+    if command.startswith("verify"):
+        for words in (
+            ("run", "quick", "--only", "zlib", "--out", "run"),
+            ("publish", "run", "--out", "site"),
+        ):
+            assert llmbench(*words, cwd=place).returncode == 0
     if "hf:" in command:
         if "quantize" in command:
             pytest.importorskip("torchao")

@@ -17,6 +17,7 @@ import click
 import llmbench
 from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run, show
 from llmbench.cli.exports import command as exports
+from llmbench.cli.publishing import commands as publishing
 from llmbench.cli.watching import watch
 from llmbench.errors import (
     CellError,
@@ -132,6 +133,7 @@ for command in (
     *fetch.COMMANDS,
     *divergence.COMMANDS,
     *exports.COMMANDS,
+    *publishing.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,1 @@
+"""Commands that publish a run, and check a published one."""
