@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from llmbench import limits, storage
+from llmbench import limits
 from llmbench.cli import options
 from llmbench.cli.catalog import print_rows
 
@@ -96,6 +95,9 @@ def verify(place: str, count: int, expected: str | None, as_json: bool, **chosen
 
     Exit code 1 if a figure does not hold, 2 if a file is not the one that was published.
     """
+    import tempfile
+
+    from llmbench import storage
     from llmbench.publishing import verify as verifying
     from llmbench.publishing.recompute import Request
     from llmbench.runner.progress import spinner
