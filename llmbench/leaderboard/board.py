@@ -29,7 +29,7 @@ from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.words import cut, join_words
-from llmbench.metrics.facts import FACTS, HEADLINES, SPEED
+from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
 from llmbench.results.record import (
     Failure,
     ModelRow,
@@ -216,24 +216,27 @@ def compose(
 
 
 def _find_verdict(tables: Sequence[Table]) -> str:
-    """The line on the first table of quality whose models have ranks, or a direction; if there is
-    none, on the speeds. Speeds of several machines, or sessions, say nothing about all of them.
+    """The line on the mean over all tasks that a suite asks for; or else on the first table of
+    quality whose models have ranks, or a direction; if there is none, on the speeds. Speeds of
+    several machines, or sessions, say nothing about all of them.
     """
     fields = [table.field for table in tables if table.headline != SPEED and table.field]
     speeds = [table.field for table in tables if table.headline == SPEED and table.field]
     with_ranks = [one for one in fields if any(model.rank for model in one.models)]
     with_direction = [one for one in fields if one.better]
-    quality = next(iter([*with_ranks, *with_direction]), None)
+    means = [t.field for t in tables if t.headline in MEANS and t.field]
+    quality = next(iter([*means, *with_ranks, *with_direction]), None)
     speed = speeds[0] if len(speeds) == 1 else None
     return describe_verdict(quality, speed, several=len(with_direction) > 1)
 
 
 def _summary(tables: Sequence[Table], failures: int) -> list[str]:
-    """Return the sentences of the tables of quality with ranks; if there are none, of those without
-    ranks; if there are none, of speed.
+    """Return the sentences of the tables of quality with ranks, means over tasks first; if there
+    are none, of those without ranks; if there are none, of speed.
     """
     quality = [table for table in tables if table.headline != SPEED]
     ranked = [table for table in quality if any(line.cells["rank"].value for line in table.lines)]
+    ranked = [*(t for t in quality if t.headline in MEANS), *ranked] if ranked else []
     said = [table.summary for table in ranked or quality or tables if table.summary]
     if tables and not said:
         return ["No metric here says which model is best."]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-UNEVEN = 1.5  # a side of an interval that is so many times the other is not told by ±
+UNEVEN = 1.25  # a side of an interval that is so many times the other is not told by ±
 HUGE = 1e15  # what no digits are written of: a table cell would be hundreds wide
 
 

@@ -394,4 +394,5 @@ BITS = tuple(name for name in HEADLINES if FACTS[name].group == "likelihood")
 QUALITY = tuple(name for name in HEADLINES if FACTS[name].group == "answers")
 BITS_PER_BYTE, CONDITIONAL_BITS, PSEUDO_BITS, DIVERGENCE = BITS
 AGREEMENT = "top_token_agreement"
+MEANS = ("mean_centred_accuracy",)  # over tasks
 WRITING, SPEED = HEADLINES[-2:]

@@ -180,25 +180,17 @@ def _create_custom(name: str) -> TextMetric:
 
 
 def identify_metric(name: str) -> str:
-    """Return what sets a metric apart from the others of a task: BLEU has one for each tokenizer,
-    any other metric its name in a record, as `check_metric` returns it.
+    """Return what sets a metric apart from the others of a task: the name of BLEU by another
+    tokenizer than the usual one has it, any other metric's is that in a record.
     """
-    return f"{BLEU}{Bleu.TOKENIZER}" if name == BLEU.rstrip(":") else name
+    return name.removesuffix(f":{Bleu.TOKENIZER}") if name.startswith(BLEU) else name
 
 
 def create_metrics(
     names: Sequence[str], *, train: Text | None = None, held_out: Text | None = None
 ) -> list[TextMetric]:
-    """Return the metrics of a task; see `create_metric`. Of several of one name in a record, as
-    BLEU by several tokenizers, all but the first have a `variant`.
-    """
-    found: list[TextMetric] = []
-    for name in names:
-        made = create_metric(name, train=train, held_out=held_out)
-        if any(other.metric.name == made.metric.name for other in found):
-            made.variant = f":{identify_metric(name).removeprefix(BLEU)}"
-        found.append(made)
-    return found
+    """Return the metrics of a task; see `create_metric`."""
+    return [create_metric(name, train=train, held_out=held_out) for name in names]
 
 
 def create_metric(
@@ -231,7 +223,9 @@ def create_metric(
                 )
             return table[name](text)
     if name.startswith(BLEU):
-        return Bleu(name.removeprefix(BLEU))
+        made = Bleu(name.removeprefix(BLEU))
+        made.variant = identify_metric(name).removeprefix(BLEU.rstrip(":"))
+        return made
     if name not in NAMES:
         return _create_custom(name)
     return (OF_PAIRS | OF_OUTPUTS)[name]()

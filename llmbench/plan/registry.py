@@ -84,6 +84,23 @@ def suite_path(spec: str) -> Path:
     )
 
 
+def hide_folders(spec: str) -> str:
+    """Return a SPEC for records, which people publish: of a file or directory on this machine its
+    name alone. Names of a hub and of servers stay.
+    """
+    prefix, colon, place = spec.partition(":")
+    if not colon or "." in prefix or "/" in prefix or len(prefix) == 1:  # file.py:Class, C:\\x.yaml
+        prefix, colon, place = "", "", spec
+    path, mark, options = place.partition("?")
+    is_address = prefix == "openai"
+    is_own = path.startswith(("/", "~", ".", "\\")) or re.match(r"[A-Za-z]:[/\\]", path)
+    file = path.rpartition(":")[0] if re.search(r"\.py:", path) else path
+    if not is_address and (is_own or Path(file).exists() or prefix != "hf"):
+        path = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    options = re.sub(r"=(?:[/~.\\]|[A-Za-z]:[/\\])[^&]*[/\\](?=[^&])", "=", options)
+    return f"{prefix}{colon}{path}{mark}{options}"
+
+
 def resolve(spec: str) -> Card:
     """The card for a SPEC: a baseline's name, a card's path, file.py:Class, module:Class,
     hf:ID_OR_DIRECTORY, gguf:FILE, nanogpt:FILE (and the other courses), openai:MODEL@URL, or an

@@ -308,7 +308,7 @@ def _check_metrics(
         is_bleu = names[-1] == "bleu"
         identities.append(metrics_registry.identify_metric(metric) if is_bleu else names[-1])
         if identities.count(identities[-1]) > 1:
-            raise UsageError(f"two metrics are called {names[-1]!r}", where=where)
+            raise UsageError(f"two metrics are called {identities[-1]!r}", where=where)
     return names
 
 

@@ -17,6 +17,7 @@ from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
 from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
 from llmbench.plan.plan import Plan
+from llmbench.plan.registry import hide_folders
 from llmbench.results.parents.differences import compare_with_parents
 from llmbench.results.ranking import Items, rank_scores
 from llmbench.results.record import (
@@ -64,9 +65,7 @@ def assemble(
         models.setdefault(card.name, new).parent = card.parent
     for row in models.values():
         add_certificate(folder, row)
-    refused = [
-        row.name for row in models.values() if row.certificate and row.certificate.is_refused
-    ]
+    refused = [m.name for m in models.values() if m.certificate and m.certificate.is_refused]
     if end != "unfinished":  # minutes, of large texts
         _add_overlap(made, models, earlier.before)
     scores = [add_noise(score, models[score.model]) for score in scores]
@@ -83,6 +82,8 @@ def assemble(
         options={
             **made.options.for_cells(),
             "data": sorted(made.options.data),
+            "only": sorted(made.options.only),
+            "models": [hide_folders(spec) for spec in made.options.models],
             "timeout": made.options.timeout,
             "memory_budget": made.options.memory_budget,
             "price_per_hour": made.options.price_per_hour,

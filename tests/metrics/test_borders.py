@@ -109,6 +109,7 @@ def test_bleu_by_another_tokenizer_is_sacrebleus(tokenizer):
     assert metric.value(rows).value == pytest.approx(want)
     assert f"tok:{tokenizer}" in metric.signature
     assert check_metric(f"bleu:{tokenizer}", False) == "bleu"
+    assert metric.full_name == ("bleu" if tokenizer == "13a" else f"bleu:{tokenizer}")
 
 
 def test_bleu_by_several_tokenizers_stands_side_by_side():
@@ -149,7 +150,7 @@ tasks: [{task: translation, metrics: [%s]}]
 models: [zlib]
 """
     (tmp_path / "s.yaml").write_text(suite % twice)
-    with pytest.raises(UsageError, match="two metrics are called 'bleu'"):
+    with pytest.raises(UsageError, match=r"two metrics are called 'bleu(:zh)?'"):
         read(str(tmp_path / "s.yaml"))
     (tmp_path / "s.yaml").write_text(suite % 'bleu, "bleu:zh", "bleu:char"')
     assert read(str(tmp_path / "s.yaml")).tasks[0].metric_names()

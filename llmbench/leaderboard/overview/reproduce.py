@@ -26,10 +26,15 @@ def list_commands(record: Record) -> list[str]:
         if isinstance(value, str | int | float) and value != usual:
             words += [option, str(value)]
     words += ["--seed", str(record.seed)] if record.seed else []
-    data = record.options.get("data")
-    for pair in data if isinstance(data, list) else ():
-        words += ["--data", f"{pair}=PATH"]
+    for key, option, ending in (
+        ("only", "--only", ""),
+        ("models", "--model", ""),
+        ("data", "--data", "=PATH"),
+    ):
+        values = record.options.get(key)
+        for value in values if isinstance(values, list) else ():
+            words += [option, f"{value}{ending}"]
     return [
         f"# llmbench {shlex.quote(cut(record.llmbench, NAME_CHARACTERS))}",
-        cut(shlex.join(words), 4 * NAME_CHARACTERS),
+        cut(shlex.join(words), 16 * NAME_CHARACTERS),
     ]

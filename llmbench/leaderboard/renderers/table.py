@@ -32,6 +32,7 @@ from llmbench.metrics.metric import NEVER
 Order = Literal["rank", "stage"]
 NAME_CELLS = 24  # of a model's name, before other columns are left out
 NEAR = 40  # by which columns of the headline's own group come first
+FILES = "leaderboard.md or leaderboard.html"  # where the rest of a table stands
 OWN = "·"  # the mark of a model without a stage
 
 
@@ -83,7 +84,8 @@ def _print_all_tasks(console: Console, board: Board) -> None:
     for number, (task, _) in enumerate(overall.tasks):
         texts = [row.cells[number].text for row in overall.rows]
         columns.append(GridColumn(clean_terminal(task), texts, 1))
-    print_grid(console, columns)
+    if left_out := print_grid(console, columns):
+        print_prose(console, f"{left_out} of {len(overall.tasks)} tasks have no room: see {FILES}.")
     for note in average.notes:
         print_prose(console, note)
 
@@ -121,6 +123,8 @@ def _print_table(console: Console, table: Table, by: Order, verdict: str) -> Non
     headings = _list_headings(rows) if by == "stage" else {}
     best = {number for number, line in enumerate(rows) if line.cells["rank"].low == 1}
     print_grid(console, columns, headings, best if len(best) < len(rows) else ())
+    if members := {column.member for column in table.columns if column.member}:
+        print_prose(console, f"Each of its parts, {len(members)}: see {FILES}.")
     for sentence in table.notes:
         print_prose(console, sentence)
     if table.signature:

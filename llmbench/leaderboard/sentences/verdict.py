@@ -91,7 +91,8 @@ def _order(field: Field) -> list[Contender]:
 def _describe_best(field: Field, best: Contender, others: Sequence[Contender], where: str) -> str:
     superlative = "fastest" if field.label == SPEED_LABEL else "best"
     if not others:
-        return f"{best.model} is the only model that can be ranked{where}"
+        what = "that can be ranked" if best.rank is not None else "with a result"
+        return f"{best.model} is the only model {what}{where}"
     if equal := [one.model for one in others if one.value == best.value]:
         return f"{_list([best.model, *equal])} share the best {field.label}{where}"
     beaten = _list_beaten(best, others)

@@ -120,7 +120,7 @@ def test_the_commands_print_a_format_or_write_the_boards_and_load_no_torch(tmp_p
     assert len(printed) == 11
     assert all(printed[4:8])
     assert printed[8] == ""
-    assert printed[9].startswith("a is the only model that can be ranked")
+    assert printed[9].startswith("a is the only model with a result")
     assert printed[10:] == [""]
     written = {"leaderboard.md", "leaderboard.csv", "leaderboard.html"}
     assert {file.name for file in (tmp_path / "both").iterdir()} == written

@@ -173,9 +173,11 @@ def print_grid(
     columns: Sequence[GridColumn],
     headings: Mapping[int, str] | None = None,
     bold: Collection[int] = (),
-) -> None:
-    """Print a table in the width of the terminal. `headings`: lines before rows, by their numbers.
-    `bold`: numbers of rows that stand out. Texts must be clean.
+) -> int:
+    """Print a table in the width of the terminal, and return how many columns had no room.
+
+    headings: lines before rows, by their numbers. bold: numbers of rows that stand out. Texts must
+    be clean.
     """
     headings = headings or {}
     head, body = draw_grid(columns, headings, console.width)
@@ -186,6 +188,7 @@ def print_grid(
         if number in headings:
             _print_line(console, next(rows), "bold")
         _print_line(console, next(rows), "bold" if number in bold else "")
+    return len(columns) - len(fit(columns, console.width))
 
 
 def _print_line(console: Console, line: str, style: str) -> None:
