@@ -28,7 +28,7 @@ from llmbench.leaderboard.sentences.summary import summarise_nothing
 from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
-from llmbench.leaderboard.words import cut, join_words
+from llmbench.leaderboard.words import cut, cut_start, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
 from llmbench.results.record import (
     Failure,
@@ -46,13 +46,14 @@ MOST_SAYINGS = 20  # prompts of a task
 @dataclass(frozen=True)
 class PromptSamples:
     """A prompt, and what each model said after it. `how`: greedy or sampled, where both were asked.
-    `reference`: what the text itself says there.
+    `reference`: what the text itself says there. `task`: which one asked it, of several.
     """
 
     prompt: str
     answers: list[tuple[str, str]]
     how: str = ""
     reference: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -353,5 +354,14 @@ def _find_samples(
         key for task in dict.fromkeys(key[0] for key in found) for key in found if key[0] == task
     ]
     told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
-    said = [PromptSamples(cut(key[2], SAMPLE_CHARACTERS), found[key], *told[key]) for key in shown]
+    several = len({key[0] for key in shown}) > 1
+    said = [
+        PromptSamples(
+            cut_start(key[2], SAMPLE_CHARACTERS),
+            found[key],
+            *told[key],
+            cut(key[0], NAME_CHARACTERS) if several else "",
+        )
+        for key in shown
+    ]
     return said, lost

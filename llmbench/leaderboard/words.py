@@ -12,6 +12,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def cut_start(text: str, most: int) -> str:
+    """Return the text, or its last `most` characters: of a prompt, what is answered."""
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
 def join_words(words: Sequence[str]) -> str:
     """Return the words as a list in a sentence: a, b and c."""
     short = [cut(word, LONGEST) for word in words]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.words import cut
+from llmbench.leaderboard.words import cut, cut_start
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.metric import Better
 from llmbench.results.record import Record, Score, metric_of
@@ -148,9 +148,7 @@ def _add(
 
 def _shorten(text: str, from_start: bool) -> str:
     """Return the text, or its beginning, or, of what an answer goes on from, its end."""
-    if len(text) <= LONGEST_TEXT or from_start:
-        return cut(text, LONGEST_TEXT)
-    return f"…{text[1 - LONGEST_TEXT :]}"
+    return cut(text, LONGEST_TEXT) if from_start else cut_start(text, LONGEST_TEXT)
 
 
 def _divide(numbers: object) -> float | None:

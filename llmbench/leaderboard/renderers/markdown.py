@@ -11,7 +11,9 @@ from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
 from llmbench.leaderboard.tables import Table, name_headline, order_by_rank
+from llmbench.leaderboard.words import cut_start
 
+HEADING = 200  # characters of a prompt, its last
 MANY_MEMBERS = 10  # parts of a group, of which more are folded
 
 
@@ -112,9 +114,10 @@ def _certificates(board: Board) -> list[str]:
 def _samples(board: Board) -> list[str]:
     parts = []
     for number, saying in enumerate(board.sayings, 1):
+        named = ", ".join(map(escape_markdown, filter(None, (saying.task, saying.how))))
         parts.append(
-            f"## Prompt {number}{', ' + escape_markdown(saying.how) if saying.how else ''}:"
-            f" {escape_markdown(saying.prompt)}"
+            f"## Prompt {number}{f', {named}' if named else ''}:"
+            f" {escape_markdown(cut_start(saying.prompt, HEADING))}"
         )
         rows = [["(reference)", saying.reference]] if saying.reference else []
         parts.append(
