@@ -227,6 +227,19 @@ def is_quantised(checkpoint: Checkpoint) -> bool:
     return "quantization_config" in _json(checkpoint.folder / "config.json")
 
 
+def measure_weights(checkpoint: Checkpoint) -> tuple[int, str]:
+    """Return the bytes of the files of its weights, and the dtype that its config names, or "".
+
+    Raises UsageError where the config or the index of shards cannot be read, OSError where a file
+    is missing.
+    """
+    folder = checkpoint.folder
+    config = _json(folder / (LORA if is_lora(folder) else "config.json"))
+    weights = _shards(folder) if (folder / INDEX).is_file() else [folder / WEIGHTS]
+    sizes = [file.stat().st_size for file in weights]
+    return sum(sizes), str(config.get("dtype") or config.get("torch_dtype") or "")
+
+
 def _near_miss(folder: Path) -> str:
     inside = [
         path.name

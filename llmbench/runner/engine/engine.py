@@ -15,13 +15,15 @@ from llmbench.runner.messages import Event
 @dataclass(frozen=True)
 class Place:
     """Where one worker at a time runs. machine: its name, as the record has it. cores: numbers of
-    the cores that it has to itself; () if it may use all.
+    the cores that it has to itself; () if it may use all. memory: bytes of RAM for all workers of
+    its machine together; 0 if that is not known.
     """
 
     machine: str
     number: int
     cores: tuple[int, ...] = ()
     gpu: str = ""  # the device that it has to itself, such as cuda:1
+    memory: int = 0
 
     @property
     def name(self) -> str:

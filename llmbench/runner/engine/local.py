@@ -32,7 +32,7 @@ class LocalEngine:
                 f"--workers {count} is more than the {len(cores)} cores that the run may use",
                 hint="fewer workers: each has cores of its own",
             )
-        share = len(cores) // count
+        share, free = len(cores) // count, machine.free_memory()
         gpus = machine.gpus() if options.device_kind == "cuda" else []
         self.places: Sequence[Place] = [
             Place(
@@ -40,6 +40,7 @@ class LocalEngine:
                 number,
                 tuple(cores[number * share : (number + 1) * share]),
                 f"cuda:{number % len(gpus)}" if len(gpus) > 1 else "",
+                free,
             )
             for number in range(count)
         ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from functools import partial
 
 from llmbench import limits
 from llmbench.config.model_card import Card
+from llmbench.errors import Reason
 from llmbench.results.record import Failure
 from llmbench.runner.engine.batch import (
     Crew,
@@ -25,6 +26,13 @@ from llmbench.runner.engine.batch import (
     run_batch,
 )
 from llmbench.runner.engine.engine import Engine, Place, Worker
+from llmbench.runner.engine.needs import (
+    Need,
+    estimate_need,
+    explain_no_room,
+    has_room,
+    sum_needs,
+)
 from llmbench.runner.messages import log_of
 from llmbench.tasks.task import Task
 
@@ -40,6 +48,7 @@ class _Unit:
     tasks: list[Task.Settings]
     known: dict[str, str]
     number: int
+    need: Need
     moves: int = 0  # how often the place of its worker went away
 
 
@@ -60,26 +69,30 @@ class SideBySide:
     def run(self) -> None:
         """Ask all models. Whatever ends this ends all workers."""
         self._waiting.extend(self._list_units())
-        running: dict[Future[None], Place] = {}
+        running: dict[Future[None], tuple[Place, Need]] = {}
         looked = had = time.monotonic()  # for places, and when there was one
-        free = deque(self._engine.places)
+        free = list(self._engine.places)
         with ThreadPoolExecutor(limits.WORKERS) as pool:
             try:
                 while self._waiting or running:
-                    while free and (start := self._find_work()) is not None:
-                        place = free.popleft()
-                        running[pool.submit(start, place)] = place
+                    self._refuse_too_large()
+                    for place in list(free):
+                        taken = sum_needs(running.values())
+                        if (found := self._find_work(place, taken)) is not None:
+                            free.remove(place)
+                            running[pool.submit(found[0], place)] = place, found[1]
                     if not running:  # no place is there, and `wait` would not wait for nothing
                         time.sleep(LOOK_SECONDS)
                     for future in wait(running, LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
-                        free.append(running.pop(future))
+                        del running[future]
                         future.result()
                     now = time.monotonic()
                     if now - looked > PLACES_SECONDS:
                         self._engine.refresh()
                         looked = now
                     places = self._engine.places
-                    free = deque(place for place in places if place not in running.values())
+                    busy = [place for place, _ in running.values()]
+                    free = [place for place in places if place not in busy]
                     had = now if places or running else had
                     if now - had > limits.PLACE_SECONDS:
                         self._give_up()
@@ -95,16 +108,24 @@ class SideBySide:
         while self._waiting:
             self._fail(self._waiting.popleft(), "no machine is left to run on")
 
-    def _fail(self, unit: _Unit, why: str) -> None:
+    def _refuse_too_large(self) -> None:
+        """Rows for models whose weights no machine can hold."""
+        with self._crew.lock:
+            for unit in list(self._waiting):
+                if why := explain_no_room(self._engine.places, unit.need):
+                    self._waiting.remove(unit)
+                    self._fail(unit, why, "out_of_memory", "a smaller --dtype, or more memory")
+
+    def _fail(
+        self,
+        unit: _Unit,
+        why: str,
+        reason: Reason = "crashed",
+        hint: str = "run again with the same --out",
+    ) -> None:
         """Rows for the open tasks of a model."""
         rows = [
-            Failure(
-                model=unit.card.name,
-                task=task.name,
-                reason="crashed",
-                message=why,
-                hint="run again with the same --out",
-            )
+            Failure(model=unit.card.name, task=task.name, reason=reason, message=why, hint=hint)
             for task in unit.tasks
         ]
         with self._crew.lock:
@@ -124,20 +145,30 @@ class SideBySide:
                 if task.process == "shared" and is_asked(self._made, card, task, known)
             ]
             if tasks or self._crew.folder.is_proof_open(card.name):
-                yield _Unit(card, tasks, known, number)
+                need = estimate_need(self._made.models[card.name], self._made.options)
+                yield _Unit(card, tasks, known, number, need)
 
-    def _find_work(self) -> Callable[[Place], None] | None:
-        """The next model whose parent is not at work or waiting itself, or one to be helped."""
+    def _find_work(
+        self, place: Place, taken: Mapping[str, int]
+    ) -> tuple[Callable[[Place], None], Need] | None:
+        """The next model whose parent is not at work or waiting itself, or one to be helped, that
+        has room beside what is `taken`.
+        """
         with self._crew.lock:  # a model comes back from its thread when a machine goes away
             busy = {*self._active, *(unit.card.name for unit in self._waiting)}
             for unit in self._waiting:
-                if unit.card.parent is None or unit.card.parent not in busy - {unit.card.name}:
+                is_ready = unit.card.parent is None or (
+                    unit.card.parent not in busy - {unit.card.name}
+                )
+                if is_ready and has_room(place, unit.need, taken):
                     self._waiting.remove(unit)
                     self._active[unit.card.name] = unit
-                    return partial(self._ask, unit)
+                    return partial(self._ask, unit), unit.need
             name = self._crew.claims.find_needy()
             if name is not None and name in self._active and name not in self._useless:
-                return partial(self._help, self._active[name])
+                unit = self._active[name]
+                if has_room(place, unit.need, taken):
+                    return partial(self._help, unit), unit.need
         return None
 
     def _ask(self, unit: _Unit, place: Place) -> None:

@@ -135,7 +135,7 @@ class RayEngine:
         """Where workers can be started now."""
         with self._lock:
             return [
-                Place(node.machine, number)
+                Place(node.machine, number, memory=node.memory)
                 for node in self._nodes.values()
                 for number in range(self._needs.count_places(node))
             ]
