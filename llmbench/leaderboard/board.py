@@ -353,14 +353,14 @@ def _find_samples(
     shown = [
         key for task in dict.fromkeys(key[0] for key in found) for key in found if key[0] == task
     ]
-    told = {key: tuple(cut(text, SAMPLE_CHARACTERS) for text in more[key]) for key in shown}
     several = len({key[0] for key in shown}) > 1
     said = [
         PromptSamples(
             cut_start(key[2], SAMPLE_CHARACTERS),
             found[key],
-            *told[key],
-            cut(key[0], NAME_CHARACTERS) if several else "",
+            how=cut(more[key][0], SAMPLE_CHARACTERS),
+            reference=cut(more[key][1], SAMPLE_CHARACTERS),
+            task=cut(key[0], NAME_CHARACTERS) if several else "",
         )
         for key in shown
     ]
