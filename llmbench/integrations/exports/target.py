@@ -125,6 +125,8 @@ TARGETS = {
         Target("arrow", "the same, as two Arrow (Feather) files"),
         Target("model-index", "results in a model card's front matter, a file for each model"),
         Target("hf-eval-results", ".eval_results of the Hub; needs --dataset"),
+        Target("lm-eval-json", "results_*.json as lm-evaluation-harness writes them"),
+        Target("every-eval-ever", "Every Eval Ever, schema 0.3, with the intervals"),
     )
 }
 
