@@ -99,6 +99,8 @@ NEEDS = {
     # tests/runner/engine/test_ray_cluster.py runs such commands on a cluster of two nodes
     "a cluster": ("--engine ray",),
     "a server": ("openai:", "my-server.yaml"),
+    # tests/integrations/exports reads back what they write
+    "a tracker": tuple(f"--to {name}" for name in ("tensorboard", "mlflow", "wandb", "trackio")),
     # tests/adapters/importers and tests/adapters/test_gguf.py run such files, drawn small
     "a checkpoint": ("nanogpt:", "scratch-gpt:", "litgpt:", "nanochat:", "gguf:"),
 }

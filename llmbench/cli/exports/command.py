@@ -67,7 +67,7 @@ def export(
     target = find_target(name)
     if run_ is None:
         raise UsageError("no run", hint=f"llmbench export RUN --to {name}")
-    target.check(uri)
+    target.check(uri, needs_package=not dry_run)
     from llmbench.integrations.exports import deliver
     from llmbench.integrations.exports.target import Source
     from llmbench.leaderboard.renderers.sanitise import clean_terminal

@@ -86,11 +86,11 @@ class Target:
     is_tracker: bool = False
     takes_uri: bool = False
 
-    def check(self, uri: str | None = None) -> None:
+    def check(self, uri: str | None = None, needs_package: bool = True) -> None:
         """Raise UsageError if its package is missing, or if it takes no address."""
         if uri is not None and not self.takes_uri:
             raise UsageError(f"{self.name} writes files and takes no address", where=uri)
-        if self.is_tracker and util.find_spec(self.name) is None:
+        if needs_package and self.is_tracker and util.find_spec(self.name) is None:
             raise UsageError(
                 f"the export {self.name} needs the package {self.name}",
                 hint=f"pip install 'llmbench[{self.name}]'",
@@ -127,6 +127,10 @@ TARGETS = {
         Target("hf-eval-results", ".eval_results of the Hub; needs --dataset"),
         Target("lm-eval-json", "results_*.json as lm-evaluation-harness writes them"),
         Target("every-eval-ever", "Every Eval Ever, schema 0.3, with the intervals"),
+        Target("tensorboard", "scores and curves of training, for TensorBoard", is_tracker=True),
+        Target("mlflow", "a local file store, or the server of --uri", True, takes_uri=True),
+        Target("wandb", "offline runs of Weights & Biases", is_tracker=True),
+        Target("trackio", "a local project of Trackio", is_tracker=True),
     )
 }
 

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from llmbench.errors import drop_folders
 from llmbench.integrations.exports.entries import group_by_model, list_keys
-from llmbench.integrations.exports.target import Tracked
+from llmbench.integrations.exports.target import Tracked, name_file
+from llmbench.leaderboard.renderers.sanitise import clean_terminal
 from llmbench.results.record import ModelRow, Record, Score
+
+NAME_CHARACTERS = 120
+TRAINING = "training/bits_per_byte"
 
 
 def list_tracked(record: Record) -> list[Tracked]:
@@ -20,11 +24,34 @@ def list_tracked(record: Record) -> list[Tracked]:
     return [_track(record, model, scores) for model, scores in group_by_model(record)]
 
 
+def name_metric(task: str, key: str) -> str:
+    """Return what all trackers call a metric of a task, of letters that all of them take."""
+    return f"{name_file(task)}/{name_file(key.replace(':', '.').replace('@', '.'))}"
+
+
+def find_unit(tracked: Tracked, key: str) -> str:
+    """Return the unit of a metric, or of an end of its interval, or of its number of items."""
+    for suffix in ("", "_low", "_high"):
+        if key.endswith(suffix) and key.removesuffix(suffix) in tracked.units:
+            return tracked.units[key.removesuffix(suffix)]
+    return "items"
+
+
+def show_name(tracked: Tracked) -> str:
+    """Return a model's name as one line that a tracker can show."""
+    return clean_terminal(tracked.name)[:NAME_CHARACTERS] or "model"
+
+
+def name_project(tracked: Tracked) -> str:
+    """Return the project, or experiment, that the runs of a suite are in."""
+    return f"llmbench-{name_file(tracked.group)}"
+
+
 def _track(record: Record, model: ModelRow, scores: Sequence[Score]) -> Tracked:
     values: dict[str, float] = {}
     units: dict[str, str] = {}
     for score, key in zip(scores, list_keys(scores), strict=True):
-        name = f"{score.task}/{key}"
+        name = name_metric(score.task, key)
         units[name] = score.unit
         for suffix, value in (
             ("", score.value),
@@ -35,13 +62,15 @@ def _track(record: Record, model: ModelRow, scores: Sequence[Score]) -> Tracked:
             if value is not None:
                 values[f"{name}{suffix}"] = float(value)
     curve = read_curve(model)
+    if curve:
+        units[TRAINING] = "bits/byte"
     return Tracked(
         name=model.name,
         group=record.suite.name,
         config={**describe_run(record), **describe_model(model)},
         values=values,
         units=units,
-        curves={"training/bits_per_byte": curve} if curve else {},
+        curves={TRAINING: curve} if curve else {},
     )
 
 
@@ -74,7 +103,7 @@ def describe_model(model: ModelRow) -> dict[str, str | int | float]:
     training = model.training
     if training is not None:
         facts |= {"training_seconds": training.seconds, "training_steps": training.steps}
-    return _keep_facts({"model": model.name, **facts}.items())
+    return {"model": model.name, **_keep_facts(facts.items())}
 
 
 def _keep_facts(facts: Iterable[tuple[str, object]]) -> dict[str, str | int | float]:
