@@ -1,0 +1,1 @@
+"""The mathematics of votes: strengths, their intervals, and how far raters agree."""
