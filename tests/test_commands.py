@@ -98,6 +98,7 @@ NEEDS = {
     "nanochat's eval_bundle": ("bundle=eval_bundle",),  # tests/tasks/test_core.py makes one
     # tests/runner/engine/test_ray_cluster.py runs such commands on a cluster of two nodes
     "a cluster": ("--engine ray",),
+    "a rater": ("vote RUN", "votes import RUN"),  # tests/cli/test_vote.py runs both
     "a server": ("openai:", "my-server.yaml"),
     # tests/integrations/exports reads back what they write
     "a tracker": tuple(f"--to {name}" for name in ("tensorboard", "mlflow", "wandb", "trackio")),

@@ -14,8 +14,9 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
@@ -86,6 +87,7 @@ class Undo:
 
 Ballot = Vote | Rating | Undo
 KINDS: dict[str, type[Ballot]] = {"vote": Vote, "rating": Rating, "undo": Undo}
+HINTS = {name: get_type_hints(kind) for name, kind in KINDS.items()}
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -254,7 +256,10 @@ def _parse_file(path: Path, raw: bytes) -> list[Ballot]:
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():
             continue
-        ballot = parse_line(line, f"{path}:{number}")
+        try:
+            ballot = _recall_line(line)
+        except UsageError:
+            ballot = parse_line(line, f"{path}:{number}")  # which says where
         before = found.setdefault(ballot.identity, ballot)
         if not is_same(before, ballot):
             raise UsageError(
@@ -269,10 +274,16 @@ def write_line(ballot: Ballot) -> str:
     defaults = {one.name: one.default for one in fields(ballot) if one.default is not MISSING}
     said = {
         name: value
-        for name, value in asdict(ballot).items()
+        for name, value in vars(ballot).items()
         if name not in defaults or value != defaults[name]
     }
     return storage.as_line({"kind": _NAMES[type(ballot)], **said})
+
+
+@lru_cache(maxsize=1 << 16)
+def _recall_line(line: bytes) -> Ballot:
+    """The same, for a file that is read again after each vote."""
+    return parse_line(line, "")
 
 
 def parse_line(line: bytes, where: str) -> Ballot:
@@ -293,9 +304,9 @@ def parse(data: Mapping[str, object], where: str) -> Ballot:
     said = dict(data)
     name = said.pop("kind", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
+    if kind is None or not isinstance(name, str):
         raise UsageError(f'"kind" must be one of {", ".join(KINDS)}', where=where)
-    hints = get_type_hints(kind)
+    hints = HINTS[name]
     for key in said:
         if key not in hints:
             raise UsageError(f"unknown key {key!r} in a {name}", where=where)
@@ -305,7 +316,7 @@ def parse(data: Mapping[str, object], where: str) -> Ballot:
         elif one.default is MISSING:
             raise UsageError(f"a {name} needs {one.name!r}", where=where)
     ballot = kind(**said)  # type: ignore[arg-type]  # checked above
-    _check(ballot, where)
+    check(ballot, where)
     return ballot
 
 
@@ -331,9 +342,9 @@ def _check_value(name: str, value: object, kind: object, where: str) -> None:
     raise UsageError(f"{name!r} must be {wanted}", where=where)
 
 
-def _check(ballot: Ballot, where: str) -> None:
-    """What types do not say."""
-    for name, value in asdict(ballot).items():
+def check(ballot: Ballot, where: str) -> None:
+    """Raise UsageError, with `where`, for what types do not say."""
+    for name, value in vars(ballot).items():
         if isinstance(value, str):
             check_utf8(value, name, where)
             if len(value) > limits.ID_CHARACTERS:

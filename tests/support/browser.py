@@ -48,31 +48,67 @@ class Page:
 
     def __init__(self, read: int, write: int):
         self._read, self._write, self._rest, self._number, self._session = read, write, b"", 0, ""
-        self._visits, self._loaded = 0, set[str]()
+        self._visits, self._loaded, self._tab = 0, set[str](), ""
         self.complaints: list[str] = []
         self.requests: list[str] = []
 
-    def open(self, file: Path, fragment: str = "", **view: Any) -> None:
-        """Open a file. `fragment`: of its address, with #. `view`: see `set_view`."""
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.ask(f"{domain}.enable")
-        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
-        self.set_view(**view)
-        self.load(file, fragment)
+    def open(self, file: Path | str, fragment: str = "", **view: Any) -> None:
+        """Open a file, or an address. `fragment`: of a file's address, with #. `view`: see
+        `set_view`.
+        """
+        self.switch(**view)
+        if isinstance(file, Path):
+            self.load(file, fragment)
+        else:
+            self.visit(file)
 
     def load(self, file: Path, fragment: str = "") -> None:
         """Load a file anew, and wait until it is there and drawn."""
+        self._visits += 1  # with the same address but for its fragment, nothing would be loaded
+        self.visit(f"{file.as_uri()}?{self._visits}{fragment}")
+
+    def visit(self, address: str) -> None:
+        """Go to an address, and wait until it is there and drawn."""
         self.complaints.clear()
         self.requests.clear()
-        self._visits += 1  # with the same address but for its fragment, nothing would be loaded
-        address = f"{file.as_uri()}?{self._visits}{fragment}"
         visit = self.ask("Page.navigate", url=address)["loaderId"]
         while visit not in self._loaded:
             self._message()
+
+    def reload(self) -> None:
+        """Load the page again, and wait until it is there."""
+        self._loaded.clear()
+        self.ask("Page.reload")
+        while not self._loaded:
+            self._message()
+
+    def go_back(self) -> None:
+        """Go back to the page before, as by the button, and wait until it is there."""
+        history = self.ask("Page.getNavigationHistory")
+        before = history["entries"][history["currentIndex"] - 1]
+        self._loaded.clear()
+        self.ask("Page.navigateToHistoryEntry", entryId=before["id"])
+        while not self._loaded:
+            self._message()
+
+    def switch(self, target: str = "", **view: Any) -> str:
+        """Go to a tab that was left, or to a new empty one; return which tab was left."""
+        left, self._tab, session = self._tab, target, self._session
+        self._session = ""
+        if not target:
+            self._tab = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.ask("Target.attachToTarget", targetId=self._tab, flatten=True)
+        self._session = attached["sessionId"]
+        assert self._session != session
+        self._begin(**view)
+        return left
+
+    def _begin(self, **view: Any) -> None:
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
+        self.ask("Page.bringToFront")  # a tab behind another one is not drawn
+        self.set_view(**view)
 
     def set_view(
         self,
@@ -179,8 +215,10 @@ class Page:
 
 
 @contextmanager
-def opened(file: Path, profile: Path, fragment: str = "", **view: Any) -> Iterator[Page]:
-    """The page at `file`, in a browser with a fresh profile. `view`: see `Page.set_view`."""
+def opened(file: Path | str, profile: Path, fragment: str = "", **view: Any) -> Iterator[Page]:
+    """The page at `file`, or at an address, in a browser with a fresh profile. `view`: see
+    `Page.set_view`.
+    """
     to_browser, from_browser = os.pipe(), os.pipe()
     ends = [
         fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])
