@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import io
 import logging
 import random
@@ -203,6 +204,7 @@ class Asked:
     path: str
     name: str | None
     is_local: bool
+    absent: tuple[str, ...] = ()  # its local files that are not there
 
     @property
     def command(self) -> str:
@@ -221,25 +223,32 @@ def _place_data(config: MutableMapping[str, Any], folder: Path) -> Asked:
     beside = folder / str(path)
     if isinstance(path, str) and path not in FORMATS and beside.is_dir():
         config["dataset_path"] = path = str(beside.resolve())
-    arguments = config.get("dataset_kwargs")
+    arguments, absent = config.get("dataset_kwargs"), list[str]()
     if isinstance(arguments, dict):
         moved = dict(arguments)
         for key in ("data_files", "data_dir"):
             if key in moved:
-                moved[key] = _place_files(moved[key], folder)
+                moved[key] = _place_files(moved[key], folder, absent)
         config["dataset_kwargs"] = moved
-    return Asked(str(path), name, path in FORMATS or Path(str(path)).exists())
+    is_local = path in FORMATS or Path(str(path)).exists()
+    return Asked(str(path), name, is_local, tuple(absent))
 
 
-def _place_files(value: Any, folder: Path) -> Any:
-    """A file name, or those in lists and by split, made absolute if there is such a file."""
+def _place_files(value: Any, folder: Path, absent: list[str]) -> Any:
+    """A file name, or those in lists and by split, made absolute if there is such a file; `absent`
+    gets those that are nowhere.
+    """
     if isinstance(value, str):
         beside = folder / value
-        return str(beside.resolve()) if "://" not in value and beside.exists() else value
+        if "://" in value or beside.exists():
+            return value if "://" in value else str(beside.resolve())
+        if not glob.has_magic(value) and not Path(value).exists():
+            absent.append(value)
+        return value
     if isinstance(value, list):
-        return [_place_files(one, folder) for one in value]
+        return [_place_files(one, folder, absent) for one in value]
     if isinstance(value, dict):
-        return {key: _place_files(one, folder) for key, one in value.items()}
+        return {key: _place_files(one, folder, absent) for key, one in value.items()}
     return value
 
 
@@ -251,6 +260,11 @@ def _explain(error: Exception, entry: Entry, asked: Asked | None, wanted: Wanted
         return Unavailable(
             f"{asked.path}, the data set of lm-eval's {entry.name}, is not on this machine{why}",
             hint=asked.command,
+        )
+    if asked is not None and asked.absent and isinstance(error, FileNotFoundError):
+        return Unavailable(
+            f"{asked.absent[0]}, a data file of lm-eval's {entry.name}, is not on this machine",
+            hint=f"put it beside {Path(entry.file).name if entry.file else 'the task file'}",
         )
     what = f" (data: {asked.path})" if asked is not None and asked.is_local else ""
     return UsageError(

@@ -83,6 +83,17 @@ def test_data_that_are_not_here_are_unavailable_with_the_command_that_brings_the
     )
 
 
+def test_a_data_file_that_is_not_here_is_unavailable_and_named(place):
+    gone = {"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}
+    write_task(place, "my_gone", {**CHOICE, **gone})
+    suite = suites.read(str(write_suite(place, tasks=["my_few", "my_gone"])))
+    suite.load_texts({}, fetch=False)
+    assert list(suite.texts) == ["lm-eval:my_few"]
+    missing = suite.missing["lm-eval:my_gone"]
+    assert missing.what.startswith("gone.jsonl, a data file of lm-eval's my_gone, is not on this")
+    assert missing.hint == "put it beside my_gone.yaml"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -95,7 +106,6 @@ def test_data_that_are_not_here_are_unavailable_with_the_command_that_brings_the
         ({"include": "other.yaml"}, r"runs code \(!function\)"),
         ({"doc_to_text": "{{query.__class__.__mro__}}"}, "SecurityError"),
         ({"doc_to_text": "{{nothing}}"}, "'nothing' is undefined"),
-        ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, r"\(data: json\)"),
     ],
 )
 def test_a_task_file_of_ones_own_runs_no_code(tmp_path, change, said):
