@@ -25,7 +25,7 @@ from llmbench.runner.engine.batch import (
     run_batch,
 )
 from llmbench.runner.engine.engine import Engine
-from llmbench.runner.engine.local import LocalEngine
+from llmbench.runner.engine.local import LocalEngine, share_cores
 from llmbench.runner.engine.parallel import SideBySide
 from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
@@ -44,6 +44,8 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     interrupted.
     """
     watcher = watcher or Silent()
+    if made.options.engine == "local":
+        share_cores(made.options.workers, made.options)  # before there is a folder
     started = now()
     failures: list[Failure] = []
     interrupted = False

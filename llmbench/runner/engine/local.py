@@ -24,14 +24,7 @@ class LocalEngine:
 
     def __init__(self, count: int, options: Options):
         """UsageError if there are fewer cores than workers."""
-        cores = list_cores()
-        if options.threads:
-            cores = cores[: max(options.threads, 1)]
-        if count > len(cores):
-            raise UsageError(
-                f"--workers {count} is more than the {len(cores)} cores that the run may use",
-                hint="fewer workers: each has cores of its own",
-            )
+        cores = share_cores(count, options)
         share, free = len(cores) // count, machine.free_memory()
         gpus = machine.gpus() if options.device_kind == "cuda" else []
         self.places: Sequence[Place] = [
@@ -63,6 +56,21 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing is held between two workers."""
+
+
+def share_cores(count: int, options: Options) -> list[int]:
+    """Return the numbers of the cores that `count` workers share. UsageError if there are fewer."""
+    cores = list_cores()
+    if options.threads:
+        cores = cores[: max(options.threads, 1)]
+    if count > len(cores):
+        many = f"{len(cores)} core{'' if len(cores) == 1 else 's'}"
+        raise UsageError(
+            f"--workers {count} is more than the {many} that the run may use",
+            hint="fewer workers: each has cores of its own, and --threads is the number that all"
+            " share",
+        )
+    return cores
 
 
 def list_cores() -> list[int]:

@@ -10,8 +10,10 @@ from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_mo
 from support.run_helpers import run_json
 
 from llmbench.errors import UsageError
+from llmbench.plan import plan
 from llmbench.plan.plan import Options
 from llmbench.runner.engine import local
+from llmbench.runner.run import run as run_plan
 
 MORE = ("--model", "uniform-bytes", "--model", "zlib")
 
@@ -95,6 +97,16 @@ def test_more_workers_than_cores_are_refused(monkeypatch):
     monkeypatch.setattr(local, "list_cores", lambda: [0, 1])
     with pytest.raises(UsageError, match="--workers 3 is more than the 2 cores"):
         local.LocalEngine(3, Options(device="cpu"))
+
+
+def test_a_run_with_more_workers_than_cores_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "list_cores", lambda: [0])
+    monkeypatch.chdir(tmp_path)
+    write_suite(tmp_path)
+    options = Options(workers=2, models=("zlib",), out=tmp_path / "out")
+    with pytest.raises(UsageError, match="more than the 1 core that"):
+        run_plan(plan.plan("long.yaml", options))
+    assert not (tmp_path / "out").exists()
 
 
 def test_each_worker_has_a_gpu_of_its_own(monkeypatch):
