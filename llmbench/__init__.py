@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from llmbench.errors import Unavailable as Unavailable
     from llmbench.errors import Unsupported as Unsupported
     from llmbench.errors import UsageError as UsageError
+    from llmbench.integrations.training.evaluation import Bits as Bits
+    from llmbench.integrations.training.evaluation import Evaluation as Evaluation
     from llmbench.leaderboard.board import Board as Board
     from llmbench.ledger import Ledger as Ledger
     from llmbench.metrics.metric import Metric as Metric
@@ -54,11 +56,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Adapter",
+    "Bits",
     "Board",
     "BuildContext",
     "Chunk",
     "Document",
     "EncoderDecoderAdapter",
+    "Evaluation",
     "Ledger",
     "LlmbenchError",
     "MaskedAdapter",
@@ -100,6 +104,7 @@ _DEFINED_IN = {
     "data.text": "Document Text",
     "errors": "LlmbenchError ModelError OutOfMemory Unavailable Unsupported UsageError",
     "leaderboard.board": "Board",
+    "integrations.training.evaluation": "Bits Evaluation",
     "ledger": "Ledger",
     "metrics.metric": "Metric",
     "metrics.text": "TextMetric",

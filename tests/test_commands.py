@@ -69,6 +69,7 @@ run quick --seed 0 --out run
 verify site --recompute 3
 run quick --model my_model.py:MyModel
 run suites/quick.yaml --model my_net.yaml
+run quick --log-to latex --log-to parquet
 run vowels.yaml
 run next_word.yaml
 run mine.yaml --data book=moby-dick.txt

@@ -13,6 +13,7 @@ import click
 from llmbench import limits
 from llmbench.cli import options, show
 from llmbench.cli.catalog import print_rows
+from llmbench.cli.exports import log_to
 
 if TYPE_CHECKING:
     from llmbench.leaderboard.renderers.table import Order
@@ -101,11 +102,13 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with an estimate of time and memory, and stop."
 )
+@log_to.log_option
 @show.by_option
 def run(
     suite: str,
     dry_run: bool,
     by: Order,
+    logs: Sequence[log_to.Log],
     quantize: str | None,
     compile: bool | None,
     device_map: str | None,
@@ -123,7 +126,7 @@ def run(
     )
     planned = plan(suite, Options(**chosen))
     if not dry_run:
-        return _run(planned, by)
+        return _run(planned, by, logs)
     from llmbench.plan.dry_run import estimate
     from llmbench.plan.training_state import list_damage
 
@@ -133,8 +136,8 @@ def run(
     return 0
 
 
-def _run(planned: Plan, by: Order) -> int:
-    """Run the plan, write its boards, and return the exit code."""
+def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
+    """Run the plan, write its boards, log it, and return the exit code."""
     from llmbench import api
     from llmbench.runner import run as runner_run
     from llmbench.runner.progress import watcher
@@ -154,6 +157,8 @@ def _run(planned: Plan, by: Order) -> int:
             f" --out {planned.out}"
         )
         return 130
+    if not log_to.log_run(result, planned.out, logs):
+        return 1
     return _find_exit_code(planned, result.failures)
 
 

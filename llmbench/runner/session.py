@@ -216,7 +216,7 @@ def score(
             f"unknown window rule {window!r}", hint="half, rolling, or a stride in tokens"
         )
     rule = Window(window)  # type: ignore[arg-type]  # a wrong word was refused above
-    loaded = _load_text(file, text, fields or {})
+    loaded = load_given(file, text, fields or {})
     if isinstance(model, Adapter):
         if given or options:
             raise UsageError(
@@ -242,7 +242,8 @@ def score(
     return facts
 
 
-def _load_text(file: str | Path | None, text: str | None, fields: Mapping[str, str]) -> Text:
+def load_given(file: str | Path | None, text: str | None, fields: Mapping[str, str]) -> Text:
+    """Return the text in a file, or the text itself. UsageError if both or neither are given."""
     if (file is None) == (text is None):
         raise UsageError("give either a file or `text`")
     for name in fields:

@@ -9,7 +9,7 @@ from llmbench.integrations.exports.entries import group_by_task, list_keys
 from llmbench.integrations.exports.target import Export, File, Source, name_file
 from llmbench.leaderboard.numbers import format_plain
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
-from llmbench.results.record import Score, metric_of
+from llmbench.results.record import Score, is_ranked_by, metric_of
 
 SIGNS = {
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
@@ -40,20 +40,22 @@ model & %(unit)s & 95\,\%% interval & rank \\
 
 
 def make(source: Source) -> Export:
-    """Return a file for each task and ranked metric. What nothing is proven to be better than is
-    bold.
+    """Return a file for each task and metric by which models are ranked. What nothing is proven
+    to be better than is bold.
     """
     record = source.opened.record
     files = []
     for task, scores in group_by_task(record.scores):
         keys = list_keys(scores)
         for wanted in dict.fromkeys(
-            key for key, score in zip(keys, scores, strict=True) if score.rank is not None
+            key for key, score in zip(keys, scores, strict=True) if is_ranked_by(score)
         ):
             found = [score for key, score in zip(keys, scores, strict=True) if key == wanted]
             text = _draw(record.suite.name, task, found)
             files.append(File(f"{name_file(f'{task}-{wanted}')}.tex", text.encode()))
-    notes = [] if files else ["no table: no task of this run ranks its models"]
+    notes = (
+        [] if files else ["no table: no task of this run has a metric that models are ranked by"]
+    )
     return Export(files, notes=notes)
 
 
