@@ -17,6 +17,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from llmbench import system
+
 SEAL = "sealed.json"  # of a folder: the digests of its files
 DIGEST = "digest"  # the last key of a sealed file
 UNSET = "0" * 64  # in the digest's place while it is computed
@@ -93,7 +95,7 @@ def is_file(path: Path) -> bool:
 
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, opened for reading. OSError if it is missing, or a pipe, device or folder."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, system.READING)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -149,8 +151,7 @@ def place_folder(folder: Path) -> Iterator[Path]:
         seal_folder(beside)
         for file in beside.rglob("*"):
             if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+                system.flush_file(file)
         beside.chmod(0o755)
         try:
             beside.rename(folder)

@@ -100,6 +100,7 @@ NEEDS = {
     # tests/runner/engine/test_ray_cluster.py runs such commands on a cluster of two nodes
     "a cluster": ("--engine ray",),
     "a rater": ("vote RUN", "votes import RUN"),  # tests/cli/test_vote.py runs both
+    "a Mac": ("--device mps",),
     "a server": ("openai:", "my-server.yaml"),
     # tests/integrations/exports reads back what they write
     "a tracker": tuple(f"--to {name}" for name in ("tensorboard", "mlflow", "wandb", "trackio")),

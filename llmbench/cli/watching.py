@@ -4,7 +4,6 @@ segmentation fault, the program says so in one line.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -12,13 +11,12 @@ from collections.abc import Sequence
 
 import click
 
+from llmbench import system
 from llmbench.errors import ModelError
 
 WATCHED = ("score", "generate", "check")  # a run has workers of its own
-PASSED_ON = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 CAUSES: dict[int, str] = {
-    signal.SIGKILL: "perhaps by the OOM killer: use a smaller model or a shorter context",
+    -system.KILLED: "perhaps by the OOM killer: use a smaller model or a shorter context",
     signal.SIGILL: "its engine was built for another processor: build it on this one",
 }
 FAULT = "a fault of its engine: run it in a suite, in which other models go on"
@@ -32,12 +30,12 @@ def watch(arguments: Sequence[str], group: click.Group) -> int | None:
     """
     if sys.platform != "linux" or not arguments or arguments[0] not in WATCHED:
         return None
-    waited = {*PASSED_ON, signal.SIGCHLD}
+    waited = {*system.ENDING, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent, child = os.getpid(), os.fork()
     if child:
         return _wait(child, waited, arguments, group)
-    ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+    system.end_with_parent()
     if os.getppid() != parent:  # it died before that
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

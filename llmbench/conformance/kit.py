@@ -13,17 +13,13 @@ In a project's own tests:
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from types import FrameType
 from typing import Literal, TypedDict
 
-from llmbench import limits
+from llmbench import limits, system
 from llmbench.adapter import Adapter, Progress
 from llmbench.conformance.certificates import LEVELS, CertificateRow, ProofRow, Proven, version
 from llmbench.conformance.check import Check, Failed, Skip, Subject
@@ -185,7 +181,7 @@ def _run_check(check: Check, subject: Subject, timeout: float) -> Result:
     passed = Result(check.name, check.rule, "passed", 0.0)
     begun, worked = time.perf_counter(), time.process_time()
     try:
-        with hold_exits(), _limit(timeout):
+        with hold_exits(), system.raise_after(timeout, Late):
             if subject.obstacle:
                 return _tell_obstacle(passed, subject)
             tried = check.function(subject)
@@ -228,27 +224,6 @@ def _tell_obstacle(result: Result, subject: Subject) -> Result:
     subject.told = True
     cause = "the model is not ready to be checked"
     return replace(result, state="error", came=subject.obstacle, cause=cause, refused=True)
-
-
-@contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Raise Late in the main thread after so many seconds; in other threads there is no way to."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise Late
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(
-        signal.ITIMER_REAL, seconds, 0.1
-    )  # again and again: the first may be swallowed
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def certificate(results: Sequence[Result], fingerprint: str, device: str = "cpu") -> CertificateRow:

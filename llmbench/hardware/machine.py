@@ -7,16 +7,15 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
+from llmbench import system
 from llmbench.errors import UsageError
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-STAT = Path("/proc/stat")
 PACKAGES = (
     "torch",
     "transformers",
@@ -85,7 +84,7 @@ def name() -> str:
 
 def cores() -> int:
     """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return len(system.list_cores())
 
 
 def thread_settings(count: int) -> dict[str, str]:
@@ -99,26 +98,16 @@ def thread_settings(count: int) -> dict[str, str]:
 
 
 def _cpu() -> str:
-    if sys.platform == "linux":
-        try:
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            pass
-    return platform.processor() or platform.machine()
+    return system.name_processor() or platform.processor() or platform.machine()
 
 
 def describe_processor() -> str:
     """Return the processor's name, with what tells apart kinds of the same name, where it is known:
     a virtual machine may call all of a maker's servers the same.
     """
-    found = []
-    if sys.platform == "linux":
-        with suppress(OSError):
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-            values = {name.strip(): value.strip() for name, _, value in map(_cut, lines)}
-            found = [f"{n} {values[n]}" for n in ("cpu family", "model") if n in values]
+    lines = system.read_proc("cpuinfo").split("\n\n")[0].splitlines()
+    values = {name.strip(): value.strip() for name, _, value in map(_cut, lines)}
+    found = [f"{n} {values[n]}" for n in ("cpu family", "model") if n in values]
     return f"{_cpu()} ({', '.join(found)})" if found else _cpu()
 
 
@@ -246,17 +235,13 @@ def load_state() -> LoadState:
         "governor": None,
         "free_bytes": int(psutil.virtual_memory().available),
     }
-    if sys.platform != "win32":
-        with suppress(OSError):
-            state["load"] = round(os.getloadavg()[0], 2)
+    state["load"] = system.read_load()
     with suppress(OSError):
         state["governor"] = GOVERNOR.read_text(encoding="utf-8").strip()
     try:
-        numbers = [
-            int(word) for word in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
-        ]
+        numbers = [int(word) for word in system.read_proc("stat").split("\n", 1)[0].split()[1:]]
         state["steal"] = round(numbers[7] / max(1, sum(numbers[:8])), 5)
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         pass
     return state
 
@@ -290,10 +275,7 @@ def give_back_freed_memory() -> bool:
 
 def oom_kills() -> int | None:
     """Return how many processes the kernel's OOM killer has killed; None if unknown."""
-    try:
-        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    except OSError:
-        pass
+    for line in system.read_proc("vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
     return None

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Protocol
 
+from llmbench import system
 from llmbench.hardware import machine
 
-STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
+STATUS = system.PROC / "self" / "status"
+CLEAR = system.PROC / "self" / "clear_refs"
 SAMPLED_EVERY = 0.005  # seconds, where the kernel keeps no peak
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -14,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NotRequired, TypedDict
 
+from llmbench import system
 from llmbench.adapter import KeptSeal, Progress
 from llmbench.data.documents import Documents
 from llmbench.data.strings import Frame
@@ -344,8 +343,7 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
 
     stays: whether the parent keeps stdin open for as long as it wants this process.
     """
-    if sys.platform == "linux":  # the kernel ends this process with its parent, whatever it does
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
+    system.end_with_parent()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     lines = sys.stdin.buffer

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import selectors
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
-from llmbench import limits
+from llmbench import limits, system
 from llmbench.errors import Reason
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
@@ -61,6 +60,8 @@ class Child:
         self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
         self._rest, self._waiting = b"", deque[Event]()
         self.process = self._start(options, [module, *arguments], server)
+        assert self.process.stdout is not None
+        self._said = system.PipeReader(self.process.stdout)
         with suppress(BrokenPipeError):
             assert self.process.stdin is not None
             self.process.stdin.write(self._token + b"\n")
@@ -79,7 +80,8 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**make_environment(options), **self._environment, MARKER: self.marker},
-                start_new_session=True,  # so that Ctrl-C reaches the parent alone
+                start_new_session=system.OWN_SESSION,  # so that Ctrl-C reaches the parent alone
+                creationflags=system.OWN_GROUP,
             )
 
     def send(self, message: Mapping[str, object]) -> None:
@@ -101,17 +103,13 @@ class Child:
             yield event
 
     def _next(self, deadline: float) -> Event | None:
-        assert self.process.stdout is not None
         while not self._waiting:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.process.stdout, selectors.EVENT_READ)
-                left = deadline - time.monotonic()
-                if not selector.select(min(max(0.0, left), limits.WAIT_SECONDS)):
-                    if left > limits.WAIT_SECONDS:
-                        continue
-                    self.late = True
-                    return None
-            piece = os.read(self.process.stdout.fileno(), 1 << 16)
+            left = deadline - time.monotonic()
+            piece = self._said.read(min(max(0.0, left), limits.WAIT_SECONDS))
+            if piece is None:
+                if left > limits.WAIT_SECONDS:
+                    continue
+                self.late = True
             if not piece:
                 return None
             *lines, self._rest = (self._rest + piece).split(b"\n")
@@ -130,7 +128,7 @@ class Child:
             return "timeout", f"no result within {timeout:g} s", "give more with --timeout"
         now = machine.oom_kills()
         if (
-            self.process.returncode == -signal.SIGKILL
+            self.process.returncode == system.KILLED
             and self._kills is not None
             and now is not None
             and now > self._kills
@@ -156,8 +154,7 @@ class Child:
 
     def kill(self) -> None:
         """End it, and whatever its model started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        system.kill_group(self.process.pid)
         self.process.wait()
         kill_marked(self.marker)
         for pipe in (self.process.stdin, self.process.stdout):

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from llmbench import storage
+from llmbench import storage, system
 from llmbench.config.model_card import Card
+from llmbench.errors import UsageError
 from llmbench.hardware import machine
 from llmbench.plan.plan import Plan
 from llmbench.plan.training_state import count_steps, list_damage
@@ -207,6 +208,11 @@ def _make_engine(made: Plan) -> Engine:
     options = made.options
     if options.engine == "local":
         return LocalEngine(options.workers, options)
+    if system.WINDOWS:
+        raise UsageError(
+            "--engine ray needs Linux or macOS: its workers' folders cannot be moved on Windows",
+            hint="--engine local --workers N uses the cores of this machine",
+        )
     from llmbench.runner.engine.ray_engine import RayEngine
 
     is_client = options.engine.startswith("ray://")

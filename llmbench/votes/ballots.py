@@ -6,7 +6,6 @@ cut off by a crash was never counted, and makes room for the next one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
-from llmbench import limits, storage
+from llmbench import limits, storage, system
 from llmbench.errors import UsageError, check_utf8
 from llmbench.votes.answers import REFERENCE, AnswerSet, read_answers
 
@@ -199,13 +198,11 @@ def _drop_times(ballot: Ballot) -> Ballot:
 def _open_locked(path: Path) -> Iterator[int]:
     """The file, for one process at a time, opened to be read and added to."""
     is_new = not path.exists()
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, system.ADDING, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        system.lock(handle, wait=True)
         if is_new:  # so that its name survives a crash, too
-            parent = os.open(path.parent, os.O_RDONLY)
-            os.fsync(parent)
-            os.close(parent)
+            system.flush_folder(path.parent)
         yield handle
     finally:
         os.close(handle)

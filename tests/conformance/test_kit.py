@@ -20,6 +20,7 @@ from llmbench.conformance.certificates import (
     LEVELS,
 )
 from llmbench.conformance.check import Check, Failed, Skip, Subject
+from llmbench.conformance.checks import reproducibility
 from llmbench.conformance.kit import CHECKS, Result, certificate, find_checks, run
 from llmbench.data.loading import load
 from llmbench.plan.resolved_model import make_adapter, resolve_model
@@ -85,6 +86,22 @@ def test_an_honest_reader_of_sources_fails_nothing():
     assert not [(result.name, result.sent, result.came) for result in results if result.bad]
     passed = {result.name for result in results if result.state == "passed"}
     assert passed >= {"target-encoding", "own-loss", "source-text"}
+
+
+@pytest.mark.parametrize("cls", [zoo.OnMacsGpu, broken_engines.WrongOnAMacsGpu])
+def test_a_model_on_the_processor_is_asked_on_a_macs_gpu_too(cls, monkeypatch):
+    monkeypatch.setattr(reproducibility, "has_cuda", lambda: False)
+    monkeypatch.setattr(reproducibility, "has_mps", lambda: True)
+
+    def another():
+        return cls("cpu")
+
+    (result,) = run(Subject(another(), another), find_checks(["elsewhere"]))
+    if cls is zoo.OnMacsGpu:
+        assert result.tried == "float64 on cpu, float32 on mps"
+    else:
+        assert result.bad
+        assert "bits in float32 on mps" in result.came
 
 
 def test_a_module_in_training_mode_is_found():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmbench.adapters.gguf.gguf import GGUF
 from support.fake_engine import FakeEngine
-from support.zoo import caught_by
+from support.zoo import OnMacsGpu, caught_by
 
 
 @caught_by("engine-noise")
@@ -13,3 +13,10 @@ class LongPassesDiffer(GGUF):
 
     def __init__(self):
         super().__init__(__file__, FakeEngine(wrong_from=32))
+
+
+@caught_by("elsewhere")
+class WrongOnAMacsGpu(OnMacsGpu):
+    """the GPU of a Mac (mps) computes logits that are 3 % smaller than the processor's"""
+
+    factor = 0.97

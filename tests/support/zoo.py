@@ -4,6 +4,8 @@ that are there for their faults.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import nn
 
@@ -80,9 +82,46 @@ class Padded(Windowed):
         )
 
 
+class OnMacsGpu(Windowed):
+    """Honest: says that it is on the GPU of a Mac (mps), and computes here what that would."""
+
+    factor = 1.0  # of its logits there
+
+    def __init__(self, device="mps"):
+        super().__init__()
+        self.place = device
+
+    def to(self, device, dtype="float32"):
+        if device == "mps" and dtype == "float64":
+            raise TypeError("the MPS framework doesn't support float64")
+        if self.place == "mps" and dtype == "float64":
+            raise TypeError("a tensor is converted before it leaves the device")
+        self.place = device
+        return super().to("cpu", dtype)
+
+    @property
+    def info(self):
+        return dataclasses.replace(super().info, device=self.place)
+
+    def logits(self, ids):
+        return self._compute(super().logits(ids))
+
+    def prefill(self, ids):
+        state, rows = super().prefill(ids)
+        return state, self._compute(rows)
+
+    def step(self, state, ids):
+        state, rows = super().step(state, ids)
+        return state, self._compute(rows)
+
+    def _compute(self, rows):
+        return rows * self.factor if self.place == "mps" else rows
+
+
 def honest():
     return {
         "windowed": Windowed,
+        "on-macs-gpu": OnMacsGpu,
         "carried": Carried,
         "padded": Padded,
         "uniform": UniformBytes,

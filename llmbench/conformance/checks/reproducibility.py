@@ -22,7 +22,7 @@ from llmbench.conformance.check import (
     show,
     tokens_of,
 )
-from llmbench.hardware.device import has_cuda, is_cuda
+from llmbench.hardware.device import has_cuda, has_mps
 
 if TYPE_CHECKING:
     from llmbench.adapters.token import TokenAdapter
@@ -78,9 +78,7 @@ def elsewhere(subject: Subject) -> str:
         raise Skip("it has no weights in a number format of torch")
     text = subject.texts[-1]
     want = subject.score(text)[0]
-    places = [("cpu", "float64" if info.dtype == "float32" else "float32")]
-    if has_cuda():
-        places.append(("cpu", info.dtype) if is_cuda(model.device) else ("cuda", info.dtype))
+    places = _list_places(info.device, info.dtype)
     for device, dtype in places:
         with _another(subject, model, device, dtype) as other:
             got = Subject(other, seed=subject.seed).score(text)[0]
@@ -91,6 +89,21 @@ def elsewhere(subject: Subject) -> str:
             came = f"{got.total():.4f} bits in {dtype} on {device}, {want.total():.4f} as it is"
             raise Failed(show(text), came, "numbers that overflow, or a part that was not moved")
     return ", ".join(f"{dtype} on {device}" for device, dtype in places)
+
+
+def _list_places(device: str, dtype: str) -> list[tuple[str, str]]:
+    """Where else a model is asked: on the processor in another number format; on it in the same one
+    if the model is on a GPU, else on each kind of GPU that torch has here. A Mac's GPU has no
+    float64.
+    """
+    places = [("cpu", "float64" if dtype == "float32" else "float32")]
+    if device.partition(":")[0] in ("cuda", "mps"):
+        return [*places, ("cpu", dtype)]
+    if has_cuda():
+        places.append(("cuda", dtype))
+    if has_mps() and dtype != "float64":
+        places.append(("mps", dtype))
+    return places
 
 
 @contextmanager
@@ -107,6 +120,8 @@ def _another(subject: Subject, model: TokenAdapter, device: str, dtype: str) -> 
     if second is None:
         raise Skip("there is no way to a second one")
     try:
+        if second.info.device.partition(":")[0] == "mps":  # it has no float64 to begin with
+            second = second.to("cpu", str(second.info.dtype))
         yield second.to(device, dtype)
     finally:
         second.close()

@@ -7,11 +7,9 @@ it is.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TextIO
 
 import llmbench
-from llmbench import storage
+from llmbench import storage, system
 from llmbench.conformance import certificates
 from llmbench.errors import Reason
 from llmbench.hardware import machine
@@ -156,8 +154,7 @@ class Agent:
         it printed. Its folder is removed.
         """
         if self._ended is None:
-            with suppress(OSError):
-                os.killpg(self._child.process.pid, signal.SIGKILL)  # so that `poll` returns
+            system.kill_group(self._child.process.pid)  # so that `poll` returns
         with self._polling:
             if self._ended is None:
                 self._child.kill()
@@ -173,11 +170,11 @@ def open_scratch() -> tuple[Path, TextIO]:
     """
     for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError), (old / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(lock)
             shutil.rmtree(old)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     lock = (folder / f"{LOCK}-new").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)  # and only then has it the name by which it is looked for
+    system.lock(lock)  # and only then has it the name by which it is looked for
     (folder / f"{LOCK}-new").rename(folder / LOCK)
     return folder, lock
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from llmbench import system
 from llmbench.errors import UsageError
 from llmbench.hardware import machine
 from llmbench.plan.plan import Options
@@ -48,7 +47,7 @@ class LocalEngine:
             arguments=modules,
             environment=name_gpu(place),
         )
-        bind(child.process.pid, place.cores)
+        system.bind(child.process.pid, place.cores)
         return child
 
     def refresh(self) -> None:
@@ -60,7 +59,7 @@ class LocalEngine:
 
 def share_cores(count: int, options: Options) -> list[int]:
     """Return the numbers of the cores that `count` workers share. UsageError if there are fewer."""
-    cores = list_cores()
+    cores = system.list_cores()
     if options.threads:
         cores = cores[: max(options.threads, 1)]
     if count > len(cores):
@@ -73,13 +72,6 @@ def share_cores(count: int, options: Options) -> list[int]:
     return cores
 
 
-def list_cores() -> list[int]:
-    """Return the numbers of the cores that this process may use."""
-    if sys.platform == "linux":
-        return sorted(os.sched_getaffinity(0))
-    return list(range(machine.cores()))
-
-
 def name_gpu(place: Place) -> Mapping[str, str]:
     """Return the environment in which a worker sees the GPU of its place alone."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -87,10 +79,3 @@ def name_gpu(place: Place) -> Mapping[str, str]:
         return {}
     number = int(place.gpu.removeprefix("cuda:"))
     return {"CUDA_VISIBLE_DEVICES": visible.split(",")[number] if visible else str(number)}
-
-
-def bind(process: int, cores: Sequence[int]) -> None:
-    """Keep a process that has just begun to these cores, where the system can do so."""
-    if sys.platform == "linux":
-        with suppress(OSError):  # it has ended already, which its events will tell
-            os.sched_setaffinity(process, cores)

@@ -7,7 +7,6 @@ while the run is at work; afterwards the digests in the record do.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import shutil
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from llmbench import storage
+from llmbench import storage, system
 from llmbench.config.fingerprints import identifies_weights
 from llmbench.conformance import certificates
 from llmbench.conformance.certificates import CertificateRow
@@ -235,7 +234,7 @@ def open_folder(made: Plan) -> Iterator[RunFolder]:
     made.out.mkdir(parents=True, exist_ok=True)
     with (made.out / ".lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(handle)
         except OSError:
             raise UsageError(
                 "another run is at work in this folder",

@@ -7,14 +7,14 @@ The last MODULE has the `main` of a worker. No model, no thread and no GPU is to
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
+
+from llmbench import system
 
 PIPES = 3  # of a worker: stdin, stdout, stderr
 REQUEST_BYTES = 1 << 12  # more than any request or answer has
@@ -22,7 +22,7 @@ REQUEST_BYTES = 1 << 12  # more than any request or answer has
 
 def main() -> None:
     """Entry point of the process."""
-    _end_with_parent()
+    system.end_with_parent()
     parent = socket.socket(fileno=int(sys.argv[1]))
     for name in sys.argv[2:]:
         module = importlib.import_module(name)
@@ -44,7 +44,7 @@ def serve(parent: socket.socket) -> bool:
         if request["do"] == "fork":
             pid = os.fork()
             if pid == 0:
-                _end_with_parent()
+                system.end_with_parent()
                 os.setsid()
                 os.environ |= request["environment"]
                 for number, pipe in enumerate(pipes):
@@ -58,12 +58,6 @@ def serve(parent: socket.socket) -> bool:
             ended, status = os.waitpid(request["pid"], os.WNOHANG)
             answer = {"code": os.waitstatus_to_exitcode(status) if ended else None}
         parent.sendall(json.dumps(answer).encode())
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process with its parent, whatever it does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, see prctl(2)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def ask(place, models, free, monkeypatch):
     """The record of a run of two workers, and how many of them lived at once at most."""
     monkeypatch.setattr(machine, "free_memory", lambda: free)
     monkeypatch.setattr(machine, "cores", lambda: 2)
-    monkeypatch.setattr("llmbench.runner.engine.local.list_cores", lambda: [0, 0])
+    monkeypatch.setattr("llmbench.system.list_cores", lambda: [0, 0])
     started, most = [], [0]
     begin = LocalEngine.start
 

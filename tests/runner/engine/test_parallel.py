@@ -86,7 +86,7 @@ def test_a_worker_that_an_interrupted_run_ends_has_not_crashed(place):
 
 
 def test_each_worker_has_cores_of_its_own(monkeypatch):
-    monkeypatch.setattr(local, "list_cores", lambda: [0, 2, 4, 6, 7])
+    monkeypatch.setattr(local.system, "list_cores", lambda: [0, 2, 4, 6, 7])
     places = local.LocalEngine(2, Options(device="cpu")).places
     assert [place.cores for place in places] == [(0, 2), (4, 6)]
     places = local.LocalEngine(2, Options(device="cpu", threads=2)).places
@@ -94,13 +94,13 @@ def test_each_worker_has_cores_of_its_own(monkeypatch):
 
 
 def test_more_workers_than_cores_are_refused(monkeypatch):
-    monkeypatch.setattr(local, "list_cores", lambda: [0, 1])
+    monkeypatch.setattr(local.system, "list_cores", lambda: [0, 1])
     with pytest.raises(UsageError, match="--workers 3 is more than the 2 cores"):
         local.LocalEngine(3, Options(device="cpu"))
 
 
 def test_a_run_with_more_workers_than_cores_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "list_cores", lambda: [0])
+    monkeypatch.setattr(local.system, "list_cores", lambda: [0])
     monkeypatch.chdir(tmp_path)
     write_suite(tmp_path)
     options = Options(workers=2, models=("zlib",), out=tmp_path / "out")
@@ -110,7 +110,7 @@ def test_a_run_with_more_workers_than_cores_leaves_no_folder(tmp_path, monkeypat
 
 
 def test_each_worker_has_a_gpu_of_its_own(monkeypatch):
-    monkeypatch.setattr(local, "list_cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(local.system, "list_cores", lambda: [0, 1, 2, 3])
     monkeypatch.setattr(local.machine, "gpus", lambda: [object(), object()])
     engine = local.LocalEngine(4, Options(device="cuda"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -20,6 +18,8 @@ from types import FrameType
 from typing import Any
 
 import psutil
+
+from llmbench import system
 
 EVERY = 0.2  # seconds between two samples of memory
 PATIENCE = 10.0  # seconds for the server's processes to end by themselves
@@ -36,7 +36,8 @@ class Tree:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                start_new_session=True,
+                start_new_session=system.OWN_SESSION,
+                creationflags=system.OWN_GROUP,
             )
         self.ram, self.gpu = 0, 0
         self._known = {self.process.pid: psutil.Process(self.process.pid)}
@@ -71,21 +72,20 @@ class Tree:
     def end(self) -> None:
         """Ask all to end; kill what has not after PATIENCE, and what has left the group."""
         self._look()
-        self._signal(signal.SIGTERM)
+        system.ask_group_to_end(self.process.pid)
+        for process in self._list_alive():
+            with suppress(psutil.Error):
+                process.terminate()
         deadline = time.monotonic() + PATIENCE
         while self._list_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
             self.process.poll()
             self._look()
-        self._signal(signal.SIGKILL)
-        self.process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(OSError):
-            os.killpg(self.process.pid, number)
+        system.kill_group(self.process.pid)
         for process in self._list_alive():
             with suppress(psutil.Error):
-                process.send_signal(number)
+                process.kill()
+        self.process.wait()
 
     def _list_alive(self) -> list[psutil.Process]:
         found = []
@@ -130,17 +130,16 @@ def main() -> None:
 
 def _watch(tree: Tree) -> None:
     """Answer, and sample, until stdin ends."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(0, selectors.EVENT_READ)
-        while True:
-            tree.sample()
-            if not selector.select(EVERY):
-                continue
-            data = os.read(0, 1 << 12)
-            if not data:
-                return
-            for _ in range(data.count(b"\n")):
-                _tell({"ram": tree.ram, "gpu": tree.gpu, "code": tree.process.poll()})
+    asked = system.PipeReader(0)
+    while True:
+        tree.sample()
+        data = asked.read(EVERY)
+        if data is None:
+            continue
+        if not data:
+            return
+        for _ in range(data.count(b"\n")):
+            _tell({"ram": tree.ram, "gpu": tree.gpu, "code": tree.process.poll()})
 
 
 def _tell(row: dict[str, object]) -> None:

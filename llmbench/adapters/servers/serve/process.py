@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmbench import limits
+from llmbench import limits, system
 from llmbench.config.server_settings import Serve, ServerSettings
 from llmbench.errors import ModelError, Unavailable
 from llmbench.hardware import energy
@@ -42,7 +42,9 @@ class ServerProcess:
             [sys.executable, "-P", "-m", GUARD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # so that it outlives whoever kills this process's group
+            # so that it outlives whoever kills this process's group
+            start_new_session=system.OWN_SESSION,
+            creationflags=system.OWN_GROUP,
         )
         asked = {"command": serve.command, "folder": serve.folder or None, "log": str(log)}
         begun = self._ask(json.dumps(asked))
