@@ -106,6 +106,8 @@ NEEDS = {
     "a tracker": tuple(f"--to {name}" for name in ("tensorboard", "mlflow", "wandb", "trackio")),
     # tests/adapters/importers and tests/adapters/test_gguf.py run such files, drawn small
     "a checkpoint": ("nanogpt:", "scratch-gpt:", "litgpt:", "nanochat:", "gguf:"),
+    # tests/integrations/training runs those of a small training
+    "checkpoints of a training": ("hf:out/checkpoint-*",),
 }
 
 

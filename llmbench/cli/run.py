@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="SPEC",
     help="Also run this model: a baseline, a card, file.py:Class, module:Class, hf:CHECKPOINT,"
-    " gguf:FILE, nanogpt:FILE (or another course) or openai:MODEL@URL.",
+    " hf:DIR/checkpoint-* (all of a training), gguf:FILE, nanogpt:FILE (or another"
+    " course) or openai:MODEL@URL.",
 )
 @click.option(
     "--only",

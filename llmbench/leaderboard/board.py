@@ -28,6 +28,7 @@ from llmbench.leaderboard.sentences.summary import summarise_nothing
 from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
+from llmbench.leaderboard.training_runs import TrainingRun, find_training_runs
 from llmbench.leaderboard.words import cut, cut_start, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
 from llmbench.results.record import (
@@ -97,6 +98,7 @@ class Board:
     items: list[TaskItems] = field(default_factory=list)
     reproduce: list[str] = field(default_factory=list)
     has_record: bool = False
+    training_runs: list[TrainingRun] = field(default_factory=list)
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
@@ -213,6 +215,7 @@ def compose(
         verdict=_find_verdict(tables),
         sizes=find_sizes(record),
         items=find_items(record, folder),
+        training_runs=find_training_runs(record),
     )
 
 

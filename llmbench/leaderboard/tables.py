@@ -15,6 +15,7 @@ from llmbench.leaderboard.sentences.findings import notes
 from llmbench.leaderboard.sentences.state import mark_state
 from llmbench.leaderboard.sentences.summary import Contender, describe_cost, summarise
 from llmbench.leaderboard.sentences.verdict import SHOWN_GAPS, SPEED_LABEL, Field
+from llmbench.leaderboard.training_runs import describe_training_runs
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS, METRICS, SPEED
 from llmbench.metrics.metric import Better
@@ -140,7 +141,8 @@ def table(record: Record, task: str, metric: str) -> Table:
         default=1.0,
     )
     signature = cut(headline[0].signature, SAMPLE_CHARACTERS)
-    said = [*notes(record, task, headline), *describe_all(models, by_model)]
+    said = [*describe_training_runs(record, headline), *notes(record, task, headline)]
+    said += describe_all(models, by_model)
     used = _shown_columns(columns, lines, metric)
     return Table(title, metric, used, lines, said, signature, (0.0, top), summary, field)
 

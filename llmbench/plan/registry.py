@@ -23,6 +23,7 @@ from llmbench.config.plugins import check_spec, class_place, load_object
 from llmbench.config.server_settings import ServerSettings
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.models.pretrained import files as pretrained_files
+from llmbench.models.pretrained import steps
 from llmbench.plan.shipped import ADAPTERS as ADAPTERS
 from llmbench.plan.shipped import adapters as adapters
 from llmbench.plan.shipped import find_shipped as find_shipped
@@ -140,6 +141,21 @@ def resolve(spec: str) -> Card:
     raise UsageError(
         f"unknown model {spec!r}", hint=did_you_mean(spec, known) or "see `llmbench models`"
     )
+
+
+def resolve_all(spec: str) -> list[Card]:
+    """The cards of a SPEC: of hf:DIR/checkpoint-* those of the checkpoints of a training, by step,
+    of any other one.
+    """
+    if not steps.is_pattern(spec):
+        return [resolve(spec)]
+    cards = []
+    for name, one in steps.expand(spec):
+        card = resolve(one)
+        options = card.name.removeprefix(plain_name(Path(one.partition("?")[0]).name))
+        cards.append(card.model_copy(update={"name": plain_name(f"{name}{options}")}))
+        _check_length(cards[-1].name)
+    return cards
 
 
 PORTS = {"ollama": 11434, "vllm": 8000, "llamacpp": 8080, "tgi": 3000, "sglang": 30000}

@@ -19,6 +19,7 @@ from llmbench.errors import LlmbenchError, Unavailable, UsageError, did_you_mean
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.hf_evaluate import PREFIX
+from llmbench.models.pretrained import steps
 from llmbench.plan import registry, task_registry
 from llmbench.plan.suite_file import ModelEntry, SuiteFile
 from llmbench.plan.texts import TextLoader
@@ -173,13 +174,18 @@ class Suite:
         self, more: list[str], only: list[str], named: Mapping[str, str | Adapter] | None = None
     ) -> list[Card]:
         """The cards of the suite's models, or of those in `only`, and of `more` and `named`."""
-        own = [self._card(entry, i) for i, entry in enumerate(self.file.models)]
+        entries = [
+            (card, entry)
+            for i, entry in enumerate(self.file.models)
+            for card in self._list_cards(entry, i)
+        ]
+        own = [card for card, _ in entries]
         self.optional = frozenset(
             card.name
-            for card, entry in zip(own, self.file.models, strict=True)
+            for card, entry in entries
             if isinstance(entry, ModelEntry) and entry.optional and card.name not in only
         )
-        added = [registry.resolve(spec) for spec in more]
+        added = [card for spec in more for card in registry.resolve_all(spec)]
         added += [registry.name_card(name, model) for name, model in (named or {}).items()]
         found = own + added
         names = [card.name for card in found]
@@ -204,6 +210,18 @@ class Suite:
                 "there are no models to run", where=str(self.path), hint="add some with --model"
             )
         return found
+
+    def _list_cards(self, entry: str | ModelEntry, at: int) -> list[Card]:
+        """The card of an entry; of a pattern of checkpoints, that of each."""
+        if isinstance(entry, str) and steps.is_pattern(entry):
+            try:
+                return registry.resolve_all(entry)
+            except UsageError as error:
+                where = self.where("models", at)
+                raise UsageError(
+                    f"{error.where}: {error.what}", where=where, hint=error.hint
+                ) from None
+        return [self._card(entry, at)]
 
     def _card(self, entry: str | ModelEntry, at: int) -> Card:
         spec = entry if isinstance(entry, str) else entry.model

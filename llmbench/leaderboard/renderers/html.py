@@ -13,6 +13,7 @@ from llmbench.leaderboard.columns import NAME_CHARACTERS, Column, stage_title
 from llmbench.leaderboard.overview.average import find_average
 from llmbench.leaderboard.overview.overall import find_overall
 from llmbench.leaderboard.overview.pairs import find_pairs
+from llmbench.leaderboard.renderers.page import steps
 from llmbench.leaderboard.renderers.page.curves import NARROW, WIDE, draw_curves
 from llmbench.leaderboard.renderers.page.embed import (
     digest_script,
@@ -84,6 +85,7 @@ def render(board: Board) -> str:
         "pairs": bool(pairs),
         "scaling": bool(scaling),
         "curves": bool(board.curves),
+        "steps": bool(board.training_runs),
     }
     page: str = _environment.get_template("board.html.jinja").render(
         board=board,
@@ -103,6 +105,10 @@ def render(board: Board) -> str:
         pairs=pairs,
         unpaired=unpaired,
         curves=[draw_curves(board.curves, size) for size in (WIDE, NARROW)],
+        steps=[
+            (task, runs, steps.draw_steps(runs, steps.WIDE), steps.draw_steps(runs, steps.NARROW))
+            for task, runs in steps.group_by_task(board.training_runs)
+        ],
         passages=[draw_passage(passage) for passage in board.passages],
         scale=SCALE,
         columns=_list_columns(board),
@@ -146,6 +152,7 @@ def _list_sections(board: Board, parts: dict[str, bool]) -> list[tuple[str, str]
         ("pairs", "pairs", parts["pairs"]),
         ("scaling", "scaling", parts["scaling"]),
         ("curves", "training", parts["curves"]),
+        ("steps", "checkpoints", parts["steps"]),
         ("bits", "where the bits go", passages),
         ("samples", "samples", samples),
         ("failures", "failures", board.failures),
