@@ -101,6 +101,7 @@ NEEDS = {
     "a cluster": ("--engine ray",),
     "a rater": ("vote RUN", "votes import RUN"),  # tests/cli/test_vote.py runs both
     "a Mac": ("--device mps",),
+    "a run with text": ("judge RUN",),  # tests/cli/test_judge.py runs it
     "a server": ("openai:", "my-server.yaml"),
     # tests/integrations/exports reads back what they write
     "a tracker": tuple(f"--to {name}" for name in ("tensorboard", "mlflow", "wandb", "trackio")),

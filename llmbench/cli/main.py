@@ -18,7 +18,7 @@ import llmbench
 from llmbench.cli import catalog, compare, divergence, fetch, leaderboard, model, run, show
 from llmbench.cli.exports import command as exports
 from llmbench.cli.publishing import commands as publishing
-from llmbench.cli.votes import vote
+from llmbench.cli.votes import judge, vote
 from llmbench.cli.watching import watch
 from llmbench.errors import (
     CellError,
@@ -136,6 +136,7 @@ for command in (
     *exports.COMMANDS,
     *publishing.COMMANDS,
     *vote.COMMANDS,
+    *judge.COMMANDS,
 ):
     cli.add_command(command)
 

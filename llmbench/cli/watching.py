@@ -14,7 +14,7 @@ import click
 from llmbench import system
 from llmbench.errors import ModelError
 
-WATCHED = ("score", "generate", "check")  # a run has workers of its own
+WATCHED = ("score", "generate", "check", "judge")  # a run has workers of its own
 CAUSES: dict[int, str] = {
     -system.KILLED: "perhaps by the OOM killer: use a smaller model or a shorter context",
     signal.SIGILL: "its engine was built for another processor: build it on this one",

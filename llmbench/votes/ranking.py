@@ -179,9 +179,10 @@ def _place(
             )
         )
 
-    def order(row: Standing) -> tuple[int, float, str]:
+    def order(row: Standing) -> tuple[int, float, float, str]:
         value = 0.0 if row.strength is None else row.strength.value
-        return -scale.sides.get(row.name, 0), -value, row.name
+        points = (row.wins + row.ties / 2) / max(1, row.votes)
+        return -scale.sides.get(row.name, 0), -value, -points, row.name
 
     return sorted(rows, key=order)
 
@@ -275,7 +276,7 @@ def _remark(ranking: VoteRanking) -> list[str]:
         if rater.prefers and rater.left is not None:
             share = rater.left.value if rater.prefers == "left" else 1 - rater.left.value
             found.append(
-                f"{rater.name} chose the {rater.prefers} answer in {share:.0%} of"
+                f"{rater.name} chose the {rater.prefers} answer in {100 * share:.0f} % of"
                 f" {rater.left.n} votes for one side: more than chance allows."
             )
     alpha = ranking.agreement.alpha

@@ -111,6 +111,25 @@ def test_two_of_whom_one_always_won_have_no_strength_and_no_infinity():
     assert found.needed == []
 
 
+def test_contestants_that_always_win_in_a_row_stand_in_that_order():
+    rows = [
+        *repeat(9, "c", "b", "left"),
+        *repeat(9, "b", "a", "left"),
+        *repeat(9, "c", "a", "left"),
+    ]
+    found = rank_votes(list_votes(*rows))
+    assert [(row.name, row.rank) for row in found.standings] == [
+        ("c", (1, 1)),
+        ("b", (2, 2)),
+        ("a", (3, 3)),
+    ]
+    assert [row.why.split(":")[0] for row in found.standings] == [
+        "it never lost or tied against them",
+        "its votes against them all go one way",
+        "it never won or tied against them",
+    ]
+
+
 def test_contestants_that_no_vote_connects_are_not_put_on_one_scale():
     rows = []
     for one, other in (("a", "b"), ("c", "d")):
@@ -197,7 +216,7 @@ def test_a_rater_who_always_clicks_left_is_named_in_a_remark():
             for n in range(20)
         ),
     ]
-    assert any("lefty chose the left answer in 100%" in text for text in rank_votes(votes).remarks)
+    assert any("lefty chose the left answer in 100 %" in text for text in rank_votes(votes).remarks)
 
 
 def test_strengths_are_weighted_by_the_chance_of_a_pair_if_chances_differ():

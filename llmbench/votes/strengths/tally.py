@@ -137,9 +137,9 @@ def find_scale(counted: Tally) -> Scale:
         tied = {}
     reasons, sides = {}, {}
     for a, name in enumerate(names):
-        rest = [b for b in core if b != a] or [b for b in range(len(names)) if b != a]
         if len(core) > 1 and a in core:
             continue
+        rest = list(core) if len(core) > 1 else [b for b in range(len(names)) if b != a]
         above, below = bool(reach[a, rest].all()), bool(reach[rest, a].all())
         sides[name] = above - below
         if above:
@@ -147,7 +147,7 @@ def find_scale(counted: Tally) -> Scale:
         elif below:
             reasons[name] = "it never won or tied against them: more votes are needed"
         elif joined[a, rest].any():
-            reasons[name] = "too few votes connect it with the others"
+            reasons[name] = "its votes against them all go one way: more votes are needed"
         else:
             reasons[name] = "no vote connects it with the others"
     kept = [] if tied or len(core) < 2 else [names[a] for a in core]

@@ -1,0 +1,1 @@
+"""A model that judges the answers of a run."""
