@@ -143,22 +143,24 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
     from llmbench.runner import run as runner_run
     from llmbench.runner.progress import watcher
 
+    feeds = log_to.feed_live(planned, logs)
     with watcher(planned) as watching:
         # SIGTERM keeps what is finished, like Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        result, interrupted = runner_run.run(planned, watching)
+        result, interrupted = runner_run.run(planned, log_to.watch(watching, planned, feeds))
         done = api.Run(result, planned.out, interrupted)
         api.write_boards(done.board, planned.out)
     show.print_board(done.board, by)
     click.echo(f"wrote {planned.out}/leaderboard.html, .md, .csv and run.json", err=True)
     show.print_link(planned.out / show.PAGE)
     if interrupted:
+        log_to.log_run(result, planned.out, [log for log in logs if log.target.is_live], feeds)
         show.say(
             "llmbench: interrupted; finished cells are kept. Resume with the same command and"
             f" --out {planned.out}"
         )
         return 130
-    if not log_to.log_run(result, planned.out, logs):
+    if not log_to.log_run(result, planned.out, logs, feeds):
         return 1
     return _find_exit_code(planned, result.failures)
 

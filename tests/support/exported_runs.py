@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llmbench.integrations.exports.target import DatasetId, Export, Source, find_target
+from llmbench.integrations.exports.registry import find_target
+from llmbench.integrations.exports.target import DatasetId, Export, Source
 from llmbench.results.record import Record, Score
 from llmbench.results.samples import Opened, open_results
 from support import hand_record

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from llmbench.cli import show
 from llmbench.errors import UsageError
-from llmbench.integrations.exports.target import TARGETS, DatasetId, find_target
+from llmbench.integrations.exports.registry import TARGETS, find_target
+
+if TYPE_CHECKING:
+    from llmbench.integrations.exports.target import DatasetId
 
 DATASET = re.compile(r"(?P<task>[^=]+)=(?P<repo>[\w.-]+/[\w.-]+):(?P<id>[\w.-]+)")
 LIST = "list"
@@ -20,6 +24,8 @@ def parse_datasets(
     ctx: click.Context, param: click.Parameter, value: Sequence[str]
 ) -> dict[str, DatasetId]:
     """Return {TASK: data set} of every TASK=ORG/NAME:TASK_ID."""
+    from llmbench.integrations.exports.target import DatasetId
+
     found = {}
     for item in value:
         match = DATASET.fullmatch(item)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from llmbench import storage
-from llmbench.integrations.exports.target import Export, Sender, Source, Target
+from llmbench.integrations.exports.registry import Target
+from llmbench.integrations.exports.target import Export, Sender, Source
 
 LINES = 400  # of a file that is shown
 

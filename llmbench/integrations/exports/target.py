@@ -1,4 +1,4 @@
-"""What an export is given and what it makes, and the targets by name.
+"""What an export is given, and what it makes.
 
 A target is a module with a function `make`, which computes all that is sent from the record and
 touches nothing else. A target whose program has to write has a function `send` too, the only one
@@ -11,11 +11,8 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
-
-from llmbench.errors import UsageError, did_you_mean
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from llmbench.results.samples import Opened
@@ -75,37 +72,27 @@ class Export:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Target:
-    """A place to export to. `is_tracker`: whether it has a run for each model, which the package
-    of its name writes. `takes_uri`: whether it can send to an address.
-    """
-
-    name: str
-    help: str
-    is_tracker: bool = False
-    takes_uri: bool = False
-
-    def check(self, uri: str | None = None, needs_package: bool = True) -> None:
-        """Raise UsageError if its package is missing, or if it takes no address."""
-        if uri is not None and not self.takes_uri:
-            raise UsageError(f"{self.name} writes files and takes no address", where=uri)
-        if needs_package and self.is_tracker and util.find_spec(self.name) is None:
-            raise UsageError(
-                f"the export {self.name} needs the package {self.name}",
-                hint=f"pip install 'llmbench[{self.name}]'",
-            )
-
-    def load(self) -> Maker:
-        """Import the target's module."""
-        folder = f"{__package__}.trackers" if self.is_tracker else __package__
-        return cast(Maker, import_module(f"{folder}.{self.name.replace('-', '_')}"))
-
-
 class Maker(Protocol):
     """A target's module."""
 
     make: Callable[[Source], Export]
+
+
+class Live(Protocol):
+    """Runs of a tracker that are written while models are at work.
+
+    `log` adds values of a model, of which only name and group are known yet; `finish` completes the
+    runs, and returns how to look at them. Both raise UsageError if the tracker refuses.
+    """
+
+    def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None: ...
+    def finish(self, export: Export) -> str: ...
+
+
+class LiveSender(Maker, Protocol):
+    """The module of a tracker that shows runs as they go."""
+
+    Live: Callable[[Path, str | None], Live]
 
 
 class Sender(Maker, Protocol):
@@ -114,32 +101,6 @@ class Sender(Maker, Protocol):
     """
 
     send: Callable[[Export, Path, str | None], str]
-
-
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("json-schema", "the JSON schema of the record"),
-        Target("latex", "a table for each task, with booktabs, intervals and ranks"),
-        Target("parquet", "all scores and all samples, as two Parquet files"),
-        Target("arrow", "the same, as two Arrow (Feather) files"),
-        Target("model-index", "results in a model card's front matter, a file for each model"),
-        Target("hf-eval-results", ".eval_results of the Hub; needs --dataset"),
-        Target("lm-eval-json", "results_*.json as lm-evaluation-harness writes them"),
-        Target("every-eval-ever", "Every Eval Ever, schema 0.3, with the intervals"),
-        Target("tensorboard", "scores and curves of training, for TensorBoard", is_tracker=True),
-        Target("mlflow", "a local file store, or the server of --uri", True, takes_uri=True),
-        Target("wandb", "offline runs of Weights & Biases", is_tracker=True),
-        Target("trackio", "a local project of Trackio", is_tracker=True),
-    )
-}
-
-
-def find_target(name: str) -> Target:
-    """Return the target of this name. UsageError if there is none."""
-    if name not in TARGETS:
-        raise UsageError(f"unknown target {name!r}", hint=did_you_mean(name, TARGETS))
-    return TARGETS[name]
 
 
 def name_file(name: str) -> str:

@@ -18,7 +18,8 @@ from support.exported_runs import HOSTILE, make, scores_of
 from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.integrations.exports.entries import list_keys
-from llmbench.integrations.exports.target import TARGETS, name_file
+from llmbench.integrations.exports.registry import TARGETS
+from llmbench.integrations.exports.target import name_file
 from llmbench.results.record import Record
 
 ROOT = Path(__file__).parents[3]
@@ -194,7 +195,10 @@ def test_the_command_writes_below_the_run_and_says_where(tmp_path):
     done = CliRunner().invoke(cli, ["export", str(folder), "--to", "latex"])
     place = folder / "exports/latex"
     assert (done.exit_code, done.stdout) == (0, f"{place}\n")
-    assert [file.name for file in place.iterdir()] == ["likelihood-bits_per_byte.tex"]
+    assert sorted(file.name for file in place.iterdir()) == [
+        "choice-accuracy.tex",
+        "likelihood-bits_per_byte.tex",
+    ]
 
 
 def test_a_dry_run_prints_what_would_be_written_and_writes_nothing(tmp_path):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support import exported_runs
 
+from llmbench.cli.exports.log_to import Log, log_run
 from llmbench.cli.main import cli
 from llmbench.errors import UsageError
+from llmbench.integrations.exports.registry import find_target
 
 SUITE = """\
 name: tiny
@@ -56,13 +58,21 @@ def test_a_wrong_target_is_told_before_anything_runs(suite, tmp_path, target, sa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_target_that_refuses_leaves_the_run_complete(suite, tmp_path, monkeypatch):
-    def refuse(*given, **more):
-        raise UsageError("MLflow refuses: no such host")
+def test_a_target_that_refuses_is_told_with_the_command_that_tries_again(monkeypatch, capsys):
+    """And the others are written; the run is complete on the disk by then."""
+    asked = []
 
-    monkeypatch.setattr("llmbench.integrations.exports.deliver.deliver", refuse)
-    done = run(suite, "--log-to", "latex")
-    assert (done.exception, done.return_value) == (None, 1)
-    said = " ".join(done.stderr.split())
-    assert re.search(r"not logged to latex: MLflow refuses: no such host; .* export run", said)
-    assert json.loads((tmp_path / "run/run.json").read_text())["state"]["end"] == "done"
+    def deliver(target, source, uri, say):
+        asked.append(target.name)
+        if target.name == "latex":
+            raise UsageError("no space left")
+        return "there"
+
+    monkeypatch.setattr("llmbench.integrations.exports.deliver.deliver", deliver)
+    logs = [Log(find_target(name), None) for name in ("latex", "parquet")]
+    assert not log_run(exported_runs.example().opened.record, Path("run"), logs)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "not logged to latex: no space left; the run is complete:" in said
+    assert "llmbench export run --to latex" in said
+    assert "logged to parquet: there" in said
+    assert asked == ["latex", "parquet"]

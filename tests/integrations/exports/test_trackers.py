@@ -16,7 +16,8 @@ from support.exported_runs import HOSTILE, make, scores_of
 from llmbench.cli.main import cli
 from llmbench.errors import UsageError
 from llmbench.integrations.exports import deliver
-from llmbench.integrations.exports.target import TARGETS, Tracked, find_target, name_file
+from llmbench.integrations.exports.registry import TARGETS, find_target
+from llmbench.integrations.exports.target import Tracked, name_file
 from llmbench.integrations.exports.trackers.tracked import find_unit
 
 TRACKERS = [target.name for target in TARGETS.values() if target.is_tracker]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,6 @@ from llmbench.integrations.exports.target import Export, Source, Tracked
 from llmbench.integrations.exports.trackers.tracked import list_tracked, name_project, show_name
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Metric
 
 TAGS, METRICS = 100, 1000  # that MLflow takes at once
@@ -26,59 +27,105 @@ def make(source: Source) -> Export:
 
 def send(export: Export, place: Path, uri: str | None) -> str:
     """Write the runs to the file store in a folder, or to a tracking server."""
-    place = place.resolve()
-    if (
-        uri is None
-    ):  # MLflow has it only if it is asked for; an empty one gets no default experiment
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        place.mkdir(parents=True, exist_ok=True)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client = MlflowClient(tracking_uri=uri or place.as_uri())
-        for tracked in export.tracked:
-            _send_run(client, tracked, is_local=uri is None)
-    except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow refuses: {error}", where=uri or str(place)) from None
-    if uri is not None:
-        return f"{len(export.tracked)} runs sent"
-    return f"to look at it: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {place}"
+    return Live(place, uri).finish(export)
 
 
-def _send_run(client: MlflowClient, tracked: Tracked, is_local: bool) -> None:
-    from mlflow.entities import Param, RunTag
+class Live:
+    """Runs that are written while models are at work. UsageError if MLflow refuses."""
 
-    name = name_project(tracked)
-    known = client.get_experiment_by_name(name)
-    # a local store would note its own folder as the place of artifacts, of which there are none
-    location = f"mlflow-artifacts:/{name}" if is_local else None
-    experiment = known.experiment_id if known else client.create_experiment(name, location)
-    finished = _read_time(tracked, "finished")
-    run = client.create_run(
-        experiment, start_time=_read_time(tracked, "started"), run_name=show_name(tracked)
-    ).info.run_id
-    params = [Param(key, str(value)) for key, value in tracked.config.items()]
-    client.log_batch(run, params=params)
-    tags = [RunTag(f"unit.{key}", unit) for key, unit in tracked.units.items()]
-    for at in range(0, len(tags), TAGS):
-        client.log_batch(run, tags=tags[at : at + TAGS])
-    metrics = list(_list_metrics(tracked, finished))
-    for at in range(0, len(metrics), METRICS):
-        client.log_batch(run, metrics=metrics[at : at + METRICS])
-    client.set_terminated(run, end_time=finished)
+    def __init__(self, place: Path, uri: str | None):
+        place = place.resolve()
+        if uri is None:  # MLflow has it only on demand; an empty one gets no default experiment
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            place.mkdir(parents=True, exist_ok=True)
+        from mlflow import MlflowClient
+
+        self.place, self.uri = place, uri
+        with self._errors():
+            self.client = MlflowClient(tracking_uri=uri or place.as_uri())
+        self.runs: dict[str, str] = {}  # model -> its run
+        self.sent: dict[tuple[str, str, int], float] = {}
+
+    def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None:
+        """Add values of a model that is at work."""
+        from mlflow.entities import Metric
+
+        with self._errors():
+            run, now = self._open(tracked), int(1000 * time.time())
+            for key, value in values.items():
+                self.sent[tracked.name, key, step] = value
+            self.client.log_batch(
+                run, metrics=[Metric(key, value, now, step) for key, value in values.items()]
+            )
+
+    def finish(self, export: Export) -> str:
+        """Complete the runs, and end them."""
+        with self._errors():
+            for tracked in export.tracked:
+                self._complete(tracked)
+        if self.uri is not None:
+            return f"{len(export.tracked)} runs sent"
+        return (
+            "to look at it: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri"
+            f" {self.place}"
+        )
+
+    def _open(self, tracked: Tracked) -> str:
+        """The run of a model, begun now if there is none."""
+        if tracked.name not in self.runs:
+            name = name_project(tracked)
+            known = self.client.get_experiment_by_name(name)
+            # a local store would note its own folder as the place of artifacts, which none has
+            location = f"mlflow-artifacts:/{name}" if self.uri is None else None
+            self.runs[tracked.name] = self.client.create_run(
+                known.experiment_id if known else self.client.create_experiment(name, location),
+                start_time=_read_time(tracked, "started"),
+                run_name=show_name(tracked),
+            ).info.run_id
+        return self.runs[tracked.name]
+
+    def _complete(self, tracked: Tracked) -> None:
+        from mlflow.entities import Param, RunTag
+
+        run, finished = self._open(tracked), _read_time(tracked, "finished")
+        params = [Param(key, str(value)) for key, value in tracked.config.items()]
+        self.client.log_batch(run, params=params)
+        tags = [RunTag(f"unit.{key}", unit) for key, unit in tracked.units.items()]
+        for at in range(0, len(tags), TAGS):
+            self.client.log_batch(run, tags=tags[at : at + TAGS])
+        metrics = [
+            metric
+            for metric in _list_metrics(tracked, finished)
+            if self.sent.get((tracked.name, metric.key, metric.step)) != metric.value
+        ]
+        for at in range(0, len(metrics), METRICS):
+            self.client.log_batch(run, metrics=metrics[at : at + METRICS])
+        self.client.set_terminated(run, end_time=finished)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise UsageError(
+                f"MLflow refuses: {error}", where=self.uri or str(self.place)
+            ) from None
 
 
-def _list_metrics(tracked: Tracked, time: int) -> Iterator[Metric]:
+def _list_metrics(tracked: Tracked, at: int) -> Iterator[Metric]:
     from mlflow.entities import Metric
 
     for key, value in tracked.values.items():
-        yield Metric(key, value, time, 0)
+        yield Metric(key, value, at, 0)
     for key, curve in tracked.curves.items():
         for step, value in curve:
-            yield Metric(key, value, time, step)
+            yield Metric(key, value, at, step)
 
 
 def _read_time(tracked: Tracked, name: str) -> int:
-    """Milliseconds since 1970."""
+    """Milliseconds since 1970; now for what is not known yet."""
+    if name not in tracked.config:
+        return int(1000 * time.time())
     return int(1000 * datetime.fromisoformat(str(tracked.config[name])).timestamp())

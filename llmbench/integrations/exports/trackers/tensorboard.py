@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmbench import storage
 from llmbench.integrations.exports.target import Export, Source, Tracked, name_file
 from llmbench.integrations.exports.trackers.tracked import find_unit, list_tracked
 from llmbench.leaderboard.renderers.sanitise import escape_markdown
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
+VERSION = "brain.Event:2"  # of event files
 FILE = "events.out.tfevents.{seconds:010d}.llmbench"  # the library would add the host's name
 
 
@@ -26,42 +27,82 @@ def make(source: Source) -> Export:
 
 def send(export: Export, place: Path, uri: str | None) -> str:
     """Write an event file for each model; the same run again replaces it."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    for tracked in export.tracked:
-        finished = datetime.fromisoformat(str(tracked.config["finished"])).timestamp()
-        parts = _Buffer()
-        writer = RecordWriter(parts)
-        for event in _list_events(tracked, finished):
-            writer.write(event.SerializeToString())
-        name = FILE.format(seconds=int(finished))
-        storage.write_stream(place / name_file(tracked.name) / name, parts)
-    return f"to look at it: tensorboard --logdir {place.resolve()}"
+    finished = [_read_time(tracked, 0.0) for tracked in export.tracked]
+    return Live(place, uri, begun=max(finished, default=0.0)).finish(export)
 
 
-class _Buffer(list[bytes]):
-    """What a writer of records writes to."""
+class Live:
+    """Event files that grow while models are at work, which TensorBoard reads again and again.
+    `begun`: in the names of the files.
+    """
 
-    write = list.append
+    def __init__(self, place: Path, uri: str | None, begun: float | None = None):
+        self.place, self.begun = place, time.time() if begun is None else begun
+        self.sent: dict[tuple[str, str, int], float] = {}
+        self.files: dict[str, Path] = {}  # model -> its file
+
+    def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None:
+        """Add values of a model that is at work."""
+        for key, value in values.items():
+            self.sent[tracked.name, key, step] = value
+        self._append(tracked, _list_scalars(tracked, values, step, time.time()))
+
+    def finish(self, export: Export) -> str:
+        """Add what is missing."""
+        for tracked in export.tracked:
+            at, name = _read_time(tracked, self.begun), tracked.name
+            left = {k: v for k, v in tracked.values.items() if self.sent.get((name, k, 0)) != v}
+            events = [_list_facts(tracked, at), *_list_scalars(tracked, left, 0, at)]
+            for key, curve in tracked.curves.items():
+                for step, value in curve:
+                    events += _list_scalars(tracked, {key: value}, step, at)
+            self._append(tracked, events)
+        return f"to look at it: tensorboard --logdir {self.place.resolve()}"
+
+    def _append(self, tracked: Tracked, events: Iterable[Event]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        is_new = tracked.name not in self.files
+        if is_new:
+            file = self.place / name_file(tracked.name) / FILE.format(seconds=int(self.begun))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.files[tracked.name] = file
+        with self.files[tracked.name].open("wb" if is_new else "ab") as handle:
+            writer = RecordWriter(handle)
+            if is_new:
+                writer.write(Event(wall_time=self.begun, file_version=VERSION).SerializeToString())
+            for event in events:
+                writer.write(event.SerializeToString())
 
 
-def _list_events(tracked: Tracked, time: float) -> Iterator[Event]:
+def _read_time(tracked: Tracked, other: float) -> float:
+    """When the run ended, in seconds since 1970."""
+    known = tracked.config.get("finished")
+    return other if known is None else datetime.fromisoformat(str(known)).timestamp()
+
+
+def _list_facts(tracked: Tracked, at: float) -> Event:
+    """The facts of a run, as a text."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    yield Event(wall_time=time, file_version="brain.Event:2")
     rows = [
         f"| {escape_markdown(k)} | {escape_markdown(str(v))} |" for k, v in tracked.config.items()
     ]
     text = "\n".join(["| fact | value |", "|---|---|", *rows])
-    yield Event(wall_time=time, summary=Summary(value=[_hold("facts", text, "text", "")]))
-    for key, value in tracked.values.items():
+    return Event(wall_time=at, summary=Summary(value=[_hold("facts", text, "text", "")]))
+
+
+def _list_scalars(
+    tracked: Tracked, values: Mapping[str, float], step: int, at: float
+) -> Iterator[Event]:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    for key, value in values.items():
         found = _hold(key, value, "scalars", find_unit(tracked, key))
-        yield Event(wall_time=time, step=0, summary=Summary(value=[found]))
-    for key, curve in tracked.curves.items():
-        for step, value in curve:
-            found = _hold(key, value, "scalars", find_unit(tracked, key))
-            yield Event(wall_time=time, step=step, summary=Summary(value=[found]))
+        yield Event(wall_time=at, step=step, summary=Summary(value=[found]))
 
 
 def _hold(tag: str, value: str | float, plugin: str, about: str) -> Summary.Value:

@@ -48,6 +48,24 @@ def name_project(tracked: Tracked) -> str:
 
 
 def _track(record: Record, model: ModelRow, scores: Sequence[Score]) -> Tracked:
+    values, units = read_values(scores)
+    curve = read_curve(model)
+    if curve:
+        units[TRAINING] = "bits/byte"
+    return Tracked(
+        name=model.name,
+        group=record.suite.name,
+        config={**describe_run(record), **describe_model(model)},
+        values=values,
+        units=units,
+        curves={TRAINING: curve} if curve else {},
+    )
+
+
+def read_values(scores: Sequence[Score]) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the values of scores, with the ends of their intervals and their numbers of items, and
+    the units.
+    """
     values: dict[str, float] = {}
     units: dict[str, str] = {}
     for score, key in zip(scores, list_keys(scores), strict=True):
@@ -61,17 +79,7 @@ def _track(record: Record, model: ModelRow, scores: Sequence[Score]) -> Tracked:
         ):
             if value is not None:
                 values[f"{name}{suffix}"] = float(value)
-    curve = read_curve(model)
-    if curve:
-        units[TRAINING] = "bits/byte"
-    return Tracked(
-        name=model.name,
-        group=record.suite.name,
-        config={**describe_run(record), **describe_model(model)},
-        values=values,
-        units=units,
-        curves={TRAINING: curve} if curve else {},
-    )
+    return values, units
 
 
 def describe_run(record: Record) -> dict[str, str | int | float]:
