@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def execute(tmp_path, monkeypatch):
     def run(name):
         notebook = nbformat.read(FOLDER / name, as_version=4)
         client = nbclient.NotebookClient(
-            notebook, timeout=150, resources={"metadata": {"path": str(tmp_path)}}
+            notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}}
         )
         return client.execute().cells
 
@@ -57,6 +58,43 @@ def test_the_quickstart_trains_a_model_and_puts_it_on_the_board(execute):
     )
     assert 7.5 < before < 8.5
     assert after < 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_notebook_of_colab_keeps_torch_and_its_run_outlives_a_session(execute, tmp_path):
+    cells = execute("colab.ipynb")
+    shown = outputs(cells)
+    for part in ("lstm", "byte-ngram", "iframe", "bits/byte  ", " seconds"):
+        assert part in shown
+    assert "each as it was published" in shown
+    assert (tmp_path / "llmbench-runs" / "quick-published" / "index.html").is_file()
+    first = next(cell for cell in cells if cell.cell_type == "code")
+    assert metadata.version("torch") in first.outputs[0]["data"]["text/plain"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_checkpoint_of_nanogpt_is_compared_with_gpt2s_architecture(execute):
+    shown = outputs(execute("nanogpt-against-gpt2.ipynb"))
+    assert "nats a character" in shown
+    for part in ("mine", "nano-gpt2", "iframe", "bits_per_byte"):
+        assert part in shown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_notebook_of_tasks_writes_one_and_runs_it(execute):
+    shown = outputs(execute("write-a-task.ipynb"))
+    for part in ("known_word_share", "byte-ngram", "iframe"):
+        assert part in shown
+
+
+def test_no_notebook_replaces_torch():
+    nbformat = pytest.importorskip("nbformat")
+    for file in FOLDER.glob("*.ipynb"):
+        source = "\n".join(cell.source for cell in nbformat.read(file, as_version=4).cells)
+        assert "torch=={torch_before}" in source, file.name
 
 
 def test_notebooks_import_only_what_is_public():
