@@ -29,10 +29,11 @@ from llmbench.plan import plan
 from llmbench.results import compare as results_compare
 from llmbench.results import matching
 from llmbench.results.record import Record
-from llmbench.results.samples import Opened, Sample, open_results, sample_files
+from llmbench.results.samples import Opened, Sample, sample_files
 from llmbench.runner import run as runner_run
 from llmbench.runner.progress import Watcher
 from llmbench.runner.session import score
+from llmbench.votes.scores import add_votes, open_run
 
 if TYPE_CHECKING:
     import altair
@@ -108,7 +109,7 @@ class Run:
         metrics: only these (default: all that have a direction).
         top: how many of the items that differ most to keep, and of the answers that flipped.
         """
-        pairs = matching.within(Opened(self.record, self.folder), model_a, model_b)
+        pairs = matching.within(add_votes(Opened(self.record, self.folder)), model_a, model_b)
         return ModelComparison(results_compare.compare((model_a, model_b), pairs, metrics, top))
 
     def plot(self, metric: str | None = None, task: str | None = None) -> altair.TopLevelMixin:
@@ -256,5 +257,5 @@ def load_text(source: str | Path, *, select: Mapping[str, str] | None = None) ->
 def load_run(path: str | Path) -> Run:
     """Load a run from its output directory or its run.json. UsageError if there is none."""
     file = Path(path)
-    opened = open_results(file)
+    opened = open_run(file)
     return Run(opened.record, opened.folder)

@@ -67,11 +67,11 @@ def compare(
     from llmbench.leaderboard.renderers import comparison
     from llmbench.results import compare as results_compare
     from llmbench.results import matching
-    from llmbench.results.samples import open_results
+    from llmbench.votes.scores import open_run
 
     if len(others) not in (1, 2):
         raise UsageError("compare takes RUN MODEL_A MODEL_B, or RUN_1 RUN_2")
-    one = open_results(run)
+    one = open_run(run)
     if len(others) == 2:
         if only:
             raise UsageError(
@@ -87,7 +87,7 @@ def compare(
     else:
         names, pairs = (
             (str(run), others[0]),
-            matching.pair_runs(one, open_results(Path(others[0])), only),
+            matching.pair_runs(one, open_run(Path(others[0])), only),
         )
     found = results_compare.compare(names, pairs, metrics, top)
     _print(form, asdict(found), comparison.sections(found))
@@ -120,7 +120,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
     """
     from llmbench.leaderboard.renderers import gate as renderers_gate
     from llmbench.results import gate as results_gate
-    from llmbench.results.samples import open_results
+    from llmbench.votes.scores import open_run
 
     chosen = {}
     for word in allow:
@@ -131,7 +131,7 @@ def gate(run: Path, record: Path, allow: Sequence[str], form: str) -> int:
                 hint="for example bits_per_byte=0.01 or decode_bytes_per_second=10%",
             )
         chosen[name] = results_gate.parse_allowance(loss, f"--allow {name}")
-    found = results_gate.gate(open_results(run), open_results(record), chosen)
+    found = results_gate.gate(open_run(run), open_run(record), chosen)
     _print(form, {"passed": found.ok, **asdict(found)}, renderers_gate.sections(found))
     return 0 if found.ok else 1
 
@@ -155,9 +155,9 @@ def promote(run: Path, out: Path | None) -> int:
     Every cell must be finished, and the checkout must have no uncommitted changes.
     """
     from llmbench.results import promote as results_promote
-    from llmbench.results.samples import open_results
+    from llmbench.votes.scores import open_run
 
-    click.echo(results_promote.promote(open_results(run), out))
+    click.echo(results_promote.promote(open_run(run), out))
     return 0
 
 

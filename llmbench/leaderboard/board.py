@@ -29,6 +29,7 @@ from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.training_runs import TrainingRun, find_training_runs
+from llmbench.leaderboard.votes.section import VoteTable, build_vote_tables
 from llmbench.leaderboard.words import cut, cut_start, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
 from llmbench.results.record import (
@@ -38,7 +39,8 @@ from llmbench.results.record import (
     Score,
     key_of,
 )
-from llmbench.results.samples import samples
+from llmbench.results.samples import Opened, samples
+from llmbench.votes.scores import add_votes
 
 MOST_SENTENCES = 4  # at the beginning of a board
 MOST_SAYINGS = 20  # prompts of a task
@@ -91,6 +93,7 @@ class Board:
     published: list[ReferenceScore] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
     loads: list[LoadTable] = field(default_factory=list)
+    votes: list[VoteTable] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     verdict: str = ""
     open_cells: list[OpenCell] = field(default_factory=list)
@@ -102,7 +105,9 @@ class Board:
 
 
 def build(record: Record, folder: Path | None = None) -> Board:
-    """The board of one run. `folder` is the run's folder, for what the models said."""
+    """The board of one run. `folder` is the run's folder, for what the models and people said."""
+    if folder is not None:
+        record = add_votes(Opened(record, folder)).record
     machine = record.machine
     gpus = ", ".join(str(gpu.get("name", "GPU")) for gpu in machine.gpus) or "no GPU"
     facts = [
@@ -131,7 +136,8 @@ def build(record: Record, folder: Path | None = None) -> Board:
         reproduce=list_commands(record),
         has_record=folder is not None and (folder / "run.json").is_file(),
     )
-    return add_loads(board, build_load_tables(record))
+    board = add_loads(board, build_load_tables(record))
+    return add_vote_tables(board, build_vote_tables(record, folder))
 
 
 def set_aside(tables: Sequence[Table], record: Record) -> tuple[list[Table], Record]:
@@ -161,6 +167,12 @@ def add_loads(board: Board, loads: list[LoadTable]) -> Board:
     said = [load.summary for load in loads if load.summary][:MOST_SENTENCES]
     summary = [*board.summary, *said] if board.tables else said or board.summary
     return replace(board, loads=loads, summary=summary)
+
+
+def add_vote_tables(board: Board, votes: list[VoteTable]) -> Board:
+    """Return the board with what people said, and whom they like best in its summary."""
+    said = [one.summary for one in votes if one.summary][:MOST_SENTENCES]
+    return replace(board, votes=votes, summary=[*board.summary, *said])
 
 
 def list_published(

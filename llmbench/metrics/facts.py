@@ -30,6 +30,7 @@ TIE_BITS = 0.01  # bits per byte: a smaller difference is of no practical use
 TIE_SHARE = 0.01  # one answer in a hundred
 TIE_POINTS = 0.5  # of BLEU, chrF and TER
 GREEDY = ":greedy"
+VOTES = "votes"  # of people, which no run measures: they are counted when a board is drawn
 
 
 def _bits(name: str, label: str, help: str, headline: bool = True) -> Metric:
@@ -297,6 +298,17 @@ METRICS = (
         test="",
         headline=True,
     ),
+    Metric(
+        VOTES,
+        "share",
+        "higher",
+        "share of people's blind votes that it would win against the average of the others",
+        "generation",
+        UNIT_INTERVAL,
+        (Variant("", "win share, votes"),),
+        "percent",
+        "items",
+    ),
     _generation(
         "distinct_2",
         "distinct-2",
@@ -373,16 +385,6 @@ METRICS = (
     *PERFORMANCE,
 )
 FACTS = {metric.name: metric for metric in METRICS}
-BLIND = {  # metric -> what it does not see
-    "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
-    ' ["bleu:zh"] names another, and "bleu:char" one for every script',
-    "chrf_pp": "chrF++ parts words at spaces, and the text has none: it sees their characters",
-    "ter": "TER parts words at spaces, and the text has none",
-    "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
-    "f1": "F1 parts words at spaces, without articles and punctuation: of some texts that leaves"
-    " one word or none",
-    "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters, digits or signs",
-}
 LEFT_OUT = {  # metric -> the answers that it does not count
     "distinct_2": "fewer than 30 words",
     "repetition_4": "fewer than 4 words",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.metrics.facts import VOTES
 from llmbench.results.matching import Met, Pair, Wanted, list_aside, meet, same_machine
 from llmbench.results.paired_tests import (
     Difference,
@@ -323,6 +324,8 @@ def _build_tested_row(met: Met, found: Difference, p: float, tests: int) -> Row:
 def _rank_moved(met: Met, top: int) -> list[Moved]:
     """The `top` items of bits and of means that are furthest apart, these first."""
     if met.kind not in ("bits", "mean", "ratio", "items") or not met.items:
+        return []
+    if met.score.metric == VOTES:  # pseudo-values, which say nothing one by one
         return []
     x, y = (np.asarray(rows, dtype=np.float64) for rows in met.rows)
     counted = np.flatnonzero((x[:, 1] != 0) & (y[:, 1] != 0))

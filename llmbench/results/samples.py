@@ -18,6 +18,8 @@ from llmbench.results.tables.arrow import UNREADABLE
 from llmbench.results.tables.items import SAID, ItemTable
 from llmbench.results.tables.samples_file import find_said, read_columns
 
+Added = Mapping[tuple[str, str], Mapping[str, Mapping[str, list[float]]]]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -33,10 +35,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Opened:
-    """A run, or a reviewed record, and where it is."""
+    """A run, or a reviewed record, and where it is. `added`: statistics that are not in the
+    samples, as of votes: (model, task) -> metric -> id of the item.
+    """
 
     record: Record
     path: Path
+    added: Added = field(default_factory=dict, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -55,7 +60,12 @@ class Opened:
         if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
             return []  # left by another run in this folder
         found = read_samples(self.folder, model, task, texts)
-        return leave_out(found, find_left_out(self.record, model, task))
+        found = leave_out(found, find_left_out(self.record, model, task))
+        added = self.added.get((model, task), {})
+        for sample in found if added else ():
+            own = {name: rows[sample.key] for name, rows in added.items() if sample.key in rows}
+            sample.statistics.update(own)
+        return found
 
     def table(self, model: str, task: str) -> ItemTable:
         """The same as columns."""
@@ -63,7 +73,10 @@ class Opened:
             if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
                 return ItemTable()
             found = read_items(self.folder, model, task)
-            return found.leave_out(find_left_out(self.record, model, task))
+            found = found.leave_out(find_left_out(self.record, model, task))
+            for name, rows in self.added.get((model, task), {}).items():
+                found.add_column(name, rows)
+            return found
         table = ItemTable()
         for item in self.items(model, task):
             table.add(item.key, item.statistics, item.session)

@@ -21,6 +21,7 @@ from llmbench.errors import UsageError
 from llmbench.votes import ballots
 from llmbench.votes.answers import AnswerSet
 from llmbench.votes.ballots import Ballot, Criterion, Rating, Verdict, Vote
+from llmbench.votes.choosing import choose_pair
 
 REPEATS = 0.1  # of the questions are asked a second time
 REPEAT_DISTANCE = 5  # votes in between, so that nobody remembers
@@ -170,8 +171,7 @@ class Poll:
         open_pairs = [pair for pair in self.pairs.values() if pair not in asked]
         if not open_pairs:
             return None
-        pair = rng.choice(open_pairs)
-        chance = 1 / len(open_pairs)
+        pair, chance = choose_pair(votes, open_pairs, rng)
         return self.show(pair, _turn(pair, own, rng), chance=chance)
 
     def _draw_answer(self, rater: str, rng: random.Random) -> Question | None:

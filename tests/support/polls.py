@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import random
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from llmbench.results.record import Record
 from llmbench.storage import write_lines
-from llmbench.votes import opening
+from llmbench.votes import ballots, opening
+from llmbench.votes.poll import Poll, Reply
 from llmbench.votes.server import PollServer
 from support.hand_record import model, record, score
 
+NOW = "2026-01-31T12:00:00Z"
 HOSTILE = (
     "</script><script>document.title='bad'</script><img src=x onerror=\"document.title='bad'\">",
     "\u202e evil txt\u202d \u2066 open \u202b",  # bidi marks that nobody closes
@@ -78,6 +82,43 @@ def make_record(models: Sequence[str], **changes: object) -> Record:
         for name in models
     ]
     return record(models=[model(name, 4) for name in models], scores=scores, failures=[], **changes)
+
+
+def let_vote(poll: Poll, rater: str, strengths: Mapping[str, float], count: int) -> None:
+    """Let a scripted rater vote, by Bradley and Terry's model."""
+    rng = random.Random(rater)
+    for number in range(count):
+        question = poll.ask(rater, NOW)
+        if question is None:
+            return
+        pair, ticket = poll.pairs[question.ticket.item], question.ticket
+        left, right = (pair.other, pair.one) if ticket.turned else (pair.one, pair.other)
+        chance = 1 / (1 + math.exp(strengths[right] - strengths[left]))
+        verdict = "left" if rng.random() < chance else "right"
+        said = Reply(
+            identity=f"vote-{rater.encode().hex()[:40]}-{number}",
+            ticket=ticket,
+            verdict=verdict,
+            seconds=2.0,
+        )
+        ballots.append(poll.folder, poll.resolve(said, rater, NOW))
+
+
+def let_rate(poll: Poll, rater: str, count: int) -> None:
+    """Let a scripted rater rate answers: the first model gets 1, the next one 2, and so on."""
+    for number in range(count):
+        question = poll.ask(rater, NOW)
+        if question is None:
+            return
+        _, name = poll.answers[question.ticket.item]
+        value = 1 + list(next(iter(poll.sets.values())).answers).index(name)
+        rates = {"fluency": value, "sense": value, "follows": 3}
+        said = Reply(
+            identity=f"rating-{rater.encode().hex()[:40]}-{number}",
+            ticket=question.ticket,
+            ratings=rates,
+        )
+        ballots.append(poll.folder, poll.resolve(said, rater, NOW))
 
 
 def run_server(folder: Path, pipe: Connection, port: int = 0) -> None:

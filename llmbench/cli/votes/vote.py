@@ -60,7 +60,7 @@ def vote(
     """Compare the answers of RUN's models blindly, two at a time, in a browser.
 
     RUN is a run directory. The page is served to this machine alone, until Ctrl-C. Votes are
-    added to votes.jsonl in the run directory.
+    added to votes.jsonl in the run directory; `llmbench report RUN` draws the board with them.
     """
     from llmbench.votes.opening import open_poll
     from llmbench.votes.poll import PAIRS, RATINGS

@@ -13,6 +13,8 @@ from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
 from llmbench.leaderboard.serving.section import LoadTable
 from llmbench.leaderboard.tables import Table, TableRow
+from llmbench.leaderboard.votes.section import VoteTable
+from llmbench.metrics.facts import VOTES
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
@@ -41,6 +43,10 @@ def render(board: Board) -> str:
     for load in board.loads:
         writer.writerows(
             [escape_csv(value) for value in line] for line in _list_loads(load, len(keys))
+        )
+    for votes in board.votes:
+        writer.writerows(
+            [escape_csv(value) for value in line] for line in _list_votes(votes, len(keys))
         )
     for cell in board.open_cells:
         head = [cell.task, cell.model, *[None] * (len(FIRST) - 2 + len(HEADLINE) + len(keys))]
@@ -75,6 +81,19 @@ def _list_loads(table: LoadTable, columns: int) -> Iterator[list[object]]:
                 head: list[object] = [table.task, row.model, row.stage, None, None]
                 head += [name, value, *own, score.unit, score.n]
                 yield [*head, *[None] * columns, "", "", "", score.signature, "", "", ""]
+
+
+def _list_votes(table: VoteTable, columns: int) -> Iterator[list[object]]:
+    """A line for each contestant's share of wins, and for each of its ratings."""
+    for row in table.rows:
+        head: list[object] = [table.task, row.name, row.stage]
+        rest = [*[None] * columns, "", "", "", table.signature, "", "", ""]
+        if row.rank is not None:
+            share = row.share
+            ends = (share.value, share.low, share.high) if share else (None, None, None)
+            yield [*head, *row.rank, VOTES, *ends, "share", row.votes, *rest]
+        for kind, (mean, n) in row.ratings.items():
+            yield [*head, None, None, f"rating:{kind}", mean, None, None, "1 to 5", n, *rest]
 
 
 class CsvRenderer(Renderer):

@@ -149,6 +149,7 @@ def _list_sections(board: Board, parts: dict[str, bool]) -> list[tuple[str, str]
         ("ranking", "ranking", parts["ranking"]),
         ("tasks", "all tasks", parts["tasks"]),
         *((id, title, True) for id, title in (*tables, *loads)),
+        *((f"votes-{n}", f"votes: {one.task}", True) for n, one in enumerate(board.votes, 1)),
         ("pairs", "pairs", parts["pairs"]),
         ("scaling", "scaling", parts["scaling"]),
         ("curves", "training", parts["curves"]),

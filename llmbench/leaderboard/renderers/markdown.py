@@ -35,7 +35,7 @@ def render(board: Board) -> str:
         if table.signature:
             title = escape_markdown(name_headline(table))
             parts.append(f"Signature of {title}: {quote_markdown(table.signature)}")
-    parts += _loads(board)
+    parts += [*_loads(board), *_votes(board)]
     if len(board.points) > 1:
         front = ", ".join(escape_markdown(point.model) for point in board.points if point.front)
         parts += [
@@ -73,6 +73,17 @@ def _loads(board: Board) -> list[str]:
     if draw_loads(board.loads):
         parts.append(f"![throughput against latency]({PICTURE})")
     return parts
+
+
+def _votes(board: Board) -> list[str]:
+    found = []
+    for table in board.votes:
+        for number, part in enumerate(table.parts):
+            found.append(f"{'###' if number else '##'} {escape_markdown(part.heading)}")
+            found.append(pipe_table([escape_markdown(one) for one in part.titles], part.rows))
+        found.append("\n".join(f"- {escape_markdown(note)}" for note in table.notes))
+        found.append(f"Signature: {quote_markdown(table.signature)}" if table.signature else "")
+    return found
 
 
 def _reference_scores(board: Board) -> list[str]:

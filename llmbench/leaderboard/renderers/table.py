@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rich.cells import cell_len
@@ -14,8 +15,10 @@ from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.columns import STAGES, Column, stage_title
 from llmbench.leaderboard.overview.average import find_average
 from llmbench.leaderboard.overview.overall import find_overall
+from llmbench.leaderboard.renderers import sections
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import clean_terminal
+from llmbench.leaderboard.renderers.sections import Section
 from llmbench.leaderboard.renderers.serving import print_loads
 from llmbench.leaderboard.renderers.terminal.grid import (
     STAYS,
@@ -55,6 +58,12 @@ def print_to(console: Console, board: Board, by: Order = "rank") -> None:
         console.print()
         print_prose(console, legend, indent=0)
     print_loads(console, board.loads)
+    for votes in board.votes:
+        console.print()
+        shown = [one for one in votes.parts if one.is_narrow]
+        parts = [Section(one.heading, one.titles, one.rows) for one in shown]
+        parts[-1] = replace(parts[-1], notes=list(votes.notes))
+        sections.print_to(console, parts)
     _print_list(
         console,
         "Published elsewhere, not comparable",

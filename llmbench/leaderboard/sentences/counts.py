@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import format_plain, percent
 from llmbench.leaderboard.words import cut, join_words
-from llmbench.metrics.facts import BLIND, LEFT_OUT, WRITING
+from llmbench.metrics.facts import LEFT_OUT, WRITING
 from llmbench.results.record import Record, key_of
 
 LABELS = {"limit_share": "roofline share", "joules_per_megabyte": "energy"}
@@ -37,6 +37,16 @@ MEASURES = {
 NAMED = 5  # questions of a model in a sentence
 NORMS = ("byte", "char", "token", "pmi")
 OF_PROMPTS = ("prompts", "cut", "cut_sources", "misread")
+BLIND = {  # metric -> what it does not see
+    "bleu": "this tokenizer of BLEU parts words at spaces, and the text has none; metrics:"
+    ' ["bleu:zh"] names another, and "bleu:char" one for every script',
+    "chrf_pp": "chrF++ parts words at spaces, and the text has none: it sees their characters",
+    "ter": "TER parts words at spaces, and the text has none",
+    "exact_match": "SQuAD's normalisation leaves nothing of an answer (articles, punctuation)",
+    "f1": "F1 parts words at spaces, without articles and punctuation: of some texts that leaves"
+    " one word or none",
+    "rouge": "ROUGE sees only a to z and 0 to 9, and the text has other letters, digits or signs",
+}
 
 
 def describe_counts(record: Record, task: str, keys: Sequence[str]) -> list[str]:

@@ -68,6 +68,13 @@ class ItemTable:
         for name, values in statistics.items():
             self.columns.setdefault(name, Column()).add(at, values)
 
+    def add_column(self, metric: str, rows: Mapping[str, Sequence[float]]) -> None:
+        """Add the statistics of a metric, by the ids of the items that have some."""
+        column = self.columns[metric] = Column()
+        for at, key in enumerate(self.keys):
+            if key in rows:
+                column.add(at, rows[key])
+
     def __len__(self) -> int:
         return len(self.keys)
 
