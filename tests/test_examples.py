@@ -62,6 +62,7 @@ def test_its_model_is_certified(site, tmp_path):
     assert "A3 earned" in checked.stdout
 
 
+@pytest.mark.slow
 def test_all_it_adds_is_seen_on_one_board(site, tmp_path):
     suite = str(EXAMPLE / "extras.yaml")
     done = run(site, tmp_path, "llmbench", "run", suite, "--out", "out")

@@ -211,6 +211,7 @@ def test_white_space_that_a_target_loses_is_refused(places, name, target):
         list(model.score([Passage(target, context="der Kessel", score_eos=True)]))
 
 
+@pytest.mark.slow
 def test_a_marian_model_fails_no_check(places):
     folder = places("marian")
     results = list(kit.run(check.Subject(load(folder), lambda: load(folder))))

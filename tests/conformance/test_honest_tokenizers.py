@@ -74,6 +74,7 @@ def test_a_leak_blind_to_order_is_seen_by_other_ids_alone():
     assert float((rows[0] - rows[2]).abs().max()) > 0.01
 
 
+@pytest.mark.slow
 def test_check_of_a_model_with_gaps_says_earned(tmp_path):
     tokenizer = honest_tokenizers.tokenizer_of("gaps")
     honest_tokenizers.model(tokenizer).save_pretrained(tmp_path / "gaps")

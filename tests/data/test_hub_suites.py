@@ -136,6 +136,7 @@ class Learns(UniformBytes):
 """
 
 
+@pytest.mark.slow
 def test_a_text_that_cannot_be_had_leaves_the_rest_of_a_run_alone(tmp_path):
     (tmp_path / "half.yaml").write_text(HALF)
     (tmp_path / "own.py").write_text(OWN)

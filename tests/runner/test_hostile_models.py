@@ -65,6 +65,7 @@ def run(place: Path, *names: str):
     return llmbench("run", "tiny.yaml", *models, *only, "--out", "out", cwd=place)
 
 
+@pytest.mark.slow
 def test_neither_false_events_nor_processes_left_behind_reach_the_run(place):
     done = run(place, "Good", "Fakes", "Breeds")
     assert done.returncode == 0, done.stderr

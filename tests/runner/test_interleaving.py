@@ -257,6 +257,7 @@ def test_why_a_number_is_not_there_stands_beside_those_that_are(measured):
     assert top["absent"]["limit_share"] == "not a torch model"
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_only_what_is_missing(measured):
     place, command, _ = measured
     (place / "well").touch()

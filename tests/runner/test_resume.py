@@ -150,6 +150,7 @@ def test_odd_info_free_words_and_lossy_tokenizers_are_rows(place):
     assert set(bits(place)) == {"uniform-bytes", "byte-ngram", "zlib"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_children_of_a_model_do_not_hold_up_the_run_nor_outlive_it(place):
     begun = time.monotonic()

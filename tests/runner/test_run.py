@@ -236,6 +236,7 @@ def test_going_on_finishes_only_what_is_missing(mixed):
     assert failed == set(BAD) - {"Dies"}  # not asked again: their rows stay, and do not count
 
 
+@pytest.mark.slow
 def test_a_torn_cell_is_run_again(tmp_path):
     place = folder(tmp_path)
     arguments = ("run", "tiny.yaml", "--only", "uniform-bytes", "--out", "out")
@@ -247,6 +248,7 @@ def test_a_torn_cell_is_run_again(tmp_path):
     assert json.loads(cell.read_text())["scores"] == json.loads(whole)["scores"]
 
 
+@pytest.mark.slow
 def test_changed_data_is_not_taken_for_the_old(tmp_path):
     place = folder(tmp_path)
     arguments = ("run", "tiny.yaml", "--only", "byte-ngram", "--out", "out")
@@ -257,6 +259,7 @@ def test_changed_data_is_not_taken_for_the_old(tmp_path):
     assert rows(place, metric="bits_per_byte")[0]["value"] > old
 
 
+@pytest.mark.slow
 def test_another_suite_in_the_folder_is_refused(tmp_path):
     place = folder(tmp_path)
     llmbench("run", "tiny.yaml", "--only", "zlib", "--out", "out", cwd=place)
@@ -303,6 +306,7 @@ class Impatient(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_next_run_compares(
     tmp_path,
 ):

@@ -71,6 +71,7 @@ def kinds(place):
     return llmbench("run", "kinds.yaml", *models, "--out", "kinds", "--offline", cwd=place)
 
 
+@pytest.mark.slow
 def test_each_kind_has_the_metric_that_it_can_have(place, kinds):
     assert kinds.returncode == 0, kinds.stderr
     record = run_json(place / "kinds")

@@ -293,6 +293,7 @@ def test_lora_without_peft_says_what_to_install(tmp_path, before, monkeypatch):
         obtain(tmp_path, finetune(before, lora=Lora()))
 
 
+@pytest.mark.slow
 def test_train_and_run_use_the_same_checkpoint(tmp_path, before):
     place = folder(tmp_path)
     (place / "mine.yaml").write_text(

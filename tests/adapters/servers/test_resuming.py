@@ -79,6 +79,7 @@ class Forges(UniformBytes):
 '''
 
 
+@pytest.mark.slow
 def test_answers_that_another_model_s_code_wrote_are_asked_for_all_the_same(place):
     port, log = free_port(), place / "log"
     (place / "forges.py").write_text(FORGES)
