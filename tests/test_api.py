@@ -152,6 +152,7 @@ def small(tmp_path_factory):
     return llmbench.run(place / "tiny.yaml", only=only, out=place / "out", data=texts)
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_samples_of_a_model(small):
     found = small.samples("likelihood", "zlib")
     assert len(found) == 12

@@ -55,6 +55,7 @@ def test_its_own_tests_pass(site, tmp_path):
     assert "failed" not in done.stdout
 
 
+@pytest.mark.slow
 def test_its_model_is_certified(site, tmp_path):
     assert "markov" in run(site, tmp_path, "llmbench", "adapters").stdout
     checked = run(site, tmp_path, "llmbench", "check", "markov")

@@ -111,6 +111,7 @@ class Counts(UniformBytes):
 """
 
 
+@pytest.mark.slow
 def test_a_class_of_ones_own_is_planned_by_its_attributes(tmp_path):
     place = folder(tmp_path)
     (place / "own.py").write_text(OWN)

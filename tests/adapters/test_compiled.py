@@ -30,7 +30,7 @@ PROMPTS = ("The kettle", "An unbelievable tap, dripping; 7 o'clock", "No", "It h
 
 pytestmark = pytest.mark.timeout(900)  # compiling takes long on a machine that is busy
 SLOW = pytest.mark.slow
-KINDS = ["llama", pytest.param("gpt2", marks=SLOW)]
+KINDS = [pytest.param("llama", marks=SLOW), pytest.param("gpt2", marks=SLOW)]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -109,7 +109,7 @@ def test_operations_are_counted_as_without(pair):
 @pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="it needs torchao")
 @pytest.mark.parametrize(
     "format",
-    ["quantize=int8", *(pytest.param(f, marks=SLOW) for f in ("dtype=bfloat16", "quantize=int4"))],
+    [pytest.param(f, marks=SLOW) for f in ("dtype=bfloat16", "quantize=int4", "quantize=int8")],
 )
 def test_weights_in_few_bits_write_as_without(format, tmp_path):
     spec = f"hf:{small_checkpoints.llama(tmp_path / 'llama')}?{format}"

@@ -33,6 +33,7 @@ def test_the_command_says_what_was_tried_and_what_is_proven(tmp_path):
     assert told["certificate"]["fingerprint"] == told["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_command_fails_for_a_saboteur_and_shows_the_reason(tmp_path):
     done = llmbench(
         "check", f"{ROOT / 'tests' / 'support' / 'saboteurs.py'}:NatsForBits", cwd=tmp_path

@@ -46,6 +46,7 @@ def own_tests(tmp_path, model, expected):
     )
 
 
+@pytest.mark.slow
 def test_the_kit_runs_in_a_projects_own_tests_and_an_expected_failure_keeps_its_reason(tmp_path):
     done = own_tests(tmp_path, "DeafToStops", {"limits": "it has no ears"})
     assert done.returncode == 0, done.stdout

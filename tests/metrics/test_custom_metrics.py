@@ -227,6 +227,7 @@ def check_formats(folder, names, labels):
         assert all(word in done.stdout for word in label.split()), done.stdout
 
 
+@pytest.mark.slow
 def test_custom_metrics_are_on_every_board_and_compared(tmp_path):
     write_suite(tmp_path)
     done = llmbench("run", "tiny.yaml", "--out", "runs/x", cwd=tmp_path)

@@ -51,6 +51,7 @@ def flip(raw: bytes, rng: random.Random) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.slow
 def test_a_changed_cell_is_filled_again_and_a_board_of_it_refused(tmp_path):
     place = folder(tmp_path)
     arguments = ("run", "tiny.yaml", "--only", "uniform-bytes", "--only", "zlib", "--out", "out")

@@ -128,6 +128,7 @@ def test_the_interval_of_a_score_ends_at_the_bounds_of_bits(place):
     assert facts["high"] == pytest.approx(free.high)
 
 
+@pytest.mark.slow
 def test_a_transformers_model_scores_as_hf_directory(place):
     where = small_checkpoints.gpt2(place / "tiny-gpt2")
     model = AutoModelForCausalLM.from_pretrained(where)

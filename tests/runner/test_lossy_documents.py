@@ -170,6 +170,7 @@ def test_a_run_that_is_resumed_leaves_out_the_same_documents(place):
     assert bits(again) == bits(first)
 
 
+@pytest.mark.slow
 def test_a_worker_leaves_them_out_and_cells_that_are_done_follow(tmp_path):
     write_text(tmp_path / "test.jsonl", range(60))
     (tmp_path / "odd.yaml").write_text(f"{SUITE}models: [zlib]\n")

@@ -89,6 +89,7 @@ def test_a_wrong_value_is_placed(place):
         suite.read("tiny.yaml")
 
 
+@pytest.mark.slow
 def test_a_model_that_was_measured_before_is_not_called_absent(place):
     """Its cells stay on the board of a run that is resumed without its weights."""
     (place / "tiny.yaml").write_text(SUITE.replace("smollm2-135m", "zlib"))

@@ -204,6 +204,7 @@ def test_a_model_that_learns_needs_a_training_text_in_the_suite(place):
     assert "learns from a training text" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_library_is_not_hidden_by_a_file_in_the_current_folder(place):
     (place / "click.py").write_text("raise RuntimeError('wrong click')\n")
     (place / "numpy.py").write_text("raise RuntimeError('wrong numpy')\n")

@@ -250,6 +250,7 @@ def test_a_run_that_a_model_kills_is_told_of_and_the_model_left_out_in_the_end(p
     assert not (place / "out" / BEGUN).exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_a_model_interrupts_names_it(place):
     (place / "signal").write_text("SIGTERM")
     done = run(place, "Kills", "Last")

@@ -55,6 +55,7 @@ def test_a_start_symbol_given_twice_is_refused():
         package.score(saboteurs.AddsTheStart(), text=TEXT)
 
 
+@pytest.mark.slow
 def test_score_and_generate_refuse_a_checkpoint_in_one_line(tmp_path):
     model = bert()
     draw(model, 0.3, 0)

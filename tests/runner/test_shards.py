@@ -15,6 +15,7 @@ def place(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_killed_cell_computes_at_most_one_shard_again(place):
     write_model(place, parent=True)
     assert run(place, out="whole").returncode == 0

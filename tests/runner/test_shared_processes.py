@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from support.run_helpers import folder, llmbench, run_json
 
 from llmbench.plan.plan import Options
@@ -54,6 +55,7 @@ def test_memory_and_quality_of_a_model_take_one_process(tmp_path):
     assert sum(line.endswith("runner/worker.py") for line in processes) == 1, processes
 
 
+@pytest.mark.slow
 def test_a_model_that_dies_while_its_memory_is_measured_is_scored_all_the_same(tmp_path):
     place = place_with(tmp_path)
     done = llmbench(

@@ -85,7 +85,7 @@ def boards(place, form):
     [
         pytest.param(signal.SIGINT, "interrupted", 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, "interrupted", 130, id="sigterm", marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "unfinished", -9, id="kill-9"),
+        pytest.param(signal.SIGKILL, "unfinished", -9, id="kill-9", marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_run_says_so_and_its_resumed_end_is_whole(place, monkeypatch, sent, end, code):

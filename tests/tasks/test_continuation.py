@@ -203,6 +203,7 @@ def test_prompts_of_a_text_are_judged_by_all_metrics_and_given_ones_by_none():
     )
 
 
+@pytest.mark.slow
 def test_a_run_shows_answers_beside_what_humans_wrote(tmp_path):
     place = folder(tmp_path)
     suite = (place / "tiny.yaml").read_text()

@@ -138,6 +138,7 @@ def test_an_entry_point_names_a_task_and_a_metric(tmp_path, monkeypatch):
         metrics_registry.check_metric("vowels", has_train=False)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_scores_and_samples(tmp_path):
     place = folder(tmp_path)
     (place / "own.py").write_text(TASK)
