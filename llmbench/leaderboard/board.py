@@ -29,6 +29,7 @@ from llmbench.leaderboard.sentences.verdict import describe_verdict
 from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.training_runs import TrainingRun, find_training_runs
+from llmbench.leaderboard.votes.judges import build_judge_tables
 from llmbench.leaderboard.votes.section import VoteTable, build_vote_tables
 from llmbench.leaderboard.words import cut, cut_start, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
@@ -137,7 +138,8 @@ def build(record: Record, folder: Path | None = None) -> Board:
         has_record=folder is not None and (folder / "run.json").is_file(),
     )
     board = add_loads(board, build_load_tables(record))
-    return add_vote_tables(board, build_vote_tables(record, folder))
+    judged = build_judge_tables(record, folder)
+    return add_vote_tables(board, [*build_vote_tables(record, folder), *judged])
 
 
 def set_aside(tables: Sequence[Table], record: Record) -> tuple[list[Table], Record]:

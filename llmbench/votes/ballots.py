@@ -37,8 +37,8 @@ class Vote:
     `prompt`: the item's id in samples/<model>/<task>.jsonl. `left`, `right`: contestants, a model's
     name or "reference", the human text. `digest`: of the prompt and the two answers in the order
     shown (`answers.digest_texts`). `repeat_of`: the vote of which this is the hidden repeat, whose
-    sides may be swapped. `chance`: with which this pair was drawn among all pairs that could have
-    been shown. `seconds`: how long the rater took. `shown`: False where the answers are identical,
+    sides may be swapped. `chance`: with which these two contestants were drawn, whatever the
+    prompt. `seconds`: how long the rater took. `shown`: False where the answers are identical,
     which is a tie that nobody was asked about: it says nothing of agreement or of sides.
     """
 

@@ -121,7 +121,7 @@ def _pack_questions(poll: Poll) -> dict[str, object]:
     return {
         "questions": questions,
         "texts": list(texts),
-        "chance": 1 / max(1, len(poll.pairs)) if poll.asks == PAIRS else 1.0,
+        "chance": 1 / max(1, poll.count_meetings()) if poll.asks == PAIRS else 1.0,
     }
 
 

@@ -119,6 +119,10 @@ class Poll:
         """What tells this poll from that of another run or task."""
         return _digest(self.key, self.task)
 
+    def count_meetings(self) -> int:
+        """Return how many pairs of contestants there are, whatever the prompt."""
+        return len({(pair.one, pair.other) for pair in self.pairs.values()})
+
     def name_item(self, prompt: str, *contestants: str) -> str:
         """Return the digest that stands for answers in a ticket."""
         return _digest(self.key, self.task, prompt, *contestants)

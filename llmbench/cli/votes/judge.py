@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llmbench import limits
-from llmbench.cli import options
+from llmbench.cli import options, show
 from llmbench.errors import UsageError, check_utf8
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ def judge(
         return 0
     for line in _list_lines(found):
         click.echo(line)
+    show.say(
+        f"kept in {run / 'judgements.jsonl'}; `llmbench report {run}` draws the boards with it"
+    )
     return 0 if sum(found.unread.values()) < found.pairs else 1
 
 

@@ -34,6 +34,7 @@ from llmbench.leaderboard.sentences.state import describe_state, mark_state
 from llmbench.leaderboard.serving.section import build_load_tables
 from llmbench.leaderboard.tables import COSTS, SAMPLE_CHARACTERS, Table
 from llmbench.leaderboard.tables import table as table_of_task
+from llmbench.leaderboard.votes.judges import build_judge_tables
 from llmbench.leaderboard.votes.section import build_vote_tables
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import BITS_PER_BYTE, SPEED
@@ -108,7 +109,10 @@ def _add_sections(board: Board, runs: Sequence[SourceRun]) -> Board:
     """What is not comparable between runs: loads on servers, and people's votes."""
     loads = [table for run in runs for table in build_load_tables(run.record, run.name)]
     votes = [
-        table for run in runs for table in build_vote_tables(run.record, run.path.parent, run.name)
+        table
+        for run in runs
+        for build in (build_vote_tables, build_judge_tables)
+        for table in build(run.record, run.path.parent, run.name)
     ]
     board = leaderboard_board.add_loads(board, loads)
     return leaderboard_board.add_vote_tables(board, votes)

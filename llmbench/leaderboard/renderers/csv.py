@@ -14,7 +14,6 @@ from llmbench.leaderboard.renderers.sanitise import escape_csv
 from llmbench.leaderboard.serving.section import LoadTable
 from llmbench.leaderboard.tables import Table, TableRow
 from llmbench.leaderboard.votes.section import VoteTable
-from llmbench.metrics.facts import VOTES
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
@@ -91,7 +90,7 @@ def _list_votes(table: VoteTable, columns: int) -> Iterator[list[object]]:
         if row.rank is not None:
             share = row.share
             ends = (share.value, share.low, share.high) if share else (None, None, None)
-            yield [*head, *row.rank, VOTES, *ends, "share", row.votes, *rest]
+            yield [*head, *row.rank, table.metric, *ends, "share", row.votes, *rest]
         for kind, (mean, n) in row.ratings.items():
             yield [*head, None, None, f"rating:{kind}", mean, None, None, "1 to 5", n, *rest]
 

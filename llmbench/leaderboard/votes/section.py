@@ -15,6 +15,7 @@ from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import format_plain, percent, show_interval
 from llmbench.leaderboard.votes.remarks import describe_votes, summarise
 from llmbench.leaderboard.words import cut
+from llmbench.metrics.facts import VOTES
 from llmbench.metrics.metric import UNIT_INTERVAL
 from llmbench.results.record import Record
 from llmbench.votes import ballots
@@ -72,7 +73,9 @@ class Part:
 
 @dataclass(frozen=True)
 class VoteTable:
-    """What people said on a task. `task`: its name, with the run's among several."""
+    """What people said on a task, or a judge. `task`: its name, with the run's among several.
+    `metric`: what its shares are called in a file of all numbers.
+    """
 
     task: str
     rows: list[VoteRow]
@@ -80,6 +83,7 @@ class VoteTable:
     notes: list[str]
     signature: str
     summary: str = ""
+    metric: str = VOTES
 
 
 def build_vote_tables(record: Record, folder: Path | None, run: str = "") -> list[VoteTable]:
@@ -118,7 +122,7 @@ def _build(
     known = {row.model for row in rows}
     order = [name for name in (*stages, REFERENCE) if name in means and name not in known]
     rows += [
-        VoteRow(_title(name), name, stages.get(name), None, None, ratings=means[name])
+        VoteRow(name_contestant(name), name, stages.get(name), None, None, ratings=means[name])
         for name in order
     ]
     title = cut(f"{task}, {run}" if run else task, NAME_CHARACTERS)
@@ -130,7 +134,7 @@ def _build(
             parts.append(_list_meetings(ranking, rows))
         parts.append(_list_raters(ranking))
         hidden = sum(not vote.shown for vote in votes)
-        notes = [*describe_votes(ranking, hidden, _title), *notes]
+        notes = [*describe_votes(ranking, hidden, name_contestant), *notes]
         summary = summarise(title, rows, ranking.votes)
     if stale:
         notes.append(f"{stale} votes or ratings are on answers that have changed: not counted.")
@@ -138,7 +142,8 @@ def _build(
     return VoteTable(title, rows, parts, notes, signature, summary)
 
 
-def _title(name: str) -> str:
+def name_contestant(name: str) -> str:
+    """Return what tables call a contestant."""
     return HUMAN if name == REFERENCE else cut(name, NAME_CHARACTERS)
 
 
@@ -172,7 +177,7 @@ def _make_row(
 ) -> VoteRow:
     name = standing.name
     return VoteRow(
-        _title(name),
+        name_contestant(name),
         name,
         stages.get(name),
         standing.rank,

@@ -18,6 +18,7 @@ from llmbench.errors import ModelError, Unsupported, close_early
 from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.ledger import CODE, LedgerError, count_bytes
 from llmbench.votes.judges.judgements import (
+    PROTOCOLS,
     SHOWN_CHARACTERS,
     Choice,
     Judgement,
@@ -33,7 +34,6 @@ from llmbench.votes.judges.questions import (
     write_question,
 )
 
-PROTOCOLS: dict[Kind, str] = {"likelihood": "judge-likelihood/1", "pairwise": "judge-pairwise/1"}
 AT_ONCE = 32  # questions, after which judgements are on the disk
 EMPTY = "an empty answer has no bits per byte"
 TOO_LONG = "the question does not fit into the judge's context"

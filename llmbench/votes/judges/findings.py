@@ -12,7 +12,7 @@ from pathlib import Path
 from llmbench.stats import Interval, ratio_interval, wilson_interval
 from llmbench.votes.answers import AnswerSet
 from llmbench.votes.ballots import Vote
-from llmbench.votes.judges.judgements import Judgement, keep_fresh, read_judgements
+from llmbench.votes.judges.judgements import Judgement, Kind, keep_fresh, read_judgements
 from llmbench.votes.judges.questions import is_flip
 from llmbench.votes.ranking import VoteRanking, rank_votes
 from llmbench.votes.strengths.agreement import binomial_p, measure_agreement
@@ -54,7 +54,7 @@ class JudgeFindings:
     """
 
     judge: str
-    kind: str
+    kind: Kind
     mark: str
     task: str
     pairs: int

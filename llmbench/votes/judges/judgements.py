@@ -24,6 +24,7 @@ from llmbench.votes.ballots import Vote
 FILE = "judgements.jsonl"
 Kind = Literal["likelihood", "pairwise"]
 Choice = Literal["first", "second", "tie"]
+PROTOCOLS: dict[Kind, str] = {"likelihood": "judge-likelihood/1", "pairwise": "judge-pairwise/1"}
 SHOWN_CHARACTERS = 200  # of a reply: enough to see why it could not be read
 
 
