@@ -31,7 +31,8 @@ from llmbench.results import matching
 from llmbench.results.record import Record
 from llmbench.results.samples import Opened, Sample, sample_files
 from llmbench.runner import run as runner_run
-from llmbench.runner.progress import Watcher
+from llmbench.runner.judging.suite import judge_suite
+from llmbench.runner.progress import Watcher, warn
 from llmbench.runner.session import score
 from llmbench.votes.scores import add_votes, open_run
 
@@ -191,6 +192,8 @@ def run(
     chosen = plan.Options(models=specs, named=named, data=files, **options)
     made = plan.plan(str(suite), chosen)
     result, interrupted = runner_run.run(made, watcher)
+    if not interrupted:
+        judge_suite(made, warn)
     finished = Run(result, made.out, interrupted)
     write_boards(finished.board, made.out)
     return finished

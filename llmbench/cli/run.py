@@ -141,6 +141,7 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
     """Run the plan, write its boards, log it, and return the exit code."""
     from llmbench import api
     from llmbench.runner import run as runner_run
+    from llmbench.runner.judging.suite import judge_suite
     from llmbench.runner.progress import watcher
 
     feeds = log_to.feed_live(planned, logs)
@@ -148,6 +149,7 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
         # SIGTERM keeps what is finished, like Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         result, interrupted = runner_run.run(planned, log_to.watch(watching, planned, feeds))
+        is_judged = interrupted or judge_suite(planned, show.say)
         done = api.Run(result, planned.out, interrupted)
         api.write_boards(done.board, planned.out)
     show.print_board(done.board, by)
@@ -162,7 +164,7 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
         return 130
     if not log_to.log_run(result, planned.out, logs, feeds):
         return 1
-    return _find_exit_code(planned, result.failures)
+    return _find_exit_code(planned, result.failures) if is_judged else 1
 
 
 def _find_exit_code(planned: Plan, failures: Sequence[Failure]) -> int:

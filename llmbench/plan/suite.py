@@ -254,6 +254,12 @@ class Suite:
             where = error.where or self.where(*at)
             raise UsageError(error.what, where=where, hint=error.hint) from None
 
+    def name_judge(self, at: int) -> str:
+        """Return the SPEC of a judge. UsageError, with its place, if it names no model."""
+        spec = _beside(self.file.judges[at].model, self.path.parent)
+        self._resolve(spec, "judges", at, "model")
+        return spec
+
     def _refuse(self, what: str, card: Card, at: int) -> NoReturn:
         raise UsageError(
             f"{card.name} has no {what} to change", where=self.where("models", at, what)
@@ -303,6 +309,11 @@ def read(spec: str) -> Suite:
                 )
     for name, metric in file.averages.items():
         _check_average(suite, name, metric)
+    for i, judge in enumerate(file.judges):
+        suite.name_judge(i)
+        if judge.of not in names:
+            where, hint = suite.where("judges", i, "of"), did_you_mean(judge.of, names)
+            raise UsageError(f"no task is called {judge.of!r}", where=where, hint=hint)
     for name, loss in file.gate.items():
         _check_gate(name, loss, custom, suite.where("gate", name))
     return suite

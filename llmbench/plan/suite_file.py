@@ -144,6 +144,26 @@ class ModelEntry(Strict):
     recipe: dict[str, int | float] = Field({}, description="keys of its recipe to change")
 
 
+class JudgeEntry(Strict):
+    """A model that judges what the suite's models wrote, when all of them are done."""
+
+    model: str = Field(description="a SPEC, as in `models`")
+    of: Name = Field("continuation", description="the task whose answers are judged")
+    kind: Literal["likelihood", "pairwise"] = Field(
+        "likelihood",
+        description="by what is likelier after the prompt, or by questions in both orders",
+    )
+    rubric: str = Field("", max_length=10_000, description="what makes an answer better (pairwise)")
+    human: bool = Field(False, description="whether the human text is one of the answers")
+    pairs: int = Field(500, ge=1, le=1_000_000, description="of answers, at most")
+
+    @model_validator(mode="after")
+    def _reads_its_rubric(self) -> JudgeEntry:
+        if self.rubric and self.kind == "likelihood":
+            raise ValueError("a likelihood judge reads no rubric; kind: pairwise does")
+        return self
+
+
 def _as_source(value: object) -> object:
     """A source given as a string is its description."""
     return {"about": value} if isinstance(value, str) else value
@@ -169,6 +189,7 @@ class SuiteFile(Strict):
     )
     tasks: list[TaskEntry] = Field(min_length=1, description="what every model is asked")
     models: list[str | ModelEntry] = Field([], description="who is asked; --model adds others")
+    judges: list[JudgeEntry] = Field([], description="who judges what models wrote")
     averages: dict[Name, Literal["centred_accuracy"]] = Field(
         {},
         description="name -> the metric whose mean over all tasks is a score by itself, as CORE",

@@ -63,8 +63,11 @@ def make_key(record: Record) -> str:
 
 
 def list_tasks(record: Record) -> list[str]:
-    """Return the tasks of a record in which models wrote text."""
-    return list(dict.fromkeys(s.task for s in record.scores if s.is_of_generated_text))
+    """Return the tasks of a record in which models wrote text: also those without a metric."""
+    found = dict.fromkeys(s.task for s in record.scores if s.is_of_generated_text)
+    measured = {score.task for score in record.scores}
+    cells = (task for tasks in record.notes.cells.values() for task in tasks)
+    return list(found | dict.fromkeys(task for task in cells if task not in measured))
 
 
 def _choose_task(opened: Opened) -> str:
@@ -81,7 +84,9 @@ def _choose_task(opened: Opened) -> str:
 
 
 def _choose_models(record: Record, task: str, only: Collection[str]) -> list[str]:
-    known = list(dict.fromkeys(score.model for score in record.scores if score.task == task))
+    scored = {score.model for score in record.scores if score.task == task}
+    cells = record.notes.cells
+    known = [m.name for m in record.models if m.name in scored or task in cells.get(m.name, ())]
     if not known:
         raise UsageError(
             f"the run has no task {task!r}", hint=did_you_mean(task, list_tasks(record))

@@ -3,9 +3,10 @@
 from collections import Counter
 
 import pytest
-from support.polls import MODELS, make_run, write_answers, write_texts
+from support.polls import MODELS, make_record, make_run, write_answers, write_texts
 
 from llmbench.errors import UsageError
+from llmbench.results.record import Notes
 from llmbench.votes import ballots, opening
 from llmbench.votes.poll import RATINGS, Changed, Reply
 
@@ -168,3 +169,11 @@ def test_a_model_that_is_called_as_the_human_text_is_refused(tmp_path):
     texts = {"aardvark": ["a"], "reference": ["b"]}
     with pytest.raises(UsageError, match="a model is called 'reference'"):
         opening.open_poll(make_run(tmp_path, texts))
+
+
+def test_a_task_without_a_metric_can_be_voted_on(tmp_path):
+    write_answers(tmp_path, write_texts())
+    cells = Notes(cells={name: ["continuation"] for name in MODELS})
+    bare = make_record(MODELS).model_copy(update={"scores": [], "notes": cells})
+    bare.write(tmp_path)
+    assert opening.open_poll(tmp_path).task == "continuation"
