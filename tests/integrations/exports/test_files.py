@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet
@@ -17,10 +19,12 @@ from support.exported_runs import HOSTILE, make, scores_of
 
 from llmbench.cli.main import cli
 from llmbench.errors import UsageError
+from llmbench.integrations.exports.deliver import deliver
 from llmbench.integrations.exports.entries import list_keys
-from llmbench.integrations.exports.registry import TARGETS
-from llmbench.integrations.exports.target import name_file
+from llmbench.integrations.exports.registry import TARGETS, find_target
+from llmbench.integrations.exports.target import Source, name_file
 from llmbench.results.record import Record
+from llmbench.results.samples import Opened
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "reports/example/run.json"
@@ -86,6 +90,28 @@ def test_latex_of_a_hostile_name_is_read_as_the_name():
     assert said == " ".join("".join(c if c.isprintable() else " " for c in HOSTILE).split())
 
 
+@pytest.mark.parametrize("kind", ["example", "hostile"])
+def test_pdflatex_takes_the_tables_without_an_error(tmp_path, kind):
+    if not shutil.which("pdflatex"):
+        pytest.skip("pdflatex is not installed")
+    tables = make("latex", getattr(exported_runs, kind)()).files
+    packages = "\\usepackage[T1]{fontenc}\\usepackage{textcomp,booktabs}"
+    body = "\n".join(file.content.decode() for file in tables)
+    (tmp_path / "paper.tex").write_text(
+        f"\\documentclass{{article}}{packages}\\begin{{document}}\n{body}\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-no-shell-escape", "-output-format=dvi", "paper"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    said = (tmp_path / "paper.log").read_text(errors="replace")
+    assert done.returncode == 0, said
+    assert not re.search(r"^!|Missing character|root:", said, re.MULTILINE)
+    assert "Output written on paper.dvi (1 page" in said
+
+
 @pytest.mark.parametrize(
     ("target", "read"), [("parquet", pyarrow.parquet.read_table), ("arrow", feather.read_table)]
 )
@@ -145,8 +171,6 @@ def test_the_hubs_parser_reads_the_results_of_a_benchmark():
 
 
 def test_no_benchmark_of_the_hub_is_guessed():
-    from llmbench.integrations.exports.target import Source
-
     source = exported_runs.example()
     with pytest.raises(UsageError, match="--dataset TASK=ORG/NAME:TASK_ID"):
         make("hf-eval-results", Source(source.opened))
@@ -208,6 +232,14 @@ def test_a_dry_run_prints_what_would_be_written_and_writes_nothing(tmp_path):
     assert done.stdout.startswith("--- a/README.md (")
     assert "      value: 1.5\n" in done.stdout
     assert not (folder / "exports").exists()
+
+
+def test_a_run_that_was_interrupted_says_so(tmp_path):
+    record = hand_record.record(state={"end": "interrupted"})
+    said = []
+    source = Source(Opened(record, tmp_path))
+    deliver(find_target("latex"), source, tmp_path / "kept", say=said.append)
+    assert said == ["the run is not whole (interrupted): this is what was measured until then"]
 
 
 @pytest.mark.parametrize(
