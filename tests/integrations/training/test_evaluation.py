@@ -31,7 +31,8 @@ class Bytes(nn.Module):
         rows = self.embedding(ids)
         if self.leak:
             rows = rows + torch.roll(rows, -1, dims=1)
-        return self.head(self.dropout(rows)) * self.scale
+        nothing = 0 * (torch.rand(()) + random.random() + np.random.rand())  # but drawn, always
+        return self.head(self.dropout(rows)) * self.scale + nothing
 
 
 def make(leak=False):
