@@ -74,12 +74,12 @@ def ask_each(page):
     return [address for address in page.requests if not address.startswith(("data:", "blob:"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "vote", "width"),
     [
-        (4, vote_by_key, 1280),
-        pytest.param(50, vote_by_key, 1280, marks=pytest.mark.slow),
-        pytest.param(50, vote_by_touch, 390, marks=pytest.mark.slow),
+        (50, vote_by_key, 1280),
+        (50, vote_by_touch, 390),
     ],
 )
 def test_votes_count_whatever_happens_to_the_page(tmp_path, count, vote, width):
