@@ -103,7 +103,9 @@ def make_scores(record: Record, task: str, ranking: VoteRanking) -> list[Score]:
 
 def sign(record: Record, task: str, contestants: Sequence[str]) -> str:
     """Return the signature of votes: a share depends on the answers and on who else took part."""
-    written = (s for s in record.scores if s.task == task and s.is_of_generated_text)
+    written = (
+        s for s in record.scores if s.task == task and s.is_of_generated_text and s.metric != VOTES
+    )
     known = next((Signature.parse(score.signature).parts for score in written), ())
     parts = {part.key: part.value for part in known if part.key and part.key not in OWN_PARTS}
     names = "\n".join(sorted(contestants)).encode("utf-8", "replace")

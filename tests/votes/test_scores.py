@@ -5,7 +5,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from support.polls import MODELS, let_vote, make_run, write_answers, write_texts
+from support.polls import MODELS, let_vote, make_record, make_run, write_answers, write_texts
 
 from llmbench.api import load_run
 from llmbench.leaderboard.board import build
@@ -128,6 +128,16 @@ def test_a_board_has_a_column_and_csv_lines_of_votes(run):
     assert float(own["aardvark"]["value"]) == read_scores(open_run(run))["aardvark"].value
     counts = sum(int(line["n"]) for line in own.values())
     assert counts == 2 * sum(vote.repeat_of is None for vote in ballots.read_votes(run))
+
+
+def test_a_task_without_another_metric_has_a_board_of_votes(tmp_path):
+    folder = make_run(tmp_path, write_texts(6))
+    bare = make_record(MODELS, notes={"cells": {name: ["continuation"] for name in MODELS}})
+    bare.model_copy(update={"scores": []}).write(folder)
+    let_vote(opening.open_poll(folder), "ada", STRENGTHS, 20)
+    (table,) = load_run(folder).board.tables
+    assert (table.task, table.headline) == ("continuation", VOTES)
+    assert len(load_run(folder).board.votes) == 1
 
 
 def test_votes_on_changed_answers_leave_no_score(run, tmp_path):
