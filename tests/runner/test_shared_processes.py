@@ -45,6 +45,7 @@ def place_with(tmp_path):
     return place
 
 
+@pytest.mark.slow
 def test_memory_and_quality_of_a_model_take_one_process(tmp_path):
     place = place_with(tmp_path)
     done = llmbench("run", "tiny.yaml", "--model", "my_models.py:Traced", "--out", "out", cwd=place)

@@ -108,6 +108,7 @@ def test_a_stopped_run_says_so_and_its_resumed_end_is_whole(place, monkeypatch, 
         check(f"resumed.{form}", boards(place, form))
 
 
+@pytest.mark.slow
 def test_a_run_that_finds_everything_done_leaves_the_record_as_it_was(place):
     first = llmbench("run", "ladder.yaml", "--out", "out", cwd=place)
     assert first.returncode == 0, first.stderr
@@ -121,6 +122,7 @@ def test_a_run_that_finds_everything_done_leaves_the_record_as_it_was(place):
     assert (place / "out/run.json").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_a_part_of_a_suite_says_what_was_not_asked(place):
     done = llmbench("run", "ladder.yaml", "--out", "out", "--only", "zlib", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -132,6 +134,7 @@ def test_a_part_of_a_suite_says_what_was_not_asked(place):
     assert "Partial" not in rest.stdout
 
 
+@pytest.mark.slow
 def test_a_merged_board_says_which_of_its_runs_is_not_whole(place, monkeypatch):
     whole = llmbench("run", "ladder.yaml", "--out", "whole", "--only", "bz2", cwd=place)
     assert whole.returncode == 0, whole.stderr

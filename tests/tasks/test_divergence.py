@@ -145,6 +145,7 @@ def test_models_without_logits_are_unsupported_in_it_alone(place):
     assert set(scores(found, "bits_per_byte")) == {"Child", "floor"}
 
 
+@pytest.mark.slow
 def test_another_parent_or_a_cut_of_windows_has_another_signature(place):
     first = scores(run(place, "Child", "Short"))
     parts = {name: Signature.parse(score.signature).values() for name, score in first.items()}
@@ -157,6 +158,7 @@ def test_another_parent_or_a_cut_of_windows_has_another_signature(place):
     assert parted["parent"] != parts["Child"]["parent"]
 
 
+@pytest.mark.slow
 def test_in_a_worker_the_parent_is_loaded_beside_the_model(place):
     done = call("run", "near.yaml", "--model", "table.py:Child", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr

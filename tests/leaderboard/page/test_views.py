@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium on PATH (chromium, chromium-browser or google-chrome)",
 )
 MOST_BYTES = 3_000_000
-WIDTHS = (320, 390, 768, 1024, 1440)
+WIDTHS = (320, *(pytest.param(width, marks=pytest.mark.slow) for width in (390, 768, 1024)), 1440)
 
 
 @pytest.fixture(scope="module", params=BOARDS)
@@ -48,7 +48,9 @@ def check_silence(page):
     assert {address.partition(":")[0] for address in page.requests} == {"file"}
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"]
+)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_width_scrolls_sideways(board, width, dark):
     name, file, page = board
