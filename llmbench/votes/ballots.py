@@ -27,6 +27,7 @@ FILE = "votes.jsonl"
 Verdict = Literal["left", "right", "good", "bad", "tie"]
 Criterion = Literal["fluency", "sense", "follows"]
 TIES = ("good", "bad", "tie")  # both good, both bad, no difference: all are ties for the ranking
+LEAST_CHANCE = 1e-6  # of a pair: polls of a thousand models are not far below
 STARS = (1, 5)  # the worst and the best rating
 
 
@@ -94,12 +95,14 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 class Ballots:
     """What counts in a run's folder: each ballot once, without those that were taken back.
 
-    `stale`: ballots on answers that are no longer those that were shown, which do not count.
+    `stale`: ballots on answers that are no longer those that were shown; `doubled`: votes of raters
+    who had voted on that pair before. Neither count.
     """
 
     votes: list[Vote] = field(default_factory=list)
     ratings: list[Rating] = field(default_factory=list)
     stale: int = 0
+    doubled: int = 0
 
 
 def read_votes(folder: Path) -> list[Vote]:
@@ -117,17 +120,36 @@ def read_ballots(folder: Path) -> Ballots:
     standing = merge(read_lines(folder / FILE))
     check = Check(folder, standing)
     kept = [one for one in standing if check.is_fresh(one)]
-    return Ballots(
-        [one for one in kept if isinstance(one, Vote)],
-        [one for one in kept if isinstance(one, Rating)],
-        len(standing) - len(kept),
-    )
+    sent = [one for one in kept if isinstance(one, Vote)]
+    votes = drop_doubles(sent)
+    ratings = [one for one in kept if isinstance(one, Rating)]
+    return Ballots(votes, ratings, len(standing) - len(kept), len(sent) - len(votes))
 
 
 def merge(lines: Sequence[Ballot]) -> list[Vote | Rating]:
-    """Return the votes and ratings that were not taken back."""
-    undone = {one.of for one in lines if isinstance(one, Undo)}
-    return [one for one in lines if not isinstance(one, Undo) and one.identity not in undone]
+    """Return the votes and ratings that their raters have not taken back."""
+    undone = {(one.of, one.rater) for one in lines if isinstance(one, Undo)}
+    return [
+        one
+        for one in lines
+        if not isinstance(one, Undo) and (one.identity, one.rater) not in undone
+    ]
+
+
+def drop_doubles(votes: Sequence[Vote]) -> list[Vote]:
+    """Return the votes without those that a rater sent of a pair again, from another page: the
+    first one counts. Hidden repeats stay, which count in no share.
+    """
+    seen: set[tuple[object, ...]] = set()
+    found = []
+    for vote in votes:
+        sides = frozenset((vote.left, vote.right))
+        place = (vote.rater, vote.task, vote.prompt, sides)
+        if vote.repeat_of is not None or place not in seen:
+            found.append(vote)
+        if vote.repeat_of is None:
+            seen.add(place)
+    return found
 
 
 class Check:
@@ -361,8 +383,8 @@ def check(ballot: Ballot, where: str) -> None:
     if isinstance(ballot, Vote):
         if ballot.left == ballot.right:
             raise UsageError("both sides are the same contestant", where=where)
-        if not 0 < ballot.chance <= 1:
-            raise UsageError("'chance' must be above 0 and at most 1", where=where)
+        if not LEAST_CHANCE <= ballot.chance <= 1:
+            raise UsageError(f"'chance' must be from {LEAST_CHANCE} to 1", where=where)
         if ballot.seconds is not None and not 0 <= ballot.seconds < math.inf:
             raise UsageError("'seconds' must be 0 or more", where=where)
     if isinstance(ballot, Rating) and not STARS[0] <= ballot.value <= STARS[1]:

@@ -147,6 +147,19 @@ class Poll:
             if one.task == self.task and rater in (None, one.rater)
         ]
 
+    def list_asked(self, rater: str) -> list[Vote | Rating]:
+        """Return those of a rater on what this poll can show: its contestants, as they are now."""
+        return [one for one in self.list_standing(rater) if self._can_show(one)]
+
+    def _can_show(self, one: Vote | Rating) -> bool:
+        if isinstance(one, Rating):
+            item, names = self.name_item(one.prompt, one.model), (one.model,)
+            known = item in self.answers
+        else:
+            pair, names = self.pair_of(one), (one.left, one.right)
+            known = self.name_item(pair.prompt, pair.one, pair.other) in self.pairs
+        return known and self.sets[one.prompt].digest(*names) == one.digest
+
     def ask(self, rater: str, now: str) -> Question | None:
         """Return the next question for a rater; None if there is no other.
 
@@ -167,7 +180,7 @@ class Poll:
         if self.asks == RATINGS:
             return self._draw_answer(rater, rng)
         votes = [one for one in self.list_standing() if isinstance(one, Vote)]
-        own = [vote for vote in votes if vote.rater == rater]
+        own = [one for one in self.list_asked(rater) if isinstance(one, Vote)]
         if rng.random() < REPEATS and (again := _find_repeatable(own)):
             vote = rng.choice(again)
             return self.show(self.pair_of(vote), rng.random() < 0.5, repeat_of=vote.identity)
@@ -181,7 +194,8 @@ class Poll:
     def _draw_answer(self, rater: str, rng: random.Random) -> Question | None:
         """One of the answers that the fewest raters have rated, and this one has not."""
         ratings = [one for one in self.list_standing() if isinstance(one, Rating)]
-        own = {(one.prompt, one.model) for one in ratings if one.rater == rater}
+        asked = [one for one in self.list_asked(rater) if isinstance(one, Rating)]
+        own = {(one.prompt, one.model) for one in asked}
         counts = Counter((one.prompt, one.model) for one in ratings)
         left = [answer for answer in self.answers.values() if answer not in own]
         if not left:
@@ -272,7 +286,7 @@ class Poll:
         done = [by_identity.get(f"{identity}.{number}") for number in range(len(CRITERIA))]
         gone = [by_identity[one.of] for one in done if isinstance(one, ballots.Undo)]
         if not gone:
-            own = self.list_standing(rater)
+            own = self.list_asked(rater)
             mine = [one for one in own if not isinstance(one, Vote) or one.shown]
             mine = [one for one in mine if isinstance(one, Rating) == (self.asks == RATINGS)]
             if not mine:
@@ -299,7 +313,7 @@ class Poll:
 
     def count(self, rater: str) -> tuple[int, float]:
         """Return how many questions a rater has answered, and in how many seconds."""
-        own = self.list_standing(rater)
+        own = self.list_asked(rater)
         if self.asks == RATINGS:
             return len({(one.prompt, one.model) for one in own if isinstance(one, Rating)}), 0.0
         votes = [one for one in own if isinstance(one, Vote) and one.shown]

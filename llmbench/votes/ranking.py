@@ -251,12 +251,15 @@ def _count_needed(
 
 
 def _reweigh(fitted: _Fitted | None) -> dict[str, float] | None:
-    """The strengths as if all pairs had been drawn with the same chance."""
+    """The strengths as if all pairs had been drawn with the same chance; None if they have none."""
     if fitted is None or len(set(fitted.counted.chances.tolist())) < 2:
         return None
     weights = 1 / fitted.counted.chances
     counts = fitted.counted.count(weights * len(weights) / weights.sum())
-    found = fit(counts, len(fitted.names))
+    try:
+        found = fit(counts, len(fitted.names))
+    except ValueError:  # chances so far apart that single votes are all there is
+        return None
     return dict(zip(fitted.names, map(float, found.strengths[0]), strict=True))
 
 

@@ -133,7 +133,7 @@ def test_a_line_that_a_crash_cut_off_makes_room_for_the_next(folder):
         ballots.append(folder, [make_vote(1)])
         assert file.read_bytes() == whole + line
     file.write_bytes(whole + line[:-1])  # only its line end is missing
-    ballots.append(folder, [make_vote(1, "dog", "cat")])
+    ballots.append(folder, [make_vote(1, "dog", "reference")])
     assert len(ballots.read_votes(folder)) == 3
 
 
@@ -156,7 +156,7 @@ def test_two_raters_at_once_lose_nothing(folder):
         for name in ("ada", "bob")
     ]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    names = {vote.identity for vote in ballots.read_votes(folder)}
+    names = {vote.identity for vote in ballots.read_lines(folder / ballots.FILE)}
     assert names == {"v0cat", *(f"{name}{n}" for name in ("ada", "bob") for n in range(25))}
 
 
@@ -165,7 +165,7 @@ def test_two_raters_at_once_lose_nothing(folder):
     [
         ({"verdict": "maybe"}, "'verdict' must be left, right, good, bad, tie"),
         ({"verdict": ["left"]}, "'verdict' must be left, right, good, bad, tie"),
-        ({"chance": 0}, "'chance' must be above 0 and at most 1"),
+        ({"chance": 0}, "'chance' must be from 1e-06 to 1"),
         ({"chance": True}, "'chance' must be float"),
         ({"seconds": -1}, "'seconds' must be 0 or more"),
         ({"time": "yesterday"}, "'time' must be an ISO time with its zone"),
@@ -204,3 +204,27 @@ def test_no_name_in_a_vote_leads_out_of_the_folder(folder):
         ballots.write_line(replace(make_vote(), left="../cat", task="../../etc/passwd"))
     )
     assert ballots.read_ballots(folder).stale == 1
+
+
+def test_only_its_rater_takes_back_a_vote(folder):
+    votes = [make_vote(number) for number in range(2)]
+    taken = ballots.Undo("undo-1", votes[0].time, votes[0].rater, votes[0].identity)
+    foreign = ballots.Undo("undo-2", votes[1].time, "mallory", votes[1].identity)
+    ballots.append(folder, [*votes, taken, foreign])
+    assert [vote.identity for vote in ballots.read_votes(folder)] == [votes[1].identity]
+
+
+def test_a_pair_that_a_rater_is_asked_about_on_two_pages_counts_once(folder):
+    first = make_vote()
+    again = make_vote(left="dog", right="cat", verdict="right", identity="from-the-phone")
+    hidden = make_vote(identity="hidden", repeat_of=first.identity)
+    bob = replace(make_vote(identity="bobs"), rater="bob")
+    ballots.append(folder, [first, again, hidden, bob])
+    found = ballots.read_ballots(folder)
+    assert [vote.identity for vote in found.votes] == [first.identity, "hidden", "bobs"]
+    assert found.doubled == 1
+
+
+def test_a_chance_that_no_poll_gives_is_refused(folder):
+    with pytest.raises(UsageError, match="'chance' must be from 1e-06 to 1"):
+        ballots.check(make_vote(chance=1e-12), "file")

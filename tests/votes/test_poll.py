@@ -120,6 +120,37 @@ def test_undo_leaves_the_votes_of_others(tmp_path):
     assert [vote.rater for vote in ballots.read_votes(tmp_path)] == ["bob"]
 
 
+def test_a_poll_on_fewer_models_neither_shows_nor_takes_back_votes_on_others(tmp_path):
+    folder = make_run(tmp_path)
+    before = answer(opening.open_poll(folder), count=30)
+    fewer = opening.open_poll(folder, only=["aardvark", "bumblebee"])
+    own = [vote for _, vote in before if {vote.left, vote.right} == {"aardvark", "bumblebee"}]
+    assert fewer.count("ada")[0] == len(own) > 1
+    while (question := fewer.ask("ada", NOW)) is not None:
+        assert question.ticket.item in fewer.pairs
+        reply = Reply(
+            identity=f"again-{fewer.count('ada')[0]:08}", ticket=question.ticket, verdict="tie"
+        )
+        ballots.append(folder, fewer.resolve(reply, "ada", NOW))
+    standing = {vote.identity for vote in fewer.list_asked("ada")}
+    others = {vote.identity for vote in fewer.list_standing("ada")} - standing
+    for number in range(len(standing) + 3):
+        fewer.undo(f"take-back-{number}", "ada", NOW)
+    assert {vote.identity for vote in fewer.list_standing("ada")} == others
+    assert fewer.undo("take-back-more", "ada", NOW) is None
+
+
+def test_votes_on_changed_answers_are_asked_for_again_and_are_no_repeats(tmp_path):
+    folder = make_run(tmp_path)
+    first = answer(opening.open_poll(folder), count=20)
+    make_run(tmp_path, {name: [" new " + name] * 8 for name in MODELS})
+    poll = opening.open_poll(folder)
+    assert poll.count("ada")[0] == 0
+    question = poll.ask("ada", NOW)
+    assert question.ticket.repeat_of is None
+    assert len(first) == 20
+
+
 def test_the_human_text_is_a_contestant_if_asked_for(tmp_path):
     run = make_run(tmp_path)
     assert "reference" not in opening.open_poll(run).sets["0 greedy"].answers

@@ -1,6 +1,7 @@
 """The ranking by votes: what is finite, what is proven, and what is said where nothing is."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from support.simulated_raters import Crowd, list_votes, make_vote
@@ -251,3 +252,11 @@ def test_pairs_chosen_so_that_the_answer_depends_on_them_are_remarked():
     ]
     found = rank_votes(rows)
     assert any("weighted alike lies outside" in text for text in found.remarks), found
+
+
+def test_chances_far_apart_give_no_second_strengths_and_no_error():
+    votes = Crowd([0.0, 0.3, 0.6]).vote(60, 0)
+    odd = [replace(vote, chance=1e-6 if number == 0 else 0.3) for number, vote in enumerate(votes)]
+    found = rank_votes(odd, trials=20)
+    assert found.reweighted is None or all(map(math.isfinite, found.reweighted.values()))
+    assert len(found.standings) == 3

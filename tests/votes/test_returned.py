@@ -81,7 +81,7 @@ def test_votes_on_changed_answers_are_refused_and_the_others_added(run):
 def test_votes_of_another_copy_of_the_run_are_added_once(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     import_file(copy, write(run, give(run)))
-    ballots.append(copy, [ballots.Undo("undo-1", TIME, "ada", "reply-000001")])
+    ballots.append(copy, [ballots.Undo("undo-1", TIME, "\u202eada \U0001f99c", "reply-000001")])
     assert import_file(run, copy / "votes.jsonl").new == 4
     assert import_file(run, copy / "votes.jsonl").new == 0
     assert [vote.identity for vote in ballots.read_votes(run)] == ["reply-000000", "reply-000002"]

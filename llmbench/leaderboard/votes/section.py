@@ -20,7 +20,7 @@ from llmbench.metrics.metric import UNIT_INTERVAL
 from llmbench.results.record import Record
 from llmbench.votes import ballots
 from llmbench.votes.answers import REFERENCE
-from llmbench.votes.ballots import Criterion, Rating, Vote
+from llmbench.votes.ballots import Ballots, Criterion, Rating, Vote
 from llmbench.votes.scores import group_votes, has_votes, rank, sign
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def build_vote_tables(record: Record, folder: Path | None, run: str = "") -> lis
         if one.model in names:
             ratings.setdefault(one.task, []).append(one)
     return [
-        _build(record, task, votes.get(task, []), ratings.get(task, []), (found.stale, run))
+        _build(record, task, votes.get(task, []), ratings.get(task, []), (found, run))
         for task in dict.fromkeys([*votes, *ratings])
     ]
 
@@ -111,9 +111,9 @@ def _build(
     task: str,
     votes: Sequence[Vote],
     ratings: Sequence[Rating],
-    about: tuple[int, str],
+    about: tuple[Ballots, str],
 ) -> VoteTable:
-    stale, run = about
+    found, run = about
     stages = {model.name: model.stage for model in record.models}
     means = _average(ratings)
     ranking = rank(votes, record.seed) if votes else None
@@ -136,8 +136,14 @@ def _build(
         hidden = sum(not vote.shown for vote in votes)
         notes = [*describe_votes(ranking, hidden, name_contestant), *notes]
         summary = summarise(title, rows, ranking.votes)
-    if stale:
-        notes.append(f"{stale} votes or ratings are on answers that have changed: not counted.")
+    if found.stale:
+        notes.append(
+            f"{found.stale} votes or ratings are on answers that have changed: not counted."
+        )
+    if found.doubled:
+        notes.append(
+            f"{found.doubled} votes are of raters who had voted on that pair before: not counted."
+        )
     signature = sign(record, task, [row.name for row in standings]) if votes else ""
     return VoteTable(title, rows, parts, notes, signature, summary)
 

@@ -57,8 +57,10 @@ const makeFileBox = data => {
     }
     return found.sort((a, b) => a.number - b.number || (a.identity < b.identity ? -1 : 1));
   };
-  const mine = rater => list().filter(vote => vote.rater === rater);
   const byItem = new Map(data.questions.map(question => [question.item, question]));
+  // another page of the same run may ask other things: its votes are given by that page
+  const isHere = vote => byItem.get(vote.ticket?.item)?.digests.includes(vote.ticket.digest);
+  const mine = rater => list().filter(vote => vote.rater === rater && isHere(vote));
 
   const show = (ticket) => {
     const question = byItem.get(ticket.item);
