@@ -152,9 +152,10 @@ class Poll:
         return [one for one in self.list_standing(rater) if self._can_show(one)]
 
     def _can_show(self, one: Vote | Rating) -> bool:
+        names: tuple[str, ...]
         if isinstance(one, Rating):
-            item, names = self.name_item(one.prompt, one.model), (one.model,)
-            known = item in self.answers
+            names = (one.model,)
+            known = self.name_item(one.prompt, one.model) in self.answers
         else:
             pair, names = self.pair_of(one), (one.left, one.right)
             known = self.name_item(pair.prompt, pair.one, pair.other) in self.pairs
