@@ -114,6 +114,18 @@ def test_a_command_that_ends_is_an_error_with_its_last_line(tmp_path):
         build(given, tmp_path)
 
 
+def test_a_command_that_a_signal_ends_names_it_and_quotes_no_earlier_server(tmp_path):
+    given = arguments(find_port())
+    given["serve"]["command"] = [sys.executable, "-c", "print('no weights'); raise SystemExit(3)"]
+    with pytest.raises(ModelError, match="no weights"):
+        build(given, tmp_path)
+    ill = "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
+    given["serve"]["command"] = [sys.executable, "-c", ill]
+    with pytest.raises(ModelError, match=r"signal SIGILL, .* processor") as no:
+        build(given, tmp_path)
+    assert no.value.what.endswith("before it answered")
+
+
 def test_a_command_that_is_not_there_is_unavailable(tmp_path):
     given = arguments(find_port())
     given["serve"]["command"] = ["/no/such/program"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,12 +31,23 @@ SOURCE = (
 GUARD = "llmbench.adapters.servers.serve.guard"
 
 
+def _name_code(code: int) -> str:
+    """The code of a process that ended, or the signal that ended it."""
+    if code < 0:
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = ", which programs built for another processor end with"
+            return f"signal {name}{hint if name == 'SIGILL' else ''},"
+    return f"code {code}"
+
+
 class ServerProcess:
     """A server and its guard. Both end with `close`, and with this process however it ends."""
 
     def __init__(self, serve: Serve, log: Path):
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._begun = log.stat().st_size if log.exists() else 0  # what earlier servers wrote
         self._lock = threading.Lock()
         self._counter: energy.Counter | None = None
         self._guard = subprocess.Popen(
@@ -77,7 +89,7 @@ class ServerProcess:
             code = self._ask("measure").get("code", -1)
             if code is not None:
                 raise ModelError(
-                    f"the server's command ended with code {code} before it answered"
+                    f"the server's command ended with {_name_code(code)} before it answered"
                     f"{self._quote_log()}",
                     where=url,
                     hint=f"its output is in {self.log}",
@@ -97,7 +109,8 @@ class ServerProcess:
     def _quote_log(self) -> str:
         """The last line that the server wrote."""
         with suppress(OSError):
-            lines = self.log.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()
+            own = self.log.read_bytes()[self._begun :]
+            lines = own[-4096:].decode("utf-8", "replace").strip().splitlines()
             return f": {lines[-1][:300]}" if lines else ""
         return ""
 
