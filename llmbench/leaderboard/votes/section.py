@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.numbers import format_plain, percent, show_interval
 from llmbench.leaderboard.votes.remarks import describe_votes, summarise
-from llmbench.leaderboard.words import cut
+from llmbench.leaderboard.words import cut, join_words
 from llmbench.metrics.facts import VOTES
 from llmbench.metrics.metric import UNIT_INTERVAL
 from llmbench.results.record import Record
@@ -136,6 +136,9 @@ def _build(
         hidden = sum(not vote.shown for vote in votes)
         notes = [*describe_votes(ranking, hidden, name_contestant), *notes]
         summary = summarise(title, rows, ranking.votes)
+    apart = [name_contestant(row.name) for row in standings if row.share is None]
+    if 0 < len(apart) < len(standings):
+        notes.append(f"Shares are against the average of the others without {join_words(apart)}.")
     if found.stale:
         notes.append(
             f"{found.stale} votes or ratings are on answers that have changed: not counted."

@@ -53,6 +53,13 @@ def test_what_one_won_another_lost(run):
             assert there.split(":") == back.split(":")[::-1], (names[at], names[other])
 
 
+def test_a_contestant_without_a_share_is_named_beside_the_shares_of_the_others(tmp_path):
+    folder = make_run(tmp_path, write_texts(15))
+    let_vote(opening.open_poll(folder), "ada", {**STRENGTHS, "caracal": -50.0}, 40)
+    (found,) = load_run(folder).board.votes
+    assert "Shares are against the average of the others without caracal." in found.notes
+
+
 def test_ratings_are_means_with_their_number(run):
     rows = {row.model: row.ratings for row in load_run(run).board.votes[0].rows}
     assert [rows[name]["fluency"][0] for name in ("aardvark", "bumblebee", "caracal")] == [1, 2, 3]
