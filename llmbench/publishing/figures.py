@@ -1,22 +1,16 @@
-"""Figures of a published run: whether they follow from its samples, and how far they may differ
-when they are measured again.
-"""
+"""Figures of a published run, and how far they may differ when they are measured again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmbench.metrics.facts import BITS_PER_BYTE
-from llmbench.results.paired_tests import is_consistent
 from llmbench.results.record import Score, key_of, metric_of
-from llmbench.results.samples import Opened, statistic_of
 
 BITS = 0.001  # bits or nats: a tenth of the difference that is of no practical use
 RELATIVE_PERPLEXITY = 0.005  # such a difference in the exponent of a long word
 RELATIVE = 0.01  # of figures without a margin of a tie
-LARGEST = 1000.0  # bits, of which a power of 2 is a number
 EXACT = 1e-12  # relative: the same number
 
 
@@ -83,63 +77,6 @@ def is_recomputable(score: Score) -> bool:
     return not metric_of(score).depends_on_machine and not score.left_out
 
 
-@dataclass(frozen=True)
-class Followed:
-    """How many figures follow from the samples, which do not, and how many have none to follow
-    from: because they re-express others, or because samples were not published.
-    """
-
-    count: int
-    contradicted: tuple[Figure, ...]
-    without: int
-
-
-def follow_samples(opened: Opened) -> Followed:
-    """Compute each figure again from the published statistics of its items."""
-    count, without, wrong = 0, 0, list[Figure]()
-    for score, follows in _check_scores(opened):
-        if follows is None:
-            without += 1
-        elif follows:
-            count += 1
-        else:
-            wrong.append(
-                Figure(
-                    *_name(score),
-                    float(score.value),
-                    None,
-                    0.0,
-                    "it does not follow from the published samples",
-                )
-            )
-    return Followed(count, tuple(wrong), without)
-
-
-def _check_scores(opened: Opened) -> Iterator[tuple[Score, bool | None]]:
-    """Each score, and whether it follows; None if it has nothing to follow from."""
-    cells: dict[tuple[str, str], list[Score]] = {}
-    for score in opened.record.scores:
-        cells.setdefault((score.model, score.task), []).append(score)
-    for (model, task), scores in cells.items():
-        items = opened.items(model, task, texts=False)
-        for score in scores:
-            tested = metric_of(score).test
-            name = statistic_of(score)
-            found = [row for item in items if (row := item.statistics.get(name, []))]
-            if tested and found and math.isfinite(score.value):
-                yield score, is_consistent(metric_of(score), found, score.value)
-            else:
-                yield score, _is_power_of_bits(score, scores)
-
-
-def _is_power_of_bits(score: Score, scores: Sequence[Score]) -> bool | None:
-    """Whether a byte perplexity is 2^(bits/byte); None if it is none, or there are no bits."""
-    bits = [s for s in scores if s.metric == BITS_PER_BYTE and s.signature == score.signature]
-    if score.metric != "byte_perplexity" or len(bits) != 1 or bits[0].value >= LARGEST:
-        return None
-    return math.isclose(2 ** float(bits[0].value), float(score.value), rel_tol=1e-6)
-
-
 def meet_scores(published: Sequence[Score], here: Sequence[Score], why: str = "") -> list[Figure]:
     """Hold the scores of a cell against those of the same cell here. why: what hindered it."""
     known = {_key(score): score for score in here}
@@ -153,7 +90,7 @@ def _key(score: Score) -> tuple[str, str, str]:
 
 
 def _meet(published: Score, here: Score | None, why: str) -> Figure:
-    facts = (*_name(published), float(published.value))
+    facts = (*name_figure(published), float(published.value))
     if here is None:
         return Figure(*facts, None, find_tolerance(published), why or "it was not measured here")
     if here.signature != published.signature:
@@ -163,5 +100,6 @@ def _meet(published: Score, here: Score | None, why: str) -> Figure:
     return Figure(*facts, float(here.value), find_tolerance(published), why)
 
 
-def _name(score: Score) -> tuple[str, str, str, str]:
+def name_figure(score: Score) -> tuple[str, str, str, str]:
+    """Return the model, task, metric and unit of a score, as a figure has them."""
     return score.model, score.task, key_of(score), score.unit

@@ -18,6 +18,8 @@ from llmbench.leaderboard.renderers import registry
 from llmbench.publishing import manifest
 from llmbench.publishing.leaks import check_leaks
 from llmbench.publishing.readme import BADGE, README, draw_badge, write_readme
+from llmbench.publishing.votes import FILES, copy_votes
+from llmbench.results.record import Record
 from llmbench.results.samples import Opened, open_results
 
 NO_JEKYLL = ".nojekyll"  # GitHub Pages serves the files as they are
@@ -26,13 +28,14 @@ NO_JEKYLL = ".nojekyll"  # GitHub Pages serves the files as they are
 @dataclass(frozen=True)
 class Published:
     """A folder that was written. `sha256`: of its list of files; `lacks`: files of the run that
-    were not there.
+    were not there; `raters`: people whose votes are in it.
     """
 
     folder: Path
     sha256: str
     files: int
     lacks: tuple[str, ...]
+    raters: int = 0
 
 
 def publish(
@@ -40,12 +43,14 @@ def publish(
     out: Path | None = None,
     *,
     samples: bool = True,
+    rater_names: bool = False,
     settings: Mapping[str, str] = os.environ,
 ) -> Published:
     """Write the run at `path` to the folder `out`, by default one beside the run.
 
-    samples: whether what the models did on each item is published, too. settings: environment
-    variables, whose secrets must not be in a file.
+    samples: whether what the models did on each item is published, too, with what people and judges
+    said of it. rater_names: whether people who voted are called by their names there. settings:
+    environment variables, whose secrets must not be in a file.
 
     Raises UsageError, and leaves `out` as it was, if the run is not finished or was changed, if
     `out` holds other things, or if a file holds a secret or a path of this machine.
@@ -58,7 +63,10 @@ def publish(
     parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=".publishing-", dir=parent))
     try:
-        lacks = _fill(place, opened, samples)
+        lacks = _copy_run(place, opened, samples)
+        raters = copy_votes(opened.folder, place, rater_names) if samples else 0
+        has_samples = samples and len(lacks) < len(opened.record.notes.files)
+        _draw_board(place, opened.record, has_samples)
         names = manifest.list_files(place)
         first = sorted(names, key=lambda name: "/" not in name)  # the page repeats what samples say
         check_leaks(place, first, opened.folder, settings)
@@ -66,7 +74,7 @@ def publish(
         _replace(target, place, [*names, manifest.NAME], before)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return Published(target, digest, len(names), tuple(lacks))
+    return Published(target, digest, len(names), tuple(lacks), raters)
 
 
 def _check_run(opened: Opened) -> None:
@@ -108,8 +116,8 @@ def _check_target(target: Path, run: Path) -> list[str]:
     return listed
 
 
-def _fill(place: Path, opened: Opened, samples: bool) -> list[str]:
-    """Write all files but their list; return those of the run that are not there."""
+def _copy_run(place: Path, opened: Opened, samples: bool) -> list[str]:
+    """Copy the record, and what it lists; return the files that are not there."""
     record = opened.record
     source = opened.path / manifest.RECORD if opened.path.is_dir() else opened.path
     shutil.copyfile(source, place / manifest.RECORD)
@@ -122,15 +130,19 @@ def _fill(place: Path, opened: Opened, samples: bool) -> list[str]:
             continue
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(opened.folder / name, place / name)
+    return lacks
+
+
+def _draw_board(place: Path, record: Record, has_samples: bool) -> None:
+    """Draw the board of what is in the folder, its badge and its README."""
     board = build(record, place)
     for ending in registry.WRITTEN:
         name = manifest.PAGE if ending == "html" else f"leaderboard.{ending}"
         storage.write_text(place / name, registry.draw(ending, board))
     storage.write_text(place / BADGE, draw_badge(record))
-    has_samples = bool(samples and len(lacks) < len(record.notes.files))
-    storage.write_text(place / README, write_readme(record, board.verdict, has_samples))
+    said = [name for name in FILES if (place / name).is_file()]
+    storage.write_text(place / README, write_readme(record, board.verdict, has_samples, said))
     storage.write_text(place / NO_JEKYLL, "")
-    return lacks
 
 
 def _replace(target: Path, place: Path, names: list[str], before: list[str]) -> None:

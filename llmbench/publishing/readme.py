@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 
 from llmbench.leaderboard.renderers.sanitise import clean_svg, clean_terminal, escape_markdown
 from llmbench.leaderboard.words import cut
 from llmbench.publishing.manifest import NAME, PAGE, README, RECORD
 from llmbench.results.record import Record
+from llmbench.votes import ballots
+from llmbench.votes.judges import judgements
 
 BADGE = "badge.svg"
 TITLE_CHARACTERS = 80
+SAID = {
+    ballots.FILE: "what people said in blind votes",
+    judgements.FILE: "what judges said of the same answers",
+}
 HEIGHT, LETTER, PADDING = 20, 6.6, 8  # pixels; a letter of 11 px, at most on average
 
 
@@ -47,9 +54,10 @@ def _describe(record: Record) -> str:
     return f"{name} {record.suite.version}, {count} model{'' if count == 1 else 's'}"
 
 
-def write_readme(record: Record, verdict: str, has_samples: bool) -> str:
+def write_readme(record: Record, verdict: str, has_samples: bool, said: Sequence[str] = ()) -> str:
     """Return the README: front matter for a static Space, the badge, the verdict, what is in the
-    folder, and how to check it. verdict: the first sentence of the board.
+    folder, and how to check it. verdict: the first sentence of the board. said: the files of what
+    people and judges said, if there are any.
     """
     name = cut(clean_terminal(record.suite.name), TITLE_CHARACTERS)
     title = json.dumps(f"llmbench: {name}")  # JSON's strings are YAML's
@@ -61,6 +69,7 @@ def write_readme(record: Record, verdict: str, has_samples: bool) -> str:
             if has_samples
             else []
         ),
+        *((name, SAID[name]) for name in said),
         (NAME, "the sha256 of every file"),
     ]
     lines = [

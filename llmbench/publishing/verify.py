@@ -9,9 +9,10 @@ from pathlib import Path
 from llmbench.adapter import Progress
 from llmbench.errors import UsageError
 from llmbench.publishing.download import download, is_address
-from llmbench.publishing.figures import Figure, Followed, follow_samples
+from llmbench.publishing.figures import Figure
 from llmbench.publishing.manifest import Publication, open_publication
 from llmbench.publishing.recompute import Recomputed, Request, recompute
+from llmbench.publishing.recount import Followed, follow_samples
 from llmbench.results.record import Machine, Record
 from llmbench.results.samples import open_results
 from llmbench.runner.progress import Silent
@@ -79,10 +80,11 @@ def verify(
         )
     opened = open_results(folder)
     record = opened.record
-    samples = follow_samples(opened)
+    told = report or _ignore
+    samples = follow_samples(opened, lambda share, what: told("comparing", share, what))
     again = None
     if request is not None:
-        again = recompute(record, request, scratch / "runs", _Telling(report or _ignore))
+        again = recompute(record, request, scratch / "runs", _Telling(told))
     return Verified(publication, record, samples, again)
 
 
@@ -104,6 +106,8 @@ def as_json(found: Verified) -> Mapping[str, object]:
         "suite": {"name": found.record.suite.name, "version": found.record.suite.version},
         "samples": {
             "follow": found.samples.count,
+            "intervals": found.samples.intervals,
+            "ranks": found.samples.ranks,
             "without": found.samples.without,
             "contradicted": [_figure(figure) for figure in found.samples.contradicted],
         },

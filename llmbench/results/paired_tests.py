@@ -172,9 +172,11 @@ def welch_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Differ
 @cache
 def corpus_total(name: str) -> Total:
     """The formula of a corpus metric of llmbench over the column sums of its statistics."""
-    from llmbench.metrics.sacrebleu import Bleu, Chrf, Ter
+    from llmbench.metrics.sacrebleu import Bleu, Chrf, ChrfPlusPlus, Ter
 
-    made: dict[str, Callable[[], Any]] = {"bleu": Bleu, "chrf": Chrf, "ter": Ter}
+    made: dict[str, Callable[[], Any]] = {
+        **{"bleu": Bleu, "chrf": Chrf, "chrf_pp": ChrfPlusPlus, "ter": Ter}
+    }
     total: Total = made[name]().total
     return total
 

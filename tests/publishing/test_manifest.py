@@ -123,5 +123,8 @@ def test_a_list_of_too_many_files_is_refused(monkeypatch):
 def test_json_says_what_was_checked(out):
     found = json.loads(verify(out, "--json").stdout)
     assert found["holds"] is True
-    assert found["samples"] == {"follow": 6, "without": 0, "contradicted": []}
+    assert found["samples"] == {
+        **{"follow": 6, "intervals": 6, "ranks": 4, "without": 0},
+        "contradicted": [],
+    }
     assert found["recomputed"] is None

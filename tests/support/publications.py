@@ -13,6 +13,9 @@ from pathlib import Path
 from llmbench import storage
 from llmbench.plan.registry import suite_path
 from llmbench.publishing import manifest
+from llmbench.results.ranking import rank_scores
+from llmbench.results.record import Notes
+from llmbench.stats import Interval, block_interval, ratio_interval
 from support.hand_runs import BITS, Hand, bits
 
 RATES = tuple(1.9 + 0.017 * i for i in range(18))
@@ -26,21 +29,30 @@ def quick_run(folder: Path, models=MODELS, **changes) -> Path:
     raw = suite_path("quick").read_bytes()
     suite = {"name": "quick", "version": 1, "sha256": hashlib.sha256(raw).hexdigest()}
     options = {"device": "cpu", "dtype": None, "limit": None, "seed": 0, "data": []}
-    cells = {name: ["likelihood", "speed"] for name in models}
-    files = {}
     hand = Hand(folder, suite=suite, options=options, **changes)
     for at, name in enumerate(models):
-        hand.add(name, BITS, bits(*(rate + at for rate in RATES)))
-        mean = sum(RATES) / len(RATES) + at
-        hand.add(name, POWER, bits(*RATES), value=2**mean)
-        hand.add(name, SPEED, [[1000.0 + i, 1] for i in range(8)], session="s1")
-    hand.changes["notes"] = {"cells": cells}
+        rows, blocks = bits(*(rate + at for rate in RATES)), [1000.0 + i for i in range(8)]
+        per_byte = ratio_interval(*zip(*rows, strict=True))
+        power = {name: 2**end for name, end in _ends(per_byte).items()}
+        hand.add(name, BITS, rows, **_ends(per_byte))
+        hand.add(name, POWER, rows, value=2**per_byte.value, **power)
+        speed = _ends(block_interval(blocks))
+        hand.add(name, SPEED, [[rate, 1] for rate in blocks], session="s1", **speed)
     hand.write()
-    for file in sorted(folder.glob("samples/*/*")):
-        files[file.relative_to(folder).as_posix()] = storage.digest_file(file)
-    hand.changes["notes"] = {"cells": cells, "files": files}
-    hand.record().write(folder)
+    record = hand.record()
+    proven = rank_scores(record.scores, folder)
+    files = {
+        file.relative_to(folder).as_posix(): storage.digest_file(file)
+        for file in sorted(folder.glob("samples/*/*"))
+    }
+    cells = {name: ["likelihood", "speed"] for name in models}
+    record.notes = Notes.model_validate({"cells": cells, "files": files, "tasks": proven})
+    record.write(folder)
     return folder
+
+
+def _ends(found: Interval) -> dict[str, float | None]:
+    return {"low": found.low, "high": found.high}
 
 
 def seal_again(folder: Path) -> None:

@@ -23,21 +23,35 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The folder to write (default: RUN-published, beside RUN).",
 )
-@click.option("--no-samples", is_flag=True, help="Leave out what the models did on each item.")
-def publish(run: Path, out: Path | None, no_samples: bool) -> int:
+@click.option(
+    "--no-samples",
+    is_flag=True,
+    help="Leave out what the models did on each item, and votes on it.",
+)
+@click.option(
+    "--rater-names",
+    is_flag=True,
+    help="Publish the names of people who voted; without it they are rater 1, rater 2, ...",
+)
+def publish(run: Path, out: Path | None, no_samples: bool, rater_names: bool) -> int:
     """Write RUN as a folder for GitHub Pages or a static Hugging Face Space.
 
-    The folder has the board as index.html, the record, the samples, a README with a badge, and the
-    digests of all files. It is refused if a file holds a secret or a path of this machine.
+    The folder has the board as index.html, the record, the samples, the votes, a README with a
+    badge, and the digests of all files. It is refused if a file holds a secret or a path of this
+    machine.
     """
     from llmbench.cli import show
     from llmbench.publishing.publish import publish as write
 
-    made = write(run, out, samples=not no_samples)
+    made = write(run, out, samples=not no_samples, rater_names=rater_names)
     for name in made.lacks[:5]:
         show.say(f"warning: {name} is not there and was not published")
     if len(made.lacks) > 5:
         show.say(f"warning: nor were {len(made.lacks) - 5} other files of the run")
+    if made.raters:
+        people = f"{made.raters} {'person' if made.raters == 1 else 'people'}"
+        called = "their names" if rater_names else "numbers instead of names (--rater-names)"
+        show.say(f"the votes of {people} are in it, with {called}")
     click.echo(made.folder)
     click.echo(f"wrote {made.files} files; sha256 of their list: {made.sha256}", err=True)
     return 0
@@ -122,8 +136,9 @@ def _print(found: Verified) -> None:
         f"suite: {record.suite.name} version {record.suite.version}, {record.finished}",
         f"files: {len(found.publication.manifest.files)}, each as it was published; sha256 of their"
         f" list: {found.publication.sha256}",
-        f"samples: {samples.count} figures follow from them, {len(samples.contradicted)} do not,"
-        f" {samples.without} have none",
+        f"samples: {samples.count} values, {samples.intervals} intervals and {samples.ranks} ranks"
+        f" follow from them, {len(samples.contradicted)} do not; {samples.without} values have"
+        " none",
     ]
     if (again := found.again) is not None:
         lines += [
