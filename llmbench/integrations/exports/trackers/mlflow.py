@@ -6,16 +6,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llmbench.errors import UsageError
 from llmbench.integrations.exports.target import Export, Source, Tracked
+from llmbench.integrations.exports.trackers.told import Told, read_time
 from llmbench.integrations.exports.trackers.tracked import list_tracked, name_project, show_name
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
 
 TAGS, METRICS = 100, 1000  # that MLflow takes at once
 
@@ -44,19 +40,17 @@ class Live:
         with self._errors():
             self.client = MlflowClient(tracking_uri=uri or place.as_uri())
         self.runs: dict[str, str] = {}  # model -> its run
-        self.sent: dict[tuple[str, str, int], float] = {}
+        self.told = Told()
 
     def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None:
         """Add values of a model that is at work."""
         from mlflow.entities import Metric
 
         with self._errors():
-            run, now = self._open(tracked), int(1000 * time.time())
-            for key, value in values.items():
-                self.sent[tracked.name, key, step] = value
-            self.client.log_batch(
-                run, metrics=[Metric(key, value, now, step) for key, value in values.items()]
-            )
+            run, now = self._open(tracked), _count_milliseconds(time.time())
+            self.told.note(tracked, values, step)
+            metrics = [Metric(key, value, now, step) for key, value in values.items()]
+            self.client.log_batch(run, metrics=metrics)
 
     def finish(self, export: Export) -> str:
         """Complete the runs, and end them."""
@@ -79,25 +73,23 @@ class Live:
             location = f"mlflow-artifacts:/{name}" if self.uri is None else None
             self.runs[tracked.name] = self.client.create_run(
                 known.experiment_id if known else self.client.create_experiment(name, location),
-                start_time=_read_time(tracked, "started"),
+                start_time=_count_milliseconds(read_time(tracked, "started", time.time())),
                 run_name=show_name(tracked),
             ).info.run_id
         return self.runs[tracked.name]
 
     def _complete(self, tracked: Tracked) -> None:
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Metric, Param, RunTag
 
-        run, finished = self._open(tracked), _read_time(tracked, "finished")
+        run = self._open(tracked)
+        finished = _count_milliseconds(read_time(tracked, "finished", time.time()))
         params = [Param(key, str(value)) for key, value in tracked.config.items()]
         self.client.log_batch(run, params=params)
         tags = [RunTag(f"unit.{key}", unit) for key, unit in tracked.units.items()]
         for at in range(0, len(tags), TAGS):
             self.client.log_batch(run, tags=tags[at : at + TAGS])
-        metrics = [
-            metric
-            for metric in _list_metrics(tracked, finished)
-            if self.sent.get((tracked.name, metric.key, metric.step)) != metric.value
-        ]
+        left = self.told.list_left(tracked)
+        metrics = [Metric(key, value, finished, step) for key, step, value in left]
         for at in range(0, len(metrics), METRICS):
             self.client.log_batch(run, metrics=metrics[at : at + METRICS])
         self.client.set_terminated(run, end_time=finished)
@@ -114,18 +106,5 @@ class Live:
             ) from None
 
 
-def _list_metrics(tracked: Tracked, at: int) -> Iterator[Metric]:
-    from mlflow.entities import Metric
-
-    for key, value in tracked.values.items():
-        yield Metric(key, value, at, 0)
-    for key, curve in tracked.curves.items():
-        for step, value in curve:
-            yield Metric(key, value, at, step)
-
-
-def _read_time(tracked: Tracked, name: str) -> int:
-    """Milliseconds since 1970; now for what is not known yet."""
-    if name not in tracked.config:
-        return int(1000 * time.time())
-    return int(1000 * datetime.fromisoformat(str(tracked.config[name])).timestamp())
+def _count_milliseconds(seconds: float) -> int:
+    return int(1000 * seconds)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench.integrations.exports.target import Export, Source, Tracked, name_file
+from llmbench.integrations.exports.trackers.told import Told, read_time
 from llmbench.integrations.exports.trackers.tracked import find_unit, list_tracked
 from llmbench.leaderboard.renderers.sanitise import escape_markdown
 
@@ -27,7 +27,7 @@ def make(source: Source) -> Export:
 
 def send(export: Export, place: Path, uri: str | None) -> str:
     """Write an event file for each model; the same run again replaces it."""
-    finished = [_read_time(tracked, 0.0) for tracked in export.tracked]
+    finished = [read_time(tracked, "finished", 0.0) for tracked in export.tracked]
     return Live(place, uri, begun=max(finished, default=0.0)).finish(export)
 
 
@@ -38,25 +38,20 @@ class Live:
 
     def __init__(self, place: Path, uri: str | None, begun: float | None = None):
         self.place, self.begun = place, time.time() if begun is None else begun
-        self.sent: dict[tuple[str, str, int], float] = {}
+        self.told = Told()
         self.files: dict[str, Path] = {}  # model -> its file
 
     def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None:
         """Add values of a model that is at work."""
-        for key, value in values.items():
-            self.sent[tracked.name, key, step] = value
-        self._append(tracked, _list_scalars(tracked, values, step, time.time()))
+        self.told.note(tracked, values, step)
+        rows = [(key, step, value) for key, value in values.items()]
+        self._append(tracked, _list_scalars(tracked, rows, time.time()))
 
     def finish(self, export: Export) -> str:
         """Add what is missing."""
         for tracked in export.tracked:
-            at, name = _read_time(tracked, self.begun), tracked.name
-            left = {k: v for k, v in tracked.values.items() if self.sent.get((name, k, 0)) != v}
-            events = [_list_facts(tracked, at), *_list_scalars(tracked, left, 0, at)]
-            for key, curve in tracked.curves.items():
-                for step, value in curve:
-                    events += _list_scalars(tracked, {key: value}, step, at)
-            self._append(tracked, events)
+            at, left = read_time(tracked, "finished", self.begun), self.told.list_left(tracked)
+            self._append(tracked, [_list_facts(tracked, at), *_list_scalars(tracked, left, at)])
         return f"to look at it: tensorboard --logdir {self.place.resolve()}"
 
     def _append(self, tracked: Tracked, events: Iterable[Event]) -> None:
@@ -76,12 +71,6 @@ class Live:
                 writer.write(event.SerializeToString())
 
 
-def _read_time(tracked: Tracked, other: float) -> float:
-    """When the run ended, in seconds since 1970."""
-    known = tracked.config.get("finished")
-    return other if known is None else datetime.fromisoformat(str(known)).timestamp()
-
-
 def _list_facts(tracked: Tracked, at: float) -> Event:
     """The facts of a run, as a text."""
     from tensorboard.compat.proto.event_pb2 import Event
@@ -95,12 +84,12 @@ def _list_facts(tracked: Tracked, at: float) -> Event:
 
 
 def _list_scalars(
-    tracked: Tracked, values: Mapping[str, float], step: int, at: float
+    tracked: Tracked, rows: Iterable[tuple[str, int, float]], at: float
 ) -> Iterator[Event]:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    for key, value in values.items():
+    for key, step, value in rows:
         found = _hold(key, value, "scalars", find_unit(tracked, key))
         yield Event(wall_time=at, step=step, summary=Summary(value=[found]))
 
