@@ -141,6 +141,8 @@ def open_publication(folder: Path) -> Publication:
     """The publication in a folder, after a look at every file. UsageError, which names the file, if
     one was changed, is missing, or was added.
     """
+    if (folder / NAME).is_symlink():
+        raise UsageError("a link, not the list that was published", where=str(folder / NAME))
     try:
         raw = storage.read_bytes(folder / NAME)
     except OSError:

@@ -65,8 +65,8 @@ def publish(
     try:
         lacks = _copy_run(place, opened, samples)
         raters = copy_votes(opened.folder, place, rater_names) if samples else 0
-        has_samples = samples and len(lacks) < len(opened.record.notes.files)
-        _draw_board(place, opened.record, has_samples)
+        for name, text in draw_files(place, opened.record).items():
+            storage.write_text(place / name, text)
         names = manifest.list_files(place)
         first = sorted(names, key=lambda name: "/" not in name)  # the page repeats what samples say
         check_leaks(place, first, opened.folder, settings)
@@ -133,16 +133,19 @@ def _copy_run(place: Path, opened: Opened, samples: bool) -> list[str]:
     return lacks
 
 
-def _draw_board(place: Path, record: Record, has_samples: bool) -> None:
-    """Draw the board of what is in the folder, its badge and its README."""
+def draw_files(place: Path, record: Record) -> dict[str, str]:
+    """Return what is drawn from a record and what else is in a published folder, file by file: the
+    board, the badge and the README.
+    """
     board = build(record, place)
-    for ending in registry.WRITTEN:
-        name = manifest.PAGE if ending == "html" else f"leaderboard.{ending}"
-        storage.write_text(place / name, registry.draw(ending, board))
-    storage.write_text(place / BADGE, draw_badge(record))
-    said = [name for name in FILES if (place / name).is_file()]
-    storage.write_text(place / README, write_readme(record, board.verdict, has_samples, said))
-    storage.write_text(place / NO_JEKYLL, "")
+    boards = {
+        manifest.PAGE if ending == "html" else f"leaderboard.{ending}": registry.draw(ending, board)
+        for ending in registry.WRITTEN
+    }
+    has_samples = any(storage.is_file(place / name) for name in record.notes.files)
+    said = [name for name in FILES if storage.is_file(place / name)]
+    readme = write_readme(record, board.verdict, has_samples, said)
+    return {**boards, BADGE: draw_badge(record), README: readme, NO_JEKYLL: ""}
 
 
 def _replace(target: Path, place: Path, names: list[str], before: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from llmbench.publishing.figures import Figure
 from llmbench.publishing.manifest import Publication, open_publication
 from llmbench.publishing.recompute import Recomputed, Request, recompute
 from llmbench.publishing.recount import Followed, follow_samples
+from llmbench.publishing.redraw import list_redrawn
 from llmbench.results.record import Machine, Record
 from llmbench.results.samples import open_results
 from llmbench.runner.progress import Silent
@@ -35,11 +36,14 @@ def _ignore(what: str, share: float, remark: str) -> None:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found out. `again`: None if nothing was to be measured again."""
+    """What was found out. `redrawn`: files that this llmbench draws otherwise from the record;
+    `again`: None if nothing was to be measured again.
+    """
 
     publication: Publication
     record: Record
     samples: Followed
+    redrawn: Sequence[str]
     again: Recomputed | None
 
     @property
@@ -82,10 +86,11 @@ def verify(
     record = opened.record
     told = report or _ignore
     samples = follow_samples(opened, lambda share, what: told("comparing", share, what))
+    redrawn = list_redrawn(publication, record)
     again = None
     if request is not None:
         again = recompute(record, request, scratch / "runs", _Telling(told))
-    return Verified(publication, record, samples, again)
+    return Verified(publication, record, samples, redrawn, again)
 
 
 def describe_machine(machine: Machine) -> str:
@@ -111,6 +116,7 @@ def as_json(found: Verified) -> Mapping[str, object]:
             "without": found.samples.without,
             "contradicted": [_figure(figure) for figure in found.samples.contradicted],
         },
+        "drawn_otherwise": list(found.redrawn),
         "machine": describe_machine(found.record.machine),
         "recomputed": None
         if again is None

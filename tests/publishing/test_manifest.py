@@ -48,6 +48,15 @@ def test_a_missing_an_added_and_a_linked_file_are_refused(out):
     assert caught.value.where == str(out / "extra.js")
 
 
+def test_a_list_that_is_a_link_is_refused(out):
+    file = out / manifest.NAME
+    file.rename(out.parent / "elsewhere.json")
+    file.symlink_to(out.parent / "elsewhere.json")
+    with pytest.raises(UsageError, match="a link") as caught:
+        manifest.open_publication(out)
+    assert caught.value.where == str(file)
+
+
 def test_a_list_that_was_changed_is_refused(out):
     file = out / manifest.NAME
     file.write_text(file.read_text().replace('"llmbench": "0', '"llmbench": "1'))
@@ -127,4 +136,5 @@ def test_json_says_what_was_checked(out):
         **{"follow": 6, "intervals": 6, "ranks": 4, "without": 0},
         "contradicted": [],
     }
+    assert found["drawn_otherwise"] == []
     assert found["recomputed"] is None

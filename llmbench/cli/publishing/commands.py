@@ -139,6 +139,7 @@ def _print(found: Verified) -> None:
         f"samples: {samples.count} values, {samples.intervals} intervals and {samples.ranks} ranks"
         f" follow from them, {len(samples.contradicted)} do not; {samples.without} values have"
         " none",
+        f"pages: {_describe_pages(found)}",
     ]
     if (again := found.again) is not None:
         lines += [
@@ -163,6 +164,16 @@ def _print(found: Verified) -> None:
         click.echo(f"{failures} of {len(figures)} figures do not hold")
     elif again:
         click.echo(f"all {len(figures)} figures hold, {exact} of them to the last digit")
+
+
+def _describe_pages(found: Verified) -> str:
+    if not found.redrawn:
+        return "all show this record"
+    names, version = ", ".join(found.redrawn), found.publication.manifest.llmbench
+    return (
+        f"this llmbench draws {names} otherwise from this record: llmbench {version} drew that, or"
+        " somebody changed it; trust run.json"
+    )
 
 
 def _row(figure: Figure) -> list[str]:
