@@ -26,8 +26,9 @@ Computed = tuple[Interval, float]  # and how far an end may be from it
 
 
 def follows_interval(score: Score, metric: Metric, rows: Rows) -> bool | None:
-    """Return whether a score's interval is one that llmbench gives for these statistics, or is
-    absent where it gives none; None if it has no method for them.
+    """Return whether a score's interval is the one that llmbench gives for these statistics; None
+    if it has no method for them, if the score has no interval where there could be one (it claims
+    nothing then), or if a metric from outside has an interval of its own.
 
     metric: the facts of the score's metric, by whose paired test the method is chosen.
     """
@@ -38,10 +39,11 @@ def follows_interval(score: Score, metric: Metric, rows: Rows) -> bool | None:
     if not found:
         return None
     ends = _read(score.low), _read(score.high)
-    return any(
+    follows = any(
         _is_near(ends[0], interval.low, slack) and _is_near(ends[1], interval.high, slack)
         for interval, slack in found
     )
+    return None if not follows and (metric.is_custom or ends == (None, None)) else follows
 
 
 def _compute(score: Score, metric: Metric, rows: Rows) -> Iterator[Computed]:

@@ -82,7 +82,9 @@ def _check_scores(opened: Opened) -> Iterator[_Checked]:
             found = [row for item in items if (row := item.statistics.get(name, []))]
             if metric.test in ("", "items") or not found or not math.isfinite(score.value):
                 yield _Checked(score, None)
-            elif len(found) != score.n or not is_consistent(metric, found, score.value):
+            elif not (metric.is_custom or len(found) == score.n) or not is_consistent(
+                metric, found, score.value
+            ):
                 yield _Checked(score, False)
             else:
                 yield _Checked(score, True, follows_interval(score, metric, found))
@@ -167,9 +169,8 @@ def _contradict(score: Score, why: str) -> Figure:
 
 
 def _show_interval(score: Score) -> str:
-    if score.low is None or score.high is None:
-        return "is absent, which"
-    return f"{score.low:.6g} to {score.high:.6g}"
+    low, high = ("none" if end is None else f"{end:.6g}" for end in (score.low, score.high))
+    return f"{low} to {high}"
 
 
 def _show_rank(score: Score) -> str:

@@ -75,8 +75,17 @@ def test_the_interval_of_each_kind_of_metric_is_computed_again(tmp_path, kind, c
     found = follow(Hand(tmp_path).add("m", metric, rows, **facts).write())
     assert (found.count, found.intervals) == (1, change is None)
     assert [figure.why.partition(" ")[2][:8] for figure in found.contradicted] == (
-        ["interval"] if change else []
+        ["interval"] if change == "narrower" else []
     )
+
+
+def test_a_metric_from_outside_may_have_an_interval_of_its_own(tmp_path):
+    definition = {"label": "mine", "test": "share", "bounds": [0, 1]}
+    hand = Hand(tmp_path)
+    hand.add("m", ("task", "mine", "share", "higher"), right("1101"), value=0.75, low=0.7, high=0.8)
+    hand.scores[-1] |= {"definition": definition, "n": 17}
+    found = follow(hand.write())
+    assert (found.count, found.intervals, found.contradicted) == (1, 0, ())
 
 
 def test_an_interval_of_too_few_items_is_absent(tmp_path):
