@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from support.paced_server import PacedServer
 
 from llmbench.adapter import BuildContext
 from llmbench.adapters.servers.adapter import OpenAIServer
+from llmbench.adapters.servers.serve import guard
 from llmbench.adapters.servers.serve.process import answers
 from llmbench.config import model_card
 from llmbench.config.server_settings import ServerSettings, parse_spec
@@ -195,3 +197,19 @@ def test_no_spec_of_a_command_line_starts_a_command():
     with pytest.raises(UsageError, match="unknown option 'serve'"):
         parse_spec("openai:m@http://localhost:1/v1?serve=rm")
     assert "serve" not in model_card.Card.model_fields
+
+
+def test_new_processes_are_looked_for_less_often_while_there_are_none(monkeypatch, tmp_path):
+    tree = guard.Tree([sys.executable, "-c", "input()"], None, str(tmp_path / "log"))
+    clock, looks, found = 0.0, [], iter([False] * 9 + [True] + [False] * 99)
+    monkeypatch.setattr(guard.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(tree, "_look", lambda: (looks.append(round(clock, 1)), next(found))[1])
+    for step in range(120):
+        clock = step * guard.EVERY
+        tree.sample()
+    monkeypatch.undo()
+    tree.end()
+    assert looks[:5] == [0.0, 0.4, 1.2, 2.8, 6.0]
+    assert max(b - a for a, b in pairwise(looks)) == pytest.approx(guard.LONGEST, abs=0.3)
+    again = looks[9]  # where one was found
+    assert looks[10:12] == pytest.approx([again + 0.2, again + 0.6], abs=0.01)

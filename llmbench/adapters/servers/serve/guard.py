@@ -22,6 +22,7 @@ import psutil
 from llmbench import system
 
 EVERY = 0.2  # seconds between two samples of memory
+LONGEST = 3.2  # seconds between two looks for new processes, which cost far more than a sample
 PATIENCE = 10.0  # seconds for the server's processes to end by themselves
 
 
@@ -41,11 +42,18 @@ class Tree:
             )
         self.ram, self.gpu = 0, 0
         self._known = {self.process.pid: psutil.Process(self.process.pid)}
+        self._pause, self._next_look = EVERY, 0.0
         self._devices = _find_gpus()
 
     def sample(self) -> None:
-        """Look for new processes, and keep the most memory that all held at once."""
-        self._look()
+        """Keep the most memory that all held at once, and look for new processes: less and less
+        often while there are none, because a look reads the list of all that run on the machine
+        and takes time from the server.
+        """
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._pause = EVERY if self._look() else min(2 * self._pause, LONGEST)
+            self._next_look = now + self._pause
         private, shared = 0, 0
         for process in list(self._known.values()):
             try:
@@ -57,11 +65,13 @@ class Tree:
         self.ram = max(self.ram, private + shared)
         self.gpu = max(self.gpu, sum(self._read_gpu(*device) for device in self._devices))
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        before = len(self._known)
         for process in list(self._known.values()):
             with suppress(psutil.Error):
                 for child in process.children(recursive=True):
                     self._known.setdefault(child.pid, child)
+        return len(self._known) > before
 
     def _read_gpu(self, library: Any, handle: Any) -> int:
         with suppress(Exception):  # a driver that does not tell
