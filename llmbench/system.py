@@ -91,6 +91,7 @@ def flush_folder(path: Path) -> None:
 # of subprocess.Popen, for a group of its own, so that Ctrl-C reaches the parent alone
 OWN_SESSION = not WINDOWS
 OWN_GROUP = 0x200 if WINDOWS else 0  # CREATE_NEW_PROCESS_GROUP
+GUARDS = "LLMBENCH_GUARDS"  # the variable of a process that ends others as soon as its stdin ends
 
 
 def kill_group(leader: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 from llmbench import limits, system
 from llmbench.errors import Reason
@@ -172,14 +172,36 @@ def make_environment(options: Options) -> dict[str, str]:
 
 def kill_marked(marker: str) -> None:
     """End what a worker's model has left behind in a session of its own. Processes inherit the mark
-    in their environment; one that was started without it is not found.
+    in their environment; one that was started without it, or wrote over it as servers that name
+    their processes do, is not found. So guards, which know theirs, are left to end by themselves.
     """
     import psutil
 
+    guards = list[psutil.Process]()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER) == marker:
+            environment = process.environ()
+            if environment.get(MARKER) != marker:
+                continue
+            if system.GUARDS in environment:
+                guards.append(process)
+            else:
                 process.kill()
+    deadline = time.monotonic() + limits.GOODBYE_SECONDS
+    while any(map(_is_alive, guards)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for guard in guards:
+        with suppress(psutil.Error):
+            guard.kill()
+
+
+def _is_alive(process: Any) -> bool:
+    """Whether a process of psutil's runs: not its number alone, and no zombie."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @contextmanager

@@ -20,11 +20,12 @@ from support.paced_server import PacedServer
 from llmbench.adapter import BuildContext
 from llmbench.adapters.servers.adapter import OpenAIServer
 from llmbench.adapters.servers.serve import guard
-from llmbench.adapters.servers.serve.process import answers
+from llmbench.adapters.servers.serve.process import ServerProcess, answers
 from llmbench.config import model_card
-from llmbench.config.server_settings import ServerSettings, parse_spec
+from llmbench.config.server_settings import Serve, ServerSettings, parse_spec
 from llmbench.errors import ModelError, Unavailable, UsageError
 from llmbench.plan import registry
+from llmbench.runner import process
 
 SCRIPT = paced_server.__file__
 
@@ -107,6 +108,27 @@ def test_a_server_ends_when_the_process_that_started_it_is_killed(tmp_path):
         process.stdout.close()
     assert is_gone(own)
     assert is_gone(child)
+
+
+def test_a_killed_worker_leaves_no_process_of_a_server_that_wrote_over_its_environment(
+    tmp_path, monkeypatch
+):
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], env={})\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setenv(process.MARKER, "the mark of a worker")
+    serve = Serve(command=[sys.executable, "-c", code], seconds=60.0)
+    server = ServerProcess(serve, tmp_path / "log")
+    while not server.log.read_bytes().endswith(b"\n"):
+        server.measure()
+    child = int(server.log.read_text())
+    server._guard.stdin.close()  # as it is when a worker is killed
+    process.kill_marked("the mark of a worker")
+    assert is_gone(child)
+    assert server._guard.wait() == 0
 
 
 def test_a_command_that_ends_is_an_error_with_its_last_line(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,11 +20,11 @@ from typing import Any
 
 import psutil
 
-from llmbench import system
+from llmbench import limits, system
 
 EVERY = 0.2  # seconds between two samples of memory
 LONGEST = 3.2  # seconds between two looks for new processes, which cost far more than a sample
-PATIENCE = 10.0  # seconds for the server's processes to end by themselves
+PATIENCE = limits.GOODBYE_SECONDS / 2  # for the server to end by itself: the run waits longer
 
 
 class Tree:
@@ -120,6 +121,7 @@ def _find_gpus() -> list[tuple[Any, Any]]:
 def main() -> None:
     """Entry point of the process."""
     asked = json.loads(sys.stdin.buffer.readline())
+    os.environ.pop(system.GUARDS, None)  # the server is no guard
     try:
         tree = Tree(asked["command"], asked["folder"], asked["log"])
     except OSError as error:
@@ -135,6 +137,7 @@ def main() -> None:
         _tell({"pid": tree.process.pid})
         _watch(tree)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing stops it from ending the server
         tree.end()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class ServerProcess:
         self._counter: energy.Counter | None = None
         self._guard = subprocess.Popen(
             [sys.executable, "-P", "-m", GUARD],
+            env={**os.environ, system.GUARDS: "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # so that it outlives whoever kills this process's group
