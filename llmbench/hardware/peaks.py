@@ -14,7 +14,7 @@ from pathlib import Path
 from llmbench import storage
 from llmbench.hardware import machine
 
-VERSION = 1
+VERSION = 2
 GRADES = ((0.02, "quiet"), (0.08, "usable"), (float("inf"), "noisy"))
 
 

@@ -3,7 +3,7 @@ each number format, the cost of one tiny operation, and how far the same work di
 to the next. Some 20 seconds, so ceilings.py keeps it for the machine.
 
 Bandwidth: the largest of copy, triad (McCalpin's STREAM) and matrix times vector at each size.
-Rates: square matrices, 2 n^3 operations.
+Rates: products with square matrices, 2 n^2 operations a row.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from llmbench.hardware.device import DTYPES, is_cuda, torch_dtype
 from llmbench.hardware.peaks import Ceilings
+from llmbench.hardware.products import find_onednn
 
 SIZES = tuple((1 << 18) << (2 * i) for i in range(6))  # 256 KiB to 256 MiB
 ENOUGH = 0.25  # seconds of one measurement, at least
@@ -107,24 +109,45 @@ def _bandwidths(device: str, size: int) -> dict[str, float]:
 
 
 def _flops(device: str, dtype: str) -> float:
-    """2 n^3 / seconds of a square product: the best of a few sizes."""
-    kind = torch_dtype(dtype)
-    best = 0.0
+    """Operations a second of the fastest product: of a few sizes, and of the ways that models are
+    computed by. A layer's matrix is the transposed one, for which torch has kernels of its own that
+    are ten times faster in an emulated format; on AMD's processors MKL is slower than oneDNN.
+    """
+    kind, best = torch_dtype(dtype), 0.0
+    slow = set[str]()
     for n in (256, 512, 1024) if device == "cpu" else (1024, 4096, 8192):
-        left, right = (
-            torch.ones(n, n, dtype=kind, device=device),
-            torch.ones(n, n, dtype=kind, device=device),
-        )
-        begun = time.perf_counter()
-        left @ right
-        _wait(device)
-        if (
-            time.perf_counter() - begun > 4 * ENOUGH
-        ):  # emulated, as 16-bit formats are on many processors
-            return max(best, 2.0 * n**3 / (time.perf_counter() - begun))
-        # bound at once
-        best = max(best, 2.0 * n**3 / rate(lambda left=left, right=right: left @ right, device))  # type: ignore[misc]
+        ways = list_products(torch.ones(n, n, dtype=kind, device=device))
+        tried = {
+            name: 2.0 * rows * n * n / min(_once(multiply, device), _once(multiply, device))
+            for name, (rows, multiply) in ways.items()
+            if name not in slow
+        }
+        fastest = max(tried, key=lambda name: tried[name])
+        rows, multiply = ways[fastest]
+        best = max(best, tried[fastest], 2.0 * rows * n * n / rate(multiply, device))
+        slow |= {name for name, found in tried.items() if 4 * found < tried[fastest]}
     return best
+
+
+def list_products(ones: torch.Tensor) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Name -> rows, product of so many rows with a square matrix, by each library that has one."""
+    one, onednn = ones[:1], find_onednn() if ones.device.type == "cpu" else None
+    products: dict[str, tuple[int, Callable[[], object]]] = {
+        "matrices": (len(ones), lambda: ones @ ones),
+        "layer": (len(ones), lambda: F.linear(ones, ones)),
+        "one row": (1, lambda: F.linear(one, ones)),
+    }
+    if onednn is not None and ones.dtype == torch.float32:
+        products["layer, oneDNN"] = (len(ones), lambda: onednn(ones, ones, None))
+    return products
+
+
+def _once(work: Callable[[], object], device: str) -> float:
+    """Seconds of one call."""
+    begun = time.perf_counter()
+    work()
+    _wait(device)
+    return max(1e-9, time.perf_counter() - begun)
 
 
 def _tiny(device: str) -> float:

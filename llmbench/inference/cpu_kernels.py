@@ -7,7 +7,7 @@ a head over 49,152 tokens (one thread of a Zen 4). The numbers are the same but 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,11 +17,10 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from llmbench.hardware import machine
+from llmbench.hardware.products import Product, find_onednn
 from llmbench.inference.blocked_attention import CausalBlocks
 
 LEAST_PRODUCTS = 1 << 25  # multiplications of one call below which oneDNN gains nothing
-
-Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 @lru_cache
@@ -30,20 +29,6 @@ def onednn_product() -> Product | None:
     if not machine.is_amd():
         return None
     return find_onednn()
-
-
-def find_onednn() -> Product | None:
-    """Return oneDNN's x @ matrix.T + bias, or None if this torch is built without it."""
-    try:  # what torch's own compiler calls on a CPU; there is no public name
-        linear = torch.ops.mkldnn._linear_pointwise.default
-    except AttributeError:
-        return None
-
-    def compute(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-        product: Tensor = linear(x, matrix, bias, "none", [], "")
-        return product
-
-    return compute
 
 
 class CpuKernels(CausalBlocks):
