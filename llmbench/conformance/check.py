@@ -233,6 +233,11 @@ class Subject:
         }
         return max((steps.get(name, 0.0) for name in found), default=0.0)
 
+    @property
+    def most_rounded(self) -> float:
+        """Bits by which one charge may differ in 16 bits, whatever it is; so may a sum of them."""
+        return max(0.25, 128 * self.half)
+
     @cached_property
     def noise(self) -> Noise | None:
         """How far apart the engine's own answers are, if it says that it rounds activations."""
@@ -344,12 +349,8 @@ class Subject:
     def off(
         self, one: NDArray[np.float64], other: NDArray[np.float64], least: float = 1e-4
     ) -> NDArray[np.int64]:
-        """Where bits differ by more than rounding: 1e-4 relative and `least` absolute; in 16 bits,
-        some steps of large logits.
-        """
-        relative, absolute = (
-            (4 * self.half, max(0.25, 128 * self.half)) if self.half else (1e-4, least)
-        )
+        """Where bits differ by more than rounding: 1e-4 of them and `least`; in 16 bits, more."""
+        relative, absolute = (4 * self.half, self.most_rounded) if self.half else (1e-4, least)
         if self.noise and not self.half:
             return self.noise.find_beyond(one - other, absolute)
         return np.flatnonzero(~np.isclose(one, other, rtol=relative, atol=absolute))

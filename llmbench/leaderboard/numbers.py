@@ -25,8 +25,11 @@ def format_plain(value: float, digits: int) -> str:
 
 
 def format_signed(value: float, digits: int) -> str:
-    """A difference: a fixed number of decimals after + or -."""
-    return f"{value:+.2e}" if _write_huge(value) else f"{value:+.{digits}f}"
+    """A difference: a fixed number of decimals after + or -, neither of which 0.0000 has."""
+    if _write_huge(value):
+        return f"{value:+.2e}"
+    written = f"{value:+.{digits}f}"
+    return written[1:] if float(written) == 0 else written
 
 
 def _write_huge(value: float) -> str:

@@ -32,6 +32,8 @@ from llmbench.results.samples import Opened, read_items
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Ranking, holm, rank_sets, rate_rank_sets
 
+RESOLUTION = 1e-4  # bits a byte by which engines differ that compute the same weights in float32
+
 
 @dataclass(frozen=True)
 class Items:
@@ -185,6 +187,8 @@ def _rank(metric: Metric, items: Mapping[str, Items], noise: Mapping[str, float]
     values = {name: one.column(0) for name, one in items.items()}
     if metric.name == SPEED:
         return rate_rank_sets(values)
+    # the rounding of an engine is one-sided, so that every item "proves" it
+    noise = {name: max(noise.get(name, 0.0), RESOLUTION / 2) for name in items}
     return rank_sets(values, next(iter(items.values())).column(1), noise=noise)
 
 

@@ -25,6 +25,8 @@ from llmbench.leaderboard.renderers.registry import draw
         (lambda x: numbers.format_signed(x, 4), 1e300, "+1.00e+300"),
         (lambda x: numbers.format_signed(x, 4), -0.5, "-0.5000"),
         (lambda x: numbers.format_signed(x, 4), -math.inf, "-inf"),
+        (lambda x: numbers.format_signed(x, 4), -6.5e-6, "0.0000"),
+        (lambda x: numbers.format_signed(x, 4), 6e-5, "+0.0001"),
         (numbers.scale_number, 1e300, "1.00e+300"),
         (numbers.scale_number, 9.99e14, "999 T"),
         (numbers.percent, 1e300, "1.00e+302 %"),

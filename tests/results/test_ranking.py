@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 from support import hand_record
 
 from llmbench.leaderboard import board
@@ -84,3 +85,23 @@ def test_without_samples_a_table_of_answers_has_no_ranks(tmp_path):
     made = scored(tmp_path, {"lstm": [1] * 9})
     table = next(table for table in board.build(made).tables if table.headline == "accuracy")
     assert table.notes[-1] == "Intervals: 95 % over 9 items. Models are not ranked here."
+
+
+@pytest.mark.parametrize(("off", "ranks"), [(-6.5e-6, [(1, 2), (1, 2)]), (-5e-4, [(2, 2), (1, 1)])])
+def test_engines_of_the_same_weights_are_not_ranked_apart_by_rounding_on_one_side(
+    tmp_path, off, ranks
+):
+    rng = np.random.default_rng(3)
+    bits, sizes = rng.uniform(900, 1100, 18), np.full(18, 1000.0)
+    scores = []
+    for name, moved in (("one", 0.0), ("other", off)):
+        pairs = zip(bits + moved * sizes, sizes, strict=True)
+        rows = [
+            {"id": f"t{i}", "statistics": {"bits_per_byte": pair}} for i, pair in enumerate(pairs)
+        ]
+        write_lines(tmp_path / "samples" / name / "text.jsonl", rows)
+        facts = {"task": "text", "unit": "bits/byte", "better": "lower", "n": 18}
+        score = hand_record.score(name, "bits_per_byte", 1.0 + moved, 0.05, **facts)
+        scores.append(Score.model_validate(score))
+    rank_scores(scores, tmp_path)
+    assert [tuple(score.rank) for score in scores] == ranks

@@ -42,6 +42,8 @@ def _require_same_bits(
 ) -> None:
     """Raise Failed if the bits of a text beside others (`ledger`) are not those it has alone."""
     room = (subject.half or TOTAL) * max(1.0, alone.total())
+    if subject.half:
+        room = max(room, subject.most_rounded)
     if subject.noise:
         room = max(room, subject.noise.limit_sum(len(alone.bits)))
     if not subject.close(alone.bits, ledger.bits) or abs(alone.total() - ledger.total()) > room:
