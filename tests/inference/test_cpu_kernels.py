@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from llmbench.hardware import machine
-from llmbench.inference import cpu_kernels
 from llmbench.hardware.products import find_onednn
+from llmbench.inference import cpu_kernels
 from llmbench.inference.cpu_kernels import LEAST_PRODUCTS, CpuKernels
 
 WIDE = 512
