@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import struct
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +29,11 @@ print(json.dumps(runs, default=str))
 """
 
 
-def read_mlflow(place: Path) -> list[dict[str, Any]]:
-    """The runs of a file store, by MLflow's client."""
+def read_mlflow(place: Path | str) -> list[dict[str, Any]]:
+    """The runs of a file store, or of a server by its address, by MLflow's client."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=place.as_uri())
+    client = MlflowClient(tracking_uri=place if isinstance(place, str) else place.as_uri())
     experiments = [found.experiment_id for found in client.search_experiments()]
     runs = []
     for run in client.search_runs(experiments, order_by=["attributes.start_time"]):
@@ -44,6 +49,31 @@ def read_mlflow(place: Path) -> list[dict[str, Any]]:
         config = run.data.params
         runs.append({"name": run.info.run_name, "config": config, "units": units, "all": history})
     return runs
+
+
+@contextmanager
+def serve_mlflow(place: Path) -> Iterator[str]:
+    """MLflow's own server, with a database in a folder; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = f"--host 127.0.0.1 --port {port} --workers 1 --backend-store-uri"
+    server = subprocess.Popen(
+        [*(sys.executable, "-m", "mlflow", "server"), *where.split(), f"sqlite:///{place}/kept.db"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "startup complete" in line)
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
 
 
 def read_trackio(place: Path) -> list[dict[str, Any]]:

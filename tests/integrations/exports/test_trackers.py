@@ -116,6 +116,26 @@ def test_an_address_where_no_server_is_is_one_line(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_server_of_mlflow_gets_what_a_file_store_gets(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("flask", reason="the server is of the whole mlflow package")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    source, said = exported_runs.example(), []
+    export("mlflow", source, tmp_path / "kept")
+    with trackers.serve_mlflow(tmp_path) as address:
+        capfd.readouterr()
+        deliver.deliver(find_target("mlflow"), source, uri=address, say=said.append)
+        assert capfd.readouterr().out == ""
+        sent = trackers.read_mlflow(address)
+    by_name = [
+        sorted(runs, key=lambda run: run["name"])
+        for runs in (sent, READ["mlflow"](tmp_path / "kept"))
+    ]
+    assert by_name[0] == by_name[1] != []
+    assert said == ["6 runs sent"]
+
+
 def test_two_runs_of_a_suite_stand_in_one_experiment(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -34,6 +34,8 @@ class Live:
         if uri is None:  # MLflow has it only on demand; an empty one gets no default experiment
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             place.mkdir(parents=True, exist_ok=True)
+        # stdout says where the runs are, in the words of the command
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
         self.place, self.uri = place, uri
