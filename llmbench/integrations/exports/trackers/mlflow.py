@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ class Live:
         with self._errors():
             self.client = MlflowClient(tracking_uri=uri or place.as_uri())
         self.runs: dict[str, str] = {}  # model -> its run
-        self.told = Told()
+        self.told, self.infinite = Told(), list[str]()
 
     def log(self, tracked: Tracked, values: Mapping[str, float], step: int) -> None:
         """Add values of a model that is at work."""
@@ -50,8 +51,9 @@ class Live:
 
         with self._errors():
             run, now = self._open(tracked), _count_milliseconds(time.time())
-            self.told.note(tracked, values, step)
-            metrics = [Metric(key, value, now, step) for key, value in values.items()]
+            kept = {key: value for key, value in values.items() if self._keeps(value)}
+            self.told.note(tracked, kept, step)
+            metrics = [Metric(key, value, now, step) for key, value in kept.items()]
             self.client.log_batch(run, metrics=metrics)
 
     def finish(self, export: Export) -> str:
@@ -60,7 +62,8 @@ class Live:
             for tracked in export.tracked:
                 self._complete(tracked)
         if self.uri is not None:
-            return f"{len(export.tracked)} runs sent"
+            lost = f"; left out, since databases hold no infinity: {', '.join(self.infinite)}"
+            return f"{len(export.tracked)} runs sent{lost if self.infinite else ''}"
         return (
             "to look at it: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri"
             f" {self.place}"
@@ -90,11 +93,19 @@ class Live:
         tags = [RunTag(f"unit.{key}", unit) for key, unit in tracked.units.items()]
         for at in range(0, len(tags), TAGS):
             self.client.log_batch(run, tags=tags[at : at + TAGS])
-        left = self.told.list_left(tracked)
-        metrics = [Metric(key, value, finished, step) for key, step, value in left]
+        left = list(self.told.list_left(tracked))
+        metrics = [Metric(key, v, finished, step) for key, step, v in left if self._keeps(v)]
+        name = show_name(tracked)
+        self.infinite += [f"{key} of {name}" for key, _, v in left if not self._keeps(v)]
         for at in range(0, len(metrics), METRICS):
             self.client.log_batch(run, metrics=metrics[at : at + METRICS])
         self.client.set_terminated(run, end_time=finished)
+
+    def _keeps(self, value: float) -> bool:
+        """Whether the store keeps a number as it is: of infinity, a server's database makes the
+        largest number that it has.
+        """
+        return self.uri is None or math.isfinite(value)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
