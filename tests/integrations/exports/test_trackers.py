@@ -145,7 +145,7 @@ def test_a_server_is_sent_no_infinity_of_a_run_that_goes(tmp_path, monkeypatch):
     live = find_target("mlflow").load().Live(tmp_path, (tmp_path / "kept").as_uri())
     live.log(Tracked("a", "s", {}, {}, {}), {"x/y": math.inf, "x/z": 1.0}, 0)
     said = live.finish(Export([], [Tracked("a", "s", {}, {"x/y": math.inf, "x/z": 1.0}, {})]))
-    assert said == "1 runs sent; left out, since databases hold no infinity: x/y of a"
+    assert said == "1 run sent; left out, since databases hold no infinity: x/y of a"
     (run,) = READ["mlflow"](tmp_path / "kept")
     assert run["all"] == {"x/z": [(0, 1.0)]}
 

@@ -63,7 +63,8 @@ class Live:
                 self._complete(tracked)
         if self.uri is not None:
             lost = f"; left out, since databases hold no infinity: {', '.join(self.infinite)}"
-            return f"{len(export.tracked)} runs sent{lost if self.infinite else ''}"
+            count = len(export.tracked)
+            return f"{count} run{'' if count == 1 else 's'} sent{lost if self.infinite else ''}"
         return (
             "to look at it: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri"
             f" {self.place}"
