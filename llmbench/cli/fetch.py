@@ -11,6 +11,8 @@ import click
 from llmbench.cli import options
 from llmbench.errors import Unavailable
 
+NAMED = 3  # texts that are not here
+
 
 @click.command()
 @click.argument("name")
@@ -64,12 +66,14 @@ def fetch_data(suite: str, data: dict[str, str], cache: Path | None, offline: bo
             f" sha256 {text.sha256[:16]}"
         )
     if found.missing:
-        count = len(found.missing) + len(found.texts)
-        role, first = next(iter(found.missing.items()))
+        count, names = len(found.missing) + len(found.texts), [*found.missing]
+        rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        named, verb = ", ".join(names[:NAMED]) + rest, "is" if count == 1 else "are"
+        first = next(iter(found.missing.values()))
         raise Unavailable(
-            f"{len(found.missing)} of {count} texts of {found.name!r} are not here"
-            f" ({', '.join(found.missing)}): {first.what}",
-            hint=first.hint,
+            f"{len(names)} of {count} texts of {found.name!r} {verb} not here ({named}):"
+            f" {first.what}",
+            hint=first.hint if offline else first.hint.partition("; `llmbench data fetch")[0],
         )
     return 0
 

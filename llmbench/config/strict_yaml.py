@@ -180,7 +180,8 @@ def _say(model: type[BaseModel], finding: Any, at: Sequence[str | int]) -> tuple
     message = finding["msg"].removeprefix("Value error, ")
     told = WORDS.get(finding["type"])
     words = told.format_map(facts) if told else f"{message[0].lower()}{message[1:]}"
-    shown = "" if isinstance(got, dict | list) else f", not {_shorten(got)}"
+    is_said = isinstance(got, dict | list) or (isinstance(got, str) and _shorten(got) in words)
+    shown = "" if is_said else f", not {_shorten(got)}"
     subject = "a key: " if _is_key(finding) else f"{name}: " if name else ""
     return f"{subject}{words}{shown}", ""
 

@@ -124,6 +124,9 @@ def suggest(row: object, parts: Mapping[Part, tuple[str, Any]], field: str) -> s
     key = _find_string_key(held)
     if field == text and key:
         return f"it is a list of objects; name their strings: `fields: {{text: {field}.{key}}}`"
+    if isinstance(held, dict) and (inside := [name for name, _ in _texts(held)]):
+        example = f"`fields: {{{'text' if field == text else 'given'}: {field}.{inside[0]}}}`"
+        return f"it is an object with {', '.join(inside[:8])}; name one of them: {example}"
     if held is not None:
         return f"its {type(held).__name__} is {str(held)[:40]}"
     is_pair = parts["given"][1] is not None

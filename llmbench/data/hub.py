@@ -31,6 +31,7 @@ from llmbench.storage import default_cache
 ENDPOINT = "https://huggingface.co"
 SWITCHES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 TRUE = ("1", "ON", "YES", "TRUE")
+ABSENT, UNREACHED = "is not on this machine", ", and the Hub cannot be reached from here"
 # with it, a folder of that name in the current one is not taken for the data set
 REMOTE = "hf://datasets/"
 
@@ -140,7 +141,7 @@ def text_file(rows: Rows, cache: Path | None = None, fetch: bool = True) -> Path
             str(place) for place in _snapshots(rows.id)
         ]
         if not sources:
-            raise _unavailable(rows)
+            raise _unavailable(rows, f"{ABSENT}{UNREACHED * (fetch and not offline())}")
         _read_in_child(rows, sources, file, online=False)
     return file
 
@@ -201,7 +202,7 @@ def _snapshots(id: str) -> list[Path]:
     return []
 
 
-def _unavailable(rows: Rows, why: str = "is not on this machine", hint: str = "") -> Unavailable:
+def _unavailable(rows: Rows, why: str = ABSENT, hint: str = "") -> Unavailable:
     arguments = ", ".join(json.dumps(part) for part in (rows.id, rows.config) if part is not None)
     command = (
         f"python -c {shlex.quote(f'from datasets import load_dataset; load_dataset({arguments})')}"

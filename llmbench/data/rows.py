@@ -10,13 +10,13 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from llmbench import limits
-from llmbench.data.formats import Format, explain_bytes
+from llmbench.data.formats import Format, explain_bytes, format_of
 from llmbench.errors import UsageError
 
 MARK = "\ufeff"  # some programs write it before UTF-8
@@ -135,6 +135,29 @@ def read_rows(raw: bytes, where: str, format: Format) -> Iterator[Row]:
         yield from _json_array(text, where)
     else:
         yield from _read_separated(text, where, "," if format == "csv" else "\t")
+
+
+def find_place(path: Path, id: str, text: str = "", select: Mapping[str, str] | None = None) -> str:
+    """Return file:line:column of the document with this id in a file that was read before; the
+    file's name if it is not found.
+
+    Args:
+        text: what the document holds, to find one that was cut from a file that is one text.
+        select: what rows must have in these fields.
+    """
+    form = format_of(path)
+    if form == "text":
+        whole = decode(read_bytes(path), str(path))
+        at = whole.find(text) if text else -1
+        return _Cursor(whole, str(path)).place(at) if at >= 0 else str(path)
+    for row in read_file(path, form):
+        value = row.value if isinstance(row.value, dict) else {}
+        own = value.get("id")
+        if (f"line-{row.number}" if own is None else str(own)) == id and all(
+            str(value.get(key)) == chosen for key, chosen in (select or {}).items()
+        ):
+            return row.where
+    return str(path)
 
 
 def _json_lines(lines: Iterable[bytes], where: str) -> Iterator[Row]:

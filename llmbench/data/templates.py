@@ -54,9 +54,14 @@ def to_letter(at: int) -> str:
 
 def refuse_field(name: str, known: Sequence[str], what: str, where: str = "") -> UsageError:
     """Return the error of a template that shows a field which `what` does not have."""
-    near = did_you_mean(name, known) or f"it has {', '.join(known)}"
     return UsageError(
         f"unknown field {{{name}}} in the template: {what}",
         where=where,
-        hint=f"double braces are characters; {near}",
+        hint=hint_fields(name, known),
     )
+
+
+def hint_fields(name: str, known: Sequence[str]) -> str:
+    """Return what to do about a template that shows a field that is not among the known ones."""
+    near = did_you_mean(name, known) or f"it has {', '.join(known)}"
+    return f"double braces are characters; {near}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -116,6 +116,32 @@ class Text:
             first -= 1
             size += len(self.documents[first].text.encode())
         return Text(self.name, self.documents[:first]), Text(self.name, self.documents[first:])
+
+
+class DocumentError(UsageError):
+    """A document that a task cannot ask about. Whoever loaded the text adds where it stands.
+
+    document, name: it, and its text's name. is_of_all: whether no document of the text is right,
+    so that the text may be right and the question wrong.
+    """
+
+    def __init__(self, document: Document, name: str, what: str, hint: str, is_of_all: bool):
+        super().__init__(f"{document.id!r} of the text {name!r} {what}", hint=hint)
+        self.document, self.name, self.is_of_all = document, name, is_of_all
+
+
+def check_documents(
+    text: Text,
+    is_right: Callable[[Document], bool],
+    explain: Callable[[Document], tuple[str, str]],
+) -> None:
+    """Raise DocumentError for the first document that is not right. `explain`: what is wrong with
+    it, as a sentence goes on after its name, and a hint.
+    """
+    wrong = next((document for document in text.documents if not is_right(document)), None)
+    if wrong is not None:
+        is_of_all = not any(map(is_right, text.documents))
+        raise DocumentError(wrong, text.name, *explain(wrong), is_of_all)
 
 
 def passage(text: Text, seed: int | None, *sizes: int) -> tuple[str, ...]:

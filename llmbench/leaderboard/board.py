@@ -32,7 +32,7 @@ from llmbench.leaderboard.training_runs import TrainingRun, find_training_runs
 from llmbench.leaderboard.votes.judges import build_judge_tables
 from llmbench.leaderboard.votes.section import VoteTable, build_vote_tables
 from llmbench.leaderboard.words import cut, cut_start, join_words
-from llmbench.metrics.facts import FACTS, HEADLINES, MEANS, SPEED
+from llmbench.metrics.facts import FACTS, HEADLINES, MEAN_OF, SPEED
 from llmbench.results.record import (
     Failure,
     ModelRow,
@@ -242,7 +242,7 @@ def _find_verdict(tables: Sequence[Table]) -> str:
     speeds = [table.field for table in tables if table.headline == SPEED and table.field]
     with_ranks = [one for one in fields if any(model.rank for model in one.models)]
     with_direction = [one for one in fields if one.better]
-    means = [t.field for t in tables if t.headline in MEANS and t.field]
+    means = [t.field for t in tables if t.headline in MEAN_OF and t.field]
     quality = next(iter([*means, *with_ranks, *with_direction]), None)
     speed = speeds[0] if len(speeds) == 1 else None
     return describe_verdict(quality, speed, several=len(with_direction) > 1)
@@ -254,7 +254,7 @@ def _summary(tables: Sequence[Table], failures: int) -> list[str]:
     """
     quality = [table for table in tables if table.headline != SPEED]
     ranked = [table for table in quality if any(line.cells["rank"].value for line in table.lines)]
-    ranked = [*(t for t in quality if t.headline in MEANS), *ranked] if ranked else []
+    ranked = [*(t for t in quality if t.headline in MEAN_OF), *ranked] if ranked else []
     said = [table.summary for table in ranked or quality or tables if table.summary]
     if tables and not said:
         return ["No metric here says which model is best."]

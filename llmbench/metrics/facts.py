@@ -33,6 +33,13 @@ GREEDY = ":greedy"
 VOTES = "votes"  # of people, which no run measures: they are counted when a board is drawn
 
 
+def _mean(several: str, one: str, bounds: tuple[float, float], format: Format) -> Metric:
+    help = f"mean of the {several} of several tasks, each of the same weight; more is better"
+    label = f"mean {one}"
+    facts = (help, "answers", bounds, (Variant("", label),), format, "tasks", TIE_SHARE, True, True)
+    return Metric(label.replace(" ", "_"), "share", "higher", *facts)
+
+
 def _bits(name: str, label: str, help: str, headline: bool = True) -> Metric:
     return Metric(
         name,
@@ -275,18 +282,8 @@ METRICS = (
         is_derived=True,
         repeats="accuracy",
     ),
-    Metric(
-        "mean_centred_accuracy",
-        "share",
-        "higher",
-        "mean of the centred accuracies of several tasks, each of the same weight, as CORE (Li et"
-        " al. 2024, DataComp-LM); more is better",
-        "answers",
-        AT_MOST_ONE,
-        (Variant("", "mean centred accuracy"),),
-        "bits",
-        is_headline=True,
-    ),
+    _mean("centred accuracies", "centred accuracy", AT_MOST_ONE, "bits"),  # CORE
+    _mean("accuracies", "accuracy", UNIT_INTERVAL, "percent"),
     _generation(
         "ngram_distance",
         "n-gram distance",
@@ -396,5 +393,5 @@ BITS = tuple(name for name in HEADLINES if FACTS[name].group == "likelihood")
 QUALITY = tuple(name for name in HEADLINES if FACTS[name].group == "answers")
 BITS_PER_BYTE, CONDITIONAL_BITS, PSEUDO_BITS, DIVERGENCE = BITS
 AGREEMENT = "top_token_agreement"
-MEANS = ("mean_centred_accuracy",)  # over tasks
+MEAN_OF = {f"mean_{name}": name for name in ("centred_accuracy", "accuracy")}  # over tasks
 WRITING, SPEED = HEADLINES[-2:]

@@ -16,8 +16,8 @@ Group = Literal["likelihood", "answers", "generation", "speed", "memory", "servi
 # bits: bits of an item / its size; share: right or wrong; mean: a mean over items; ratio: a ratio
 # of sums whose denominators differ between models; corpus: a formula over column sums; rate: blocks
 # of measuring; items: a corpus formula from outside, compared by its values for single items;
-# "": no paired test
-Test = Literal["bits", "share", "mean", "ratio", "corpus", "rate", "items", ""]
+# tasks: a mean over tasks; "": no paired test
+Test = Literal["bits", "share", "mean", "ratio", "corpus", "rate", "items", "tasks", ""]
 Format = Literal[
     "bits",  # 2.1807 ± 0.0587, or 0.0120 [0.0000, 0.0900]
     "percent",  # 12.0 % [10.1, 14.2]

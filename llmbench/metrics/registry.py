@@ -57,10 +57,21 @@ BLEU = "bleu:"  # before the name of one of sacrebleu's tokenizers
 
 
 def read_metric(entry: object) -> object:
-    """Return the name of a metric that a suite gives as `bleu: {tokenize: zh}`, or the entry."""
+    """Return the name of a metric that a suite gives as `bleu: {tokenize: zh}`, or the entry.
+    ValueError for any other mapping.
+    """
     match entry:
         case {"bleu": {"tokenize": str(tokenizer), **rest}, **more} if not rest and not more:
             return f"{BLEU}{tokenizer}"
+        case {"bleu": {**settings}, **more} if not more and settings.keys() - {"tokenize"}:
+            wrong = next(iter(settings.keys() - {"tokenize"}))
+            raise ValueError(f"`bleu` has no setting {wrong!r}: write bleu: {{tokenize: zh}}")
+        case {"bleu": _, **more} if not more:
+            raise ValueError("write bleu: {tokenize: NAME}, such as zh, char or intl")
+        case {**settings}:
+            named = ", ".join(map(repr, settings)) or "nothing"
+            hint = "each metric is an entry of its own, and `bleu` alone has a setting, `tokenize`"
+            raise ValueError(f"a mapping with {named} is no metric: {hint}")
     return entry
 
 

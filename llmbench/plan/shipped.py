@@ -70,7 +70,12 @@ def find_shipped(folder: str) -> Path:
 
 def name_suite(path: Path) -> str:
     """What the command line calls the suite in a file: its name if it is shipped, else the path."""
-    return path.stem if path.resolve().parent == find_shipped("suites").resolve() else str(path)
+    return path.stem if is_shipped(path) else str(path)
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a suite's file comes with llmbench."""
+    return path.resolve().parent == find_shipped("suites").resolve()
 
 
 def names(folder: str) -> list[str]:

@@ -14,7 +14,7 @@ from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card, NetworkSpec, Recipe, VocabularySpec, resolve_path
 from llmbench.config.strict_yaml import Strict
 from llmbench.data import hub
-from llmbench.data.text import Text
+from llmbench.data.text import DocumentError, Text
 from llmbench.errors import LlmbenchError, Unavailable, UsageError, did_you_mean
 from llmbench.metrics import registry as metrics_registry
 from llmbench.metrics.facts import FACTS
@@ -24,6 +24,7 @@ from llmbench.plan import registry, task_registry
 from llmbench.plan.suite_file import ModelEntry, SuiteFile
 from llmbench.plan.texts import TextLoader
 from llmbench.results import gate
+from llmbench.tasks.answers.centring import CENTRED
 from llmbench.tasks.task import Task
 
 LEARNT = (
@@ -154,14 +155,16 @@ class Suite:
                     where = error.where or self.where_task(i)
                     raise UsageError(error.what, where=where, hint=error.hint) from None
             if task.text in self.texts:
-                self._check_texts(task, self.texts[task.text], self.where_task(i))
+                self._check_texts(task, self.texts[task.text], self.where_task(i), loader)
 
-    def _check_texts(self, task: Task.Settings, text: Text, where: str) -> None:
+    def _check_texts(self, task: Task.Settings, text: Text, where: str, loader: TextLoader) -> None:
         """Raise UsageError if a task cannot ask about its text, or with its other texts."""
         try:
             task.check(text)
             if set(task.text_roles().values()) <= self.texts.keys():
                 task.check_texts(self.texts)
+        except DocumentError as error:
+            raise loader.locate(error, where) from None
         except UsageError as error:
             raise UsageError(error.what, where=where, hint=error.hint) from None
         except (LlmbenchError, KeyboardInterrupt):
@@ -302,11 +305,11 @@ def read(spec: str) -> Suite:
         custom += _check_metrics(task.metric_names(), "train" in file.texts, at)
         for key, role in task.text_roles().items():
             if role not in file.texts and not task.brings_text:
-                raise UsageError(
-                    f"unknown text {role!r}",
-                    where=suite.where_task(i, key),
-                    hint=did_you_mean(role, file.texts),
-                )
+                hint = did_you_mean(role, file.texts)
+                if key not in task.model_fields_set:
+                    hint = "; ".join(filter(None, [f"`{key}` names another one", hint]))
+                where = suite.where_task(i, key)
+                raise UsageError(f"unknown text {role!r}", where=where, hint=hint)
     for name, metric in file.averages.items():
         _check_average(suite, name, metric)
     for i, judge in enumerate(file.judges):
@@ -351,7 +354,7 @@ def _check_average(suite: Suite, name: str, metric: str) -> None:
             raise UsageError(
                 f"{name} is the mean of {metric}, which the task {task.name!r} does not have",
                 where=where,
-                hint="give each task a `baseline`",
+                hint="give each task a `baseline`" if metric == CENTRED.name else "",
             )
 
 

@@ -190,7 +190,7 @@ class SuiteFile(Strict):
     tasks: list[TaskEntry] = Field(min_length=1, description="what every model is asked")
     models: list[str | ModelEntry] = Field([], description="who is asked; --model adds others")
     judges: list[JudgeEntry] = Field([], description="who judges what models wrote")
-    averages: dict[Name, Literal["centred_accuracy"]] = Field(
+    averages: dict[Name, Literal["accuracy", "centred_accuracy"]] = Field(
         {},
         description="name -> the metric whose mean over all tasks is a score by itself, as CORE",
     )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from llmbench.config.strict_yaml import Places, place
 from llmbench.data import hub, loading
 from llmbench.data.fields import PARTS, Fields
 from llmbench.data.formats import format_of
+from llmbench.data.rows import find_place
 from llmbench.data.templates import find_fields
-from llmbench.data.text import Text
+from llmbench.data.text import DocumentError, Text
 from llmbench.errors import Unavailable, UsageError, did_you_mean
-from llmbench.plan.shipped import name_suite
+from llmbench.plan.shipped import is_shipped, name_suite
 from llmbench.plan.suite_file import HubSpec, Origin, SuiteFile, TextSpec
 from llmbench.storage import is_file
 
@@ -26,7 +28,7 @@ class TextLoader:
     """Loads the texts of a suite file. `given`: the user's own files by name, as in --data.
 
     `fetch_rows`: the file with the rows of a Hub dataset. `shown`: role -> the fields of its rows
-    that templates show besides the parts of a document.
+    that templates show besides the parts of a document. `files`: role -> what was read for it.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class TextLoader:
     given: Mapping[str, str]
     fetch_rows: Callable[[hub.Rows], Path]
     shown: Mapping[str, Sequence[str]]
+    files: dict[str, Path] = field(default_factory=dict)
 
     def check_given(self) -> None:
         """Raise UsageError if --data names what the suite does not have, or is not a file."""
@@ -61,9 +64,12 @@ class TextLoader:
         """The text of a role. Unavailable if it can be neither found nor fetched."""
         given = self.given
         if role in given:
-            return loading.load(role, given[role], fields=spec.fields, shaping=spec.shaping)
+            return self._read(role, given[role], fields=spec.fields, shaping=spec.shaping)
         if self._is_text(role, spec):
-            return replace(self.load(spec.source, self._find_text(role, spec)), name=role)
+            text = self.load(spec.source, self._find_text(role, spec))
+            if spec.source in self.files:
+                self.files[role] = self.files[spec.source]
+            return replace(text, name=role)
         if spec.file is not None and spec.source not in self.file.sources:
             raise UsageError(
                 f"`file` needs one of the suite's sources, not {spec.source!r}",
@@ -71,7 +77,7 @@ class TextLoader:
                 hint=did_you_mean(spec.source, self.file.sources),
             )
         split = None if spec.split is None else spec.split.model_dump(exclude_none=True)
-        load = partial(loading.load, role, split=split, select=spec.select, shaping=spec.shaping)
+        load = partial(self._read, role, split=split, select=spec.select, shaping=spec.shaping)
         at, source, chosen = ("texts", role), spec.source, spec.hub
         if source in self.file.sources:
             at, origin = ("sources", source), self.file.sources[source]
@@ -108,6 +114,26 @@ class TextLoader:
             known = [*loading.SOURCES, *self.file.sources]
             raise _no_source(source, path, known, self._where(*at, "source"))
         return load(path, fields=spec.fields)
+
+    def _read(self, role: str, source: str | Path, **how: Any) -> Text:
+        """The text of a role from a file, or a built-in one; see `loading.load`."""
+        if str(source) not in loading.SOURCES:
+            self.files[role] = Path(source)
+        return loading.load(role, source, **how)
+
+    def locate(self, error: DocumentError, asked: str) -> UsageError:
+        """Return the error of a document with the place in its file; if no document of the text is
+        right, with that of the task (`asked`), which may be the wrong one.
+        """
+        if error.name not in self.files:
+            return UsageError(error.what, where=asked, hint=error.hint)
+        select = self.file.texts[error.name].select
+        one = error.document
+        found = find_place(self.files[error.name], one.id, one.text, select)
+        if not error.is_of_all or is_shipped(self.path):
+            return UsageError(error.what, where=found, hint=error.hint)
+        hint = "; ".join(filter(None, [error.hint, f"it stands at {found}"]))
+        return UsageError(error.what, where=asked, hint=hint)
 
     def _is_text(self, role: str, spec: TextSpec) -> bool:
         """Whether the source of a text is another text of the suite."""

@@ -21,6 +21,7 @@ from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Verdict
 
 NAMED = 5  # items that a reason names
+MEAN_STATISTICS = 5  # of an item of a mean over tasks: see tables/means.py
 Wanted = Callable[[Score], bool]
 Stop = tuple[Verdict, str]  # what is to be said where no test can be made, and why
 
@@ -272,6 +273,8 @@ def _rows_differ(kind: str, rows: tuple[Rows, Rows]) -> Stop | None:
             "unclear",
             "the statistics of the items are not what this metric has: no test can be run",
         )
+    if kind == "tasks" and (x.shape[1] != MEAN_STATISTICS or (x[:, 1:] != y[:, 1:]).any()):
+        return "not comparable", "the items are not of the same size"
     if kind in ("bits", "mean", "share") and ((x[:, 1] != y[:, 1]) | (x[:, 1] <= 0)).any():
         return "not comparable", "the items are not of the same size"
     if kind == "rate" and min(x[:, 0].min(), y[:, 0].min()) <= 0:

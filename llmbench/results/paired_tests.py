@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmbench.metrics.metric import Metric
 from llmbench.stats import (
+    EXACT_UP_TO,
     LEVEL,
     RATE_ALPHA,
     Interval,
@@ -101,6 +102,49 @@ def ratio_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL
         sign_flip_p(x[:, 0], y[:, 0], flips),
         "sign flips",
     )
+
+
+def tasks_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL) -> Difference:
+    """Of two means over the same tasks; statistics are those of tables/means.py.
+
+    p: by sign flips of questions, each once, whatever tasks ask it, and with the weight that it has
+    in the mean. The interval is made of those of the texts, each as of two shares (Agresti & Min
+    2005: half an item is added to each kind), by MOVER (Zou & Donner 2008): the distances to their
+    ends are squared and added, each side by itself.
+    """
+    _check_pairs(a, b)
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    texts, questions = x[:, 2].astype(np.int64), x[:, 3].astype(np.int64)
+    apart = np.bincount(questions, x[:, 0] - y[:, 0])
+    text_of, most = np.zeros(len(apart), dtype=np.int64), np.zeros(int(texts.max()) + 1)
+    text_of[questions], most[texts] = texts, x[:, 4]
+    z, sides = NormalDist().inv_cdf((1 + level) / 2), [0.0, 0.0]
+    for text, limit in enumerate(most.tolist()):
+        own = apart[text_of == text]
+        n, total = len(own), math.fsum(own)
+        spread = math.fsum(own**2) + limit**2 - total**2 / (n + 2)
+        half, middle = z * math.sqrt(spread) / (n + 2), total / (n + 2)
+        low, high = max(-limit, middle - half), min(limit, middle + half)
+        sides[0] += (n * max(0.0, total / n - low)) ** 2
+        sides[1] += (n * max(0.0, high - total / n)) ** 2
+    value, count = math.fsum(apart) / len(x), len(x)
+    below, above = (math.sqrt(side) / count for side in sides)
+    found = Interval(value, value - below, value + above, count)
+    return Difference(found, flip_alike_p(apart, flips), "sign flips")
+
+
+def flip_alike_p(differences: NDArray[np.float64], flips: int = 10_000, seed: int = SEED) -> float:
+    """Return what `stats.sign_flip_p` does, for differences of few sizes: of those of one size, how
+    many keep their sign is drawn at once.
+    """
+    apart = differences[differences != 0]
+    sizes, counts = np.unique(np.abs(apart).round(12), return_counts=True)
+    if len(apart) <= EXACT_UP_TO:
+        return sign_flip_p(apart, np.zeros(len(apart)), flips) if len(apart) else 1.0
+    kept = np.random.default_rng(seed).binomial(counts, 0.5, (flips, len(counts)))
+    least = abs(math.fsum(apart)) - 1e-9 * math.fsum(np.abs(apart))
+    reached = int((np.abs((2 * kept - counts) @ sizes) >= least).sum())
+    return (reached + 1) / (flips + 1)
 
 
 def corpus_difference(a: Rows, b: Rows, total: Total, trials: int = TRIALS) -> Difference:
@@ -225,6 +269,8 @@ def difference(
     """
     if metric.test == "share":
         return share_difference(a, b)
+    if metric.test == "tasks":
+        return tasks_difference(a, b, max(10_000, math.ceil(40 * tests / ALPHA)))
     if metric.test in ("corpus", "ratio"):
         return corpus_difference(a, b, _total_of(metric), max(TRIALS, math.ceil(5 * tests / ALPHA)))
     if metric.test == "rate":

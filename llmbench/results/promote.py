@@ -17,6 +17,7 @@ from typing import Any
 
 from llmbench.config.strict_yaml import NAME
 from llmbench.errors import UsageError
+from llmbench.metrics.facts import MEAN_OF
 from llmbench.results.paired_tests import is_consistent
 from llmbench.results.record import Machine, Score, metric_of
 from llmbench.results.samples import Opened, Sample, statistic_of
@@ -118,7 +119,7 @@ def _items(run: Opened) -> dict[str, list[dict[str, object]]]:
     found: dict[str, dict[tuple[tuple[str, str], ...], Statistics]] = {}
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in run.record.scores:
-        if metric_of(score).test:
+        if metric_of(score).test and score.metric not in MEAN_OF:  # its items are its tasks'
             by_cell.setdefault((score.task, score.model), []).append(score)
     for (task, model), scores in by_cell.items():
         items = run.items(model, task, texts=False)

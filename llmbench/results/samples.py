@@ -16,6 +16,7 @@ from llmbench.results.rows import Items
 from llmbench.results.schema import file_names, new_task_name
 from llmbench.results.tables.arrow import UNREADABLE
 from llmbench.results.tables.items import SAID, ItemTable
+from llmbench.results.tables.means import build_mean_table, find_mean
 from llmbench.results.tables.samples_file import find_said, read_columns
 
 Added = Mapping[tuple[str, str], Mapping[str, Mapping[str, list[float]]]]
@@ -68,7 +69,11 @@ class Opened:
         return found
 
     def table(self, model: str, task: str) -> ItemTable:
-        """The same as columns."""
+        """The same as columns; of a mean over tasks, the items of all of these."""
+        mean = find_mean(self.record.scores, model, task)
+        if mean is not None:
+            scores = self.record.scores
+            return build_mean_table(mean, scores, lambda one: self.table(one.model, one.task))
         if self.record.items is None:
             if self.record.notes.cells and task not in self.record.notes.cells.get(model, []):
                 return ItemTable()

@@ -15,7 +15,7 @@ from llmbench.config.model_card import Stage
 from llmbench.data.overlap import overlap_share
 from llmbench.data.text import Text
 from llmbench.hardware import machine, peaks
-from llmbench.metrics.facts import BITS_PER_BYTE, FACTS
+from llmbench.metrics.facts import BITS_PER_BYTE, MEAN_OF
 from llmbench.plan.plan import Plan
 from llmbench.plan.registry import hide_folders
 from llmbench.results.parents.differences import compare_with_parents
@@ -27,12 +27,12 @@ from llmbench.results.record import (
     Notes,
     Record,
     Score,
-    key_of,
 )
 from llmbench.results.rows import Certificate, LeftOut, RunState, SuiteRow
 from llmbench.results.samples import read_items
 from llmbench.results.schema import SCHEMA
-from llmbench.results.signature import Signature
+from llmbench.results.tables.items import ItemTable
+from llmbench.results.tables.means import build_mean_table
 from llmbench.runner.folder.earlier import Earlier
 from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.lossy_documents import score_documents
@@ -40,6 +40,7 @@ from llmbench.runner.progress import Watcher
 from llmbench.storage import default_cache
 from llmbench.tasks.answers.averages import average_tasks
 from llmbench.tasks.lossy import leaves_out
+from llmbench.tasks.performance.prices import add_prices
 from llmbench.training.cache import find_training_texts
 
 End = Literal["done", "interrupted", "unfinished"]
@@ -69,7 +70,7 @@ def assemble(
     if end != "unfinished":  # minutes, of large texts
         _add_overlap(made, models, earlier.before)
     scores = [add_noise(score, models[score.model]) for score in scores]
-    scores = found.scores = _with_prices(scores, made.options.price_per_hour)
+    scores = found.scores = add_prices(scores, made.options.price_per_hour)
     failures = [*_keep_failures(earlier, found), *failures, *found.failures]
     means, failures = _average_all(made, found, failures, end)
     return Record(
@@ -94,7 +95,7 @@ def assemble(
         failures=[failure.drop_folders() for failure in failures],
         notes=Notes.model_validate(
             {
-                "tasks": _task_notes(folder, found, refused, watcher),
+                "tasks": _task_notes(folder, found, means, refused, watcher),
                 "cells": found.done,
                 "files": found.files,
                 "left_out": found.left_out,
@@ -239,7 +240,11 @@ def _read_cells(folder: RunFolder, earlier: Earlier) -> _Found:
 
 
 def _task_notes(
-    folder: RunFolder, cells: _Found, refused: Sequence[str], watcher: Watcher | None
+    folder: RunFolder,
+    cells: _Found,
+    means: Sequence[Score],
+    refused: Sequence[str],
+    watcher: Watcher | None,
 ) -> Mapping[str, Mapping[str, object]]:
     """Ranks and what they prove, where somebody waits for them; and of tasks in which models took
     turns, what is known about the measuring itself.
@@ -248,9 +253,9 @@ def _task_notes(
     found: dict[str, Mapping[str, object]] = {}
     if watcher is not None:
         name = made.suite.name
-        read = partial(_read_items, made, cells.left_out)
+        read = partial(_read_items, made, cells)
         found |= rank_scores(
-            cells.scores,
+            [*means, *cells.scores],
             read,
             refused,
             lambda share, what: watcher.progress(name, "comparing", share, what),
@@ -268,48 +273,17 @@ def _task_notes(
     return found
 
 
-def _read_items(made: Plan, left_out: Mapping[str, LeftOut], score: Score) -> Items:
-    """The items of a score, without documents that it leaves out."""
-    ids = left_out[score.task].documents if score.left_out else ()
-    table = read_items(made.out, score.model, score.task, [score.metric])
-    return Items.of(table.leave_out(ids), score.metric)
+def _read_items(made: Plan, cells: _Found, score: Score) -> Items:
+    """The items of a score, without documents that it leaves out; of a mean those of its tasks."""
 
+    def read(one: Score) -> ItemTable:
+        ids = cells.left_out[one.task].documents if one.left_out else ()
+        table = read_items(made.out, one.model, one.task, [one.metric])
+        return table.leave_out(ids)
 
-def _with_prices(scores: list[Score], price: float | None) -> list[Score]:
-    """The price of a million tokens, from what an hour of this machine costs: at the best batch
-    where one was measured.
-    """
-    if price is None:
-        return scores
-    rates = {
-        (score.model, score.task): score
-        for score in scores
-        if key_of(score) == "decode_tokens_per_second"
-    }
-    rates |= {
-        (score.model, score.task): score
-        for score in scores
-        if key_of(score) == "decode_tokens_per_second@best"
-    }
-    for (model, _), rate in rates.items():
-        value, low, high = (
-            None if end is None else price / 3600 / float(end) * 1e6
-            for end in (rate.value, rate.high, rate.low)
-        )
-        facts = {
-            "model": model,
-            "task": rate.task,
-            "batch": rate.batch,
-            "low": low,
-            "high": high,
-        }
-        row = FACTS["price_per_million_tokens"].row(
-            value or 0.0,
-            rate.n,
-            str(Signature.parse(rate.signature).extend(price_per_hour=f"{price:g}")),
-        )
-        scores.append(Score.model_validate({**row, **facts}))
-    return scores
+    is_mean = score.metric in MEAN_OF
+    table = build_mean_table(score, cells.scores, read) if is_mean else read(score)
+    return Items.of(table, score.metric)
 
 
 def _machine(made: Plan) -> Machine:

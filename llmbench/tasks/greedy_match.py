@@ -11,8 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress
-from llmbench.data.text import Document, Text
-from llmbench.errors import UsageError
+from llmbench.data.text import Document, Text, check_documents
 from llmbench.metrics.registry import create_metric
 from llmbench.results.outcome import Outcome, SampleRow
 from llmbench.results.signature import Signature
@@ -55,7 +54,7 @@ class GreedyMatch(Task):
             return self
 
         def list_averaged(self) -> Sequence[str]:
-            return [] if self.baseline is None else [CENTRED.name]
+            return ["accuracy", *[CENTRED.name] * (self.baseline is not None)]
 
         def check(self, text: Text) -> None:
             check_answers(text)
@@ -153,10 +152,13 @@ class GreedyMatch(Task):
 def check_answers(text: Text) -> None:
     """Raise UsageError if a document of `text` is no pair, or has an empty answer."""
     check_sources(text)
-    for document in text.documents:
-        if document.choices or not all(answer.strip() for answer in document.references):
-            what = "is a question with candidates" if document.choices else "has an empty answer"
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} {what}",
-                hint="use the task `multiple-choice`" if document.choices else "leave it out",
-            )
+    check_documents(
+        text,
+        lambda one: not one.choices,
+        lambda one: ("is a question with candidates", "use the task `multiple-choice`"),
+    )
+    check_documents(
+        text,
+        lambda one: all(answer.strip() for answer in one.references),
+        lambda one: ("has an empty answer", "leave it out"),
+    )

@@ -13,8 +13,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Request, Window
-from llmbench.data.text import Document, Text
-from llmbench.errors import UsageError
+from llmbench.data.text import Document, Text, check_documents
 from llmbench.ledger import two_to
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.metric import ScoreRow
@@ -69,6 +68,9 @@ class LastWord(DocumentTask):
             if self.chat is not False and self.match == "tokens":
                 raise ValueError("`chat` cannot be combined with `match: tokens`")
             return self
+
+        def list_averaged(self) -> Sequence[str]:
+            return ["accuracy"]
 
         def check(self, text: Text) -> None:
             check_words(text)
@@ -176,15 +178,17 @@ class LastWord(DocumentTask):
 
 def check_words(text: Text) -> None:
     """Raise UsageError if a document of `text` has no last word, or nothing before it."""
-    for document in text.documents:
-        if document.context and not all(answer.strip() for answer in document.references):
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} has an empty answer, where its last"
-                " word should be",
-                hint="leave the pair out, or use the task `answer`, where an answer may be empty",
-            )
-        if not split_last_word(document)[0]:
-            raise UsageError(f"{document.id!r} of the text {text.name!r} has no two words")
+    hint = "leave the pair out, or use the task `answer`, where an answer may be empty"
+    check_documents(
+        text,
+        lambda one: not one.context or all(answer.strip() for answer in one.references),
+        lambda one: ("has an empty answer, where its last word should be", hint),
+    )
+    check_documents(
+        text,
+        lambda one: bool(split_last_word(one)[0]),
+        lambda one: ("has no two words", "leave it out"),
+    )
 
 
 def _ask(document: Document, passage: Passage) -> Request:

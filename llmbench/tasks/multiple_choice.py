@@ -13,8 +13,7 @@ from pydantic import Field, model_validator
 
 from llmbench.adapter import Adapter, Passage, Progress, Window
 from llmbench.data.templates import to_letter
-from llmbench.data.text import Document, Text
-from llmbench.errors import UsageError
+from llmbench.data.text import Document, Text, check_documents
 from llmbench.ledger import Ledger
 from llmbench.metrics.metric import ScoreRow
 from llmbench.metrics.registry import create_metric
@@ -45,7 +44,7 @@ from llmbench.tasks.prompts import (
     Bos,
     PromptSettings,
     check_chat,
-    check_template,
+    check_field,
     count_cut,
     count_misread,
     gives_bos,
@@ -60,36 +59,29 @@ LETTERS = 26  # of candidates
 
 def check_candidates(text: Text) -> None:
     """Raise UsageError if a document of `text` has fewer than two different candidates."""
-    for document in text.documents:
-        if len(document.choices) < 2:
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} has no candidates",
-                hint="questions stand in a .jsonl file, in the fields `given`, `choices` and"
-                " `gold`",
-            )
-        if len(set(document.choices)) < 2:
-            raise UsageError(
-                f"all candidates of {document.id!r} of the text {text.name!r} are the same",
-                hint="leave the question out",
-            )
+    hint = "questions stand in a .jsonl file, in the fields `given`, `choices` and `gold`"
+    check_documents(text, lambda one: len(one.choices) > 1, lambda one: ("has no candidates", hint))
+    check_documents(
+        text,
+        lambda one: len(set(one.choices)) > 1,
+        lambda one: ("has the same candidate several times, and no other", "leave it out"),
+    )
 
 
 def check_asked(text: Text, settings: MultipleChoice.Settings) -> None:
     """Raise UsageError if the documents of `text` cannot be asked as the settings say."""
     if settings.group:
-        check_template(f"{{{settings.group}}}", text)
-    for document in text.documents:
-        if document.contexts and (settings.candidates == "letters" or "pmi" in settings.norms):
-            raise UsageError(
-                f"the candidates of {document.id!r} of the text {text.name!r} are contexts, and"
-                " what follows them is the same",
-                hint="leave out `candidates: letters` and the norm `pmi`",
-            )
-        if settings.candidates == "letters" and len(document.choices) > LETTERS:
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} has more than {LETTERS} candidates",
-                hint="use `candidates: texts`",
-            )
+        check_field(settings.group, text, "which `group` names")
+    if settings.candidates == "letters" or "pmi" in settings.norms:
+        what = "has contexts as candidates, and what follows them is the same"
+        hint = "leave out `candidates: letters` and the norm `pmi`"
+        check_documents(text, lambda one: not one.contexts, lambda one: (what, hint))
+    if settings.candidates == "letters":
+        check_documents(
+            text,
+            lambda one: len(one.choices) <= LETTERS,
+            lambda one: (f"has more than {LETTERS} candidates", "use `candidates: texts`"),
+        )
 
 
 class MultipleChoice(DocumentTask):
@@ -144,12 +136,17 @@ class MultipleChoice(DocumentTask):
             return list(dict.fromkeys([*super().field_names(), *[self.group] * bool(self.group)]))
 
         def list_averaged(self) -> Sequence[str]:
-            return [] if self.baseline is None else [CENTRED.name]
+            return ["accuracy", *[CENTRED.name] * (self.baseline is not None)]
 
         def check(self, text: Text) -> None:
             check_candidates(text)
             super().check(text)
             check_asked(text, self)
+
+        def check_texts(self, texts: Mapping[str, Text]) -> None:
+            if self.shots and self.candidates == "letters":
+                check_candidates(texts[self.shots_from])
+            super().check_texts(texts)
 
     protocol = "multiple-choice/3"
 

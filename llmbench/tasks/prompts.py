@@ -14,9 +14,8 @@ from pydantic import Field, model_validator
 from llmbench import limits
 from llmbench.adapter import Adapter, Passage
 from llmbench.data.documents import Document, Documents
-from llmbench.data.templates import fill, find_fields, number_letters, refuse_field, to_letter
-from llmbench.data.text import Text
-from llmbench.errors import UsageError
+from llmbench.data.templates import fill, find_fields, hint_fields, number_letters, to_letter
+from llmbench.data.text import Text, check_documents
 from llmbench.results.outcome import SampleRow
 from llmbench.results.signature import Signature
 from llmbench.tasks.answers.examples import STREAMS, Draw, Examples, check_examples
@@ -186,7 +185,7 @@ class PromptSettings(Task.Settings):
         check_template(self.template, text)
         check_template(self.header, text)
         if self.shots_by:
-            check_template(f"{{{self.shots_by}}}", text)
+            check_field(self.shots_by, text, "which `shots_by` names")
 
     def check_texts(self, texts: Mapping[str, Text]) -> None:
         if self.shots:
@@ -217,14 +216,27 @@ def find_others(template: str) -> list[str]:
 def check_template(template: str, text: Text) -> None:
     """Raise UsageError if a document of `text` lacks a field that `template` shows."""
     for name in find_fields(template):
-        for document in text.documents:
-            if name == "given" or (name == "choices" and document.choices):
-                continue
-            if name == "choices" or name not in document.fields:
-                parts = ["given", *["choices"] * bool(document.choices)]
-                known = list(dict.fromkeys([*parts, *document.fields]))
-                what = f"{document.id!r} of the text {text.name!r} has none that a prompt may show"
-                raise refuse_field(name, known, what)
+        if name == "choices":
+            check_documents(
+                text,
+                lambda one: bool(one.choices),
+                lambda one: ("has no candidates, which {choices} in the template shows", ""),
+            )
+        elif name != "given":
+            check_field(name, text, f"which {{{name}}} in the template shows")
+
+
+def check_field(name: str, text: Text, why: str) -> None:
+    """Raise UsageError if a document of `text` lacks a field that a prompt may show. `why`: who
+    needs it, as a sentence goes on after the field.
+    """
+
+    def explain(document: Document) -> tuple[str, str]:
+        parts = ["given", *["choices"] * bool(document.choices)]
+        known = list(dict.fromkeys([*parts, *document.fields]))
+        return f"has no field `{name}` with a string, {why}", hint_fields(name, known)
+
+    check_documents(text, lambda one: name in one.fields, explain)
 
 
 def fill_template(template: str, document: Document, context: str | None = None) -> str:
@@ -260,12 +272,8 @@ def digest_fields(names: Sequence[str], text: Text) -> str:
 
 def check_sources(text: Text) -> None:
     """Raise UsageError if a document of `text` has nothing in the field `given`."""
-    for document in text.documents:
-        if not document.context:
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} has no source",
-                hint="pairs stand in a .jsonl file, in the fields `given` and `text`",
-            )
+    hint = "pairs stand in a .jsonl file, in the fields `given` and `text`"
+    check_documents(text, lambda one: bool(one.context), lambda one: ("has no source", hint))
 
 
 def check_plain(text: Text) -> None:
@@ -274,13 +282,9 @@ def check_plain(text: Text) -> None:
     """
     if isinstance(text.documents, Documents) and text.documents.have_only_text:
         return
-    for document in text.documents:
-        if not document.is_plain:
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} is a pair or a question, and its bits"
-                " alone would leave out what stands before it",
-                hint="use the task `conditional`, `answer` or `multiple-choice`",
-            )
+    what = "is a pair or a question, and its bits alone would leave out what stands before it"
+    hint = "use the task `conditional`, `answer` or `multiple-choice`"
+    check_documents(text, lambda one: one.is_plain, lambda one: (what, hint))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,9 @@ class Writing(Task):
         def metric_names(self) -> Sequence[str]:
             return self.metrics or ()
 
+        def list_averaged(self) -> Sequence[str]:
+            return [name for name in self.metrics or () if name == "accuracy"]
+
         def check(self, text: Text) -> None:
             check_sources(text)
             super().check(text)

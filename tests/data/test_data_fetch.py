@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from support import field_data
 
 from llmbench.cli.fetch import manage_data
+from llmbench.data import hub
 from llmbench.errors import Unavailable, UsageError
 from llmbench.plan import shipped
 from llmbench.plan import suite as suites
@@ -144,3 +145,26 @@ def test_a_wrong_row_is_an_error_with_its_place(tmp_path):
     assert isinstance(done.exception, UsageError)
     assert done.exception.where.endswith("rows.jsonl:2:1")
     assert "use the validation part" in str(done.exception)
+
+
+def test_without_a_network_it_says_so_and_does_not_advise_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "_connects", lambda seconds: False)
+    for name in hub.SWITCHES:
+        monkeypatch.delenv(name, raising=False)
+    done = call("hellaswag", "--cache", str(tmp_path))
+    said = str(done.exception)
+    assert (
+        "1 of 1 texts of 'hellaswag' is not here (test): the dataset Rowan/hellaswag is not" in said
+    )
+    assert "and the Hub cannot be reached from here" in said
+    assert "give a file with --data hellaswag=PATH" in said
+    assert "data fetch" not in said
+    offline = str(call("hellaswag", "--offline", "--cache", str(tmp_path)).exception)
+    assert "reached" not in offline
+    assert "`llmbench data fetch hellaswag` brings all" in offline
+
+
+def test_of_many_missing_texts_three_are_named():
+    said = str(call("core", "--offline").exception)
+    assert "36 of 36 texts of 'core' are not here (hellaswag, jeopardy, " in said
+    assert " and 33 more): " in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,13 @@ from llmbench.errors import UsageError
 from llmbench.ledger import TOKEN, Ledger
 from llmbench.metrics.facts import FACTS
 from llmbench.metrics.likelihood import Item, intervals
-from llmbench.metrics.registry import NAMES, check_metric, create_metric, create_metrics
+from llmbench.metrics.registry import (
+    NAMES,
+    check_metric,
+    create_metric,
+    create_metrics,
+    read_metric,
+)
 from llmbench.plan.suite import read
 from llmbench.stats import ratio_interval
 from llmbench.tasks.answers.text_prompts import Prompt
@@ -215,3 +222,18 @@ def test_answers_that_squads_normalisation_empties_are_counted():
     model = Known({"q1": "the", "q2": "B", "q3": "314", "q4": ""})
     outcome = Answer(asked, Asking(), ["\n"], 60).run(model, quiet)
     assert {row["blind"] for row in outcome.scores} == {3}
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"bleu": {"tok": "zh"}}, "`bleu` has no setting 'tok': write bleu: {tokenize: zh}"),
+        ({"bleu": "zh"}, "write bleu: {tokenize: NAME}"),
+        ({"bleu": {"tokenize": None}}, "write bleu: {tokenize: NAME}"),
+        ({"chrf": {"tokenize": "zh"}}, "a mapping with 'chrf' is no metric"),
+        ({"bleu": {"tokenize": "zh"}, "ter": None}, "a mapping with 'bleu', 'ter' is no metric"),
+    ],
+)
+def test_a_wrong_setting_of_a_metric_is_told_with_the_right_one(entry, complaint):
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        read_metric(entry)

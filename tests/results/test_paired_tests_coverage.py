@@ -16,6 +16,7 @@ from llmbench.results.paired_tests import (
     randomisation_p,
     ratio_difference,
     share_difference,
+    tasks_difference,
     welch_difference,
 )
 from llmbench.stats import block_difference
@@ -145,3 +146,49 @@ def test_on_drawn_translations_intervals_of_bleu_differences_cover_and_false_ala
     error = math.sqrt(0.05 * 0.95 / rounds)
     assert 0.95 - 3 * error <= covered / rounds <= 0.95 + 3 * error
     assert alarms <= most(0.05, rounds)
+
+
+def task_rows(hits, baselines, texts):
+    """The statistics of tables/means.py for the answers of several tasks, an array each."""
+    count, most_of = sum(map(len, hits)), dict.fromkeys(texts, 0.0)
+    weights = [
+        count / (len(one) * len(hits)) / (1 - b) for one, b in zip(hits, baselines, strict=True)
+    ]
+    for text, weight in zip(texts, weights, strict=True):
+        most_of[text] += weight
+    rows = []
+    for one, base, text, weight in zip(hits, baselines, texts, weights, strict=True):
+        ids = 1000 * text + np.arange(len(one))
+        values = weight * (one - base)
+        rows.append(
+            np.column_stack([values, one * 0 + 1, one * 0 + text, ids, one * 0 + most_of[text]])
+        )
+    found = np.concatenate(rows)
+    found[:, 3] = np.unique(found[:, 3], return_inverse=True)[1]
+    return found
+
+
+@pytest.mark.slow
+def test_on_drawn_tasks_intervals_of_differences_cover_and_false_alarms_stay_rare():
+    """Tasks of several sizes, two of which ask the same questions."""
+    rng, covered, alarms = np.random.default_rng(13), 0, 0
+    sizes, baselines, texts = (30, 200, 400, 400), (0.0, 0.25, 0.5, 0.5), (0, 1, 2, 2)
+
+    def answer(skill):
+        """Two models that mostly agree; the first is right more often by `skill`."""
+        hard = {text: rng.random((2, max(sizes))) for text in texts}
+        pairs = []
+        for n, text in zip(sizes, texts, strict=True):
+            lots = hard[text][0][:n]
+            apart = rng.random((2, n)) < 0.2
+            sides = [np.where(own, rng.random(n), lots) for own in apart]
+            pairs.append([(sides[0] < 0.5 + skill) * 1.0, (sides[1] < 0.5) * 1.0])
+        return [task_rows([pair[side] for pair in pairs], baselines, texts) for side in (0, 1)]
+
+    scale = sum(1 / (1 - base) for base in baselines) / len(baselines)
+    for _ in range(ROUNDS):
+        found = tasks_difference(*answer(0.05), flips=1000).interval
+        covered += found.low <= 0.05 * scale <= found.high
+        alarms += tasks_difference(*answer(0.0), flips=1000).p <= 0.05
+    assert 0.93 <= covered / ROUNDS <= 0.975
+    assert alarms <= most(0.05)

@@ -48,5 +48,5 @@ def test_either_place_of_the_right_candidate_is_right():
 def test_a_question_whose_candidates_are_all_the_same_is_refused():
     same = text(("a", "q", ("a", "a")))
     for refuse in (MultipleChoice.Settings(task="multiple-choice").check, None):
-        with pytest.raises(UsageError, match="all candidates of '0' of the text 'test' are the"):
+        with pytest.raises(UsageError, match="'0' of the text 'test' has the same candidate"):
             refuse(same) if refuse else MultipleChoice(same, Asking())

@@ -30,7 +30,9 @@ class Average:
 
 def find_average(tables: Sequence[Table]) -> Average | None:
     """Return the mean accuracies; None with fewer than two tables that go by accuracy."""
-    asked = [table for table in tables if table.headline == ACCURACY.name]
+    found = [table for table in tables if table.headline == ACCURACY.name]
+    parts = find_parts(found)
+    asked = [table for table in found if table.task not in parts]
     if len(asked) < 2:
         return None
     texts = [Signature.parse(t.signature).values().get("text", t.task) for t in asked]
@@ -42,7 +44,22 @@ def find_average(tables: Sequence[Table]) -> Average | None:
         else Cell("-")
         for model in models
     }
-    return Average([table.task for table in asked], cells, _describe(asked, cells))
+    notes = _describe(asked, cells)
+    notes += [f"{part} counts once, as a part of {whole}." for part, whole in parts.items()]
+    return Average([table.task for table in asked], cells, notes)
+
+
+def find_parts(tables: Sequence[Table]) -> dict[str, str]:
+    """Return the tasks that stand on a board by themselves and as a part of a group, and of which
+    group.
+    """
+    tasks = {table.task for table in tables}
+    return {
+        part: table.task
+        for table in tables
+        for column in table.columns
+        if (part := column.key.rpartition(":")[2]) in tasks - {table.task} and ":" in column.key
+    }
 
 
 def _average(found: Sequence[Cell], texts: Sequence[str]) -> Cell:

@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llmbench.leaderboard.overview.average import find_parts
 from llmbench.leaderboard.tables import Table, TableRow
-from llmbench.metrics.facts import SPEED
+from llmbench.metrics.facts import MEAN_OF, SPEED
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,18 @@ def find_overall(tables: Sequence[Table]) -> Overall | None:
     quality.
 
     The mean is over the tasks with ranks, and over the models that all of these rank: a rank among
-    others would be another number.
+    others would be another number. Neither a task that is a part of another one counts twice, nor
+    do the tasks of a mean over tasks, such as CORE.
     """
     shown = [table for table in tables if table.headline != SPEED and table.better is not None]
     if len(shown) < 2:
         return None
-    counted = [table for table in shown if table.beats]
+    parts = find_parts(shown)
+    counted = [
+        table
+        for table in shown
+        if table.beats and table.task not in parts and table.headline not in MEAN_OF
+    ]
     rows = {id(table): {line.model: line for line in table.lines} for table in shown}
     common = [
         line.model
@@ -67,7 +74,13 @@ def find_overall(tables: Sequence[Table]) -> Overall | None:
     compared = set(common) if len(common) > 1 else set()
     stages = {line.model: line.stage for table in shown for line in table.lines}
     made = [
-        _row(name, stage, [(table, rows[id(table)].get(name)) for table in shown], compared)
+        _row(
+            name,
+            stage,
+            [(table, rows[id(table)].get(name)) for table in shown],
+            compared,
+            {id(table) for table in counted},
+        )
         for name, stage in stages.items()
     ]
     made.sort(key=_order)
@@ -90,12 +103,14 @@ def _row(
     stage: int | None,
     found: Sequence[tuple[Table, TableRow | None]],
     compared: set[str],
+    counted: set[int],
 ) -> OverallRow:
     cells = [_cell(table, line, compared) for table, line in found]
-    ranks = [cell.rank for cell in cells if cell.rank is not None]
     if name not in compared:
         return OverallRow(name, stage, cells)
-    positions = [_position(table, name, compared) for table, _ in found if table.beats]
+    tables = [table for table, _ in found if id(table) in counted]
+    ranks = [rank for table in tables if (rank := _rank_set(table, name, compared))]
+    positions = [_position(table, name, compared) for table in tables]
     low, high = (sum(rank[end] for rank in ranks) / len(ranks) for end in (0, 1))
     return OverallRow(name, stage, cells, sum(positions) / len(positions), low, high)
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from llmbench.metrics.facts import FACTS
-from llmbench.results.record import Failure, Score
+from llmbench.metrics.facts import FACTS, MEAN_OF
+from llmbench.results.record import Failure, Score, key_of
 from llmbench.results.signature import ABSENT, Signature
 from llmbench.stats import Interval, mean_interval
 
-MEANS = {"centred_accuracy": "mean_centred_accuracy"}  # metric -> what its mean is called
+MEANS = {metric: mean for mean, metric in MEAN_OF.items()}
 PROTOCOL = "average/1"
 MOST_NAMED = 3  # tasks that a reason names
 
@@ -31,7 +31,7 @@ def average_tasks(
     lacks: list[Failure] = []
     by_model: dict[str, dict[str, Score]] = {model: {} for model in models}
     for score in scores:
-        if score.metric == metric and score.model in by_model:
+        if key_of(score) == metric and score.model in by_model:
             by_model[score.model][score.task] = score
     for model, own in by_model.items():
         rows = {task: own[task] for task in tasks if task in own}

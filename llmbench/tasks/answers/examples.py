@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from llmbench.data.text import Document, Text
+from llmbench.data.text import Document, DocumentError, Text, check_documents
 from llmbench.errors import UsageError
 
 Draw = Literal["question", "stream", "spare-stream", "first", "nanochat"]
@@ -139,25 +139,29 @@ def check_examples(found: Examples, text: Text) -> None:
         is_apart = own.get((document.id, document.text), question) != question
         excluded = same_question + is_apart
         if count - excluded * (not is_first) < shots or (count <= shots and not is_first):
-            same = f"; {excluded} of them ask what {document.id!r} asks" if excluded else ""
-            shared = f" with the `{by}` of {document.id!r}" if by else ""
+            asks = "asks" if excluded == 1 else "ask"
+            same = f"; {excluded} of them {asks} what {document.id!r} asks" if excluded else ""
+            same = f"{same}, and no example is the question" if count else ""
+            hint = "fewer `shots`, or another text as `shots_from`"
+            if by:
+                what = (
+                    f"has the `{by}` {group(document)!r}, and so have {count} documents of the text"
+                    f" {examples.name!r}: too few for {shots} examples{same}"
+                )
+                raise DocumentError(document, text.name, what, hint, is_of_all=False)
             raise UsageError(
                 f"the text {examples.name!r} has too few documents for {shots} examples:"
-                f" {count}{shared}{same}",
-                hint="fewer `shots`, or another text as `shots_from`",
+                f" {count}{same}",
+                hint=hint,
             )
 
 
 def _check_places(found: Examples, text: Text) -> None:
     """Raise UsageError if a question has no place among the examples, or there are too few."""
     places = {document.id: document.text for document in found.text.documents}
-    for document in text.documents:
-        if places.get(document.id) != document.text:
-            raise UsageError(
-                f"{document.id!r} of the text {text.name!r} is not in the text"
-                f" {found.text.name!r}, and `draw: nanochat` goes by its place there",
-                hint="draw examples from the text that is asked about",
-            )
+    what = f"is not in the text {found.text.name!r}, and `draw: nanochat` goes by its place there"
+    hint = "draw examples from the text that is asked about"
+    check_documents(text, lambda one: places.get(one.id) == one.text, lambda one: (what, hint))
     if len(places) <= found.count:
         raise UsageError(
             f"the text {found.text.name!r} has too few documents for {found.count} examples:"

@@ -107,6 +107,9 @@ class LmEval(Task):
                 return {**data, "tasks": [data["tasks"]]}
             return data
 
+        def list_averaged(self) -> Sequence[str]:
+            return ["accuracy"]  # most have it, which only their files know
+
         def expand(self) -> list[Task.Settings]:
             """Return an entry for each task, and for each group with an average.
 

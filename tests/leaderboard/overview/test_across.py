@@ -140,3 +140,13 @@ def test_of_a_model_that_was_not_tested_the_numbers_decide(missing):
     speeds = {"a": 100.0, "b": 90.0, "c": 80.0}
     tests = (beats, whole) if missing == "bits" else (whole, beats)
     assert front(BITS, tests[0], speeds, tests[1]) == {"a"}
+
+
+def test_a_mean_over_tasks_does_not_count_beside_these_tasks():
+    rows = [
+        score(name, "mean_accuracy", value, 0.1, task="MEAN", unit="share", better="higher")
+        for name, value in {"a": 0.1, "b": 0.9, "c": 0.8}.items()
+    ]
+    whole, bare = find_overall(build(TWO_TASKS, rows).tables), find_overall(build(TWO_TASKS).tables)
+    assert [row.mean for row in whole.rows] == [row.mean for row in bare.rows]
+    assert (len(whole.tasks), whole.counted) == (3, 2)

@@ -14,8 +14,8 @@ from llmbench.leaderboard.renderers import html, markdown, table
 TASKS = {"one": {"a": 0.5, "b": 0.4}, "two": {"a": 0.8, "b": 0.6}, "three": {"a": 0.2}}
 
 
-def build(tasks, chances=(0.25, 0.25, 0.25), texts="012"):
-    scores = [
+def list_scores(tasks, chances=(0.25, 0.25, 0.25), texts="012"):
+    return [
         score(
             name,
             "accuracy",
@@ -30,6 +30,10 @@ def build(tasks, chances=(0.25, 0.25, 0.25), texts="012"):
         for number, (task, values) in enumerate(tasks.items())
         for name, value in values.items()
     ]
+
+
+def build(tasks, *more, **how):
+    scores = [*list_scores(tasks, **how), *more]
     made = record(models=[model("a", 3), model("b", 3)], scores=scores, failures=[], notes={})
     return leaderboard_board.build(made)
 
@@ -85,3 +89,12 @@ def test_every_way_of_drawing_has_models_by_tasks_with_the_average():
         assert "65.0 % [57.9, 72.1]" in drawn.replace("\\", "")
         assert "mixes chance levels" in " ".join(drawn.split())
     assert "| model | average accuracy | one | two |" in markdown.render(board)
+
+
+def test_a_task_that_is_a_part_of_a_group_counts_once():
+    part = score("a", "accuracy", 0.5, 0.1, task="two", unit="share", better="higher")
+    part |= {"variant": ":one", "member": "one", "signature": "text=0"}
+    found = find_average(build(TASKS, part).tables)
+    assert found.tasks == ["two", "three"]
+    assert found.cells["a"].value == pytest.approx((0.8 + 0.2) / 2)
+    assert found.notes[-1] == "one counts once, as a part of two."
