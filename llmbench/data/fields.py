@@ -196,9 +196,12 @@ def choices(parts: Mapping[Part, tuple[str, Any]], where: str) -> tuple[str, ...
     if (
         not isinstance(found, list)
         or len(found) < 2
-        or not all(isinstance(choice, str) and choice for choice in found)
+        or not all(isinstance(choice, str) for choice in found)
     ):
         raise UsageError(f"the field `{field}` must be a list of two or more strings", where=where)
+    if "" in found:
+        what = f"candidate {found.index('')} of the field `{field}`, counted from 0, is empty"
+        raise UsageError(what, where=where)
     if labels is None:
         at = _read_gold(gold, len(found))
         if at is None:

@@ -172,6 +172,8 @@ def _prepare_gsm8k(row: Row) -> Prepared:
     if "chain_of_thought" in row:
         answer = f"{row['chain_of_thought']}\n#### {row['answer']}"
         return {"question": row["context"], "answer": answer}
+    if "####" not in row["answer"]:
+        raise ValueError("its `answer` has no `####`, after which the final number stands")
     return {"question": row["question"], "answer": row["answer"]}
 
 

@@ -145,6 +145,9 @@ def test_a_wrong_row_is_an_error_with_its_place(tmp_path):
     assert isinstance(done.exception, UsageError)
     assert done.exception.where.endswith("rows.jsonl:2:1")
     assert "use the validation part" in str(done.exception)
+    place = field_data.write_rows(tmp_path / "gsm8k.jsonl", [{"question": "1?", "answer": "One."}])
+    done = call("gsm8k", "--data", f"gsm8k={place}", "--offline")
+    assert "its `answer` has no `####`" in str(done.exception)
 
 
 def test_without_a_network_it_says_so_and_does_not_advise_itself(tmp_path, monkeypatch):

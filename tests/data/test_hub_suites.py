@@ -327,8 +327,8 @@ def test_a_template_alone_makes_fields_be_fetched(tmp_path):
     [
         ("{pasage} {given}", r"shown\.yaml:4:9: hub:.*: there is no field 'pasage'.*'passage'"),
         ("{id} {given}", r"shown\.yaml:4:9: hub:.*: a template cannot show the field 'id'"),
-        ("{about.age} {given}", r"shown\.yaml:7:5: unknown field \{about\.age\}"),
-        ("{answer} {given}", r"shown\.yaml:7:5: unknown field \{answer\}"),
+        ("{about.age} {given}", r"shown\.yaml:7:5: .* has no field `about\.age`"),
+        ("{answer} {given}", r"shown\.yaml:7:5: .* has no field `answer`"),
     ],
 )
 def test_a_template_that_shows_what_a_data_set_lacks_is_refused(tmp_path, template, want):

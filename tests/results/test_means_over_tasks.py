@@ -136,3 +136,12 @@ def test_the_gate_has_an_allowance_and_a_reviewed_record_the_items(tmp_path):
     run = open_results(hand.write())
     kept = open_results(promote(run, tmp_path / "kept.json"))
     assert len(kept.table("a", "MINE")) == 26
+
+
+def test_a_task_that_is_also_a_part_of_a_group_is_not_averaged_with_it(tmp_path):
+    scores = [Score.model_validate(row) for row in make(tmp_path).scores]
+    part = next(score for score in scores if score.task == SKY)
+    scores.append(part.model_copy(update={"variant": f":{SEA}", "member": SEA}))
+    means, lacks = average_tasks("MINE", "centred_accuracy", [*TEXTS], ["a"], scores)
+    assert not means
+    assert lacks[0].message == "MINE would count sea twice: it is a part of sky, too"

@@ -89,6 +89,7 @@ def test_candidates_that_are_contexts_share_what_follows(tmp_path):
         ({"contexts": ["a"], "choices": ["b", "c"], "gold": 0, "text": "x"}, "one for each"),
         ({"contexts": ["a", "b"], "choices": ["b", "c"], "gold": 0, "text": ""}, "is empty"),
         ({"contexts": ["a", "b"], "choices": ["b", "c"], "gold": 0}, "a string in the field"),
+        ({"given": "q", "choices": ["a", ""], "gold": 0}, "candidate 1 of the field `choices`"),
     ],
 )
 def test_a_row_whose_contexts_do_not_fit_is_refused_with_its_line(tmp_path, row, what):
@@ -137,12 +138,12 @@ def test_macro_accuracy_is_the_mean_of_the_groups():
 @pytest.mark.parametrize(
     ("entry", "what"),
     [
-        ('{task: multiple-choice, template: "{given} {subjct}"}', r"unknown field \{subjct\}"),
-        ("{task: multiple-choice, group: subjct}", r"unknown field \{subjct\}"),
+        ('{task: multiple-choice, template: "{given} {subjct}"}', "no field `subjct`"),
+        ("{task: multiple-choice, group: subjct}", "no field `subjct`"),
         ("{task: multiple-choice, norms: [byte]}", "must name `none`"),
         ("{task: multiple-choice, norms: [none, bytes]}", "mean 'byte'"),
         ("{task: multiple-choice, shots: 1, examples: [a]}", "cannot be combined"),
-        ('{task: multiple-choice, header: "{nothing}"}', r"unknown field \{nothing\}"),
+        ('{task: multiple-choice, header: "{nothing}"}', "no field `nothing`"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_its_line(tmp_path, entry, what):

@@ -161,7 +161,7 @@ def test_a_mean_is_refused_with_its_reason_and_never_taken_over_fewer():
     [
         ("{CORE: centred_accuracy}", "CORE is the mean of centred_accuracy, which the task 'b'"),
         ("{a: centred_accuracy}", "a task is called 'a', too"),
-        ("{CORE: accuracy}", "unknown value 'accuracy'"),
+        ("{CORE: f1}", "unknown value 'f1'"),
     ],
 )
 def test_a_mean_of_what_tasks_do_not_have_is_refused_at_its_line(tmp_path, averages, what):

@@ -33,10 +33,16 @@ def average_tasks(
     for score in scores:
         if key_of(score) == metric and score.model in by_model:
             by_model[score.model][score.task] = score
+    parts = {score.member: score.task for score in scores if score.member in tasks}
     for model, own in by_model.items():
         rows = {task: own[task] for task in tasks if task in own}
-        if why := _find_lack(name, tasks, rows):
-            hint = "a mean over fewer tasks, or of samples, would be another number"
+        hint = "a mean over fewer tasks, or of samples, would be another number"
+        why = _find_lack(name, tasks, rows)
+        if parts and not why:
+            part, whole = next(iter(parts.items()))
+            why = f"{name} would count {part} twice: it is a part of {whole}, too"
+            hint = "leave one of them out of the suite"
+        if why:
             lacks.append(
                 Failure(model=model, task=name, reason="unavailable", message=why, hint=hint)
             )

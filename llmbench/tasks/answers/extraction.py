@@ -32,6 +32,13 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+def _refuse_slow(pattern: str) -> ModelError:
+    return ModelError(
+        f"the regex {pattern!r} takes longer than {limits.REGEX_SECONDS:g} s on an answer",
+        hint="make it simpler: without a repetition inside a repetition, as in (a+)+",
+    )
+
+
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)]
 
 
@@ -48,11 +55,7 @@ class Extract(Strict):
         try:
             found = compiled.findall(text, timeout=limits.REGEX_SECONDS)
         except TimeoutError:
-            raise ModelError(
-                f"the regex {self.regex!r} takes longer than {limits.REGEX_SECONDS:g} s on an"
-                " answer",
-                hint="make it simpler: without a repetition inside a repetition, as in (a+)+",
-            ) from None
+            raise _refuse_slow(self.regex) from None
         if not found:
             return NOTHING
         match = found[0 if self.pick == "first" else -1]
@@ -95,5 +98,8 @@ class Reading:
     def clean(self, text: str) -> str:
         """Return an answer, or a reference, without what is ignored."""
         for pattern in self.ignore:
-            text = regex.sub(pattern, "", text, timeout=limits.REGEX_SECONDS)
+            try:
+                text = regex.sub(pattern, "", text, timeout=limits.REGEX_SECONDS)
+            except TimeoutError:
+                raise _refuse_slow(pattern) from None
         return text.lower() if self.ignore_case else text

@@ -32,8 +32,8 @@ def list_scores(tasks, chances=(0.25, 0.25, 0.25), texts="012"):
     ]
 
 
-def build(tasks, *more, **how):
-    scores = [*list_scores(tasks, **how), *more]
+def build(tasks, *how, more=(), **named):
+    scores = [*list_scores(tasks, *how, **named), *more]
     made = record(models=[model("a", 3), model("b", 3)], scores=scores, failures=[], notes={})
     return leaderboard_board.build(made)
 
@@ -94,7 +94,7 @@ def test_every_way_of_drawing_has_models_by_tasks_with_the_average():
 def test_a_task_that_is_a_part_of_a_group_counts_once():
     part = score("a", "accuracy", 0.5, 0.1, task="two", unit="share", better="higher")
     part |= {"variant": ":one", "member": "one", "signature": "text=0"}
-    found = find_average(build(TASKS, part).tables)
+    found = find_average(build(TASKS, more=[part]).tables)
     assert found.tasks == ["two", "three"]
     assert found.cells["a"].value == pytest.approx((0.8 + 0.2) / 2)
     assert found.notes[-1] == "one counts once, as a part of two."
