@@ -7,6 +7,7 @@ without numpy and torch.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from llmbench.metrics.metric import (
@@ -35,9 +36,9 @@ VOTES = "votes"  # of people, which no run measures: they are counted when a boa
 
 def _mean(several: str, one: str, bounds: tuple[float, float], format: Format) -> Metric:
     help = f"mean of the {several} of several tasks, each of the same weight; more is better"
-    label = f"mean {one}"
-    facts = (help, "answers", bounds, (Variant("", label),), format, "tasks", TIE_SHARE, True, True)
-    return Metric(label.replace(" ", "_"), "share", "higher", *facts)
+    name, shown = f"mean_{one.replace(' ', '_')}", (Variant("", f"mean {one}"),)
+    made = Metric(name, "share", "higher", help, "answers", bounds, shown, format, "tasks")
+    return replace(made, tie=TIE_SHARE, is_headline=True, is_ranked=True)
 
 
 def _bits(name: str, label: str, help: str, headline: bool = True) -> Metric:

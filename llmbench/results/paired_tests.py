@@ -115,7 +115,7 @@ def tasks_difference(a: Rows, b: Rows, flips: int = 10_000, level: float = LEVEL
     _check_pairs(a, b)
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     texts, questions = x[:, 2].astype(np.int64), x[:, 3].astype(np.int64)
-    apart = np.bincount(questions, x[:, 0] - y[:, 0])
+    apart = np.bincount(questions, x[:, 0] - y[:, 0]).astype(np.float64)
     text_of, most = np.zeros(len(apart), dtype=np.int64), np.zeros(int(texts.max()) + 1)
     text_of[questions], most[texts] = texts, x[:, 4]
     z, sides = NormalDist().inv_cdf((1 + level) / 2), [0.0, 0.0]
