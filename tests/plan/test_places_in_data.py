@@ -27,8 +27,8 @@ def refuse(folder, task, *rows, name="rows.jsonl"):
     """The error of a suite that asks about these rows."""
     raw = json.dumps(rows) if name.endswith("json") else "\n".join(map(json.dumps, rows))
     (folder / name).write_text(raw)
-    other = {"given": "another", "text": "an answer", "topic": "air"}
-    (folder / "others.jsonl").write_text(json.dumps(other))
+    others = [{"given": f"other {at}", "text": f"{at}", "topic": "air"} for at in range(2)]
+    (folder / "others.jsonl").write_text("\n".join(map(json.dumps, others)))
     (folder / "own.yaml").write_text(SUITE.format(name, f"{task}, text: rows"))
     with pytest.raises(UsageError) as caught:
         read(str(folder / "own.yaml")).load_texts({})

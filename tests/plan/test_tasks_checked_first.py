@@ -101,7 +101,7 @@ def test_examples_that_ask_the_same_are_not_counted():
     asked = Text("asked", (Document("a", "1", "q"),))
     others = [Document(str(i), str(i), f"q{i}") for i in range(3)]
     check_examples(Examples(Text("train", (*others, Document("b", "2", "q"))), 3), asked)
-    with pytest.raises(UsageError, match="4; 1 of them ask what 'a' asks"):
+    with pytest.raises(UsageError, match="4; 1 of them asks what 'a' asks"):
         check_examples(Examples(Text("train", (*others, Document("b", "2", "q"))), 4), asked)
     more = (*others, Document("a", "1", "another"), Document("b", "2", "q"))
     with pytest.raises(UsageError, match="5; 2 of them ask what 'a' asks"):

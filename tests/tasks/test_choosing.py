@@ -79,7 +79,7 @@ def test_candidates_that_are_contexts_share_what_follows(tmp_path):
     assert other.sha256 != asked.sha256
     for wrong in ({"norms": ["none", "pmi"]}, {"candidates": "letters"}):
         settings = MultipleChoice.Settings(task="multiple-choice", **wrong)
-        with pytest.raises(UsageError, match="are contexts"):
+        with pytest.raises(UsageError, match="has contexts as candidates"):
             settings.check(asked)
 
 
