@@ -104,3 +104,15 @@ def test_an_object_is_told_with_what_it_holds(tmp_path):
     row = {"given": "q", "text": {"answers": ["a"], "at": 5}}
     hint = "it is an object with answers; name one of them: `fields: {text: text.answers}`"
     assert refuse(tmp_path, "task: answer", row).hint == hint
+
+
+def test_a_piece_of_a_plain_text_is_found_in_its_file(tmp_path):
+    (tmp_path / "book.txt").write_text("two words\n--\nand more\n--\nalone\n")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nversion: 1\ntexts:\n"
+        '  rows: {source: book.txt, split: {separator: "\\n--\\n"}}\n'
+        "tasks: [{task: last-word, text: rows}]\n"
+    )
+    with pytest.raises(UsageError, match="has no two words") as caught:
+        read(str(tmp_path / "own.yaml")).load_texts({})
+    assert caught.value.where == f"{tmp_path / 'book.txt'}:5:1"
