@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmbench.data.loading import load
 from llmbench.votes import ballots
-from llmbench.votes.ballots import Verdict
+from llmbench.votes.kinds import Verdict
 from llmbench.votes.opening import open_poll
 from llmbench.votes.poll import Question, Reply
 

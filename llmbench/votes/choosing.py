@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from llmbench.votes.ballots import Vote
+from llmbench.votes.kinds import Vote
 from llmbench.votes.strengths.davidson import Fit, Floats, inform, list_pairs, refit
 from llmbench.votes.strengths.tally import Tally, count_votes
 

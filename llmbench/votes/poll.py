@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmbench.errors import UsageError
 from llmbench.votes import ballots
 from llmbench.votes.answers import AnswerSet
-from llmbench.votes.ballots import Ballot, Criterion, Rating, Verdict, Vote
 from llmbench.votes.choosing import choose_pair
+from llmbench.votes.kinds import Ballot, Criterion, Rating, Undo, Verdict, Vote
 
 REPEATS = 0.1  # of the questions are asked a second time
 REPEAT_DISTANCE = 5  # votes in between, so that nobody remembers
@@ -285,7 +285,7 @@ class Poll:
         """
         by_identity = {one.identity: one for one in self.read_lines()}
         done = [by_identity.get(f"{identity}.{number}") for number in range(len(CRITERIA))]
-        gone = [by_identity[one.of] for one in done if isinstance(one, ballots.Undo)]
+        gone = [by_identity[one.of] for one in done if isinstance(one, Undo)]
         if not gone:
             own = self.list_asked(rater)
             mine = [one for one in own if not isinstance(one, Vote) or one.shown]
@@ -297,7 +297,7 @@ class Poll:
             ballots.append(
                 self.folder,
                 [
-                    ballots.Undo(f"{identity}.{number}", now, rater, one.identity)
+                    Undo(f"{identity}.{number}", now, rater, one.identity)
                     for number, one in enumerate(gone)
                 ],
             )

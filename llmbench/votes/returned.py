@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llmbench import storage
 from llmbench.errors import UsageError, check_utf8
 from llmbench.results.samples import Opened, open_results
-from llmbench.votes import ballots
-from llmbench.votes.ballots import Ballot, Undo
+from llmbench.votes import ballots, parsing
+from llmbench.votes.kinds import Ballot, Undo
 from llmbench.votes.opening import find_sets, list_tasks, make_key
 from llmbench.votes.poll import Changed, Poll, Reply
 
@@ -37,12 +37,13 @@ class Returned(BaseModel):
 @dataclass(frozen=True)
 class Imported:
     """What became of a file: new ballots, those that were there, and those that were refused
-    because their answers have changed.
+    because their answers have changed. is_cut: whether its last line was cut off, and left out.
     """
 
     new: int
     known: int
     changed: int
+    is_cut: bool = False
 
 
 def import_file(run: Path, file: Path) -> Imported:
@@ -50,12 +51,13 @@ def import_file(run: Path, file: Path) -> Imported:
     opened = open_results(run)
     if opened.record.items is not None:
         raise UsageError("a reviewed record has no answers to vote on", where=str(run))
-    found, changed = _read_file(opened, file)
+    found, changed, is_cut = _read_file(opened, file)
     new = ballots.append(opened.folder, found)
-    return Imported(new, len(found) - new, changed)
+    return Imported(new, len(found) - new, changed, is_cut)
 
 
-def _read_file(opened: Opened, file: Path) -> tuple[list[Ballot], int]:
+def _read_file(opened: Opened, file: Path) -> tuple[list[Ballot], int, bool]:
+    """The ballots, how many are on other answers than the run's, and whether a line is cut off."""
     try:
         raw = storage.read_bytes(file)
     except OSError as error:
@@ -64,7 +66,7 @@ def _read_file(opened: Opened, file: Path) -> tuple[list[Ballot], int]:
         raise UsageError("too long for a file of votes", where=str(file))
     first = raw.lstrip().partition(b"\n")[0]
     if b'"kind"' in first:
-        return _read_lines(opened, file)
+        return *_read_lines(opened, file), bool(ballots.find_cut(raw))
     try:
         data = json.loads(raw.decode())
     except json.JSONDecodeError as error:
@@ -72,7 +74,7 @@ def _read_file(opened: Opened, file: Path) -> tuple[list[Ballot], int]:
         raise UsageError(f"not a file of votes: {error.msg}", where=place) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not a file of votes: {error}", where=str(file)) from None
-    return _read_returned(opened, file, data)
+    return *_read_returned(opened, file, data), False
 
 
 def _read_lines(opened: Opened, file: Path) -> tuple[list[Ballot], int]:
@@ -92,20 +94,24 @@ def _read_returned(opened: Opened, file: Path, data: object) -> tuple[list[Ballo
         raise UsageError(f"not a file of votes: {spot}: {first['msg']}", where=str(file)) from None
     check_utf8(returned.rater, "the rater's name", str(file))
     poll = _open_poll(opened, returned, file)
+    known = {one.identity: one for one in ballots.read_lines(opened.folder / ballots.FILE)}
     found: list[Ballot] = []
     changed = 0
     for number, reply in enumerate(returned.replies):
+        where = f"{file}: replies.{number}"
         if reply.time is None:
-            raise UsageError("a reply needs 'time'", where=f"{file}: replies.{number}")
+            raise UsageError("a reply needs 'time'", where=where)
         try:
             resolved = poll.resolve(reply, returned.rater, reply.time)
         except Changed:
             changed += 1
             continue
         except UsageError as error:
-            raise UsageError(error.what, where=f"{file}: replies.{number}") from None
+            raise UsageError(error.what, where=where) from None
         for one in resolved:
-            ballots.check(one, f"{file}: replies.{number}")
+            parsing.check(one, lambda key, where=where: where)
+            parsing.check_repeat(one, known, lambda key, where=where: f"{where}.ticket.{key}")
+            known.setdefault(one.identity, one)
         found += resolved
     return found, changed
 

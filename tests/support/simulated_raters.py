@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from llmbench.votes.ballots import Vote
 from llmbench.votes.choosing import choose_pair
+from llmbench.votes.kinds import Vote
 
 
 @dataclass(frozen=True)

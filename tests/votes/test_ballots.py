@@ -10,7 +10,8 @@ import pytest
 
 from llmbench import storage
 from llmbench.errors import UsageError
-from llmbench.votes import answers, ballots
+from llmbench.votes import answers, ballots, parsing
+from llmbench.votes.kinds import Rating, Undo, Vote
 
 WROTE = {
     "cat": ["the cat sat.", "a b"],
@@ -45,7 +46,7 @@ def make_vote(number=0, left="cat", right="dog", verdict="left", **facts):
         **{model: said[number] for model, said in WROTE.items()},
         "reference": f"human {number}",
     }
-    return ballots.Vote(
+    return Vote(
         facts.pop("identity", f"v{number}{left}"),
         "2026-01-31T12:00:00Z",
         "ada",
@@ -62,7 +63,7 @@ def make_vote(number=0, left="cat", right="dog", verdict="left", **facts):
 def test_votes_are_read_as_they_were_written(folder):
     votes = [
         make_vote(),
-        make_vote(1, "dog", "cat", "tie", repeat_of="v0cat", chance=0.25, seconds=1.5),
+        make_vote(0, "dog", "cat", "tie", repeat_of="v0cat", chance=0.25, seconds=1.5),
         make_vote(1, "cat", "reference", "bad", shown=False),
     ]
     assert ballots.append(folder, votes) == 3
@@ -84,11 +85,11 @@ def test_votes_are_read_as_they_were_written(folder):
 
 def test_a_rating_and_what_was_taken_back_share_the_file(folder):
     vote, other = make_vote(), make_vote(1)
-    rating = ballots.Rating(
+    rating = Rating(
         *("r1", "2026-01-31T12:00:00Z", "ada", "continuation", "0 greedy", "cat", "sense", 4),
         answers.digest_texts("prompt 0", "the cat sat."),
     )
-    undo = ballots.Undo("u1", "2026-01-31T12:00:01Z", "ada", vote.identity)
+    undo = Undo("u1", "2026-01-31T12:00:01Z", "ada", vote.identity)
     ballots.append(folder, [vote, rating, undo, other])
     assert ballots.read_ballots(folder) == ballots.Ballots([other], [rating], 0)
 
@@ -177,6 +178,8 @@ def test_two_raters_at_once_lose_nothing(folder):
         ({"identity": ""}, "'identity' is empty"),
         ({"rater": "x" * 1001}, "'rater' is longer than 1000 characters"),
         ({"rater": "\ud800"}, "rater is not UTF-8"),
+        ({"repeat_of": "v1cat"}, "'repeat_of' names no vote that stands before it: 'v1cat'"),
+        ({"repeat_of": "v0cat"}, "'repeat_of' names no vote that stands before it: 'v0cat'"),
     ],
 )
 def test_a_wrong_line_is_refused_with_its_place(folder, change, message):
@@ -184,7 +187,42 @@ def test_a_wrong_line_is_refused_with_its_place(folder, change, message):
     (folder / "votes.jsonl").write_text("\n" + json.dumps(line) + "\n")
     with pytest.raises(UsageError, match=message) as caught:
         ballots.read_votes(folder)
-    assert f"{folder / 'votes.jsonl'}:2" in str(caught.value)
+    key = "right" if change == {"right": "cat"} else next(iter(change))
+    column = 1 + json.dumps(line).index(f'"{key}"')
+    assert str(caught.value).startswith(f"{folder / 'votes.jsonl'}:2:{column}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rater": "bob"}, "a vote of another rater, or on another pair: 'v0cat'"),
+        ({"right": "reference"}, "a vote of another rater, or on another pair: 'v0cat'"),
+        ({"repeat_of": "again"}, "a vote that is a repeat itself: 'again'"),
+    ],
+)
+def test_a_repeat_of_another_question_is_refused_and_nothing_written(folder, change, message):
+    again = make_vote(left="dog", right="cat", identity="again", repeat_of="v0cat")
+    ballots.append(folder, [make_vote(), again])
+    before = (folder / "votes.jsonl").read_bytes()
+    wrong = replace(make_vote(identity="wrong", repeat_of="v0cat"), **change)
+    with pytest.raises(UsageError, match=message):
+        ballots.append(folder, [wrong])
+    assert (folder / "votes.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"kind": "vote", oh', r"votes.jsonl:1:18: not JSON"),
+        (b'{"kind": "\xff"}', r"votes.jsonl:1:11: not UTF-8"),
+        (b"[" * 9000 + b"\n", r"votes.jsonl:1:1: not JSON"),
+        (b'{"kind": "undo", "kind": "vote"}', "a key stands twice in one object"),
+    ],
+)
+def test_a_line_that_is_no_object_is_refused_with_its_column(folder, line, message):
+    (folder / "votes.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(UsageError, match=message):
+        ballots.read_votes(folder)
 
 
 def test_a_vote_that_lacks_a_field_is_refused(folder):
@@ -208,8 +246,8 @@ def test_no_name_in_a_vote_leads_out_of_the_folder(folder):
 
 def test_only_its_rater_takes_back_a_vote(folder):
     votes = [make_vote(number) for number in range(2)]
-    taken = ballots.Undo("undo-1", votes[0].time, votes[0].rater, votes[0].identity)
-    foreign = ballots.Undo("undo-2", votes[1].time, "mallory", votes[1].identity)
+    taken = Undo("undo-1", votes[0].time, votes[0].rater, votes[0].identity)
+    foreign = Undo("undo-2", votes[1].time, "mallory", votes[1].identity)
     ballots.append(folder, [*votes, taken, foreign])
     assert [vote.identity for vote in ballots.read_votes(folder)] == [votes[1].identity]
 
@@ -227,4 +265,4 @@ def test_a_pair_that_a_rater_is_asked_about_on_two_pages_counts_once(folder):
 
 def test_a_chance_that_no_poll_gives_is_refused(folder):
     with pytest.raises(UsageError, match="'chance' must be from 1e-06 to 1"):
-        ballots.check(make_vote(chance=1e-12), "file")
+        parsing.check(make_vote(chance=1e-12), lambda key: "file")

@@ -8,8 +8,9 @@ from support.polls import make_run, write_answers, write_texts
 
 from llmbench.errors import UsageError
 from llmbench.votes import ballots, opening
+from llmbench.votes.kinds import Undo
 from llmbench.votes.poll import RATINGS
-from llmbench.votes.returned import import_file
+from llmbench.votes.returned import Imported, import_file
 
 TIME = "2026-01-31T12:00:00.000Z"
 
@@ -81,7 +82,7 @@ def test_votes_on_changed_answers_are_refused_and_the_others_added(run):
 def test_votes_of_another_copy_of_the_run_are_added_once(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     import_file(copy, write(run, give(run)))
-    ballots.append(copy, [ballots.Undo("undo-1", TIME, "\u202eada \U0001f99c", "reply-000001")])
+    ballots.append(copy, [Undo("undo-1", TIME, "\u202eada \U0001f99c", "reply-000001")])
     assert import_file(run, copy / "votes.jsonl").new == 4
     assert import_file(run, copy / "votes.jsonl").new == 0
     assert [vote.identity for vote in ballots.read_votes(run)] == ["reply-000000", "reply-000002"]
@@ -89,6 +90,11 @@ def test_votes_of_another_copy_of_the_run_are_added_once(run, tmp_path):
 
 def change_reply(data, **changes):
     data["replies"][1] |= changes
+    return data
+
+
+def repeat(data, identity):
+    data["replies"][1]["ticket"]["repeat_of"] = identity
     return data
 
 
@@ -108,12 +114,32 @@ def change_reply(data, **changes):
         (lambda d: change_reply(d, time="noon"), "replies.1: 'time' must be an ISO time"),
         (lambda d: change_reply(d, identity="../../../x"), "replies.1.identity"),
         (lambda d: change_reply(d, seconds=float("inf")), "replies.1.seconds"),
+        (
+            lambda d: repeat(d, "reply-000009"),
+            "replies.1.ticket.repeat_of: .* names no vote",
+        ),
+        (lambda d: repeat(d, "reply-000000"), "replies.1.ticket.repeat_of: .* on another pair"),
     ],
 )
 def test_a_wrong_file_is_refused_whole(run, change, message):
     with pytest.raises(UsageError, match=message):
         import_file(run, write(run, change(give(run))))
     assert not (run / "votes.jsonl").exists()
+
+
+def test_a_line_that_is_cut_off_is_left_out_and_told(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    import_file(copy, write(run, give(run)))
+    file = copy / "votes.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    assert import_file(run, file) == Imported(2, 0, 0, is_cut=True)
+    assert import_file(run, file) == Imported(0, 2, 0, is_cut=True)
+
+
+def test_votes_of_another_run_are_refused_each(run, tmp_path):
+    other = make_run(tmp_path / "other", {name: ["else"] * 8 for name in write_texts()})
+    import_file(run, write(run, give(run)))
+    assert import_file(other, run / "votes.jsonl") == Imported(0, 0, 3)
 
 
 def test_a_file_that_is_none_is_refused(run, tmp_path):

@@ -137,14 +137,17 @@ def import_(run: Path, files: Sequence[Path]) -> int:
     """
     from llmbench.votes.returned import import_file
 
-    refused = 0
+    refused, is_whole = 0, True
     for file in files:
         found = import_file(run, file)
         refused += found.changed
         click.echo(f"{file}: {found.new} new, {found.known} known, {found.changed} refused")
+        if found.is_cut:
+            is_whole = False
+            show.say(f"{file}: its last line is cut off and left out")
     if refused:
         show.say(f"{refused} refused: the answers have changed since they were shown")
-    return 1 if refused else 0
+    return 0 if is_whole and not refused else 1
 
 
 COMMANDS = (vote, votes)

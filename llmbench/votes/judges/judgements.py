@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llmbench import storage, system
 from llmbench.errors import UsageError
 from llmbench.votes.answers import AnswerSet
-from llmbench.votes.ballots import Vote
+from llmbench.votes.kinds import Vote
 
 FILE = "judgements.jsonl"
 Kind = Literal["likelihood", "pairwise"]
@@ -37,7 +37,7 @@ class Judgement(BaseModel):
     answer first, then with the right one first. bits: of a likelihood judge, the bits per byte of
     the left answer and of the right one. longer: which of the two answers has more bytes. asked:
     whether there was a question, as there is none about identical answers. seconds, read_bytes,
-    read_tokens (None if unknown), written_tokens: what it took.
+    read_tokens (None if unknown), written_tokens, price (None if none is stated): what it took.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -63,6 +63,7 @@ class Judgement(BaseModel):
     read_bytes: int = Field(0, ge=0)
     read_tokens: int | None = None
     written_tokens: int = Field(0, ge=0)
+    price: float | None = Field(None, ge=0)
 
     def to_vote(self) -> Vote | None:
         """Return it as the vote of a rater; None without a verdict."""

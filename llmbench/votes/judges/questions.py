@@ -10,8 +10,8 @@ from itertools import combinations
 from typing import Literal
 
 from llmbench.votes.answers import AnswerSet
-from llmbench.votes.ballots import Vote
 from llmbench.votes.judges.judgements import Choice
+from llmbench.votes.kinds import Vote
 
 RUBRIC = (
     "Which answer is the better text? It should go on from the prompt, make sense, and be written"

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from llmbench.stats import LEVEL, Interval, holm, wilson_interval
-from llmbench.votes.ballots import Vote
+from llmbench.votes.kinds import Vote
 from llmbench.votes.strengths.davidson import LOSS, TIE, WIN, Floats
 from llmbench.votes.strengths.standings import Agreement, Rater
 from llmbench.votes.strengths.tally import find_outcome, find_winner, name_prompt
