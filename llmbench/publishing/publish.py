@@ -19,6 +19,7 @@ from llmbench.publishing import manifest
 from llmbench.publishing.leaks import check_leaks
 from llmbench.publishing.readme import BADGE, README, draw_badge, write_readme
 from llmbench.publishing.votes import FILES, copy_votes
+from llmbench.results.ranking import rank_stopped
 from llmbench.results.record import Record
 from llmbench.results.samples import Opened, open_results
 
@@ -83,9 +84,12 @@ def _check_run(opened: Opened) -> None:
         raise UsageError(
             "a reviewed record has no board of its own", where=where, hint="publish its run"
         )
-    if record.state.end != "done":
+    state = record.state
+    if state.end != "done" and not state.is_complete:
+        open_cells = sum(map(len, state.not_reached.values()))
+        lacks = f"{open_cells} cells are not filled" if open_cells else "it is not ranked yet"
         raise UsageError(
-            f"the run is {record.state.end}", where=where, hint="run again with the same --out"
+            f"the run is {state.end}: {lacks}", where=where, hint="run again with the same --out"
         )
     if not record.scores:
         raise UsageError("the run has no scores", where=where)
@@ -137,6 +141,7 @@ def draw_files(place: Path, record: Record) -> dict[str, str]:
     """Return what is drawn from a record and what else is in a published folder, file by file: the
     board, the badge and the README.
     """
+    record = rank_stopped(record, place)
     board = build(record, place)
     boards = {
         manifest.PAGE if ending == "html" else f"leaderboard.{ending}": registry.draw(ending, board)

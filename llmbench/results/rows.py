@@ -225,6 +225,13 @@ class RunState(Row):
     not_reached: dict[str, list[str]] = Field(default_factory=dict)
     not_asked: list[str] = Field(default_factory=list)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing that was asked for is missing, although a person may have stopped the run
+        after its last cell. One that was killed lacks what is computed last of all.
+        """
+        return not self.not_reached and self.end != "unfinished"
+
 
 class Proof(Row):
     """One level of a certificate: why it is not earned, what was tried, and how long that took."""

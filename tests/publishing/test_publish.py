@@ -142,13 +142,36 @@ def test_a_changed_run_an_unfinished_one_and_a_used_folder_are_refused(tmp_path)
         publish(run, run, settings=BARE)
     stopped = load(run)
     stopped.state.end = "interrupted"
+    stopped.state.not_reached = {"zlib": ["speed", "likelihood"]}
     stopped.write(tmp_path / "stopped")
-    with pytest.raises(UsageError, match="interrupted"):
+    with pytest.raises(UsageError, match="the run is interrupted: 2 cells are not filled"):
+        publish(tmp_path / "stopped", tmp_path / "out", settings=BARE)
+    stopped.state.end, stopped.state.not_reached = "unfinished", {}
+    stopped.write(tmp_path / "stopped")
+    with pytest.raises(UsageError, match="the run is unfinished: it is not ranked yet"):
         publish(tmp_path / "stopped", tmp_path / "out", settings=BARE)
     with (run / "samples/zlib/likelihood.jsonl").open("a") as file:
         file.write("\n")
     with pytest.raises(UsageError, match="changed since the run wrote it"):
         publish(run, tmp_path / "out", settings=BARE)
+
+
+def test_a_run_that_was_stopped_after_its_last_cell_is_published_with_ranks(tmp_path):
+    run = quick_run(tmp_path / "run")
+    stopped = load(run)
+    stopped.state.end = "interrupted"
+    for score in stopped.scores:
+        score.rank = None
+    stopped.notes.tasks.clear()
+    stopped.write(run)
+    publish(run, tmp_path / "out", settings=BARE)
+    publish(quick_run(tmp_path / "other"), tmp_path / "done", settings=BARE)
+    ranks = [
+        [line.split(",")[:5] for line in (tmp_path / name / "leaderboard.csv").open()]
+        for name in ("out", "done")
+    ]
+    assert ranks[0] == ranks[1]
+    assert "nterrupted" not in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
 def test_publishing_again_replaces_the_files_and_leaves_a_repository_alone(tmp_path):

@@ -30,9 +30,9 @@ def deliver(
     target.check(uri)
     maker = target.load()
     export = maker.make(source)
-    end = source.opened.record.state.end
-    if end != "done":
-        say(f"the run is not whole ({end}): this is what was measured until then")
+    state = source.opened.record.state
+    if state.end != "done" and not state.is_complete:
+        say(f"the run is not whole ({state.end}): this is what was measured until then")
     for note in export.notes:
         say(note)
     place = folder if folder is not None else find_folder(target, source)

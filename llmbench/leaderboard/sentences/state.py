@@ -30,8 +30,7 @@ class OpenCell:
 
 def is_whole(record: Record) -> bool:
     """Whether the run reached all that it was asked for, and all models of its suite."""
-    state = record.state
-    return state.end == "done" and not state.not_reached and not state.not_asked
+    return record.state.is_complete and not record.state.not_asked
 
 
 def mark_state(record: Record) -> str:
@@ -40,7 +39,8 @@ def mark_state(record: Record) -> str:
     """
     if is_whole(record):
         return ""
-    return "partial" if record.state.end == "done" else record.state.end
+    state = record.state
+    return "partial" if state.end == "done" or state.is_complete else state.end
 
 
 def name_end(record: Record) -> str:
@@ -79,7 +79,8 @@ def describe_state(record: Record) -> str:
         parts.append(f"{_count(names)}; not asked, {left_out}: {_list(state.not_asked)}")
     if not parts:
         parts = ["every cell is filled"]
-    return f"{ENDS[state.end]}: {'; '.join(parts)}."
+    end = ENDS["done" if state.is_complete else state.end]
+    return f"{end}: {'; '.join(parts)}."
 
 
 def _describe_tasks(record: Record, reached: Collection[str]) -> list[str]:

@@ -235,11 +235,17 @@ def test_a_dry_run_prints_what_would_be_written_and_writes_nothing(tmp_path):
 
 
 def test_a_run_that_was_interrupted_says_so(tmp_path):
-    record = hand_record.record(state={"end": "interrupted"})
-    said = []
-    source = Source(Opened(record, tmp_path))
-    deliver(find_target("latex"), source, tmp_path / "kept", say=said.append)
-    assert said == ["the run is not whole (interrupted): this is what was measured until then"]
+    def tell(**state):
+        said = []
+        source = Source(Opened(hand_record.record(state=state), tmp_path))
+        deliver(find_target("latex"), source, tmp_path / "kept", say=said.append)
+        return said
+
+    lacks = "the run is not whole ({}): this is what was measured until then"
+    open_cells = {"x": ["speed"]}
+    assert tell(end="interrupted", not_reached=open_cells) == [lacks.format("interrupted")]
+    assert tell(end="unfinished") == [lacks.format("unfinished")]
+    assert tell(end="interrupted") == []  # after its last cell: nothing is missing
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,13 @@ def test_models_that_were_not_reached_are_counted_and_named():
     )
 
 
+def test_a_run_that_was_stopped_after_its_last_cell_is_whole():
+    assert describe_state(stopped(done=NAMES)) == ""
+    assert describe_state(stopped("unfinished", done=NAMES)).startswith("Unfinished")
+    partial = stopped(done=NAMES, not_asked=["e"])
+    assert describe_state(partial) == ("Partial: 4 models; not asked, 1 of the suite's models: e.")
+
+
 def test_a_run_that_was_killed_is_unfinished():
     assert describe_state(stopped("unfinished", OPEN)).startswith(
         "Unfinished, as the run is still at work or was killed: 2 of 4 models; not reached"
