@@ -32,6 +32,7 @@ TIE_SHARE = 0.01  # one answer in a hundred
 TIE_POINTS = 0.5  # of BLEU, chrF and TER
 GREEDY = ":greedy"
 VOTES = "votes"  # of people, which no run measures: they are counted when a board is drawn
+JUDGED = "judge_win_share"  # of a judge, in its table and in CSV: never a score
 
 
 def _mean(several: str, one: str, bounds: tuple[float, float], format: Format) -> Metric:

@@ -12,12 +12,19 @@ import numpy as np
 
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.facts import VOTES
-from llmbench.results.matching import Met, Pair, Wanted, list_aside, meet, same_machine
+from llmbench.results.matching import (
+    Met,
+    Pair,
+    Wanted,
+    list_aside,
+    meet,
+    refuse_judges,
+    same_machine,
+)
 from llmbench.results.paired_tests import (
     Difference,
     add_noise,
     alpha_of,
-    difference,
     items_needed,
     judge,
 )
@@ -146,6 +153,7 @@ def compare(
     """Every metric with a direction, or those that `metrics` name, of each pair of models; `top`
     items of each. UsageError for an unknown metric.
     """
+    refuse_judges(metrics)
     known = {
         name
         for pair in pairs
@@ -202,7 +210,7 @@ def rows_of(pairs: Sequence[Pair], wanted: Wanted) -> list[Row]:
 def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
     """A row each, p corrected over all that could be tested; and how many these are."""
     tests = sum(bool(one.items) for one in met)
-    found = {i: _difference(one, tests) for i, one in enumerate(met) if one.items}
+    found = {i: one.test(tests) for i, one in enumerate(met) if one.items}
     corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
     return [
         _build_tested_row(one, found[i], corrected[i], tests)
@@ -210,15 +218,6 @@ def _rows(met: Sequence[Met]) -> tuple[list[Row], int]:
         else _build_untested_row(one)
         for i, one in enumerate(met)
     ], tests
-
-
-def _difference(met: Met, tests: int) -> Difference:
-    return difference(
-        metric_of(met.score),
-        *met.rows,
-        tests=tests,
-        in_turns=met.items.are_in_turns,
-    )
 
 
 def _names(met: Met) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from typing import Literal
 from llmbench.errors import UsageError, did_you_mean
 from llmbench.metrics.facts import METRICS
 from llmbench.results.compare import Row, rows_of
-from llmbench.results.matching import Side, same_machine
+from llmbench.results.matching import Side, refuse_judges, same_machine
 from llmbench.results.record import Score, key_of, metric_of
 from llmbench.results.samples import Opened
 
@@ -98,6 +98,7 @@ def gate(run: Opened, record: Opened, allow: Mapping[str, Allowance]) -> Gate:
         raise UsageError(
             suites, where=str(record.path), hint="a record is for runs of its own suite"
         )
+    refuse_judges(allow)
     _check_names(allow, record)
     of_suite = {
         name: parse_allowance(loss, f"gate of the suite in {record.path}")

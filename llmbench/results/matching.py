@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmbench.errors import UsageError, did_you_mean
+from llmbench.metrics.facts import JUDGED
 from llmbench.results import signature
-from llmbench.results.paired_tests import Rows, is_consistent
+from llmbench.results.paired_tests import Difference, Rows, difference, is_consistent
 from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.results.samples import Opened, statistic_of
+from llmbench.results.tables.deviations import difference_of
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Verdict
 
@@ -118,6 +120,18 @@ class Met:
     def kind(self) -> str:
         """The kind of its test; "" where it has none."""
         return metric_of(self.score).test
+
+    def test(self, tests: int) -> Difference:
+        """Return the difference of two scores that have items. tests: see `difference`."""
+        a, b = (one and float(one.value) for one in self.scores)
+        moves = [
+            side.opened.deviations.get((side.model, self.task, self.key)) for side in self.sides
+        ]
+        if a is not None and b is not None and moves[0] and moves[1]:
+            interval, p, over = difference_of(a - b, moves[0], moves[1])
+            return Difference(interval, p, f"t over {over}")
+        in_turns = self.items.are_in_turns
+        return difference(metric_of(self.score), *self.rows, tests=tests, in_turns=in_turns)
 
 
 def meet(pair: Pair, wanted: Wanted, in_turns: bool) -> Iterator[Met]:
@@ -334,6 +348,17 @@ def pair_runs(one: Opened, other: Opened, only: Collection[str] = ()) -> list[Pa
             hint="within one run: compare RUN MODEL_A MODEL_B",
         )
     return [(Side(one, name), Side(other, name)) for name in names]
+
+
+def refuse_judges(names: Collection[str]) -> None:
+    """Raise UsageError for the shares of a judge, which are no scores."""
+    for name in names:
+        if name.partition(":")[0] == JUDGED:
+            raise UsageError(
+                f"{name} is no score: what a judge prefers says how good a model is only as far as"
+                " people agree",
+                hint="its table in `llmbench report RUN` tests every pair; compare votes instead",
+            )
 
 
 def list_aside(pairs: Sequence[Pair], metrics: Collection[str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from llmbench.results.record import ModelRow, Record, Score, load
 from llmbench.results.rows import Items
 from llmbench.results.schema import file_names, new_task_name
 from llmbench.results.tables.arrow import UNREADABLE
+from llmbench.results.tables.deviations import Deviations
 from llmbench.results.tables.items import SAID, ItemTable
 from llmbench.results.tables.means import build_mean_table, find_mean
 from llmbench.results.tables.samples_file import find_said, read_columns
@@ -37,12 +38,16 @@ class Sample:
 @dataclass(frozen=True)
 class Opened:
     """A run, or a reviewed record, and where it is. `added`: statistics that are not in the
-    samples, as of votes: (model, task) -> metric -> id of the item.
+    samples, as of votes: (model, task) -> metric -> id of the item. `deviations`: of scores whose
+    items are voted on by several raters: (model, task, metric).
     """
 
     record: Record
     path: Path
     added: Added = field(default_factory=dict, compare=False)
+    deviations: Mapping[tuple[str, str, str], Deviations] = field(
+        default_factory=dict, compare=False
+    )
 
     @property
     def folder(self) -> Path:

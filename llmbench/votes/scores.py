@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,16 @@ from llmbench.metrics.facts import FACTS, VOTES
 from llmbench.results.record import Record, Score
 from llmbench.results.samples import Opened, open_results
 from llmbench.results.signature import Signature
+from llmbench.results.tables.deviations import Deviations, spread_deviations
 from llmbench.votes import ballots
 from llmbench.votes.answers import REFERENCE
-from llmbench.votes.ballots import Ballots, Vote
+from llmbench.votes.ballots import Ballots
+from llmbench.votes.kinds import Vote
 
 if TYPE_CHECKING:
     from llmbench.votes.ranking import VoteRanking
+    from llmbench.votes.strengths.davidson import Fit, Floats
+    from llmbench.votes.strengths.tally import Tally
 
 PROTOCOL = "votes/1"
 OWN_PARTS = ("protocol", "decoding")  # of a metric's signature, and not of the answers
@@ -36,22 +40,25 @@ def open_run(path: Path) -> Opened:
 
 
 def add_votes(opened: Opened) -> Opened:
-    """Return the run with votes as scores, and as statistics of items (`measure_prompts`)."""
+    """Return the run with votes as scores, and as statistics of items (`measure_units`)."""
     record = opened.record
     if record.items is not None or not has_votes(opened.folder):
         return opened
     scores = [score for score in record.scores if score.metric != VOTES]
     added: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
+    deviations: dict[tuple[str, str, str], Deviations] = {}
     bare = replace(opened, record=record.model_copy(update={"scores": scores}), added={})
     for task, votes in group_votes(bare.record, ballots.read_ballots(opened.folder)).items():
         ranking = rank(votes, record.seed)
         scores += make_scores(bare.record, task, ranking)
-        for model, found in measure_prompts(votes).items():
+        for model, found in measure_units(votes).items():
             if model != REFERENCE:
                 ids = _find_ids(bare, model, task)
-                rows = {ids[name]: [value, 1.0] for name, value in found.items() if name in ids}
+                rows = {ids[key]: [value, 1.0] for key, value in found.values.items() if key in ids}
                 added[model, task] = {VOTES: rows}
-    return replace(bare, record=record.model_copy(update={"scores": scores}), added=added)
+                deviations[model, task, VOTES] = found.deviations
+    record = record.model_copy(update={"scores": scores})
+    return replace(bare, record=record, added=added, deviations=deviations)
 
 
 def has_votes(folder: Path) -> bool:
@@ -113,17 +120,23 @@ def sign(record: Record, task: str, contestants: Sequence[str]) -> str:
     return str(Signature.of(protocol=PROTOCOL, contestants=digest, **parts))
 
 
-def measure_prompts(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
-    """Return contestant -> prompt -> pseudo-value of its share (Tukey's jackknife: n times the
-    share less n - 1 times that without the prompt).
+@dataclass(frozen=True)
+class Measured:
+    """A contestant's share by single prompts, and how far it moves without each prompt and rater.
 
-    Their mean is the share but for its bias, and a test that pairs them by prompts tests the
-    difference of two shares, whoever met whom. {} if nobody has a share, or there is one prompt
-    only. Prompts are named as by `tally.name_prompt`, without the task.
+    values: prompt -> pseudo-value of the share (Tukey's jackknife: n times the share less n - 1
+    times that without the prompt). Their mean is the share but for its bias.
     """
-    import numpy as np
 
-    from llmbench.votes.strengths.davidson import average_shares, fit, refit
+    values: dict[str, float]
+    deviations: Deviations
+
+
+def measure_units(votes: Sequence[Vote]) -> dict[str, Measured]:
+    """Return what each contestant's share rests on, whoever met whom. {} if nobody has a share, or
+    there is one prompt only. Prompts are named as by `tally.name_prompt`, without the task.
+    """
+    from llmbench.votes.strengths.davidson import average_shares, fit
     from llmbench.votes.strengths.tally import count_votes, find_scale, name_prompt
 
     firsts = [vote for vote in votes if vote.repeat_of is None]
@@ -131,19 +144,37 @@ def measure_prompts(votes: Sequence[Vote]) -> dict[str, dict[str, float]]:
     names = find_scale(counted).names
     among = [vote for vote in firsts if vote.left in names and vote.right in names]
     prompts = [name_prompt(vote).partition("\n")[2] for vote in among]
-    known, keys = np.unique(prompts, return_inverse=True)
-    if len(names) < 2 or len(known) < 2:
+    if len(names) < 2 or len(set(prompts)) < 2:
         return {}
+    raters = [vote.rater for vote in among]
     inner = counted.take(names)
-    whole = inner.count()
-    found = fit(whole, len(names))
-    without = whole[None] - inner.count_units(keys).reshape(len(known), *whole.shape)
-    shares = average_shares(found)[0]
-    pseudo = len(known) * shares - (len(known) - 1) * average_shares(refit(without, found))
+    found = fit(inner.count(), len(names))
+    known, shares = _leave_out(inner, found, prompts)
+    pseudo = len(known) * average_shares(found)[0] - (len(known) - 1) * shares
+    parts = []  # of each kind of unit: unit -> deviations, (contestants,)
+    for units in (prompts, raters, [f"{a}\n{b}" for a, b in zip(prompts, raters, strict=True)]):
+        keys, without = _leave_out(inner, found, units)
+        parts.append(dict(zip(keys, spread_deviations(without), strict=True)))
     return {
-        name: dict(zip(known.tolist(), pseudo[:, place].tolist(), strict=True))
+        name: Measured(
+            dict(zip(known, pseudo[:, place].tolist(), strict=True)),
+            Deviations(*({key: float(row[place]) for key, row in part.items()} for part in parts)),
+        )
         for place, name in enumerate(names)
     }
+
+
+def _leave_out(inner: Tally, found: Fit, units: Sequence[str]) -> tuple[list[str], Floats]:
+    """The names of units, and the shares without each, (units, contestants)."""
+    import numpy as np
+
+    from llmbench.votes.strengths.davidson import average_shares, refit
+
+    known, keys = np.unique(units, return_inverse=True)
+    rows, place = np.unique(inner.count_units(keys), axis=0, return_inverse=True)
+    whole = inner.count()
+    without = whole[None] - rows.reshape(len(rows), *whole.shape)
+    return known.tolist(), average_shares(refit(without, found))[place.reshape(-1)]
 
 
 def _find_ids(opened: Opened, model: str, task: str) -> Mapping[str, str]:

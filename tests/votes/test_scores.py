@@ -5,16 +5,19 @@ import io
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from support.polls import MODELS, let_vote, make_record, make_run, write_answers, write_texts
 
 from llmbench.api import load_run
+from llmbench.cli.main import cli
+from llmbench.errors import UsageError
 from llmbench.leaderboard.board import build
 from llmbench.leaderboard.renderers.csv import render as render_csv
 from llmbench.metrics.facts import VOTES
 from llmbench.results import compare, gate, matching, promote
 from llmbench.results.samples import open_results
 from llmbench.votes import ballots, opening
-from llmbench.votes.scores import add_votes, measure_prompts, open_run, rank
+from llmbench.votes.scores import add_votes, measure_units, open_run, rank
 
 STRENGTHS = {"aardvark": 2.0, "bumblebee": 0.0, "caracal": -2.0}
 
@@ -56,7 +59,7 @@ def test_adding_votes_twice_adds_them_once(run):
 
 def test_a_pseudo_value_is_that_of_its_prompt_left_out(run):
     votes = ballots.read_votes(run)
-    found = measure_prompts(votes)
+    found = {name: one.values for name, one in measure_units(votes).items()}
     prompts = sorted({vote.prompt.partition(" ")[0] for vote in votes})
     assert {name: sorted(rows) for name, rows in found.items()} == dict.fromkeys(MODELS, prompts)
     some, n = prompts[3], len(prompts)
@@ -76,11 +79,47 @@ def test_compare_tests_two_models_by_prompts(run):
     (row,) = compare.compare(("a", "c"), pairs, [VOTES]).rows
     assert (row.verdict, row.proven) == ("better", True)
     assert row.low < row.difference < row.high
-    assert row.difference == pytest.approx(row.a - row.b, abs=0.03)
-    assert row.n == 20
+    assert row.difference == pytest.approx(row.a - row.b)
+    assert (row.n, row.test) == (20, "t over prompts and raters")
     assert [row.metric for row in load_run(run).compare("aardvark", "caracal").result.rows] == [
         VOTES
     ]
+
+
+def test_compare_says_what_its_intervals_hold_and_why_a_board_may_say_less(run, tmp_path):
+    done = CliRunner().invoke(cli, ["compare", str(run), *MODELS[:2], "--metric", VOTES])
+    said = " ".join(done.stdout.split())
+    assert "votes: intervals and p are over prompts and raters." in said
+    assert "a board corrects for all pairs of its models at once" in said
+    kept = promote.promote(open_run(run), tmp_path / "record.json")
+    done = CliRunner().invoke(cli, ["compare", str(kept), *MODELS[:2], "--metric", VOTES])
+    said = " ".join(done.stdout.split())
+    assert "keeps no raters, so intervals and p are over prompts." in said
+
+
+@pytest.mark.parametrize("command", ["compare", "gate"])
+def test_the_shares_of_a_judge_are_refused_with_the_reason(run, command):
+    arguments = {
+        "compare": [str(run), *MODELS[:2], "--metric", "judge_win_share:weigher"],
+        "gate": [str(run), "--against", str(run), "--allow", "judge_win_share:weigher=0.1"],
+    }
+    done = CliRunner().invoke(cli, [command, *arguments[command]])
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith("judge_win_share:weigher is no score: what a judge")
+
+
+def test_raters_who_disagree_widen_the_interval_of_a_comparison(tmp_path):
+    widths = []
+    for name, tastes in (("calm", (1.0, 1.0, 1.0)), ("torn", (5.0, 1.0, -3.0))):
+        folder = make_run(tmp_path / name, write_texts(20))
+        poll = opening.open_poll(folder)
+        for rater, taste in zip(("ada", "bob", "cleo"), tastes, strict=True):
+            strengths = {"aardvark": taste, "bumblebee": 0.0, "caracal": 0.0}
+            let_vote(poll, rater, strengths, 30)
+        pairs = matching.within(open_run(folder), "aardvark", "bumblebee")
+        (row,) = compare.compare(("a", "b"), pairs, [VOTES]).rows
+        widths.append(row.high - row.low)
+    assert widths[1] > 1.5 * widths[0]
 
 
 def test_gate_fails_when_people_like_a_model_less_and_only_if_it_is_asked(run, tmp_path):

@@ -19,6 +19,7 @@ from llmbench.leaderboard.renderers.sections import Section
 from llmbench.leaderboard.renderers.terminal.grid import STAYS
 from llmbench.leaderboard.sentences.baselines import describe_below
 from llmbench.leaderboard.words import cut
+from llmbench.metrics.facts import VOTES
 
 if TYPE_CHECKING:
     from llmbench.results.compare import Comparison, Row
@@ -137,8 +138,24 @@ def _notes(comparison: Comparison) -> list[str]:
         f"p is {how if comparison.tests > 1 else 'of a single test'}. Intervals: 95 % over the"
         " items of the text, not over training seeds."
     ]
-    said += describe_below(comparison.below)
+    said += [*_describe_votes(comparison.rows), *describe_below(comparison.below)]
     return [*said, "unclear: neither a difference nor equality is statistically significant."]
+
+
+def _describe_votes(rows: Sequence[Row]) -> list[str]:
+    """What the tests of votes hold, and why a board may say less."""
+    tests = {row.test for row in rows if row.metric == VOTES and row.test}
+    said = []
+    for test in sorted(tests):
+        over = test.removeprefix("t over ")
+        why = "" if over != test else "a reviewed record keeps no raters, so "
+        said.append(f"{VOTES}: {why}intervals and p are over {over if not why else 'prompts'}.")
+    if tests:
+        said.append(
+            f"{VOTES}: a board corrects for all pairs of its models at once, so two that are told"
+            " apart here may share ranks there."
+        )
+    return said
 
 
 def _difference_sections(comparison: Comparison) -> list[Section]:
