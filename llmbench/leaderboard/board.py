@@ -30,7 +30,8 @@ from llmbench.leaderboard.serving.section import LoadTable, build_load_tables
 from llmbench.leaderboard.tables import SAMPLE_CHARACTERS, Table, table
 from llmbench.leaderboard.training_runs import TrainingRun, find_training_runs
 from llmbench.leaderboard.votes.judges import build_judge_tables
-from llmbench.leaderboard.votes.section import VoteTable, build_vote_tables
+from llmbench.leaderboard.votes.parts import VoteTable
+from llmbench.leaderboard.votes.section import build_vote_tables
 from llmbench.leaderboard.words import cut, cut_start, join_words
 from llmbench.metrics.facts import FACTS, HEADLINES, MEAN_OF, SPEED
 from llmbench.results.record import (

@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 
 from llmbench.stats import LEVEL, Interval, holm, ranks, sign_flip_p, wilson_interval
-from llmbench.votes.ballots import Vote
+from llmbench.votes.kinds import Vote
 from llmbench.votes.strengths.agreement import (
     describe_raters,
     measure_agreement,

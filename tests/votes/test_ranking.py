@@ -126,7 +126,7 @@ def test_contestants_that_always_win_in_a_row_stand_in_that_order():
     ]
     assert [row.why.split(":")[0] for row in found.standings] == [
         "it never lost or tied against them",
-        "its votes against them all go one way",
+        "its comparisons with them all go one way",
         "it never won or tied against them",
     ]
 
@@ -139,13 +139,13 @@ def test_contestants_that_no_vote_connects_are_not_put_on_one_scale():
     found = by_name(rank_votes(list_votes(*rows)))
     assert found["a"].strength is not None
     assert found["c"].strength is None
-    assert found["c"].why == "no vote connects it with the others"
+    assert found["c"].why == "no comparison connects it with the others"
     assert {row.rank for row in found.values()} == {(1, 4)}
 
 
 def test_votes_that_are_all_ties_tell_no_strength():
     found = rank_votes(list_votes(*repeat(9, "a", "b", "good")))
-    assert {row.why for row in found.standings} == {"every vote among them is a tie"}
+    assert {row.why for row in found.standings} == {"every comparison among them is a tie"}
     assert found.tie_share.value == 1.0
 
 

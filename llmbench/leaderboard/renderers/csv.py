@@ -13,7 +13,7 @@ from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_csv
 from llmbench.leaderboard.serving.section import LoadTable
 from llmbench.leaderboard.tables import Table, TableRow
-from llmbench.leaderboard.votes.section import VoteTable
+from llmbench.leaderboard.votes.parts import VoteTable
 
 FIRST = ("task", "model", "stage", "rank_best", "rank_worst")
 # `metric`: what the table goes by; the next five are its
@@ -91,8 +91,10 @@ def _list_votes(table: VoteTable, columns: int) -> Iterator[list[object]]:
             share = row.share
             ends = (share.value, share.low, share.high) if share else (None, None, None)
             yield [*head, *row.rank, table.metric, *ends, "share", row.votes, *rest]
-        for kind, (mean, n) in row.ratings.items():
-            yield [*head, None, None, f"rating:{kind}", mean, None, None, "1 to 5", n, *rest]
+        for kind, one in row.ratings.items():
+            mean = one.mean
+            ends = (mean.value, mean.low, mean.high)
+            yield [*head, *one.rank, f"rating:{kind}", *ends, "1 to 5", mean.n, *rest]
 
 
 class CsvRenderer(Renderer):

@@ -42,6 +42,7 @@ from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.leaderboard.tables import Table, order_by_rank
 from llmbench.leaderboard.words import cut
+from llmbench.metrics.facts import VOTES
 
 MANY_MEMBERS = 20  # parts of a group, of which more are left out on paper
 
@@ -149,7 +150,10 @@ def _list_sections(board: Board, parts: dict[str, bool]) -> list[tuple[str, str]
         ("ranking", "ranking", parts["ranking"]),
         ("tasks", "all tasks", parts["tasks"]),
         *((id, title, True) for id, title in (*tables, *loads)),
-        *((f"votes-{n}", f"votes: {one.task}", True) for n, one in enumerate(board.votes, 1)),
+        *(
+            (f"votes-{n}", f"{'votes' if one.metric == VOTES else 'verdicts'}: {one.task}", True)
+            for n, one in enumerate(board.votes, 1)
+        ),
         ("pairs", "pairs", parts["pairs"]),
         ("scaling", "scaling", parts["scaling"]),
         ("curves", "training", parts["curves"]),

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.votes.section import Part, VoteRow, VoteTable, name_contestant, show_share
+from llmbench.leaderboard.votes.parts import (
+    Part,
+    VoteRow,
+    VoteTable,
+    name_contestant,
+    show_rank,
+    show_share,
+)
 from llmbench.leaderboard.words import cut
+from llmbench.metrics.facts import JUDGED
 from llmbench.results.record import Record
 from llmbench.results.samples import Opened
 from llmbench.results.signature import Signature
@@ -20,12 +28,11 @@ from llmbench.votes.scores import group_votes
 if TYPE_CHECKING:
     from llmbench.votes.judges.findings import JudgeFindings
 
-METRIC = "judge_win_share"
 TITLES = ("rank", "model", "win share", "judged", "won", "tied", "lost")
 HELP = (
     "best and worst rank that the verdicts allow: all pairs tested, Holm-corrected",
     "who wrote the answers",
-    "share of verdicts that it would win against the average of the others; a tie is half a win",
+    "share of verdicts that would be for it against the average of the others; a tie is half a win",
     "verdicts that it took part in",
     "verdicts for it",
     "ties, and verdicts that changed with the order of the answers",
@@ -68,12 +75,12 @@ def _build(judge: JudgeFindings, stages: Mapping[str, int | None], run: str) -> 
         )
         for one in judge.ranking.standings
     ]
+    from llmbench.votes.judges.findings import tell_cost
+
     cells = []
     for row in rows:
-        best, worst = row.rank or (0, 0)
-        place = str(best) if best == worst else f"{best}-{worst}"
         counts = (row.votes, row.wins, row.ties, row.losses)
-        cells.append([place, row.name, show_share(row.share), *map(str, counts)])
+        cells.append([show_rank(row.rank), row.name, show_share(row.share), *map(str, counts)])
     models = ["" if row.model == REFERENCE else row.name for row in rows]
     numeric = [one != "model" for one in TITLES]
     part = Part(f"Judge {name} ({judge.kind}): {title}", TITLES, cells, numeric, models, HELP)
@@ -84,17 +91,8 @@ def _build(judge: JudgeFindings, stages: Mapping[str, int | None], run: str) -> 
             for one in judge.ranking.standings
             if one.why
         ),
-        _tell_cost(judge),
+        tell_cost(judge),
     ]
     signature = Signature.of(protocol=PROTOCOLS[judge.kind], judge=judge.mark)
-    metric = f"{METRIC}:{name}"
+    metric = f"{JUDGED}:{name}"
     return VoteTable(f"{title}, judge {name}", rows, [part], notes, str(signature), metric=metric)
-
-
-def _tell_cost(judge: JudgeFindings) -> str:
-    tokens = "" if judge.read_tokens is None else f" ({judge.read_tokens:,} tokens)"
-    written = f", {judge.written_tokens:,} tokens written" if judge.written_tokens else ""
-    return (
-        f"{judge.pairs:,} pairs of answers: {judge.read_bytes:,} bytes read{tokens}{written},"
-        f" {judge.seconds:.1f} s."
-    )

@@ -4,86 +4,48 @@ worth.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.numbers import format_plain, percent, show_interval
+from llmbench.leaderboard.votes.parts import (
+    HUMAN,
+    Part,
+    VoteRow,
+    VoteTable,
+    name_contestant,
+    show_rank,
+    show_share,
+)
+from llmbench.leaderboard.votes.ratings import describe_ratings, list_ratings
 from llmbench.leaderboard.votes.remarks import describe_votes, summarise
 from llmbench.leaderboard.words import cut, join_words
-from llmbench.metrics.facts import VOTES
-from llmbench.metrics.metric import UNIT_INTERVAL
 from llmbench.results.record import Record
 from llmbench.votes import ballots
 from llmbench.votes.answers import REFERENCE
-from llmbench.votes.ballots import Ballots, Criterion, Rating, Vote
+from llmbench.votes.ballots import Ballots
+from llmbench.votes.kinds import Criterion, Rating, Vote
 from llmbench.votes.scores import group_votes, has_votes, rank, sign
 
 if TYPE_CHECKING:
-    from llmbench.stats import Interval
     from llmbench.votes.ranking import Standing, VoteRanking
+    from llmbench.votes.strengths.ratings import Rated
 
-HUMAN = "(human text)"
-CRITERIA: dict[Criterion, str] = {"fluency": "fluency", "sense": "sense", "follows": "fit"}
+TITLES = ("rank", "model", "win share", "votes", "won", "tied", "lost", "still needed")
+HELP = (
+    "best and worst rank that the votes allow: all pairs tested, Holm-corrected",
+    "who wrote the answers",
+    "share of votes that it would win against the average of the others; a tie is half a win",
+    "votes that it took part in",
+    "votes that it won",
+    "ties",
+    "votes that it lost",
+    "votes still needed to tell it from the next one, if votes go on as they did",
+)
 MOST_OPPONENTS = 12  # columns of a table of who beat whom
 MOST_IN_TERMINAL = 5  # of its columns
-
-
-@dataclass(frozen=True)
-class VoteRow:
-    """A contestant. `share`: of wins against the average of the others, None if there is none.
-    `ratings`: criterion -> mean and how many.
-    """
-
-    name: str
-    model: str
-    stage: int | None
-    rank: tuple[int, int] | None
-    share: Interval | None
-    wins: int = 0
-    losses: int = 0
-    ties: int = 0
-    more: str = ""
-    ratings: Mapping[Criterion, tuple[float, int]] = field(default_factory=dict)
-
-    @property
-    def votes(self) -> int:
-        """How many votes it took part in."""
-        return self.wins + self.losses + self.ties
-
-
-@dataclass(frozen=True)
-class Part:
-    """A table of the section. `is_numeric`: of each column. `models`: of each row, the model that
-    it is about, "" if none. `is_narrow`: whether a terminal has room for it; files have all.
-    """
-
-    heading: str
-    titles: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_numeric: Sequence[bool]
-    models: Sequence[str]
-    help: Sequence[str] = ()
-    is_narrow: bool = True
-
-
-@dataclass(frozen=True)
-class VoteTable:
-    """What people said on a task, or a judge. `task`: its name, with the run's among several.
-    `metric`: what its shares are called in a file of all numbers.
-    """
-
-    task: str
-    rows: list[VoteRow]
-    parts: list[Part]
-    notes: list[str]
-    signature: str
-    summary: str = ""
-    metric: str = VOTES
 
 
 def build_vote_tables(record: Record, folder: Path | None, run: str = "") -> list[VoteTable]:
@@ -115,19 +77,23 @@ def _build(
 ) -> VoteTable:
     found, run = about
     stages = {model.name: model.stage for model in record.models}
-    means = _average(ratings)
+    rated = _rank_ratings(ratings, record.seed)
+    means = {
+        name: {kind: some[name] for kind, some in rated.items() if name in some}
+        for name in (*stages, REFERENCE)
+    }
     ranking = rank(votes, record.seed) if votes else None
     standings = ranking.standings if ranking else []
     rows = [_make_row(one, stages, means, _name_more(ranking)) for one in standings]
     known = {row.model for row in rows}
-    order = [name for name in (*stages, REFERENCE) if name in means and name not in known]
+    order = [name for name, own in means.items() if own and name not in known]
     rows += [
         VoteRow(name_contestant(name), name, stages.get(name), None, None, ratings=means[name])
         for name in order
     ]
     title = cut(f"{task}, {run}" if run else task, NAME_CHARACTERS)
-    parts = [_list_standings(title, rows)]
-    notes = [_describe_ratings(ratings)] if ratings else []
+    parts = [_list_standings(title, rows)] if ranking else []
+    notes = [describe_ratings(ratings)] if ratings else []
     summary = ""
     if ranking is not None:
         if 1 < len(standings) <= MOST_OPPONENTS:
@@ -136,6 +102,7 @@ def _build(
         hidden = sum(not vote.shown for vote in votes)
         notes = [*describe_votes(ranking, hidden, name_contestant), *notes]
         summary = summarise(title, rows, ranking.votes)
+    parts += [list_ratings(title, rated)] if ratings else []
     apart = [name_contestant(row.name) for row in standings if row.share is None]
     if 0 < len(apart) < len(standings):
         notes.append(f"Shares are against the average of the others without {join_words(apart)}.")
@@ -151,20 +118,12 @@ def _build(
     return VoteTable(title, rows, parts, notes, signature, summary)
 
 
-def name_contestant(name: str) -> str:
-    """Return what tables call a contestant."""
-    return HUMAN if name == REFERENCE else cut(name, NAME_CHARACTERS)
+def _rank_ratings(ratings: Sequence[Rating], seed: int) -> Mapping[Criterion, Mapping[str, Rated]]:
+    if not ratings:
+        return {}
+    from llmbench.votes.strengths.ratings import rank_ratings  # numpy
 
-
-def _average(ratings: Sequence[Rating]) -> dict[str, dict[Criterion, tuple[float, int]]]:
-    """Contestant -> criterion -> mean and number."""
-    sums: dict[str, dict[Criterion, list[int]]] = {}
-    for one in ratings:
-        sums.setdefault(one.model, {}).setdefault(one.criterion, []).append(one.value)
-    return {
-        name: {kind: (math.fsum(found) / len(found), len(found)) for kind, found in kinds.items()}
-        for name, kinds in sums.items()
-    }
+    return rank_ratings(ratings, seed=seed)
 
 
 def _name_more(ranking: VoteRanking | None) -> dict[str, str]:
@@ -181,7 +140,7 @@ def _name_more(ranking: VoteRanking | None) -> dict[str, str]:
 def _make_row(
     standing: Standing,
     stages: Mapping[str, int | None],
-    means: Mapping[str, Mapping[Criterion, tuple[float, int]]],
+    means: Mapping[str, Mapping[Criterion, Rated]],
     more: Mapping[str, str],
 ) -> VoteRow:
     name = standing.name
@@ -199,54 +158,16 @@ def _make_row(
     )
 
 
-def show_share(share: Interval | None) -> str:
-    """Return a share with its interval in percent; "-" if there is none."""
-    if share is None:
-        return "-"
-    if share.low is None or share.high is None:
-        return percent(share.value)
-    return show_interval(
-        100 * share.value,
-        100 * share.low,
-        100 * share.high,
-        (100 * UNIT_INTERVAL[0], 100 * UNIT_INTERVAL[1]),
-        lambda value: format_plain(value, 1),
-        lambda half: format_plain(half, 1),
-        unit=" %",
-    )
-
-
 def _list_standings(title: str, rows: Sequence[VoteRow]) -> Part:
-    rated = [kind for kind in CRITERIA if any(kind in row.ratings for row in rows)]
-    voted = any(row.rank for row in rows)
-    titles, help = ["model"], ["who wrote the answers"]
-    if voted:
-        titles = ["rank", "model", "win share", "votes", "won", "tied", "lost", "still needed"]
-        help = [
-            "best and worst rank that the votes allow: all pairs tested, Holm-corrected",
-            "who wrote the answers",
-            "share of votes that it would win against the average of the others; a tie is half a"
-            " win",
-            "votes that it took part in",
-            *("votes that it won", "ties", "votes that it lost"),
-            "votes still needed to tell it from the next one, if votes go on as they did",
-        ]
-    titles += [CRITERIA[kind] for kind in rated]
-    help += [f"mean rating of its {CRITERIA[kind]}, 1 to 5" for kind in rated]
+    voted = [row for row in rows if row.rank]
     cells = []
-    for row in rows:
-        best, worst = row.rank or (0, 0)
-        place = "-" if not row.rank else str(best) if best == worst else f"{best}-{worst}"
+    for row in voted:
         counts = [str(count) for count in (row.votes, row.wins, row.ties, row.losses)]
-        own = [place, row.name, show_share(row.share), *counts, row.more or "-"]
-        rates = [
-            f"{row.ratings[kind][0]:.2f} ({row.ratings[kind][1]})" if kind in row.ratings else "-"
-            for kind in rated
-        ]
-        cells.append([*(own if voted else [row.name]), *rates])
-    numeric = [title != "model" for title in titles]
-    models = ["" if row.name == HUMAN else row.name for row in rows]
-    return Part(f"People's votes: {title}", titles, cells, numeric, models, help)
+        share = show_share(row.share)
+        cells.append([show_rank(row.rank), row.name, share, *counts, row.more or "-"])
+    numeric = [one != "model" for one in TITLES]
+    models = ["" if row.name == HUMAN else row.name for row in voted]
+    return Part(f"People's votes: {title}", TITLES, cells, numeric, models, HELP)
 
 
 def _list_meetings(ranking: VoteRanking, rows: Sequence[VoteRow]) -> Part:
@@ -284,10 +205,3 @@ def _list_raters(ranking: VoteRanking) -> Part:
     ]
     titles = ["rater", "votes", "chose the left", "said the same again", "repeats"]
     return Part("Raters", titles, cells, [False, True, True, True, True], [""] * len(names))
-
-
-def _describe_ratings(ratings: Sequence[Rating]) -> str:
-    raters = len({one.rater for one in ratings})
-    answers = len({(one.rater, one.prompt, one.model) for one in ratings})
-    who = "1 rater" if raters == 1 else f"{raters} raters"
-    return f"Ratings are means from 1 to 5, with their number, of {answers} answers, by {who}."

@@ -18,6 +18,7 @@ from llmbench.votes.strengths.davidson import Fit, Floats, refit
 from llmbench.votes.strengths.tally import Tally, Whole
 
 TRIALS = 1000
+Count = int | Whole
 NORMAL = 1.959964  # half the width of 95 % of a normal distribution
 
 
@@ -41,12 +42,23 @@ class Resampled:
         if self.by_raters is None or self.by_votes is None:
             return prompts, np.full_like(prompts, self.prompts - 1)
         raters = _vary(measure(self.by_raters), self.raters)
-        # what raters add to chance, which the prompts hold already: never less than nothing
-        extra = np.maximum(raters - _vary(measure(self.by_votes)), 0.0)
-        parts = prompts**2 / (self.prompts - 1) + extra**2 / (self.raters - 1)
-        total = prompts + extra
-        freedom = np.divide(total**2, parts, out=np.full_like(total, 1e9), where=parts > 0)
-        return total, freedom
+        votes = _vary(measure(self.by_votes))
+        return add_raters(prompts, raters, votes, self.prompts, self.raters)
+
+
+def add_raters(
+    by_prompts: Floats, by_raters: Floats, by_votes: Floats, prompts: Count, raters: Count
+) -> tuple[Floats, Floats]:
+    """Return the variance over prompts and raters, from those over each and over single votes, and
+    its degrees of freedom (Satterthwaite 1946). prompts, raters: how many there are.
+    """
+    # what raters add to chance, which the prompts hold already: never less than nothing
+    extra = np.maximum(by_raters - by_votes, 0.0)
+    total = by_prompts + extra
+    parts = by_prompts**2 / np.maximum(prompts - 1, 1) + extra**2 / np.maximum(raters - 1, 1)
+    is_known = (parts > 0) & np.isfinite(parts)
+    freedom: Floats = np.divide(total**2, parts, out=np.full_like(total, 1e9), where=is_known)
+    return total, freedom
 
 
 def _vary(values: Floats, units: int | None = None) -> Floats:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llmbench.votes.ballots import Vote
+from llmbench.votes.kinds import Vote
 from llmbench.votes.strengths.davidson import LOSS, TIE, WIN, Floats, list_pairs
 
 Whole = NDArray[np.int64]
@@ -132,7 +132,7 @@ def find_scale(counted: Tally) -> Scale:
     inner = {group: counted.take([names[a] for a in group]) for group in groups}
     core = min(groups, key=lambda group: (-len(group), -len(inner[group]), group), default=())
     if len(core) > 1 and not (inner[core].outcomes != TIE).any():
-        tied = {names[a]: "every vote among them is a tie" for a in core}
+        tied = {names[a]: "every comparison among them is a tie" for a in core}
     else:
         tied = {}
     reasons, sides = {}, {}
@@ -143,13 +143,13 @@ def find_scale(counted: Tally) -> Scale:
         above, below = bool(reach[a, rest].all()), bool(reach[rest, a].all())
         sides[name] = above - below
         if above:
-            reasons[name] = "it never lost or tied against them: more votes are needed"
+            reasons[name] = "it never lost or tied against them: more comparisons are needed"
         elif below:
-            reasons[name] = "it never won or tied against them: more votes are needed"
+            reasons[name] = "it never won or tied against them: more comparisons are needed"
         elif joined[a, rest].any():
-            reasons[name] = "its votes against them all go one way: more votes are needed"
+            reasons[name] = "its comparisons with them all go one way: more of them are needed"
         else:
-            reasons[name] = "no vote connects it with the others"
+            reasons[name] = "no comparison connects it with the others"
     kept = [] if tied or len(core) < 2 else [names[a] for a in core]
     return Scale(kept, {**reasons, **tied}, sides)
 

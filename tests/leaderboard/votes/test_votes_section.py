@@ -30,8 +30,8 @@ def run(tmp_path_factory):
 def test_the_section_says_who_won_and_what_votes_are_worth(run):
     (found,) = load_run(run).board.votes
     assert found.task == "continuation"
-    standings, meetings, raters = found.parts
-    assert standings.titles[:4] == ["rank", "model", "win share", "votes"]
+    standings, meetings, raters, _ = found.parts
+    assert standings.titles[:4] == ("rank", "model", "win share", "votes")
     assert standings.rows[0][1] in ("(human text)", "aardvark")
     assert standings.rows[-1][1] == "caracal"
     assert len(meetings.rows) == len(meetings.titles) - 1 == 4
@@ -61,10 +61,16 @@ def test_a_contestant_without_a_share_is_named_beside_the_shares_of_the_others(t
 
 
 def test_ratings_are_means_with_their_number(run):
-    rows = {row.model: row.ratings for row in load_run(run).board.votes[0].rows}
-    assert [rows[name]["fluency"][0] for name in ("aardvark", "bumblebee", "caracal")] == [1, 2, 3]
-    assert sum(one["sense"][1] for one in rows.values() if one) == 12
+    (found,) = load_run(run).board.votes
+    rows = {row.model: row.ratings for row in found.rows}
+    means = [rows[name]["fluency"].mean.value for name in ("aardvark", "bumblebee", "caracal")]
+    assert means == [1, 2, 3]
+    assert sum(one["sense"].mean.n for one in rows.values() if one) == 12
     assert rows["reference"] == {}
+    part = found.parts[-1]
+    assert part.heading == "People's ratings, 1 to 5: continuation"
+    assert [row[0] for row in part.rows] == [*["fluency"] * 3, *["sense"] * 3, *["fit"] * 3]
+    assert [row[2] for row in part.rows[:3]] == ["caracal", "bumblebee", "aardvark"]
 
 
 def test_the_summary_names_the_best_only_if_the_votes_prove_it(run, tmp_path):
@@ -91,8 +97,9 @@ def test_ratings_alone_make_a_section(tmp_path):
     run = make_run(tmp_path)
     let_rate(opening.open_poll(run, asks=RATINGS), "ada", 5)
     (found,) = load_run(run).board.votes
-    assert found.parts[0].titles == ["model", "fluency", "sense", "fit"]
-    assert "5 answers, by 1 rater" in found.notes[0]
+    (part,) = found.parts
+    assert part.titles == ("criterion", "rank", "model", "mean rating", "ratings")
+    assert "5 answers by 1 rater. Intervals: 95 % over prompts;" in found.notes[0]
     assert found.summary == ""
     assert "rating:fluency" not in markdown.render(load_run(run).board)
 
