@@ -124,12 +124,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer to request number `row`; `finish` is set on the last piece."""
+    """A piece of the answer to request number `row`. `tokens` are those so far. The last piece has
+    `finish`, and the `prompt_tokens` that a server says it read."""
 
     row: int
     text: str
     tokens: int
     finish: Literal["length", "stop"] | None = None
+    prompt_tokens: int | None = None
 
 
 WindowRule = Literal["rolling", "half"] | int

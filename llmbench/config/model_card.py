@@ -195,6 +195,13 @@ class Estimate(Strict):
     memory_mb: float = Field(0.0, ge=0, description="of the process, at its peak")
 
 
+class Price(Strict):
+    """What a server asks for a million tokens, in any currency."""
+
+    read: float = Field(ge=0, description="of prompts")
+    written: float = Field(ge=0, description="of answers")
+
+
 class Published(Strict):
     """A figure somebody else published."""
 
@@ -231,6 +238,9 @@ class Card(Strict):
     recipe: Recipe | None = Field(None, description="how it is trained; without it it is not")
     estimate: Estimate | None = Field(
         None, description="what it costs, for --dry-run and the time that is left"
+    )
+    price: Price | None = Field(
+        None, description="of a million tokens: what a judge behind a server costs is counted by it"
     )
     source: str = Field("", description="who made the weights, and where they are described")
     licence: str = Field("", description="of the weights, as in Apache-2.0")

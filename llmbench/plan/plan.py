@@ -34,6 +34,7 @@ from llmbench.tasks.task import Task
 WORDS = {
     "about",
     "estimate",
+    "price",
     "published",
     "source",
     "licence",

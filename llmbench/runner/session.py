@@ -50,9 +50,10 @@ def build_context(
     dtype: str | None = None,
     progress: Any = None,
     retrain: bool = False,
+    kept_answers: Path | None = None,
 ) -> BuildContext:
     """What a model outside a suite gets: the texts given as train and valid, else the tales of the
-    built-in text, and its letters as the domain.
+    built-in text, and its letters as the domain. kept_answers: where a server's answers are kept.
     """
     for name in given:
         if name not in ("train", "valid"):
@@ -82,6 +83,7 @@ def build_context(
         dtype=dtype or "float32",
         progress=progress or _ignore,
         retrain_since=time.time() if retrain else None,
+        kept_answers=kept_answers,
     )
 
 

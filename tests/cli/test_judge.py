@@ -1,6 +1,10 @@
 """`llmbench judge`, as a shell runs it."""
 
 import json
+import os
+import subprocess
+import sys
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -63,6 +67,66 @@ def test_a_judge_behind_a_server_is_asked_in_its_chat_and_only_once(run):
         assert len([b for b in server.asked if "Answer A:" in b["messages"][-1]["content"]]) == 24
     assert (found["first"]["value"], found["flips"]["value"]) == (1.0, 1.0)
     assert found["ranking"]["tie_share"]["value"] == 1.0
+
+
+def write_card(folder, server, **more):
+    """The card of a judge behind a server that asks for its tokens."""
+    path = folder / "paid.yaml"
+    arguments = {"model": "tiny", "url": server.url, "api": "chat", "concurrency": 2}
+    card = {"name": "paid", "adapter": "openai", "arguments": arguments, **more}
+    path.write_text(json.dumps(card))
+    return path
+
+
+def test_the_price_of_a_judge_behind_a_server_is_counted_by_its_card(run, tmp_path):
+    with FakeServer(says=["A"]) as server:
+        card = write_card(tmp_path, server, price={"read": 2.0, "written": 1_000_000})
+        command = ["judge", str(run), "--with", str(card), "--kind", "pairwise"]
+        found = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
+        again = CliRunner().invoke(cli, command)
+    assert (found["requests"], found["written_tokens"]) == (24, 24)
+    assert found["read_tokens"] == 24
+    assert found["price"] == pytest.approx(24 + 2e-6 * found["read_tokens"])
+    cost = again.stdout.splitlines()[-1]
+    assert cost.startswith("Cost: 12 pairs of answers: 24 requests, ")
+    assert cost.endswith(", a price of 24.")
+    assert not (run / "judging").exists()
+
+
+def list_questions(server):
+    asked = [body["messages"][-1]["content"] for body in server.asked]
+    return [question for question in asked if "Answer A:" in question]
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_killed_asks_nothing_twice_that_was_answered(run, tmp_path):
+    answered, waiting, gate = [], threading.Semaphore(0), threading.Event()
+
+    def answer(body):
+        question = body["messages"][-1]["content"]
+        if "Answer A:" in question and not gate.is_set():
+            if len(answered) < 9:
+                answered.append(question)
+            else:
+                waiting.release()
+                gate.wait(60)
+        return ["A"]
+
+    with FakeServer(says=answer) as server:
+        command = ["judge", str(run), "--with", str(write_card(tmp_path, server))]
+        command += ["--kind", "pairwise", "--json"]
+        child = subprocess.Popen([sys.executable, "-m", "llmbench", *command], env=os.environ)
+        assert waiting.acquire(timeout=60)
+        assert waiting.acquire(timeout=60)  # both threads have kept what they were told before
+        child.kill()
+        child.wait()
+        gate.set()
+        asked = len(list_questions(server))
+        done = CliRunner().invoke(cli, command)
+        rest = list_questions(server)[asked:]
+    assert (asked, len(answered), len(rest)) == (11, 9, 24 - 9)
+    assert not set(answered) & set(rest)
+    assert json.loads(done.stdout)["replies"] == 24
 
 
 def test_a_judge_without_a_usable_reply_ends_with_1(run, tmp_path):

@@ -262,7 +262,7 @@ def test_a_good_judge_says_what_people_say(run):
     assert 0.8 < checked.same.low < checked.same.value < checked.same.high <= 1
     assert checked.alpha.alpha.low > 0.3
     assert checked.people.alpha is not None
-    assert "Its verdict is that of" in found.remarks[0]
+    assert "It agrees with" in found.remarks[0]
 
 
 def test_a_planted_preference_for_a_place_is_unmasked(run):

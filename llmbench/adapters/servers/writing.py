@@ -110,13 +110,15 @@ class Writer:
         )
         known = self.kept.find(key)
         if known is not None:
-            put(Chunk(row, known["text"], known["tokens"], known["finish"]))
+            put(Chunk(row, known["text"], known["tokens"], known["finish"], known.get("read")))
             return
         exchange = _Exchange(self, row, request, prompt, most, least, put, halt)
         self.client.patience.run(exchange.attempt, self.client.where)
         if exchange.last is not None:
             last = exchange.last
             value = {"text": exchange.said, "tokens": last.tokens, "finish": last.finish}
+            if last.prompt_tokens is not None:
+                value["read"] = last.prompt_tokens
             self.kept.keep(key, value)
             put(last)
 
@@ -193,7 +195,8 @@ class _Exchange:
         self._check(whole, counts)
         times.tokens = self._count(counts, made, None if reasons else size, is_full)
         rest = self._find_rest(whole)
-        self.last = Chunk(self.row, rest, times.tokens, text.finish)
+        read = None if self.writer.counting.wrong else counts.get("prompt_tokens")
+        self.last = Chunk(self.row, rest, times.tokens, text.finish, read)
         self.said = whole
 
     def _pieces(self) -> Iterator[tuple[Piece, int]]:

@@ -126,6 +126,7 @@ def _read_rubric(file: Path) -> str:
 def _list_lines(found: JudgeFindings) -> Iterator[str]:
     """The ranking, and what to think of it."""
     from llmbench.leaderboard.renderers.sanitise import clean_terminal
+    from llmbench.votes.judges.findings import tell_cost
 
     name = clean_terminal(found.judge)
     yield f"{name} ({found.kind}) on {found.task}, {found.pairs} pairs of answers"
@@ -142,9 +143,7 @@ def _list_lines(found: JudgeFindings) -> Iterator[str]:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         yield f"  {'  '.join(padded)}".rstrip()
     yield from map(clean_terminal, found.remarks)
-    tokens = "" if found.read_tokens is None else f", {found.read_tokens:,} tokens"
-    written = f", {found.written_tokens:,} tokens written" if found.written_tokens else ""
-    yield f"Cost: {found.read_bytes:,} bytes read{tokens}{written}, {found.seconds:.1f} s."
+    yield f"Cost: {tell_cost(found)}"
 
 
 def _show(share: Interval) -> str:

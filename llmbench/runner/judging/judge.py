@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from llmbench.errors import UsageError
 from llmbench.runner import session
 from llmbench.runner.screening import screen
 from llmbench.storage import default_cache
+from llmbench.votes.answers import digest_texts
 from llmbench.votes.ballots import read_votes
 from llmbench.votes.judges.asking import Judge
 from llmbench.votes.judges.findings import JudgeFindings, describe_judge
@@ -78,18 +80,32 @@ def judge_run(
     known = keep_fresh(
         [one for one in read_judgements(poll.folder) if one.task == poll.task], poll.sets
     )
+    kept: Path | None = None
     if isinstance(model, Adapter):
-        name, adapter = model.info.name, model
+        name, adapter, price = model.info.name, model, None
     else:
-        card, adapter = session.load_model(model, given, progress=progress, **options)
-        name = card.name
+        kept = poll.folder / "judging" / f"{digest_texts(model)[:16]}.jsonl"
+        options |= {"progress": progress, "kept_answers": kept}
+        card, adapter = session.load_model(model, given, **options)
+        name, price = card.name, card.price
     with session.model_errors(name), session.evaluation_mode(adapter):
         screen(adapter, name, progress, None if isinstance(model, Adapter) else default_cache())
         judge = Judge.of(name, adapter, asked.kind, asked.rubric, asked.max_bytes)
+        if price is not None:
+            judge = replace(judge, prices=(price.read, price.written))
         said = _ask_rest(poll.folder, judge, questions, known, progress)
         if not isinstance(model, Adapter):
             adapter.close()
+    if kept is not None:
+        _remove_kept(kept)
     return describe_judge(said, votes, seed=asked.seed)
+
+
+def _remove_kept(file: Path) -> None:
+    """Remove the answers of a server, now that all of them are judgements."""
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # of a judge that is at work there, or of a server's own
+        file.parent.rmdir()
 
 
 def _ask_rest(

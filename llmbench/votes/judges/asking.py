@@ -9,11 +9,11 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from llmbench.adapter import Adapter, Passage, Request, Window
+from llmbench.adapter import Adapter, Chunk, Passage, Request, Window
 from llmbench.errors import ModelError, Unsupported, close_early
 from llmbench.inference.text.answer import stream_answers, trim_answer
 from llmbench.ledger import CODE, LedgerError, count_bytes
@@ -63,7 +63,7 @@ class Judge:
     """A model and how it judges.
 
     chat: the system message, if it is asked in its chat template; None without one. rubric,
-    max_bytes (of a reply): of a pairwise judge.
+    max_bytes (of a reply): of a pairwise judge. prices: of a million tokens read, and written.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Judge:
     chat: str | None = None
     rubric: str = RUBRIC
     max_bytes: int = 40
+    prices: tuple[float, float] | None = None
 
     @classmethod
     def of(
@@ -120,6 +121,10 @@ class Judge:
 
     def _note(self, mark: str, one: Question, said: _Said) -> Judgement:
         identity = name_judgement(mark, one.task, one.prompt, one.left, one.right, one.digest)
+        price = None
+        if said.asked and self.prices is not None and said.read_tokens is not None:
+            read, written = self.prices
+            price = (read * said.read_tokens + written * said.written_tokens) / 1e6
         return Judgement(
             identity=identity,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,6 +137,7 @@ class Judge:
             right=one.right,
             digest=one.digest,
             longer=one.longer,
+            price=price,
             **vars(said),
         )
 
@@ -200,14 +206,17 @@ class Judge:
             ):
                 places[number] = len(requests)
                 requests += asked
-        replies, written = self._generate(requests) if requests else ([], [])
+        replies = self._generate(requests) if requests else []
         for number, at in places.items():
             said, pair = found[number], replies[at : at + 2]
-            said.choices = tuple(read_reply(reply) for reply in pair)
+            said.choices = tuple(read_reply(reply.text) for reply in pair)
             said.verdict = join_choices(*said.choices)
             said.why = UNREAD if said.verdict is None else ""
-            said.replies = tuple(reply[:SHOWN_CHARACTERS] for reply in pair)
-            said.written_tokens = sum(written[at : at + 2])
+            said.replies = tuple(reply.text[:SHOWN_CHARACTERS] for reply in pair)
+            said.written_tokens = sum(reply.tokens for reply in pair)
+            counts = [reply.prompt_tokens for reply in pair]
+            if said.read_tokens is None and None not in counts:
+                said.read_tokens = sum(filter(None, counts))
         return found
 
     def _request(self, question: Question, is_swapped: bool) -> Request:
@@ -216,12 +225,12 @@ class Judge:
             return Request(prompt, max_bytes=self.max_bytes, chat=self.chat)
         return Request(prompt + CUE, max_bytes=self.max_bytes, stop=("\n",))
 
-    def _generate(self, requests: Sequence[Request]) -> tuple[list[str], list[int]]:
-        """The whole reply to each request, and its number of tokens."""
-        said, tokens = [""] * len(requests), [0] * len(requests)
+    def _generate(self, requests: Sequence[Request]) -> list[Chunk]:
+        """The whole reply to each request, in one piece."""
+        said = [Chunk(row, "", 0) for row in range(len(requests))]
         for chunk in stream_answers(self.adapter, requests):
-            said[chunk.row] += chunk.text
-            tokens[chunk.row] += chunk.tokens
+            said[chunk.row] = replace(chunk, text=said[chunk.row].text + chunk.text)
         return [
-            trim_answer(text, request) for text, request in zip(said, requests, strict=True)
-        ], tokens
+            replace(one, text=trim_answer(one.text, request))
+            for one, request in zip(said, requests, strict=True)
+        ]

@@ -4,6 +4,7 @@ often it says what people said about the same answers.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,9 @@ from pathlib import Path
 
 from llmbench.stats import Interval, ratio_interval, wilson_interval
 from llmbench.votes.answers import AnswerSet
-from llmbench.votes.ballots import Vote
 from llmbench.votes.judges.judgements import Judgement, Kind, keep_fresh, read_judgements
 from llmbench.votes.judges.questions import is_flip
+from llmbench.votes.kinds import Vote
 from llmbench.votes.ranking import VoteRanking, rank_votes
 from llmbench.votes.strengths.agreement import binomial_p, measure_agreement
 from llmbench.votes.strengths.resampling import TRIALS
@@ -44,7 +45,8 @@ class Validation:
 class JudgeFindings:
     """All about one judge of one task.
 
-    pairs: that it was asked about, without identical answers. unread: of them, without a usable
+    pairs: that it was asked about, without identical answers. requests: to a pairwise judge. price:
+    None if none is stated for all of them. unread: of them, without a usable
     verdict, with the reasons. replies, first, flips: of a pairwise judge, its readable replies, the
     share of the first answer among those that chose one, and the share of pairs on which it changed
     its verdict with the order. longer: the share of the longer answer among verdicts for one;
@@ -58,6 +60,7 @@ class JudgeFindings:
     mark: str
     task: str
     pairs: int
+    requests: int
     unread: dict[str, int]
     replies: int
     first: Interval | None
@@ -70,6 +73,7 @@ class JudgeFindings:
     read_bytes: int
     read_tokens: int | None
     written_tokens: int
+    price: float | None = None
     is_contestant: bool = False
     remarks: list[str] = field(default_factory=list)
 
@@ -107,6 +111,7 @@ def describe_judge(
         mark=one.mark,
         task=one.task,
         pairs=len(asked),
+        requests=sum(len(row.replies) for row in asked),
         unread=dict(Counter(row.why for row in asked if row.verdict is None)),
         replies=sum(choice is not None for row in asked for choice in row.choices),
         first=_count_first(asked),
@@ -119,9 +124,28 @@ def describe_judge(
         read_bytes=sum(row.read_bytes for row in asked),
         read_tokens=None if None in tokens else sum(filter(None, tokens)),
         written_tokens=sum(row.written_tokens for row in asked),
+        price=_add_prices(asked),
         is_contestant=any(one.judge in (row.left, row.right) for row in judgements),
     )
     return replace(found, remarks=_remark(found))
+
+
+def _add_prices(asked: Sequence[Judgement]) -> float | None:
+    known = [row.price for row in asked if row.price is not None]
+    return math.fsum(known) if known and len(known) == len(asked) else None
+
+
+def tell_cost(found: JudgeFindings) -> str:
+    """Return what a judge took, in a sentence."""
+    parts = [f"{found.requests:,} requests"] if found.requests else []
+    tokens = "" if found.read_tokens is None else f" ({found.read_tokens:,} tokens)"
+    parts.append(f"{found.read_bytes:,} bytes read{tokens}")
+    if found.written_tokens:
+        parts.append(f"{found.written_tokens:,} tokens written")
+    parts.append(f"{found.seconds:.1f} s")
+    if found.price is not None:
+        parts.append(f"a price of {found.price:.4g}")
+    return f"{found.pairs:,} pairs of answers: {', '.join(parts)}."
 
 
 def _count_first(asked: Sequence[Judgement]) -> Interval | None:
@@ -250,19 +274,22 @@ def _tell_validation(found: Validation | None) -> str:
     if found is None:
         return "Not validated: no person voted on the pairs that it judged."
     text = (
-        f"Its verdict is that of {show_share(found.same.value)} of {found.votes} human votes on the"
-        f" same {found.pairs} pairs{_tell_ends(found.same)}"
+        f"It agrees with {show_share(found.same.value)} of {found.votes} human votes on the same"
+        f" {found.pairs} pairs{_tell_ends(found.same)}."
     )
     alpha, people = found.alpha.alpha, found.people.alpha
     if alpha is not None:
-        text += f"; Krippendorff's alpha {alpha.value:.2f}"
+        text += (
+            " Krippendorff's alpha, which is 1 for full agreement and 0 for chance, is"
+            f" {alpha.value:.2f} between judge and people"
+        )
         if alpha.low is not None and alpha.high is not None:
             text += f" (95 % interval {alpha.low:.2f} to {alpha.high:.2f})"
-            if alpha.low <= 0:
-                text += ", which may be no more than chance"
-    if people is not None:
-        text += f"; people among themselves {people.value:.2f}"
-    return f"{text}."
+        text += "" if people is None else f", and {people.value:.2f} among people"
+        text += "."
+        if alpha.low is not None and alpha.low <= 0:
+            text += " That may be no more than chance."
+    return text
 
 
 def _tell_place(first: Interval) -> str:
