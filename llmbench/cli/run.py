@@ -149,7 +149,10 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
         # SIGTERM keeps what is finished, like Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         result, interrupted = runner_run.run(planned, log_to.watch(watching, planned, feeds))
-        is_judged = interrupted or judge_suite(planned, show.say)
+        try:
+            is_judged = interrupted or judge_suite(planned, show.say)
+        except KeyboardInterrupt:  # what was judged is kept, and the boards show it
+            interrupted = is_judged = True
         done = api.Run(result, planned.out, interrupted)
         api.write_boards(done.board, planned.out)
     show.print_board(done.board, by)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmbench.adapter import Adapter, Progress
+from llmbench.config.model_card import Card
 from llmbench.errors import UsageError
 from llmbench.runner import session
+from llmbench.runner.judging.holding import hold_judge
 from llmbench.runner.screening import screen
 from llmbench.storage import default_cache
-from llmbench.votes.answers import digest_texts
 from llmbench.votes.ballots import read_votes
 from llmbench.votes.judges.asking import Judge
 from llmbench.votes.judges.findings import JudgeFindings, describe_judge
@@ -33,6 +33,7 @@ from llmbench.votes.judges.judgements import (
 )
 from llmbench.votes.judges.questions import RUBRIC, Question, list_questions
 from llmbench.votes.opening import open_poll
+from llmbench.votes.poll import Poll
 
 QUESTIONS = 500  # pairs, unless another number is asked for: each is two questions to a model
 
@@ -73,39 +74,38 @@ def judge_run(
     Raises UsageError if there is nothing to judge, CellError if the model cannot judge.
     """
     poll = open_poll(run, asked.task, asked.only, human=asked.human)
-    votes = read_votes(poll.folder)
-    questions = list_questions(poll.task, poll.sets, votes, asked.most, asked.seed)
     if not os.access(poll.folder, os.W_OK):
         raise UsageError("the judgements cannot be written here", where=str(poll.folder))
+    if isinstance(model, Adapter):
+        return _judge(poll, model.info.name, model, asked, progress)
+    with hold_judge(poll.folder, model) as kept:
+        options |= {"progress": progress, "kept_answers": kept}
+        card, adapter = session.load_model(model, given, **options)
+        found = _judge(poll, card.name, adapter, asked, progress, card)
+        adapter.close()
+    return found
+
+
+def _judge(
+    poll: Poll,
+    name: str,
+    adapter: Adapter,
+    asked: Asked,
+    progress: Progress | None,
+    card: Card | None = None,
+) -> JudgeFindings:
+    votes = read_votes(poll.folder)
+    questions = list_questions(poll.task, poll.sets, votes, asked.most, asked.seed)
     known = keep_fresh(
         [one for one in read_judgements(poll.folder) if one.task == poll.task], poll.sets
     )
-    kept: Path | None = None
-    if isinstance(model, Adapter):
-        name, adapter, price = model.info.name, model, None
-    else:
-        kept = poll.folder / "judging" / f"{digest_texts(model)[:16]}.jsonl"
-        options |= {"progress": progress, "kept_answers": kept}
-        card, adapter = session.load_model(model, given, **options)
-        name, price = card.name, card.price
     with session.model_errors(name), session.evaluation_mode(adapter):
-        screen(adapter, name, progress, None if isinstance(model, Adapter) else default_cache())
+        screen(adapter, name, progress, None if card is None else default_cache())
         judge = Judge.of(name, adapter, asked.kind, asked.rubric, asked.max_bytes)
-        if price is not None:
-            judge = replace(judge, prices=(price.read, price.written))
+        if card is not None and card.price is not None:
+            judge = replace(judge, prices=(card.price.read, card.price.written))
         said = _ask_rest(poll.folder, judge, questions, known, progress)
-        if not isinstance(model, Adapter):
-            adapter.close()
-    if kept is not None:
-        _remove_kept(kept)
     return describe_judge(said, votes, seed=asked.seed)
-
-
-def _remove_kept(file: Path) -> None:
-    """Remove the answers of a server, now that all of them are judgements."""
-    file.unlink(missing_ok=True)
-    with suppress(OSError):  # of a judge that is at work there, or of a server's own
-        file.parent.rmdir()
 
 
 def _ask_rest(

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from llmbench import system
 from llmbench.plan.plan import Plan
 from llmbench.plan.suite_file import JudgeEntry
 
@@ -35,6 +36,8 @@ def judge_suite(planned: Plan, say: Callable[[str], None]) -> bool:
                 text=True,
                 errors="replace",
                 check=False,
+                # a run that is killed leaves no judge behind that goes on asking
+                preexec_fn=system.end_with_parent if system.LINUX else None,
             )
         if done.returncode:
             is_well = False
