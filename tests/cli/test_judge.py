@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 from support.fake_servers import FakeServer
 from support.polls import make_run, write_texts
-from support.run_helpers import llmbench
 
 from llmbench.cli.main import cli
 from llmbench.errors import LlmbenchError
@@ -156,8 +155,3 @@ def test_wrong_use_is_told_and_nothing_is_written(run, arguments, said):
     assert isinstance(done.exception, LlmbenchError)
     assert said in str(done.exception)
     assert not (run / judgements.FILE).exists()
-
-
-def test_wrong_use_is_one_line_of_a_shell(run):
-    done = llmbench("judge", str(run), "--with", "byte-ngram", "--rubric", "r.txt", cwd=run)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -27,10 +27,14 @@ def test_a_second_process_with_the_same_judge_waits(tmp_path):
 
 
 def test_what_a_server_answered_stays_if_the_judge_fails(tmp_path):
-    with pytest.raises(KeyError), hold_judge(tmp_path, "lstm") as kept:
-        kept.write_text("{}\n")
-        raise KeyError
-    assert [file.name for file in (tmp_path / FOLDER).iterdir()] == [kept.name]
+    def fail():
+        with hold_judge(tmp_path, "lstm") as kept:
+            kept.write_text("{}\n")
+            raise KeyError(kept.name)
+
+    with pytest.raises(KeyError) as failed:
+        fail()
+    assert [file.name for file in (tmp_path / FOLDER).iterdir()] == [failed.value.args[0]]
     with hold_judge(tmp_path, "lstm") as again:
         assert again.read_text() == "{}\n"
     assert not (tmp_path / FOLDER).exists()

@@ -1,12 +1,10 @@
 """votes.jsonl: written whole or not at all, each vote once, and only on the answers shown."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
+from support.polls import FORK
 
 from llmbench import storage
 from llmbench.errors import UsageError
@@ -138,25 +136,20 @@ def test_a_line_that_a_crash_cut_off_makes_room_for_the_next(folder):
     assert len(ballots.read_votes(folder)) == 3
 
 
-WRITER = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from llmbench.votes import ballots
-folder, name = Path(sys.argv[1]), sys.argv[2]
-first = ballots.read_votes(folder)[0]
-for number in range(25):
-    ballots.append(folder, [replace(first, identity=f"{name}{number}", rater=name)])
-"""
+def write_many(folder, name):
+    first = ballots.read_votes(folder)[0]
+    for number in range(25):
+        ballots.append(folder, [replace(first, identity=f"{name}{number}", rater=name)])
 
 
 def test_two_raters_at_once_lose_nothing(folder):
     ballots.append(folder, [make_vote()])
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), name], env=os.environ)
-        for name in ("ada", "bob")
-    ]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    writers = [FORK.Process(target=write_many, args=(folder, name)) for name in ("ada", "bob")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
     names = {vote.identity for vote in ballots.read_lines(folder / ballots.FILE)}
     assert names == {"v0cat", *(f"{name}{n}" for name in ("ada", "bob") for n in range(25))}
 

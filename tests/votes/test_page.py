@@ -156,8 +156,9 @@ def test_a_vote_that_the_server_did_not_answer_is_not_counted_until_it_does(tmp_
             assert page.value("document.getElementById('problem').hidden")
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_file_works_without_a_server_and_its_votes_are_imported(tmp_path, count):
+@pytest.mark.slow
+def test_a_file_works_without_a_server_and_its_votes_are_imported(tmp_path):
+    count = 50
     texts = write_texts(20)
     texts["bumblebee"][3] = texts["aardvark"][3]
     run = make_run(tmp_path, texts)
@@ -209,7 +210,8 @@ def test_two_tabs_of_a_file_lose_no_vote(tmp_path):
     assert len({reply["ticket"]["item"] for reply in given["replies"]}) == 2
 
 
-def test_what_a_model_wrote_is_shown_as_text_and_does_nothing(tmp_path):
+def test_what_a_model_wrote_is_shown_as_text_and_votes_on_it_are_imported(tmp_path):
+    """In a file, on a phone, with a reload in the middle."""
     run = make_run(tmp_path, {"aardvark": HOSTILE, "bumblebee": [*HOSTILE[1:], HOSTILE[0]]})
     file = write_shared(run)
     seen = set()
@@ -224,11 +226,43 @@ def test_what_a_model_wrote_is_shown_as_text_and_does_nothing(tmp_path):
                 "document.getElementById('verdicts').getBoundingClientRect().bottom"
                 " <= window.innerHeight + 1"
             )
-            press(page, "0")
+            press(page, KEYS[VERDICTS[number % 5]])
+            if number == 2:
+                wait_until_ready(page, 3)
+                page.reload()
+        wait_until_ready(page, len(HOSTILE))
+        given = page.value("document.getElementById('copy').value")
         assert page.complaints == []
+    back = tmp_path / "back.json"
+    back.write_text(given, encoding="utf-8")
+    assert (import_file(run, back).new, import_file(run, back).known) == (6, 6)
+    verdicts = [vote.verdict for vote in ballots.read_votes(run)]
+    assert verdicts == [VERDICTS[number % 5] for number in range(6)]
     assert {text.replace("\ud800", "\ufffd") for text in HOSTILE} <= {
         text.replace("\ud800", "\ufffd") for text in seen
     }
+
+
+@pytest.mark.slow
+def test_a_file_neither_counts_nor_gives_the_votes_of_another_file(tmp_path):
+    run = make_run(tmp_path, write_texts(20))
+    one = write_shared(run, only=("aardvark", "bumblebee"))
+    other = write_shared(run, "other.html", only=("bumblebee", "caracal"))
+    with browser.opened(one, tmp_path / "profile") as page:
+        for number in range(3):
+            vote_by_key(page, number)
+        wait_until_ready(page, 3)
+        page.load(other)
+        wait_until_ready(page, 0)
+        press(page, "1")
+        wait_until_ready(page, 1)
+        page.value("document.getElementById('finish').click()")
+        given = json.loads(page.value("document.getElementById('copy').value"))
+        page.load(one)
+        wait_until_ready(page, 3)
+        assert page.complaints == []
+    poll = opening.open_poll(run, only=("bumblebee", "caracal"))
+    assert [reply["ticket"]["item"] in poll.pairs for reply in given["replies"]] == [True]
 
 
 @pytest.mark.slow

@@ -191,6 +191,7 @@ def test_votes_needed_are_none_for_neighbours_that_are_told_apart():
     assert middle.votes > 500
 
 
+@pytest.mark.slow
 def test_as_many_more_votes_as_needed_tell_neighbours_apart_four_times_in_five():
     before = rank_votes(Crowd([0.3, -0.3], prompts=400, raters=1).vote(40, seed=7))
     (needed,) = before.needed

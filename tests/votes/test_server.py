@@ -137,7 +137,7 @@ def read_text(run):
     return file.read_text() if file.exists() else ""
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.slow)])
 def test_kill_9_loses_no_vote_that_was_counted_and_doubles_none(tmp_path, kills):
     """As the page does: a vote without an answer is sent again to the next server."""
     run, rng = make_run(tmp_path, write_texts(300)), random.Random(7)
