@@ -83,10 +83,15 @@ def _choose_task(opened: Opened) -> str:
     )
 
 
-def _choose_models(record: Record, task: str, only: Collection[str]) -> list[str]:
+def list_models(record: Record, task: str) -> list[str]:
+    """Return the models that did a task, also one without a metric, in the order of the record."""
     scored = {score.model for score in record.scores if score.task == task}
     cells = record.notes.cells
-    known = [m.name for m in record.models if m.name in scored or task in cells.get(m.name, ())]
+    return [m.name for m in record.models if m.name in scored or task in cells.get(m.name, ())]
+
+
+def _choose_models(record: Record, task: str, only: Collection[str]) -> list[str]:
+    known = list_models(record, task)
     if not known:
         raise UsageError(
             f"the run has no task {task!r}", hint=did_you_mean(task, list_tasks(record))

@@ -112,6 +112,7 @@ class Poll:
             for name in found.answers
         }
         self._stamp: tuple[int, int] | None = None
+        self._written = self._stamp_answers()
         self._lines: list[Ballot] = []
 
     @property
@@ -127,13 +128,26 @@ class Poll:
         """Return the digest that stands for answers in a ticket."""
         return _digest(self.key, self.task, prompt, *contestants)
 
+    def _stamp_answers(self) -> list[tuple[int, int] | None]:
+        """What tells whether the files of answers are still those that were read."""
+        names = {name for found in self.sets.values() for name in found.answers}
+        return [
+            _stamp(self.folder / "samples" / name / f"{self.task}.jsonl") for name in sorted(names)
+        ]
+
+    def check_answers(self) -> None:
+        """Raise Changed if a model was run again since the answers were read: what is asked about
+        may be there no more, and votes on it would not count.
+        """
+        if self._stamp_answers() != self._written:
+            raise Changed(
+                "the answers have changed since this page was opened",
+                hint="end `llmbench vote` and start it again",
+            )
+
     def read_lines(self) -> list[Ballot]:
         """Return all ballots in the folder: read again if another process has added some."""
-        try:
-            seen = (self.folder / ballots.FILE).stat()
-            stamp = (seen.st_size, seen.st_mtime_ns)
-        except FileNotFoundError:
-            stamp = None
+        stamp = _stamp(self.folder / ballots.FILE)
         if stamp is None or stamp != self._stamp:
             self._lines = ballots.read_lines(self.folder / ballots.FILE)
             self._stamp = stamp
@@ -323,6 +337,14 @@ class Poll:
 
 class Changed(UsageError):
     """A vote is on answers that are no longer those that were shown."""
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        seen = file.stat()
+    except OSError:
+        return None
+    return seen.st_size, seen.st_mtime_ns
 
 
 def list_pairs(sets: Mapping[str, AnswerSet]) -> list[Pair]:

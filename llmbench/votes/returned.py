@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from llmbench.errors import UsageError, check_utf8
 from llmbench.results.samples import Opened, open_results
 from llmbench.votes import ballots, parsing
 from llmbench.votes.kinds import Ballot, Undo
-from llmbench.votes.opening import find_sets, list_tasks, make_key
+from llmbench.votes.opening import find_sets, list_models, list_tasks, make_key
 from llmbench.votes.poll import Changed, Poll, Reply
 
 FORMAT = "votes/1"
@@ -52,8 +53,22 @@ def import_file(run: Path, file: Path) -> Imported:
     if opened.record.items is not None:
         raise UsageError("a reviewed record has no answers to vote on", where=str(run))
     found, changed, is_cut = _read_file(opened, file)
+    _check_known(opened.folder, found, file)
     new = ballots.append(opened.folder, found)
     return Imported(new, len(found) - new, changed, is_cut)
+
+
+def _check_known(folder: Path, found: Sequence[Ballot], file: Path) -> None:
+    """Raise UsageError, which names the file, if it says of a vote something else than the run."""
+    known = {one.identity: one for one in ballots.read_lines(folder / ballots.FILE)}
+    for one in found:
+        before = known.setdefault(one.identity, one)
+        if not ballots.is_same(before, one):
+            raise UsageError(
+                f"the ballot {one.identity!r} is there already, and says something else",
+                where=str(file),
+                hint="a file of votes is added as it came, and never edited",
+            )
 
 
 def _read_file(opened: Opened, file: Path) -> tuple[list[Ballot], int, bool]:
@@ -120,7 +135,7 @@ def _open_poll(opened: Opened, returned: Returned, file: Path) -> Poll:
     """The poll of which a file came back. UsageError if it is of another run."""
     record, task = opened.record, returned.task
     key = make_key(record)
-    models = list(dict.fromkeys(score.model for score in record.scores if score.task == task))
+    models = list_models(record, task)
     sets = find_sets(opened, task, models, human=True) if task in list_tasks(record) else {}
     poll = Poll(opened.folder, task, sets, key=key)
     if not models or poll.poll_id != returned.poll:

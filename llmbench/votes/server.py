@@ -65,6 +65,7 @@ class PollServer(ThreadingHTTPServer):
         """Do what a page asks for, and return what it shows next."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         with self.lock:
+            self.poll.check_answers()
             if asked.reply is not None:
                 found = self.poll.resolve(asked.reply, asked.rater, now)
                 ballots.append(self.poll.folder, found)

@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from support.polls import make_run, write_answers, write_texts
+from support.polls import MODELS, make_record, make_run, write_answers, write_texts
 
 from llmbench.errors import UsageError
+from llmbench.results.record import Notes
 from llmbench.votes import ballots, opening
 from llmbench.votes.kinds import Undo
 from llmbench.votes.poll import RATINGS
@@ -125,6 +126,23 @@ def test_a_wrong_file_is_refused_whole(run, change, message):
     with pytest.raises(UsageError, match=message):
         import_file(run, write(run, change(give(run))))
     assert not (run / "votes.jsonl").exists()
+
+
+def test_a_file_that_was_edited_after_it_was_added_is_refused(run):
+    import_file(run, write(run, give(run)))
+    before = (run / "votes.jsonl").read_bytes()
+    edited = write(run, change_reply(give(run), verdict="right"))
+    with pytest.raises(UsageError, match=r"back.json: the ballot 'reply-000001' is there already"):
+        import_file(run, edited)
+    assert (run / "votes.jsonl").read_bytes() == before
+
+
+def test_votes_on_a_task_without_a_metric_are_imported(tmp_path):
+    write_answers(tmp_path / "run", write_texts())
+    cells = Notes(cells={name: ["continuation"] for name in MODELS})
+    bare = make_record(MODELS).model_copy(update={"scores": [], "notes": cells})
+    bare.write(tmp_path / "run")
+    assert import_file(tmp_path / "run", write(tmp_path / "run", give(tmp_path / "run"))).new == 3
 
 
 def test_a_line_that_is_cut_off_is_left_out_and_told(run, tmp_path):

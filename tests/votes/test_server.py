@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 
 import pytest
-from support.polls import FORK, MODELS, make_run, run_server, write_texts
+from support.polls import FORK, MODELS, make_run, run_server, write_answers, write_texts
 
 from llmbench.votes import ballots, opening
 from llmbench.votes.server import PollServer
@@ -130,6 +130,19 @@ def test_a_vote_that_cannot_be_written_is_not_counted(tmp_path, monkeypatch):
         assert (status, "could not be written" in said["problem"]) == (500, True)
         monkeypatch.undo()
         assert send(server, body=asked)[1]["counted"] == 1
+
+
+def test_no_vote_is_taken_once_a_model_was_run_again(tmp_path):
+    run = make_run(tmp_path)
+    with serve(run) as server:
+        question = send(server, body={"rater": "ada"})[1]["question"]
+        write_answers(run, {**write_texts(), "caracal": ["quite new"] * 8})
+        asked = {"rater": "ada", "reply": reply_to(question, "vote-00000001")}
+        for body in (asked, {"rater": "bob"}):
+            status, said, _ = send(server, body=body)
+            assert (status, "the answers have changed" in said["problem"]) == (409, True)
+            assert "start it again" in said["problem"]
+    assert not (run / "votes.jsonl").exists()
 
 
 def read_text(run):
