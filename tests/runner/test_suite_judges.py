@@ -1,6 +1,13 @@
 """Judges that a suite names, at the end of its run."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+
 import pytest
+from support.fake_servers import FakeServer
 
 import llmbench
 from llmbench.errors import UsageError
@@ -78,6 +85,36 @@ def test_a_judge_that_fails_is_told_and_the_board_is_there(folder, capfd):
     assert "the judge models.py:Broken failed:" in capfd.readouterr().err
     assert run.board.votes == []
     assert (run.folder / "leaderboard.md").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_judge_is_at_work_leaves_the_boards_and_it_goes_on_later(folder):
+    asked, waiting, gate = [], threading.Semaphore(0), threading.Event()
+
+    def answer(body):
+        if "Answer A:" in body["messages"][-1]["content"]:
+            asked.append(body["messages"][-1]["content"])
+            if len(asked) > 3:
+                waiting.release()
+                gate.wait(60)
+        return ["A"]
+
+    with FakeServer(says=answer) as server:
+        spec = f"openai:tiny@{server.url}?api=chat&concurrency=1"
+        path = write(folder, f"{{model: '{spec}', kind: pairwise}}")
+        models = [word for name in list_models(folder) for word in ("--model", name)]
+        out = folder / "out"
+        command = [sys.executable, "-m", "llmbench", "run", str(path), *models, "--out", str(out)]
+        child = subprocess.Popen(command, env=os.environ, start_new_session=True)
+        assert waiting.acquire(timeout=120)
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(60) == 130
+        assert (out / "leaderboard.md").is_file()
+        gate.set()
+        before = asked[:3]
+        assert subprocess.run(command, env=os.environ, check=False).returncode == 0
+    assert not set(before) & set(asked[4:])
+    assert "Judge tiny" in (out / "leaderboard.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
