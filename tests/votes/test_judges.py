@@ -285,7 +285,7 @@ def test_a_judge_that_praises_all_alike_is_unmasked(run):
     text = " ".join(found.remarks)
     assert "100 % of its verdicts are ties" in text
     assert found.validation.same.value == 0.0
-    assert "may be no more than chance" in text
+    assert "That is worse than chance." in text
     assert all(row.strength is None for row in found.ranking.standings)
 
 

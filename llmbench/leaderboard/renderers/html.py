@@ -41,6 +41,7 @@ from llmbench.leaderboard.renderers.page.serving import embed_loads
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import show_html
 from llmbench.leaderboard.tables import Table, order_by_rank
+from llmbench.leaderboard.votes.parts import VoteTable
 from llmbench.leaderboard.words import cut
 from llmbench.metrics.facts import VOTES
 
@@ -137,6 +138,13 @@ def _cut_name(name: str) -> str:
     return cut(name, NAME_CHARACTERS)
 
 
+def _name_votes(table: VoteTable) -> str:
+    if table.metric == VOTES:
+        return f"votes: {table.task}"
+    heading = table.parts[0].heading
+    return heading[:1].lower() + heading[1:]
+
+
 def _list_sections(board: Board, parts: dict[str, bool]) -> list[tuple[str, str]]:
     """Return the links of the page's navigation: anchor and title."""
     passages = any(passage.rows for passage in board.passages)
@@ -150,10 +158,7 @@ def _list_sections(board: Board, parts: dict[str, bool]) -> list[tuple[str, str]
         ("ranking", "ranking", parts["ranking"]),
         ("tasks", "all tasks", parts["tasks"]),
         *((id, title, True) for id, title in (*tables, *loads)),
-        *(
-            (f"votes-{n}", f"{'votes' if one.metric == VOTES else 'verdicts'}: {one.task}", True)
-            for n, one in enumerate(board.votes, 1)
-        ),
+        *((f"votes-{n}", _name_votes(one), True) for n, one in enumerate(board.votes, 1)),
         ("pairs", "pairs", parts["pairs"]),
         ("scaling", "scaling", parts["scaling"]),
         ("curves", "training", parts["curves"]),

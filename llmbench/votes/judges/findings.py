@@ -287,7 +287,9 @@ def _tell_validation(found: Validation | None) -> str:
             text += f" (95 % interval {alpha.low:.2f} to {alpha.high:.2f})"
         text += "" if people is None else f", and {people.value:.2f} among people"
         text += "."
-        if alpha.low is not None and alpha.low <= 0:
+        if alpha.high is not None and alpha.high < 0:
+            text += " That is worse than chance."
+        elif alpha.low is not None and alpha.low <= 0:
             text += " That may be no more than chance."
     return text
 
