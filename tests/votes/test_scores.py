@@ -95,6 +95,9 @@ def test_compare_says_what_its_intervals_hold_and_why_a_board_may_say_less(run, 
     done = CliRunner().invoke(cli, ["compare", str(kept), *MODELS[:2], "--metric", VOTES])
     said = " ".join(done.stdout.split())
     assert "keeps no raters, so intervals and p are over prompts." in said
+    gated = ["gate", str(run), "--against", str(kept), "--allow", "votes=0.05"]
+    said = " ".join(CliRunner().invoke(cli, gated).stdout.split())
+    assert "keeps no raters, so intervals and p are over prompts." in said
 
 
 @pytest.mark.parametrize("command", ["compare", "gate"])

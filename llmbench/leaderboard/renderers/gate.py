@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmbench.leaderboard.columns import NAME_CHARACTERS
-from llmbench.leaderboard.renderers.comparison import SHARES, difference, explain, value
+from llmbench.leaderboard.renderers.comparison import (
+    SHARES,
+    describe_votes,
+    difference,
+    explain,
+    value,
+)
 from llmbench.leaderboard.renderers.sections import Section
 from llmbench.leaderboard.renderers.terminal.grid import STAYS
 from llmbench.leaderboard.words import cut
@@ -50,6 +56,7 @@ def sections(gate: Gate) -> list[Section]:
         "A row fails if it is worse by more than is allowed and the difference is significant (p"
         " corrected by Holm), or if it is missing or not comparable."
     ]
+    said += describe_votes([one.row for one in gate.rows])
     return [*found, Section("How to read this", notes=said)]
 
 
