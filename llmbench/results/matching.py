@@ -123,7 +123,7 @@ class Met:
 
     def test(self, tests: int) -> Difference:
         """Return the difference of two scores that have items. tests: see `difference`."""
-        a, b = (one and float(one.value) for one in self.scores)
+        a, b = (None if one is None else float(one.value) for one in self.scores)
         moves = [
             side.opened.deviations.get((side.model, self.task, self.key)) for side in self.sides
         ]

@@ -124,11 +124,15 @@ def _read_returned(opened: Opened, file: Path, data: object) -> tuple[list[Ballo
         except UsageError as error:
             raise UsageError(error.what, where=where) from None
         for one in resolved:
-            parsing.check(one, lambda key, where=where: where)
-            parsing.check_repeat(one, known, lambda key, where=where: f"{where}.ticket.{key}")
+            parsing.check(one, _place(where))
+            parsing.check_repeat(one, known, _place(where, "ticket"))
             known.setdefault(one.identity, one)
         found += resolved
     return found, changed
+
+
+def _place(where: str, part: str = "") -> parsing.Place:
+    return lambda key: f"{where}.{part}.{key}" if part else where
 
 
 def _open_poll(opened: Opened, returned: Returned, file: Path) -> Poll:

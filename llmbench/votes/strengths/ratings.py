@@ -58,7 +58,8 @@ class _Sheet:
         equal = np.full(len(sums), 1 / len(sums))
         drawn = rng.multinomial(len(sums), equal, size=trials).astype(np.float64)
         n = drawn @ counts
-        return np.divide(drawn @ sums, n, out=np.full(n.shape, np.nan), where=n > 0)
+        means: Floats = np.divide(drawn @ sums, n, out=np.full(n.shape, np.nan), where=n > 0)
+        return means
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ def _rank(sheet: _Sheet, seed: int, trials: int) -> dict[str, Rated]:
         mean, half = float(means[at]), float(halves[at])
         is_known = 0 < half < np.inf
         low, high = max(STARS[0], mean - half), min(STARS[1], mean + half)
-        ends = (low, high) if is_known else (None, None)
-        name = sheet.names[at]
-        found[name] = Rated(Interval(mean, *ends, int(counts[at])), places[name])
+        name, n = sheet.names[at], int(counts[at])
+        interval = Interval(mean, low, high, n) if is_known else Interval(mean, None, None, n)
+        found[name] = Rated(interval, places[name])
     return found
 
 
