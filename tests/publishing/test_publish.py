@@ -165,12 +165,8 @@ def test_a_run_that_was_stopped_after_its_last_cell_is_published_with_ranks(tmp_
     stopped.notes.tasks.clear()
     stopped.write(run)
     publish(run, tmp_path / "out", settings=BARE)
-    publish(quick_run(tmp_path / "other"), tmp_path / "done", settings=BARE)
-    ranks = [
-        [line.split(",")[:5] for line in (tmp_path / name / "leaderboard.csv").open()]
-        for name in ("out", "done")
-    ]
-    assert ranks[0] == ranks[1]
+    rows = [line.split(",")[:5] for line in (tmp_path / "out" / "leaderboard.csv").open()]
+    assert ["likelihood", "byte-ngram", "3", "1", "1"] in rows
     assert "nterrupted" not in (tmp_path / "out" / "leaderboard.md").read_text()
 
 
