@@ -45,9 +45,10 @@ def mark_state(record: Record) -> str:
 
 def name_end(record: Record) -> str:
     """Return what the last moment of a run is called: finished, interrupted or last written."""
-    return {"done": "finished", "interrupted": "interrupted", "unfinished": "last written"}[
-        record.state.end
-    ]
+    if record.state.is_complete:
+        return "finished"
+    names = {"done": "finished", "interrupted": "interrupted", "unfinished": "last written"}
+    return names[record.state.end]
 
 
 def list_open_cells(record: Record, run: str = "") -> list[OpenCell]:

@@ -104,7 +104,7 @@ def test_each_open_cell_is_a_line_of_the_csv():
 
 def test_the_last_moment_is_called_what_it_was():
     keys = [
-        leaderboard_board.build(stopped(end)).facts[1][0]
+        leaderboard_board.build(stopped(end, OPEN)).facts[1][0]
         for end in ("done", "interrupted", "unfinished")
     ]
     assert keys == ["finished", "interrupted", "last written"]
