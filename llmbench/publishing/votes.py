@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmbench import storage
-from llmbench.votes import ballots
+from llmbench.votes import ballots, parsing
 from llmbench.votes.judges import judgements
 
 FILES = (ballots.FILE, judgements.FILE)
@@ -29,6 +29,6 @@ def copy_votes(run: Path, place: Path, keeps_names: bool) -> int:
         for number, name in enumerate(raters, 1)
     }
     if lines:
-        told = [ballots.write_line(replace(one, rater=called[one.rater])) for one in lines]
+        told = [parsing.write_line(replace(one, rater=called[one.rater])) for one in lines]
         storage.write_text(place / ballots.FILE, "".join(told))
     return len(raters)

@@ -125,7 +125,7 @@ def test_a_line_that_a_crash_cut_off_makes_room_for_the_next(folder):
     file = folder / "votes.jsonl"
     ballots.append(folder, [make_vote(0)])
     whole = file.read_bytes()
-    line = ballots.write_line(make_vote(1)).encode()
+    line = parsing.write_line(make_vote(1)).encode()
     for cut in (1, len(line) // 2, len(line) - 2):
         file.write_bytes(whole + line[:cut])
         assert ballots.read_votes(folder) == [make_vote(0)]
@@ -176,7 +176,7 @@ def test_two_raters_at_once_lose_nothing(folder):
     ],
 )
 def test_a_wrong_line_is_refused_with_its_place(folder, change, message):
-    line = {**json.loads(ballots.write_line(make_vote())), **change}
+    line = {**json.loads(parsing.write_line(make_vote())), **change}
     (folder / "votes.jsonl").write_text("\n" + json.dumps(line) + "\n")
     with pytest.raises(UsageError, match=message) as caught:
         ballots.read_votes(folder)
@@ -219,7 +219,7 @@ def test_a_line_that_is_no_object_is_refused_with_its_column(folder, line, messa
 
 
 def test_a_vote_that_lacks_a_field_is_refused(folder):
-    line = json.loads(ballots.write_line(make_vote()))
+    line = json.loads(parsing.write_line(make_vote()))
     del line["digest"]
     (folder / "votes.jsonl").write_text(json.dumps(line) + "\n")
     with pytest.raises(UsageError, match="a vote needs 'digest'"):
@@ -232,7 +232,7 @@ def test_a_folder_without_votes_has_none(folder):
 
 def test_no_name_in_a_vote_leads_out_of_the_folder(folder):
     (folder / "votes.jsonl").write_text(
-        ballots.write_line(replace(make_vote(), left="../cat", task="../../etc/passwd"))
+        parsing.write_line(replace(make_vote(), left="../cat", task="../../etc/passwd"))
     )
     assert ballots.read_ballots(folder).stale == 1
 
