@@ -18,7 +18,7 @@ from llmbench.results import signature
 from llmbench.results.paired_tests import Difference, Rows, difference, is_consistent
 from llmbench.results.record import Score, is_memory, key_of, metric_of
 from llmbench.results.samples import Opened, statistic_of
-from llmbench.results.tables.deviations import difference_of
+from llmbench.results.tables.deviations import find_difference
 from llmbench.results.tables.items import ItemTable
 from llmbench.stats import Verdict
 
@@ -128,7 +128,7 @@ class Met:
             side.opened.deviations.get((side.model, self.task, self.key)) for side in self.sides
         ]
         if a is not None and b is not None and moves[0] and moves[1]:
-            interval, p, over = difference_of(a - b, moves[0], moves[1])
+            interval, p, over = find_difference(a - b, moves[0], moves[1])
             return Difference(interval, p, f"t over {over}")
         in_turns = self.items.are_in_turns
         return difference(metric_of(self.score), *self.rows, tests=tests, in_turns=in_turns)

@@ -124,14 +124,14 @@ def _read_returned(opened: Opened, file: Path, data: object) -> tuple[list[Ballo
         except UsageError as error:
             raise UsageError(error.what, where=where) from None
         for one in resolved:
-            parsing.check(one, _place(where))
-            parsing.check_repeat(one, known, _place(where, "ticket"))
+            parsing.check(one, _make_place(where))
+            parsing.check_repeat(one, known, _make_place(where, "ticket"))
             known.setdefault(one.identity, one)
         found += resolved
     return found, changed
 
 
-def _place(where: str, part: str = "") -> parsing.Place:
+def _make_place(where: str, part: str = "") -> parsing.Place:
     return lambda key: f"{where}.{part}.{key}" if part else where
 
 

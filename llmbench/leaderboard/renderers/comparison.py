@@ -138,11 +138,11 @@ def _notes(comparison: Comparison) -> list[str]:
         f"p is {how if comparison.tests > 1 else 'of a single test'}. Intervals: 95 % over the"
         " items of the text, not over training seeds."
     ]
-    said += [*describe_votes(comparison.rows), *describe_below(comparison.below)]
+    said += [*describe_vote_tests(comparison.rows), *describe_below(comparison.below)]
     return [*said, "unclear: neither a difference nor equality is statistically significant."]
 
 
-def describe_votes(rows: Sequence[Row]) -> list[str]:
+def describe_vote_tests(rows: Sequence[Row]) -> list[str]:
     """Return what the tests of votes hold, and why a board may say less."""
     tests = {row.test for row in rows if row.metric == VOTES and row.test}
     said = []

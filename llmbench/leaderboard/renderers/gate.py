@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmbench.leaderboard.columns import NAME_CHARACTERS
 from llmbench.leaderboard.renderers.comparison import (
     SHARES,
-    describe_votes,
+    describe_vote_tests,
     difference,
     explain,
     value,
@@ -56,7 +56,7 @@ def sections(gate: Gate) -> list[Section]:
         "A row fails if it is worse by more than is allowed and the difference is significant (p"
         " corrected by Holm), or if it is missing or not comparable."
     ]
-    said += describe_votes([one.row for one in gate.rows])
+    said += describe_vote_tests([one.row for one in gate.rows])
     return [*found, Section("How to read this", notes=said)]
 
 

@@ -37,7 +37,7 @@ def spread_deviations(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def difference_of(value: float, a: Deviations, b: Deviations) -> tuple[Interval, float, str]:
+def find_difference(value: float, a: Deviations, b: Deviations) -> tuple[Interval, float, str]:
     """Return a difference of two scores with its 95 % interval, its two-sided p (Student's t), and
     what both are over. Units of one name are the same unit on both sides.
     """

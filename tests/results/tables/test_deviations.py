@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from llmbench.results.tables.deviations import Deviations, difference_of, spread_deviations
+from llmbench.results.tables.deviations import Deviations, find_difference, spread_deviations
 from llmbench.stats import difference_interval
 
 
@@ -23,7 +23,7 @@ def test_a_difference_of_means_has_the_interval_of_the_paired_t_test():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0.2, 1, 30), rng.normal(0, 1, 30)
     one, other = (Deviations(leave_out(x), {"ada": 0.0}, leave_out(x)) for x in (a, b))
-    found, _, over = difference_of(a.mean() - b.mean(), one, other)
+    found, _, over = find_difference(a.mean() - b.mean(), one, other)
     expected = difference_interval(a, b, np.ones(30))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert (found.n, over) == (30, "prompts")
@@ -34,7 +34,7 @@ def test_what_raters_add_to_single_votes_widens_the_interval():
     none = Deviations({}, {}, {})
     widths = []
     for raters in (calm, torn):
-        found, p, over = difference_of(0.3, Deviations(prompts, raters, prompts), none)
+        found, p, over = find_difference(0.3, Deviations(prompts, raters, prompts), none)
         widths.append(found.high - found.low)
         assert over == "prompts and raters"
     assert widths[0] == pytest.approx(2 * 2.093 * math.sqrt(0.2), rel=1e-3)  # raters add nothing
@@ -46,13 +46,13 @@ def test_what_raters_add_to_single_votes_widens_the_interval():
 def test_units_of_one_name_are_the_same_on_both_sides():
     shared = name([0.3, -0.3, 0.1, -0.1])
     same = Deviations(shared, {"ada": 0.0}, shared)
-    found, p, _ = difference_of(0.0, same, same)
+    found, p, _ = find_difference(0.0, same, same)
     assert (found.low, found.high, p) == (0.0, 0.0, 1.0)
     apart = Deviations({f"x{key}": value for key, value in shared.items()}, {"ada": 0.0}, shared)
-    assert difference_of(0.0, same, apart)[0].n == 8
+    assert find_difference(0.0, same, apart)[0].n == 8
 
 
 def test_one_prompt_proves_nothing():
     one = Deviations({"0": 0.0}, {"ada": 0.0, "bob": 0.1}, {"0": 0.0})
-    found, p, _ = difference_of(0.9, one, one)
+    found, p, _ = find_difference(0.9, one, one)
     assert (found.low, found.high, p) == (None, None, 1.0)
