@@ -9,7 +9,7 @@ import inspect
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -310,7 +310,7 @@ class TokenAdapter(Adapter):
         except (OSError, TypeError):
             return name
         beside = {
-            Path(file).resolve()
+            _resolve(file)
             for module in list(sys.modules.values())
             if (file := getattr(module, "__file__", None))
         }
@@ -344,6 +344,12 @@ class TokenAdapter(Adapter):
             if self.escape
             else (symbols, p)
         )
+
+
+@lru_cache(maxsize=4096)
+def _resolve(file: str) -> Path:
+    """The path of a module's file: there are thousands, and a model is asked for its info often."""
+    return Path(file).resolve()
 
 
 def fingerprint(tensors: dict[str, Tensor], source: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import hashlib
 import inspect
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -75,18 +76,25 @@ def _compile(file: Path, stamp: tuple[int, int]) -> CodeType | None:
 @lru_cache(maxsize=1024)
 def _find_imports(file: Path, stamp: tuple[int, int]) -> tuple[Path, ...]:
     """The files that one file imports, at its top or inside a function."""
-    code, found = _compile(file, stamp), set()
+    code, found = _compile(file, stamp), set[str]()
     inside = PACKAGE in file.parents
     for block in () if code is None else _blocks(code):
         for name in block.co_names:
             if name == PACKAGE.name or name.startswith(f"{PACKAGE.name}."):
-                place = PACKAGE.joinpath(*name.split(".")[1:])
-                found |= {place.with_suffix(".py")} | {
-                    place / f"{member}.py" for member in block.co_names if "." not in member
-                }
+                place = str(PACKAGE.joinpath(*name.split(".")[1:]))
+                members = {f"{member}.py" for member in block.co_names} & _list_names(place)
+                found |= {f"{place}.py", *(f"{place}/{member}" for member in members)}
             elif not inside:
-                found.add(file.with_name(f"{name.rpartition('.')[2]}.py"))
-    return tuple(path for path in sorted(found) if path.is_file())
+                found.add(str(file.with_name(f"{name.rpartition('.')[2]}.py")))
+    return tuple(path for path in map(Path, sorted(found)) if path.is_file())
+
+
+def _list_names(place: str) -> set[str]:
+    """The names of what lies in a folder; none if it is not one."""
+    try:
+        return {entry.name for entry in os.scandir(place)}
+    except OSError:
+        return set()
 
 
 @lru_cache(maxsize=1024)

@@ -333,7 +333,8 @@ def _options(spec: str, query: str) -> dict[str, str]:
 
 def find_adapter(name: str) -> str:
     """Return `module:Class` or `file.py:Class` of an adapter by name; any other spec as it is."""
-    return adapters().get(name, name)
+    where = ADAPTERS.get(name, name)
+    return where if ":" in where else adapters().get(name, name)  # which reads all packages
 
 
 def adapter_class(spec: str) -> type[Adapter]:

@@ -29,7 +29,8 @@ def locate(spec: str) -> str:
     """The file.py:Class or module:Class behind a name. UsageError if there is no such task."""
     if spec.endswith(".py"):
         raise UsageError("a task file needs its class", hint=f"{spec}:ClassName")
-    where = spec if ":" in spec else tasks().get(spec, "")
+    where = TASKS.get(spec, spec)
+    where = where if ":" in where else tasks().get(spec, "")  # which reads all packages
     if not where:
         raise UsageError(f"unknown task {spec!r}", hint=did_you_mean(spec, tasks()))
     return where

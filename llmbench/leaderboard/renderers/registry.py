@@ -38,7 +38,7 @@ def load_renderer(name: str) -> Renderer:
 
     UsageError if there is none, or if it is not one.
     """
-    known = list_formats()
+    known = BUILT_IN if name in BUILT_IN else list_formats()  # which reads all packages
     spec = known.get(name, name)
     where, colon, what = spec.rpartition(":")
     if name not in known and spec.endswith(".py"):

@@ -64,12 +64,12 @@ def specify_chart(tables: Sequence[LoadTable], look: Look = PAPER) -> dict[str, 
     """Return the Vega-Lite specification of throughput against latency, a line for each model and
     kind of load; None with fewer than two levels.
     """
-    import altair as alt
-
     rows = [row for table in tables for row in table.rows if LATENCY in row.values]
     rate = next((key for key in RATE if rows and all(key in row.values for row in rows)), "")
     if not rate or len(rows) < 2:
         return None
+    import altair as alt  # half a second, which a board without serving need not wait
+
     unit = "tokens/s" if rate == RATE[0] else "requests/s"
     data = alt.Data(values=[_plot(row, rate) for row in rows])  # type: ignore[no-untyped-call]  # altair's own, without types
     x = alt.X("rate:Q", title=f"throughput, {unit} (more is better)", scale=alt.Scale(zero=True))
