@@ -77,6 +77,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("LLMBENCH_CACHE", str(base))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers() -> None:
+    """Workers of runs in this process are forked, and import nothing."""
+    from support import forks
+
+    forks.fork_workers()
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this test starts is a new process that imports what it needs, as a user's is."""
+    monkeypatch.setenv("LLMBENCH_TESTS_FRESH", "1")
+
+
 @pytest.fixture
 def cases() -> Path:
     """The folder of small inputs that once went wrong."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
 
 import pytest
+from support import forks
 from support.run_helpers import folder, llmbench, run_json
 
 KINDS = ("adapter", "task", "metric")
@@ -23,8 +23,8 @@ def written(request, tmp_path):
 
 def test_its_own_test_passes(written):
     place, _ = written
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fresh_one.py"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    command = ["pytest", "-q", "-p", "no:cacheprovider", "test_fresh_one.py"]
+    done = forks.run(command, cwd=place, env=os.environ, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
 

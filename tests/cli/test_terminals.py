@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from support import forks
 from support.wide_record import build_data, write_items
 
 from llmbench.results.record import Record
@@ -39,14 +40,7 @@ def run_in_terminal(columns: int, folder: Path, *arguments: str) -> list[str]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     settings = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "llmbench", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=slave,
-        cwd=folder,
-        env={**settings, "TERM": "xterm-256color"},
-    )
+    child = start_in_terminal(slave, arguments, folder, {**settings, "TERM": "xterm-256color"})
     os.close(slave)
     written = b""
     while piece := read_piece(master):
@@ -54,6 +48,21 @@ def run_in_terminal(columns: int, folder: Path, *arguments: str) -> list[str]:
     os.close(master)
     assert child.wait() == 0, written.decode()
     return re.split(r"[\r\n]+", CONTROL.sub("", written.decode()))
+
+
+def start_in_terminal(slave, arguments, folder, environment):
+    if forks.can_be_forked(environment):
+        child = forks.Process(["llmbench", *arguments], folder, environment, slave)
+        child.stdout.close()
+        return child
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmbench", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+        cwd=folder,
+        env=environment,
+    )
 
 
 def read_piece(master: int) -> bytes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
-from support import zoo
+from support import forks, zoo
 
 from llmbench import TokenAdapter, Tokens, testing
 from llmbench.conformance.kit import CHECKS, find_checks
@@ -31,19 +30,8 @@ def own_tests(tmp_path, model, expected):
     (tmp_path / "test_mine.py").write_text(
         OWN.format(tests=str(ROOT / "tests"), model=model, expected=expected)
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-rsxf",
-        "test_mine.py",
-    ]
-    return subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
-    )
+    command = ["pytest", "-q", "-p", "no:cacheprovider", "-rsxf", "test_mine.py"]
+    return forks.run(command, cwd=tmp_path, env=os.environ, timeout=200)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import time
 import pytest
 from support.fake_hub import COMMIT, elsewhere, parquet_folder, serve
 
+from llmbench.data import hub
 from llmbench.data.hub import Rows, text_file
 from llmbench.errors import Unavailable, UsageError
 
@@ -67,7 +68,7 @@ def test_rows_are_fetched_once_and_stay_what_they_are(online, monkeypatch):
     assert texts(file) == PAGES
     note = json.loads(file.with_suffix(".json").read_text())
     assert (note["commit"], note["rows"], note["split"], note["id"]) == (COMMIT, 4, "test", ROWS.id)
-    monkeypatch.setattr(subprocess, "run", lambda *given, **named: pytest.fail("fetched again"))
+    monkeypatch.setattr(hub.subprocess, "run", lambda *given, **named: pytest.fail("fetched again"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert text_file(ROWS) == file
 

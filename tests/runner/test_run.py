@@ -334,7 +334,7 @@ def test_an_interrupt_while_models_are_compared_keeps_what_was_measured_and_the_
     }
 
 
-def test_a_worker_does_not_outlive_its_parent(tmp_path):
+def test_a_worker_does_not_outlive_its_parent(tmp_path, fresh):
     place = folder(tmp_path)
     with hang_run(place, "--only", "Hangs") as child:
         import psutil

@@ -55,7 +55,8 @@ class Kills(Floor):
     """Kills the run."""
     def score(self, passages, window=None):
         if not os.path.exists("mercy"):
-            os.kill(os.getppid(), getattr(signal, Path("signal").read_text()))
+            run = int(os.environ.get("LLMBENCH_TESTS_RUN", os.getppid()))
+            os.kill(run, getattr(signal, Path("signal").read_text()))
             time.sleep(100)
         yield from super().score(passages)
 '''

@@ -55,6 +55,12 @@ def copied(tmp_path, monkeypatch):
     return place
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A cache in which several tests train the same network once."""
+    return tmp_path_factory.mktemp("kept")
+
+
 def build(what, cache, **changes):
     return make_adapter(what.model, replace(what.build_context, cache=cache, **changes))
 
@@ -182,7 +188,7 @@ def test_shipped_and_cached_weights_are_one_and_the_same(tmp_path, copied):
 
 
 @pytest.mark.parametrize("damage", ["a bit", "missing", "one more", "manifest", "no manifest"])
-def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_path, copied, capfd):
+def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, kept, copied, capfd):
     what = target("quick", "char-ffn")
     place = copied / ROWS[what.key]["folder"]
     weights = place / "model.safetensors"
@@ -198,7 +204,7 @@ def test_what_is_not_as_the_manifest_says_is_refused_and_trained(damage, tmp_pat
         (copied / "manifest.json").unlink()
     else:
         (copied / "manifest.json").write_text("{")
-    adapter = build(what, tmp_path / "cache")
+    adapter = build(what, kept)
     assert "shipped" not in adapter.info.training
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1

@@ -41,7 +41,8 @@ class Stops(UniformBytes):
     def build(cls, parameters, build_context):
         if os.path.exists("stop") and "LLMBENCH_STOP" in os.environ:
             os.remove("stop")
-            os.kill(os.getppid(), int(os.environ["LLMBENCH_STOP"]))
+            run = int(os.environ.get("LLMBENCH_TESTS_RUN", os.getppid()))
+            os.kill(run, int(os.environ["LLMBENCH_STOP"]))
             time.sleep(100)
         return super().build(parameters, build_context)
 '''

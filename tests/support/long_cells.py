@@ -38,7 +38,8 @@ class Long(Adapter):
                 file.write(passage.id + "\\n")
             if os.path.exists("stop") and passage.id == open("stop").read():
                 {again} or os.remove("stop")
-                os.kill(os.getppid() if {parent} else os.getpid(), signal.SIGKILL)
+                run = int(os.environ.get("LLMBENCH_TESTS_RUN", os.getppid()))
+                os.kill(run if {parent} else os.getpid(), signal.SIGKILL)
                 signal.pause()
             n = len(passage.text)
             at = np.arange(n)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+from support import forks
 
 SUITE = """\
 name: tiny
@@ -116,32 +116,26 @@ def folder(tmp_path: Path) -> Path:
 
 def with_support() -> dict[str, str]:
     """The environment of a child process whose models import `support`."""
-    known = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), known]))}
+    return forks.add_tests(os.environ)
 
 
 def llmbench(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llmbench", *arguments],
-        cwd=cwd,
-        env=with_support(),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return forks.run(["llmbench", *arguments], cwd=cwd, env=with_support(), timeout=timeout)
 
 
-def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def started(*arguments: str, cwd: Path) -> subprocess.Popen[str] | forks.Process:
     """The program, started and not waited for; Ctrl-C reaches it even where the tests themselves
     run with it ignored, as in a script's background.
     """
+    if forks.can_be_forked(environment := with_support()):
+        return forks.Process(["llmbench", *arguments], cwd, environment)
     command = [sys.executable, "-m", "llmbench", *arguments]
     # the child's own affair, before it becomes Python
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     return subprocess.Popen(
         command,
         cwd=cwd,
+        env=environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -73,9 +73,9 @@ def test_a_worker_that_an_interrupted_run_ends_has_not_crashed(place):
     """The model interrupts the run, which ends its worker: nothing is wrong with the model."""
     write_model(place, parent=False)
     model = (place / "long_model.py").read_text()
-    dies = "os.getppid() if False else os.getpid(), signal.SIGKILL"
+    dies = "run if False else os.getpid(), signal.SIGKILL"
     assert dies in model
-    (place / "long_model.py").write_text(model.replace(dies, "os.getppid(), signal.SIGINT"))
+    (place / "long_model.py").write_text(model.replace(dies, "run, signal.SIGINT"))
     (place / "stop").write_text("d16")
     done = run(place, "--workers", "2", "--model", "zlib")
     assert done.returncode == 130, done.stderr
