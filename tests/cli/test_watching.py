@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support import run_helpers
+from support import forks, run_helpers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can watch")
 MODELS = """\
@@ -59,7 +59,7 @@ def test_a_segmentation_fault_is_one_line_that_names_the_model(place, command):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
 def test_a_signal_ends_the_model_as_well(place, number, code):
-    root = run_helpers.TESTS.parent
+    root = forks.TESTS.parent
     with subprocess.Popen(
         [sys.executable, "-m", "llmbench", "score", "native.py:Waits", "text.txt"],
         cwd=place,

@@ -66,7 +66,7 @@ def run(place: Path, *names: str):
 
 
 @pytest.mark.slow
-def test_neither_false_events_nor_processes_left_behind_reach_the_run(place):
+def test_neither_false_events_nor_processes_left_behind_reach_the_run(place, fresh):
     done = run(place, "Good", "Fakes", "Breeds")
     assert done.returncode == 0, done.stderr
     bits = {

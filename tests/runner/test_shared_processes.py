@@ -46,7 +46,7 @@ def place_with(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_and_quality_of_a_model_take_one_process(tmp_path):
+def test_memory_and_quality_of_a_model_take_one_process(tmp_path, fresh):
     place = place_with(tmp_path)
     done = llmbench("run", "tiny.yaml", "--model", "my_models.py:Traced", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_memory_and_quality_of_a_model_take_one_process(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_dies_while_its_memory_is_measured_is_scored_all_the_same(tmp_path):
+def test_a_model_that_dies_while_its_memory_is_measured_is_scored_all_the_same(tmp_path, fresh):
     place = place_with(tmp_path)
     done = llmbench(
         "run", "tiny.yaml", "--model", "my_models.py:DiesWriting", "--out", "out", cwd=place

@@ -270,7 +270,7 @@ class Breaks(Good):
     reason="this system's kernel keeps no peaks that can be set back",
 )
 @pytest.mark.slow
-def test_each_model_is_measured_in_a_process_of_its_own_and_a_failure_is_a_row(tmp_path):
+def test_each_model_is_measured_in_a_process_of_its_own_and_a_failure_is_a_row(tmp_path, fresh):
     place = folder(tmp_path)
     (place / "costs.yaml").write_text(SUITE)
     (place / "my_models.py").write_text((place / "my_models.py").read_text() + HUNGRY)
