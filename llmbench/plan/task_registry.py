@@ -40,12 +40,12 @@ def task_class(spec: str) -> type[Task]:
     """The class of a task. UsageError if it cannot be imported or is not a complete Task."""
     where = locate(spec)
     file = Path(where.rpartition(":")[0])
-    return _load(where, file.stat().st_mtime_ns if file.is_file() else 0)
+    return _load(where, hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "")
 
 
 @cache
-def _load(where: str, changed: int) -> type[Task]:
-    """The class, imported once for each version of its file: `changed` is when it was written."""
+def _load(where: str, digest: str) -> type[Task]:
+    """The class, imported once for each version of its file, whose sha256 is `digest`."""
     place, _, name = where.rpartition(":")
     found = load_object(where)
     if not (isinstance(found, type) and issubclass(found, Task)):

@@ -42,17 +42,22 @@ def serve(parent: socket.socket) -> bool:
             return False
         request = json.loads(line)
         if request["do"] == "fork":
+            begun, begins = os.pipe()
             pid = os.fork()
             if pid == 0:
                 system.end_with_parent()
                 os.setsid()
+                os.close(begun)
+                os.close(begins)
                 os.environ |= request["environment"]
                 for number, pipe in enumerate(pipes):
                     os.dup2(pipe, number)
                     os.close(pipe)
                 return True
-            for pipe in pipes:
+            for pipe in (begins, *pipes):
                 os.close(pipe)
+            os.read(begun, 1)  # until it has a session, by which it can be killed
+            os.close(begun)
             answer: dict[str, int | None] = {"pid": pid}
         else:
             ended, status = os.waitpid(request["pid"], os.WNOHANG)
