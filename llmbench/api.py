@@ -34,6 +34,7 @@ from llmbench.runner import run as runner_run
 from llmbench.runner.judging.suite import judge_suite
 from llmbench.runner.progress import Watcher, warn
 from llmbench.runner.session import score
+from llmbench.training.shared_cache import split_cache
 from llmbench.votes.scores import add_votes, open_run
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def run(
         `llmbench.wrap` makes an adapter of a torch module or a transformers model.
     data: text of the suite -> file to use instead.
     options: those of the command line: only, out, device, dtype, threads, limit, seed, timeout,
-        offline, retrain.
+        offline, retrain, cache (a folder, or the address of a cache that machines share), workers,
+        engine.
     Raises UsageError if suite, models or texts are wrong; nothing ran then. What a model could not
     do is in `record.failures`.
     """
@@ -187,6 +189,7 @@ def run(
         options["retrain_since"] = time.time()
     if options.get("out") is not None:
         options["out"] = Path(options["out"])
+    options |= split_cache(options.pop("cache", None))
     specs, named = _split_models(models)
     files = {name: str(path) for name, path in (data or {}).items()}
     chosen = plan.Options(models=specs, named=named, data=files, **options)

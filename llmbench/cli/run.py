@@ -91,6 +91,12 @@ if TYPE_CHECKING:
     type=options.Number(min=0, min_open=True),
     help="Price of this machine in any currency; adds the price per million tokens.",
 )
+@click.option(
+    "--cache",
+    metavar="DIR_OR_URL",
+    help="Where trained networks are kept: a folder in place of LLMBENCH_CACHE; or an address that"
+    " machines share, such as s3://BUCKET/NAME, beside each one's own.",
+)
 @click.option("--offline", is_flag=True, help="Download nothing.")
 @click.option(
     "--retrain",
@@ -113,10 +119,12 @@ def run(
     quantize: str | None,
     compile: bool | None,
     device_map: str | None,
+    cache: str | None,
     **chosen: Any,
 ) -> int:
     """Run SUITE (a path, or the name of a shipped suite) and write its boards."""
     from llmbench.plan.plan import Options, plan
+    from llmbench.training.shared_cache import split_cache
 
     chosen["models"], chosen["only"] = (
         tuple(
@@ -125,7 +133,7 @@ def run(
         ),
         tuple(chosen["only"]),
     )
-    planned = plan(suite, Options(**chosen))
+    planned = plan(suite, Options(**chosen, **split_cache(cache)))
     if not dry_run:
         return _run(planned, by, logs)
     from llmbench.plan.dry_run import estimate

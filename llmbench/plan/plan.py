@@ -30,6 +30,7 @@ from llmbench.plan.resolved_model import ResolvedModel, resolve_model, with_fact
 from llmbench.plan.suite import LEARNT, Suite
 from llmbench.results.cell import CellRow, read_cell
 from llmbench.tasks.task import Task
+from llmbench.training.shared_cache import check_caches
 
 WORDS = {
     "about",
@@ -60,6 +61,7 @@ class Options:
     timeout: float = limits.CELL_SECONDS
     offline: bool = False
     cache: Path | None = None
+    cache_url: str | None = None  # of trained networks that machines share, beside the cache
     memory_budget: int | None = None
     price_per_hour: float | None = None
     named: Mapping[str, str | Adapter] = field(default_factory=dict)
@@ -129,6 +131,7 @@ def plan(spec: str, options: Options) -> Plan:
     Raises UsageError for the first thing that is wrong.
     """
     _check_numbers(options)
+    check_caches(options.cache, options.cache_url)
     machine.check_device(options.device)
     suite = plan_suite.read(spec)
     suite.load_texts(

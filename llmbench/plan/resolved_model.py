@@ -98,9 +98,9 @@ class ResolvedModel:
         files = known.model_validate(self.card.arguments).list_files()
         return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
-    def place_trained(self, build_context: BuildContext) -> Place:
-        """Return where what its training gives is, or will be."""
-        return self._place(len(self.stages), build_context)
+    def place_trained(self, build_context: BuildContext, stages: int | None = None) -> Place:
+        """Return where what its training gives is, or will be; or what its first `stages` give."""
+        return self._place(len(self.stages) if stages is None else stages, build_context)
 
     def _place(self, count: int, build_context: BuildContext) -> Place:
         """Where the network is, or the checkpoint after the first `count` stages."""

@@ -21,6 +21,7 @@ from llmbench.errors import Reason
 from llmbench.results.cell import CellHead
 from llmbench.results.record import Failure, ModelRow
 from llmbench.runner.folder.answers import AnswersEvent
+from llmbench.runner.folder.notes import NoteEvent
 from llmbench.runner.folder.shards import ClaimEvent, ShardEvent
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class TextRow(TypedDict):
 
 
 class JobOptions(TypedDict):
-    """How to load the model; see plan.Options. `cache`: a folder, None for the usual one."""
+    """How to load the model; see plan.Options. `cache`: a folder, None for the usual one;
+    `cache_url`: of what machines share.
+    """
 
     device: str
     dtype: str | None
@@ -47,6 +50,7 @@ class JobOptions(TypedDict):
     seed: int
     offline: bool
     cache: str | None
+    cache_url: str | None
     retrain_since: float | None
 
 
@@ -237,6 +241,7 @@ Event = (
     | CellEvent
     | CertificateEvent
     | AnswersEvent
+    | NoteEvent
     | FailedEvent
     | LoadedEvent
     | ReadyEvent
@@ -274,6 +279,7 @@ def job_of(
             "seed": options.seed,
             "offline": options.offline,
             "cache": str(options.cache or "") or None,
+            "cache_url": options.cache_url,
             "retrain_since": options.retrain_since,
         },
         "question": made.question,
@@ -308,12 +314,9 @@ def encode(message: Mapping[str, Any]) -> Iterator[Frame]:
 
 def failure_of(card: Card, event: FailedEvent) -> Failure:
     """The record's row for a cell that a worker could not fill."""
+    task, reason = event["task"], event["reason"]
     return Failure(
-        model=card.name,
-        task=event["task"],
-        reason=event["reason"],
-        message=event["message"],
-        hint=event["hint"],
+        model=card.name, task=task, reason=reason, message=event["message"], hint=event["hint"]
     )
 
 

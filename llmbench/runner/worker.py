@@ -51,6 +51,7 @@ from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_mo
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
+from llmbench.runner.engine.sharing import Say, make_shared
 from llmbench.runner.folder.shards import claim_shards, make_shelf
 from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
 from llmbench.storage import default_cache
@@ -133,7 +134,10 @@ def work(job: Job, emit: Emit, meter: Meter, replies: Iterator[Any] = iter(())) 
             _import_measured(model, job, meter)
         with meter.phase("load") if is_measured else nullcontext():
             # two workers of a model would write the same file of kept answers
-            adapter = load(model, texts, job, report, None if job.get("helps") else emit)
+            keep = None if job.get("helps") else emit
+            adapter = load(
+                model, texts, job, report, keep, lambda text: emit({"event": "note", "text": text})
+            )
         info, row = describe(adapter, model.card)
     except BaseException as error:
         for task in tasks:
@@ -279,9 +283,10 @@ def load(
     job: Job,
     report: Progress,
     emit: Emit | None = None,
+    say: Say = sys.stderr.write,
 ) -> Adapter:
     """The model, on its device, trained or from the cache. `emit`: told of answers that it keeps;
-    without it nothing is kept.
+    without it nothing is kept. `say`: told what a person should know.
     """
     options, answers = job["options"], Path(job["out"]) / "answers" / f"{model.name}.jsonl"
 
@@ -309,6 +314,8 @@ def load(
         missing=job["missing"],
         retrain_since=options["retrain_since"],
     )
+    if options["cache_url"]:
+        return make_shared(model, build_context, options["cache_url"], say)
     return make_adapter(model, build_context)
 
 

@@ -151,13 +151,16 @@ class RayEngine:
             self._nodes = {id: node for id, node in self._nodes.items() if id in alive}
         self._add([n for n in found if n.id not in self._nodes and n.id not in self._others])
 
+    def measure(self, place: Place) -> int:
+        """Return 0: nobody is asked."""
+        return 0
+
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
     ) -> RemoteWorker:
         """Start a worker in a place. Raises OSError if its machine is gone or busy with other
-        work, and UsageError for a cache that is no folder.
+        work.
         """
-        check_cache(options.cache)
         node = self._find(place)
         cpus = node.cpus if self._needs.cpus is None else self._needs.cpus
         slim = replace(options, models=(), named={}, threads=cpus)
@@ -185,6 +188,7 @@ class RayEngine:
         """Take leave of the cluster; one that was started for this run ends."""
         if self._is_own:
             self._ray.shutdown()
+        self._is_own = False  # once: what is connected to later is another's
 
     def drop(self, node: Node, at_once: bool) -> None:
         """Start nothing on a machine any more, if it is gone. at_once: without asking Ray."""
@@ -337,16 +341,6 @@ def silence(address: str | None) -> None:
 
 def ignore(*_: object, **__: object) -> None:
     """Do nothing."""
-
-
-def check_cache(cache: Path | None) -> None:
-    """Raise UsageError for a cache that is an address and not a folder."""
-    scheme, colon, _ = str(cache or "").partition(":/")
-    if colon and scheme.isalnum():
-        raise UsageError(
-            f"the cache {str(cache)!r} is an address; on a cluster it must be a folder",
-            hint="name a folder that all machines share, or none: then each has its own",
-        )
 
 
 def compare(here: Mapping[str, str], there: Mapping[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 from support.fake_ray import (
@@ -20,7 +19,7 @@ from llmbench import storage
 from llmbench.errors import UsageError
 from llmbench.plan.plan import Options, plan
 from llmbench.runner.engine.agent import describe_machine
-from llmbench.runner.engine.ray_engine import RayEngine, check_cache
+from llmbench.runner.engine.ray_engine import RayEngine
 from llmbench.runner.engine.remote import Gone
 
 HERE = describe_machine()
@@ -224,15 +223,6 @@ def test_an_error_of_the_agent_is_raised_here(make, tmp_path):
     with pytest.raises(storage.Damaged):
         list(worker._read("x", 0))
     assert names(engine) == ["a/0"]
-
-
-def test_a_cache_that_is_an_address_is_refused(make, tmp_path):
-    make(describe_node("a"))
-    engine = RayEngine.connect("x:1")
-    with pytest.raises(UsageError, match="must be a folder"):
-        engine.start(engine.places[0], tmp_path / "w.log", Options(cache=Path("s3://bucket/cache")))
-    check_cache(Path("/a/b:c/d"))
-    check_cache(None)
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray:HOST", "ray:a/b:1", "ray:// :1", "ray://h:1/x"])
