@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from llmbench.config.model_card import Card
+from llmbench.errors import LlmbenchError
+from llmbench.plan.dry_run import estimate_training
 from llmbench.plan.plan import Plan
 from llmbench.results.record import Failure
 from llmbench.runner.engine.claims import Claims
@@ -19,6 +21,7 @@ from llmbench.runner.folder.run_folder import RunFolder
 from llmbench.runner.folder.work_log import WorkLog
 from llmbench.runner.messages import Event, Job, failure_of, job_of
 from llmbench.runner.progress import Watcher, name_failure
+from llmbench.runner.watching.stragglers import LOADING, LOADING_SECONDS, Part, Stragglers
 from llmbench.tasks.task import Task
 
 HERE = "here"  # the place of a worker that is alone
@@ -32,6 +35,7 @@ class Crew:
     folder: RunFolder
     watcher: Watcher
     claims: Claims = field(default_factory=Claims)
+    stragglers: Stragglers = field(default_factory=Stragglers)
     lock: threading.RLock = field(default_factory=threading.RLock)
     numbers: Iterator[int] = field(default_factory=count)  # of workers
 
@@ -75,6 +79,14 @@ def open_worker(
         yield worker
     finally:
         worker.kill()
+
+
+def expect_loading(made: Plan, card: Card, where: str) -> Part:
+    """What a worker does before its first task. where: its place."""
+    with suppress(LlmbenchError, OSError):  # the worker will say what is wrong
+        seconds = estimate_training(made, card)[1]
+        return Part(card.name, LOADING, where, expected=LOADING_SECONDS + seconds)
+    return Part(card.name, LOADING, where, expected=LOADING_SECONDS)
 
 
 def find_known(folder: RunFolder, card: Card) -> dict[str, str]:
@@ -131,8 +143,10 @@ def run_batch(
     made, seat = crew.folder.made, Seat(next(crew.numbers), where)
     with _find_place_gone(tasks), open() as worker:
         job = make_job(crew, card, tasks, known)
+        crew.stragglers.begin(seat.number, expect_loading(made, card, where))
         worker.send(job)
         failures, open_tasks, begun = _follow(crew, worker, job, card, seat)
+        crew.stragglers.end(seat.number, is_done=False)
     has_another_try = crew.claims.take_back(seat.number, is_gone=worker.is_gone) and not worker.late
     if crew.claims.is_over:  # the worker was ended, and nothing is wrong with its model
         return failures, []
@@ -187,6 +201,7 @@ def help_batch(
     with _find_place_gone(tasks), open() as worker:
         job = make_job(crew, card, tasks, known)
         job["helps"] = True
+        crew.stragglers.begin(seat.number, expect_loading(crew.folder.made, card, where))
         worker.send(job)
         for event in worker.events(crew.folder.made.options.timeout):
             if event["event"] == "failed":
@@ -197,6 +212,7 @@ def help_batch(
             _take(crew, worker, event, card, seat)
         else:
             is_fine = False
+    crew.stragglers.end(seat.number, is_done=False)
     crew.claims.take_back(seat.number, is_gone=worker.is_gone)
     if worker.is_gone:
         raise PlaceGone(worker.explain_end(0)[1], [], [])
@@ -229,16 +245,19 @@ def _follow(
         if event["event"] == "task":
             begun = event["task"]
             seat.read_clock()
+            crew.stragglers.begin(seat.number, Part(card.name, begun, seat.where))
         elif event["event"] == "cell" and event["task"] in open_tasks:
             open_tasks.remove(event["task"])
             crew.claims.drop((card.name, event["task"]))
             with crew.lock:
                 crew.folder.accept_cell(card.name, event["task"], event["digest"])
+                usual = crew.stragglers.end(seat.number)
                 if event["digest"]:
-                    crew.log.add(card.name, event["task"], "", seat.where, seat.read_clock())
+                    crew.log.add(card.name, event["task"], "", seat.where, seat.read_clock(), usual)
                 crew.watcher.cell(card.name, event["task"], event["outcome"])
         elif event["event"] == "failed" and event["task"] in open_tasks:
             open_tasks.remove(event["task"])
+            crew.stragglers.end(seat.number, is_done=False)
             crew.claims.drop((card.name, event["task"]))
             failures.append(failure_of(card, event))
             outcome = name_failure(event["reason"], event["message"])
@@ -255,17 +274,26 @@ def _take(crew: Crew, worker: Worker, event: Event, card: Card, seat: Seat) -> N
     """Take in an event that ends no cell."""
     if event["event"] == "claim":
         cell = (card.name, event["task"])
-        worker.send(crew.claims.claim(cell, event["edges"], seat.number, waits=seat.waits))
+        crew.stragglers.end(seat.number, is_done=False)  # it may wait now, for others
+        claimed = crew.claims.claim(cell, event["edges"], seat.number, waits=seat.waits)
+        if claimed["span"] is not None:
+            first, last = claimed["span"]
+            crew.stragglers.begin(seat.number, Part(*cell, seat.where, (first, last)))
+        worker.send(claimed)
         seat.read_clock()
         return
     with crew.lock:
         if event["event"] == "progress":
             crew.watcher.progress(card.name, event["what"], event["share"], event["remark"])
+        elif event["event"] == "note":
+            crew.watcher.warn(f"{card.name}: {event['text']}")
         elif event["event"] == "answers":
             crew.folder.answers.accept(card.name, event["seal"])
         elif event["event"] == "shard":
             crew.claims.add_file((card.name, event["task"]), event["name"], event["digest"])
             crew.folder.accept_shard(card.name, event["task"], event["name"], event["digest"])
-            crew.log.add(card.name, event["task"], event["name"], seat.where, seat.read_clock())
+            usual = crew.stragglers.end(seat.number)
+            took = seat.read_clock()
+            crew.log.add(card.name, event["task"], event["name"], seat.where, took, usual)
         elif event["event"] == "certificate":
             crew.folder.accept_certificate(card.name, event["digest"], event["cached"])
