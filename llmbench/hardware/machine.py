@@ -224,6 +224,17 @@ def free_memory() -> int:
         return free
 
 
+def measure_memory(pid: int) -> int:
+    """Bytes of RAM that a process has to itself; 0 if it is gone."""
+    import psutil
+
+    try:
+        held = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(held.rss) - int(held._asdict().get("shared", 0))  # which Linux alone tells
+
+
 def load_state() -> LoadState:
     """Return what else this machine does now."""
     import psutil

@@ -45,12 +45,10 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
     interrupted.
     """
     watcher = watcher or Silent()
-    if made.options.engine == "local":
-        share_cores(made.options.workers, made.options)  # before there is a folder
     started = now()
     failures: list[Failure] = []
     interrupted = False
-    with open_folder(made) as folder:
+    with _open_engine(made) as engine, open_folder(made) as folder:
         before = load_before(made.out, watcher)
         Earlier(folder, before).tell(watcher)
         mark = {"name": made.suite.name, "version": made.suite.version, "sha256": made.suite.sha256}
@@ -60,7 +58,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         for name, why in made.absent.items():
             watcher.warn(f"{name} is optional and left out: {why}")
         try:
-            _run_models(folder, watcher, failures, draft)
+            _run_models(folder, watcher, failures, draft, engine)
             for task in made.suite.tasks:
                 if isinstance(task, Speed.Settings):
                     failures += _run_rounds(folder, task, watcher)
@@ -160,7 +158,11 @@ def _find_changed(folder: RunFolder, failures: Sequence[Failure]) -> list[Failur
 
 
 def _run_models(
-    folder: RunFolder, watcher: Watcher, failures: list[Failure], draft: _Draft
+    folder: RunFolder,
+    watcher: Watcher,
+    failures: list[Failure],
+    draft: _Draft,
+    engine: Engine | None,
 ) -> None:
     """One model after the other, while the workers of the next ones start. Adds to `failures`."""
     made, ahead = folder.made, Ahead(folder.made.options)
@@ -168,7 +170,9 @@ def _run_models(
         watcher.warn(damage)
     try:
         draft.write(failures)
-        settled = _run_side_by_side(folder, watcher, failures, draft)
+        settled = set[tuple[str, str]]()
+        if engine is not None:
+            settled = _run_side_by_side(folder, watcher, failures, draft, engine)
         for number, card in enumerate(made.cards, 1):
             watcher.model(card.name, number, len(made.cards))
             failures += _run_model(folder, card, watcher, ahead, settled)
@@ -178,22 +182,23 @@ def _run_models(
 
 
 def _run_side_by_side(
-    folder: RunFolder, watcher: Watcher, failures: list[Failure], draft: _Draft
+    folder: RunFolder,
+    watcher: Watcher,
+    failures: list[Failure],
+    draft: _Draft,
+    engine: Engine,
 ) -> set[tuple[str, str]]:
-    """If several workers are asked for: all that is not timed. Adds to `failures`; returns the
-    cells, model and task, that need not be looked at again.
+    """All that is not timed, by several workers. Adds to `failures`; returns the cells, model and
+    task, that need not be looked at again.
     """
     made, settled = folder.made, set[tuple[str, str]]()
-    if made.options.workers == 1 and made.options.engine == "local":
-        return settled
-    engine = _make_engine(made)
     for name, why in engine.refused.items():
         watcher.warn(f"no worker runs on {name}: {why}")
     work = SideBySide(Crew(folder, watcher), engine, draft.write)
     try:
         work.run()
     finally:
-        engine.close()
+        engine.close()  # what is timed comes next, and has the machine to itself
         for card in made.cards:
             failures += work.failures.get(card.name, [])
     for card in made.cards:
@@ -201,6 +206,23 @@ def _run_side_by_side(
             continue
         settled |= {(card.name, t.name) for t in made.suite.tasks if t.process == "shared"}
     return settled
+
+
+@contextmanager
+def _open_engine(made: Plan) -> Iterator[Engine | None]:
+    """What starts several workers, if these are asked for. What is wrong with it is found before
+    there is a folder.
+    """
+    if made.options.engine == "local":
+        share_cores(made.options.workers, made.options)
+        if made.options.workers == 1:
+            yield None
+            return
+    engine = _make_engine(made)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def _make_engine(made: Plan) -> Engine:

@@ -77,6 +77,12 @@ def read_scored(place):
     return scored
 
 
+def read_proof(place):
+    """The passages of proofs that were scored since documents were asked for last, sorted."""
+    lines = (place / "scored.txt").read_text().splitlines()
+    return sorted(name for name in lines if not name.startswith("d"))
+
+
 def read_board(place, out):
     """The board, whatever number of threads it was computed with, and all files of samples."""
     done = llmbench("report", out, "--format", "csv", cwd=place)

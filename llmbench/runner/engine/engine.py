@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,14 +16,14 @@ from llmbench.runner.messages import Event
 class Place:
     """Where one worker at a time runs. machine: its name, as the record has it. cores: numbers of
     the cores that it has to itself; () if it may use all. memory: bytes of RAM for all workers of
-    its machine together; 0 if that is not known.
+    its machine together, as it was when this was asked; 0 if that is not known.
     """
 
     machine: str
     number: int
     cores: tuple[int, ...] = ()
     gpu: str = ""  # the device that it has to itself, such as cuda:1
-    memory: int = 0
+    memory: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:
@@ -68,6 +68,9 @@ class Engine(Protocol):
     @property
     def refused(self) -> Mapping[str, str]:
         """Machines on which no worker is started -> why."""
+
+    def measure(self, place: Place) -> int:
+        """Return the bytes of RAM that the worker in a place holds now; 0 if that is not known."""
 
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()

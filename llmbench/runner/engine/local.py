@@ -24,18 +24,31 @@ class LocalEngine:
     def __init__(self, count: int, options: Options):
         """UsageError if there are fewer cores than workers."""
         cores = share_cores(count, options)
-        share, free = len(cores) // count, machine.free_memory()
+        share = len(cores) // count
         gpus = machine.gpus() if options.device_kind == "cuda" else []
-        self.places: Sequence[Place] = [
+        self._children: dict[int, Child] = {}  # the last one of each place
+        self._places = [
             Place(
                 "here",
                 number,
                 tuple(cores[number * share : (number + 1) * share]),
                 f"cuda:{number % len(gpus)}" if len(gpus) > 1 else "",
-                free,
             )
             for number in range(count)
         ]
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where workers can be started. Their memory is what is free now and what workers hold, so
+        that what other programs have taken since the run began is not counted on.
+        """
+        room = machine.free_memory() + sum(map(self.measure, self._places))
+        return [replace(place, memory=room) for place in self._places]
+
+    def measure(self, place: Place) -> int:
+        """Return the bytes of RAM that the worker in a place holds now."""
+        child = self._children.get(place.number)
+        return 0 if child is None else machine.measure_memory(child.process.pid)
 
     def start(
         self, place: Place, log: Path, options: Options, modules: Sequence[str] = ()
@@ -48,6 +61,7 @@ class LocalEngine:
             environment=name_gpu(place),
         )
         system.bind(child.process.pid, place.cores)
+        self._children[place.number] = child
         return child
 
     def refresh(self) -> None:

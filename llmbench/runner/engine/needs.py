@@ -4,7 +4,7 @@ workers beside each other do not take it from one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmbench.errors import LlmbenchError
@@ -62,11 +62,16 @@ def _measure_checkpoint(model: ResolvedModel, options: Options) -> int:
     return size * width // WIDTHS.get(kept, WIDTHS["float32"])
 
 
-def sum_needs(running: Iterable[tuple[Place, Need]]) -> dict[str, int]:
-    """Return the bytes that workers take, by machine. One of whom nothing is known takes one."""
+def sum_needs(
+    running: Iterable[tuple[Place, Need]], measure: Callable[[Place], int] = lambda place: 0
+) -> dict[str, int]:
+    """Return the bytes that workers take, by machine: what they need, or hold already if that is
+    more. One of whom nothing is known takes one. measure: tells what the worker of a place holds.
+    """
     taken: dict[str, int] = {}
     for place, need in running:
-        taken[place.machine] = taken.get(place.machine, 0) + max(need.usual, 1)
+        most = max(need.usual, measure(place), 1)
+        taken[place.machine] = taken.get(place.machine, 0) + most
     return taken
 
 

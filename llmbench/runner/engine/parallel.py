@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from llmbench import limits
@@ -65,6 +65,7 @@ class SideBySide:
         self._workers: set[Worker] = set()
         self._useless: set[str] = set()  # models that no second worker could help
         self._waiting: deque[_Unit] = deque()
+        self._room: dict[str, int] = {}  # machine -> the most memory that it had free
 
     def run(self) -> None:
         """Ask all models. Whatever ends this ends all workers."""
@@ -77,7 +78,7 @@ class SideBySide:
                 while self._waiting or running:
                     self._refuse_too_large()
                     for place in list(free):
-                        taken = sum_needs(running.values())
+                        taken = sum_needs(running.values(), self._engine.measure)
                         if (found := self._find_work(place, taken)) is not None:
                             free.remove(place)
                             running[pool.submit(found[0], place)] = place, found[1]
@@ -86,6 +87,7 @@ class SideBySide:
                     for future in wait(running, LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
                         del running[future]
                         future.result()
+                    self._tell_stragglers()
                     now = time.monotonic()
                     if now - looked > PLACES_SECONDS:
                         self._engine.refresh()
@@ -103,16 +105,25 @@ class SideBySide:
                         worker.kill()
                 raise
 
+    def _tell_stragglers(self) -> None:
+        with self._crew.lock:
+            for line in self._crew.stragglers.find():
+                self._crew.watcher.warn(line)
+
     def _give_up(self) -> None:
         """No place is left: rows for all that waits."""
         while self._waiting:
             self._fail(self._waiting.popleft(), "no machine is left to run on")
 
     def _refuse_too_large(self) -> None:
-        """Rows for models whose weights no machine can hold."""
+        """Rows for models whose weights no machine can hold, with all that it ever had free."""
+        places = self._engine.places
+        for place in places:
+            self._room[place.machine] = max(self._room.get(place.machine, 0), place.memory)
+        largest = [replace(place, memory=self._room[place.machine]) for place in places]
         with self._crew.lock:
             for unit in list(self._waiting):
-                if why := explain_no_room(self._engine.places, unit.need):
+                if why := explain_no_room(largest, unit.need):
                     self._waiting.remove(unit)
                     self._fail(unit, why, "out_of_memory", "a smaller --dtype, or more memory")
 

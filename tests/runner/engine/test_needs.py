@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -127,3 +128,27 @@ def test_a_model_fits_where_one_machine_has_its_weights_or_does_not_say():
     )
     assert explain_no_room([*places, Place("c", 0)], Need(0, 4 * 10**9)) == ""
     assert explain_no_room([], Need(0, 4 * 10**9)) == ""
+
+
+def test_what_other_programs_took_since_the_run_began_is_not_given_to_a_worker(monkeypatch):
+    free = [10]
+    monkeypatch.setattr(machine, "free_memory", lambda: free[0])
+    monkeypatch.setattr("llmbench.system.list_cores", lambda: [0, 1])
+    engine, taken = LocalEngine(2, CPU), {"here": 4}
+    assert has_room(engine.places[1], Need(6), taken)
+    free[0] = 9
+    assert not has_room(engine.places[1], Need(6), taken)
+    monkeypatch.setattr(LocalEngine, "measure", lambda self, place: 1 if place.number == 0 else 0)
+    assert has_room(engine.places[1], Need(6), taken)  # a worker of the run has it, as foreseen
+    assert engine.places[0] == LocalEngine(2, CPU).places[0]
+
+
+def test_a_worker_that_holds_more_than_was_foreseen_counts_with_that():
+    here = Place("here", 0)
+    assert sum_needs([(here, Need(5))], lambda place: 8) == {"here": 8}
+    assert sum_needs([(here, Need(5))], lambda place: 3) == {"here": 5}
+
+
+def test_the_memory_of_a_process_is_read_and_that_of_none_is_nothing():
+    assert machine.measure_memory(os.getpid()) > 1 << 20
+    assert machine.measure_memory(2**22 + 1) == 0

@@ -6,7 +6,15 @@ import os
 import sys
 
 import pytest
-from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_model, write_suite
+from support.long_cells import (
+    DOCUMENTS,
+    read_board,
+    read_proof,
+    read_scored,
+    run,
+    write_model,
+    write_suite,
+)
 from support.run_helpers import run_json
 
 from llmbench.errors import UsageError
@@ -43,6 +51,20 @@ def test_two_workers_give_the_board_of_one(place):
     scored = read_scored(place)
     assert len(scored) == len(set(scored)) == DOCUMENTS
     assert read_board(place, "two") == read_board(place, "one")
+
+
+@pytest.mark.slow
+def test_two_workers_prove_each_model_once(place, monkeypatch):
+    write_model(place, parent=False)
+    proofs = []
+    for number in (1, 2):
+        monkeypatch.setenv("LLMBENCH_CACHE", str(place / f"cache-{number}"))
+        workers = ("--workers", str(number), "--threads", str(number))
+        done = run(place, *workers, *MORE, out=f"out-{number}")
+        assert done.returncode == 0, done.stderr
+        proofs.append(read_proof(place))
+        read_scored(place)
+    assert proofs[0] == proofs[1] != []
 
 
 @pytest.mark.slow
