@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import transformers
 from support.checkpoints import draw
 from support.small_checkpoints import END, byte_level, said
 from transformers import (
@@ -24,6 +25,8 @@ from llmbench.inference import scoring
 
 TEXTS = ("The kettle said nothing. " * 12, "You might at least hum, said the tap.", "k")
 CONTEXT = 16
+# from 5.24 on, a second piece of Mamba 2 does not give what the whole does, which a trial finds
+READS_MAMBA2 = tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 24)
 
 
 def rwkv(size):
@@ -47,7 +50,7 @@ def tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=byte_level(), bos_token=END, eos_token=END)
 
 
-@pytest.mark.parametrize(("make", "pieces"), [(rwkv, True), (mamba, False), (mamba2, True)])
+@pytest.mark.parametrize(("make", "pieces"), [(rwkv, True), (mamba, False), (mamba2, READS_MAMBA2)])
 def test_a_document_is_read_whole_by_its_state(tokenizer, make, pieces):
     network = make(len(tokenizer)).eval()
     draw(network, 0.3, 0)
