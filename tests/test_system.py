@@ -74,6 +74,7 @@ KEPT_TO_LINUX = {
     "cli/watching.py": "watch returns at once elsewhere",
     "runner/forking/forked.py": "open_server gives none elsewhere",
     "runner/forking/server.py": "started by forked.py alone",
+    "runner/judging/suite.py": "None elsewhere",
     "runner/workers/max_batch.py": "limit asks for the platform",
 }
 # Files of the kernel and folders that one system has: only where each is tried, not relied on

@@ -278,7 +278,7 @@ def test_verdicts_of_every_kind(metric, better, interval, p, said):
 
 def test_every_metric_has_a_known_test_and_tie():
     assert {metric.test for metric in FACTS.values()} == {
-        *("bits", "share", "mean", "corpus", "rate", "items", "")
+        *("bits", "share", "mean", "corpus", "rate", "items", "tasks", "")
     }
     assert (FACTS["bits_per_byte"].test, FACTS["bits_per_byte"].tie) == ("bits", TIE_BITS_PER_BYTE)
     assert {metric.tie for metric in FACTS.values() if metric.test == "rate"} == {TIE_RATE}
