@@ -75,14 +75,17 @@ def test_a_command_that_lists_what_there_is_loads_no_heavy_library(command, form
 def test_a_command_that_lists_what_there_is_takes_a_few_tenths_of_a_second(command):
     if sys.platform == "win32":
         pytest.skip("no resource usage of children")
-    taken, least = [], []
-    for _ in range(8):  # the least of several: other programs make each take longer
-        taken.append(spend_seconds("-m", "llmbench.cli.main", command))
-        least.append(spend_seconds("-c", f"import {OTHERS}"))
-        # 0.3 s on an idle machine, on which these imports take 0.12 s; here both may take longer
-        if min(taken) <= 0.3 * max(1.0, min(least) / 0.12):
-            return
-    pytest.fail(f"{taken} s, and what no command can do without {least} s")
+    tries = []
+    # the least of several, since other programs make each take longer
+    assert any(is_quick(command, tries) for _ in range(8)), tries
+
+
+def is_quick(command, tries):
+    """Whether a command takes 0.3 s of CPU, on a machine on which OTHERS take 0.12 s."""
+    taken = spend_seconds("-m", "llmbench.cli.main", command)
+    least = spend_seconds("-c", f"import {OTHERS}")
+    tries.append((taken, least))
+    return taken <= 0.3 * max(1.0, least / 0.12)
 
 
 def spend_seconds(*arguments):

@@ -119,7 +119,7 @@ class Text:
 
 
 class DocumentError(UsageError):
-    """A document that a task cannot ask about. Whoever loaded the text adds where it stands.
+    """A document that a task cannot ask about. The code that loaded the text adds where it stands.
 
     document, name: it, and its text's name. is_of_all: whether no document of the text is right,
     so that the text may be right and the question wrong.

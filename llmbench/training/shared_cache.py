@@ -19,7 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from llmbench import storage
-from llmbench.errors import UsageError
+from llmbench.errors import LlmbenchError, UsageError
 from llmbench.storage import Damaged
 
 # What checkpoints consist of. None of these runs code when it is loaded.
@@ -32,7 +32,7 @@ class SharedCache:
 
     def __init__(self, url: str):
         """Raises UsageError if nothing that is installed opens such addresses."""
-        self.url = url
+        self.url = hide_login(url)  # as it may be shown
         self._files, self._root = open_address(url)
 
     def check(self) -> None:
@@ -41,7 +41,7 @@ class SharedCache:
             self._files.exists(self._root)
         except Exception as error:  # each kind of store raises its own
             raise UsageError(
-                f"the cache cannot be reached: {_say(error)}",
+                f"the cache cannot be reached: {describe_error(error)}",
                 where=self.url,
                 hint="check the address and what it needs to let you in, or leave out --cache",
             ) from None
@@ -173,20 +173,20 @@ def open_address(url: str) -> tuple[Any, str]:
     except ImportError as error:
         hint = "pip install 'llmbench[cache]'"
         raise UsageError(
-            f"a cache at {scheme}:// needs fsspec: {error}", where=url, hint=hint
+            f"a cache at {scheme}:// needs fsspec: {error}", where=hide_login(url), hint=hint
         ) from None
     try:
         opened: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise UsageError(
             f"a cache at {scheme}:// needs a library: {error}",
-            where=url,
+            where=hide_login(url),
             hint=f"pip install {LIBRARIES.get(scheme, 'what is named here')}",
         ) from None
     except Exception as error:  # unknown kinds are a ValueError, others what the store raises
         raise UsageError(
-            f"no cache can be at this address: {_say(error)}",
-            where=url,
+            f"no cache can be at this address: {describe_error(error)}",
+            where=hide_login(url),
             hint="a folder, or an address that fsspec opens: s3://BUCKET/NAME, gs://BUCKET/NAME",
         ) from None
     return opened[0], opened[1].rstrip("/")
@@ -220,6 +220,12 @@ def _name_key(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _say(error: BaseException) -> str:
-    """An error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+def hide_login(text: str) -> str:
+    """Return a text without the names and passwords in its addresses: sftp://***@HOST."""
+    return re.sub(r"://[^\s/]*@", "://***@", text)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error of a store in one line, without what lets people in there."""
+    what = error.what if isinstance(error, LlmbenchError) else str(error)
+    return hide_login(" ".join(f"{type(error).__name__}: {what}".split()))[:300]

@@ -28,6 +28,9 @@ def test_a_short_text_may_differ_by_what_one_charge_may(subject):
     alone = np.array([4.0, 9.0, 5.624640, 8.0])
     beside = np.array([4.0, 9.0, 6.221673, 8.0])  # SmolLM2-135M in bfloat16, two kernels of a CPU
     _require_same_bits(subject, "text", ledger(alone), ledger(beside), "together")
+    beside[2] += 1.0
+    with pytest.raises(Failed):
+        _require_same_bits(subject, "text", ledger(alone), ledger(beside), "together")
 
 
 def test_a_long_text_whose_charges_are_all_a_little_higher_is_no_rounding(subject):

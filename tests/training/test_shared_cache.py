@@ -11,7 +11,13 @@ import pytest
 from llmbench import storage
 from llmbench.errors import UsageError
 from llmbench.plan.plan import Options, plan
-from llmbench.training.shared_cache import SharedCache, check_caches, is_address, split_cache
+from llmbench.training.shared_cache import (
+    SharedCache,
+    check_caches,
+    describe_error,
+    is_address,
+    split_cache,
+)
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -201,6 +207,14 @@ def test_a_cache_that_does_not_answer_is_one_line(monkeypatch):
     monkeypatch.setattr(type(shared._files), "exists", lambda self, path: fail(path))
     with pytest.raises(UsageError, match="cannot be reached: PermissionError: access denied bec"):
         shared.check()
+
+
+def test_no_line_says_what_lets_a_person_in():
+    with pytest.raises(UsageError, match=r"^nowhere://\*\*\*@host/x: no cache can be") as told:
+        SharedCache("nowhere://me:s3cr@t@host/x")
+    assert "s3cr" not in str(told.value)
+    said = describe_error(OSError("no route to sftp://me:s3cr@t@host:22/x, nor b@c"))
+    assert said == "OSError: no route to sftp://***@host:22/x, nor b@c"
 
 
 def test_a_folder_and_an_address_are_told_apart(tmp_path, monkeypatch):

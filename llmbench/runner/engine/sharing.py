@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llmbench.adapter import Adapter, BuildContext
-from llmbench.errors import LlmbenchError
 from llmbench.plan.resolved_model import ResolvedModel, make_adapter
 from llmbench.storage import Damaged
 from llmbench.training.place import Place
-from llmbench.training.shared_cache import SharedCache
+from llmbench.training.shared_cache import SharedCache, describe_error
 
 Say = Callable[[str], object]
 
@@ -37,7 +36,7 @@ def make_shared(
             refused.add(place.folder.name)
             say(f"the shared cache has damaged weights, and the model is trained: {error}")
         except Exception as error:  # each kind of store raises its own
-            say(f"the shared cache cannot be read: {_put_in_words(error)}")
+            say(f"the shared cache cannot be read: {describe_error(error)}")
     adapter = make_adapter(model, build_context)
     for place in list_places(model, build_context):
         if place.shipped is not None or not place.is_kept():
@@ -46,7 +45,7 @@ def make_shared(
             anew = place.folder.name in refused or place.since is not None
             cache.push(place.folder, anew)
         except Exception as error:
-            say(f"the shared cache cannot be written: {_put_in_words(error)}")
+            say(f"the shared cache cannot be written: {describe_error(error)}")
     return adapter
 
 
@@ -65,8 +64,3 @@ def list_places(model: ResolvedModel, build_context: BuildContext) -> Iterator[P
         if model.stages[count - 1].recipe is None:
             return
         yield model.place_trained(build_context, count)
-
-
-def _put_in_words(error: Exception) -> str:
-    what = error.what if isinstance(error, LlmbenchError) else str(error)
-    return " ".join(f"{type(error).__name__}: {what}".split())[:300]
