@@ -134,7 +134,7 @@ class Measured:
 
 def measure_units(votes: Sequence[Vote]) -> dict[str, Measured]:
     """Return what each contestant's share rests on, no matter who met whom. {} if nobody has a
-    share, or there is one prompt only. Prompts are named as by `tally.name_prompt`, without the task.
+    share, or there is one prompt only. Prompts are named as by `tally.name_prompt`, without task.
     """
     from llmbench.votes.strengths.davidson import average_shares, fit
     from llmbench.votes.strengths.tally import count_votes, find_scale, name_prompt
