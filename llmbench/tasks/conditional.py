@@ -83,10 +83,13 @@ class Conditional(DocumentTask):
         return [Passage(document.text, source, document.id, score_eos=True, chat=self.chat)]
 
     def _charge(self, adapter: Adapter, progress: Progress) -> tuple[list[Passage], list[Ledger]]:
-        """What is scored, and what it costs."""
+        """What is scored, and what it costs. Raises Unsupported, also for a part of the pairs."""
         pairs = self.text.documents
         passages = [passage for pair in pairs for passage in self.list_passages(pair, adapter)]
-        return passages, charge(adapter, passages, Window("half"), progress)
+        ledgers = charge(adapter, passages, Window("half"), progress)
+        if any(END not in ledger.kind for ledger in ledgers):
+            raise Unsupported("the model does not charge for where a text ends")
+        return passages, ledgers
 
     def ask(self, adapter: Adapter, progress: Progress) -> None:
         self._charge(adapter, progress)
@@ -96,8 +99,6 @@ class Conditional(DocumentTask):
             self.how = adapter.sign_prompts(self.chat)
         pairs = self.text.documents
         passages, ledgers = self._charge(adapter, progress)
-        if any(END not in ledger.kind for ledger in ledgers):
-            raise Unsupported("the model does not charge for where a text ends")
         rows = []
         for pair, ledger in zip(pairs, ledgers, strict=True):
             bits = ledger.total() + ledger.total(END)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from support import small_checkpoints
+from support.divided import content, divide
 from support.known import quiet
 from support.lm_eval_tasks import settle, write_tasks
 
 from llmbench import limits, storage
 from llmbench.adapter import Window
 from llmbench.data.text import Document, Text
+from llmbench.errors import Unsupported
 from llmbench.ledger import TOKEN, Ledger
-from llmbench.results.cell import CellHead, write_cell
-from llmbench.results.record import ModelRow
 from llmbench.tasks.answers.text_prompts import Prompt
 from llmbench.tasks.conditional import Conditional
 from llmbench.tasks.continuation import Continuation, Decoding
@@ -80,33 +81,6 @@ class Memory:
     def _note(self, name, digest):
         self.names.append(name)
         self.digests.append(digest)
-
-
-def divide(monkeypatch, task, adapter, count):
-    """Have a task cut into about so many shards."""
-    whole = sum(task.size_items(adapter))
-    monkeypatch.setattr(running, "size_shards", lambda parameters, device: -(-whole // count))
-
-
-def content(outcome, folder):
-    """All that a cell holds of an outcome, byte for byte."""
-    row = ModelRow.model_validate(
-        {
-            "name": "m",
-            "family": "",
-            "tokenizer": "",
-            "parameters": 0,
-            "context": None,
-            "dtype": None,
-        }
-        | {"device": "cpu", "fingerprint": "f", "stage": None, "certificate": None, "published": []}
-    )
-    write_cell(folder, CellHead("k", "q", "here", "t", row), outcome, 0.0)
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +223,24 @@ def test_shards_of_other_weights_are_computed_again(monkeypatch, tmp_path):
     found = running.run_shards(task, adapter, quiet, own.shelf, lambda edges: rest)
     whole = TASKS["likelihood"]().run(adapter, quiet)
     assert content(found, tmp_path / "a") == content(whole, tmp_path / "b")
+
+
+def test_what_a_model_cannot_do_is_found_in_the_first_shard(monkeypatch, tmp_path):
+    """Not when all of them are computed."""
+    endless, asked = MockAdapter(bits_per_byte=1.25), []
+
+    def score(passages, window=None):
+        asked.extend(passages)
+        plain = [replace(passage, score_eos=False) for passage in passages]
+        return MockAdapter.score(endless, plain)
+
+    monkeypatch.setattr(endless, "score", score)
+    task, made = TASKS["conditional"](), Memory(tmp_path)
+    divide(monkeypatch, task, endless, 5)
+    with pytest.raises(Unsupported, match="where a text ends"):
+        running.run_shards(task, endless, quiet, made.shelf)
+    assert 0 < len(asked) < 23 / 2
+    assert made.names == []
 
 
 def test_the_tasks_of_lm_eval_are_loaded_once_for_all_shards(monkeypatch, tmp_path, network):
