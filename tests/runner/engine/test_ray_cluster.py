@@ -11,8 +11,9 @@ import sys
 
 import psutil
 import pytest
-from support import small_checkpoints
+from support import ray_nodes, small_checkpoints
 from support.long_cells import DOCUMENTS, read_board, read_scored, run, write_model, write_suite
+from support.ray_nodes import Nodes
 from support.remote import MODEL, TASK, log_in, plan_job
 from support.run_helpers import llmbench, run_json, started
 
@@ -22,8 +23,6 @@ from llmbench.runner.process import Child
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
 
-SMALL = {"object_store_memory": 100 << 20}
-MARK = "LLMBENCH_TEST_OF_RAY"  # in the environment of all that the cluster starts
 DRIVER = """\
 import json, sys
 from pathlib import Path
@@ -51,53 +50,16 @@ print(json.dumps([event for event in events if event != "progress"]))
 """
 
 
-class Two:
-    """Two nodes with a core each, and a head with none, to which runs are connected."""
-
-    def __init__(self):
-        from ray.cluster_utils import Cluster
-
-        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": 23_901}
-        self.cluster = Cluster(initialize_head=True, head_node_args={**head, **SMALL})
-        self.fill()
-
-    @property
-    def engine(self):
-        """What --engine takes."""
-        return f"ray:{self.cluster.address}"
-
-    def fill(self):
-        """Have two nodes again."""
-        self.cluster.worker_nodes = {
-            node for node in self.cluster.worker_nodes if node.any_processes_alive()
-        }
-        while len(self.cluster.worker_nodes) < 2:
-            self.second = self.cluster.add_node(num_cpus=1, **SMALL)
-
-    def list_workers(self):
-        return list(filter(is_worker, psutil.process_iter()))
-
-
-def is_worker(process):
-    """Whether a process is a worker that this cluster has started."""
-    try:
-        is_ours = process.environ().get(MARK) == os.environ.get(MARK)
-        return is_ours and "llmbench.runner.worker" in process.cmdline()
-    except psutil.Error:
-        return False
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        base = tmp_path_factory.mktemp("cluster")
-        patch.setenv(MARK, str(base))
-        patch.setenv("LLMBENCH_CACHE", str(base / "cache"))
+        patch.setenv(ray_nodes.MARK, "")  # both are as before when this ends
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("LLMBENCH_CACHE", str(tmp_path_factory.mktemp("cluster") / "cache"))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-        found = Two()
+        found = Nodes(ray_client_server_port=23_901)
         yield found
-        found.cluster.shutdown()
+        found.shut_down()
 
 
 @pytest.fixture
@@ -192,10 +154,10 @@ def test_workers_end_with_a_run_that_is_killed(two, tmp_path):
 
 
 def test_a_machine_that_dies_is_named_and_another_takes_its_place(engine, two, job, tmp_path):
-    place = next(place for place in engine.places if two.second.node_id[:6] in place.machine)
+    place = next(place for place in engine.places if two.last.node_id[:6] in place.machine)
     worker = engine.start(place, log_in(tmp_path / "out"), job[1])
     (process,) = two.list_workers()
-    two.cluster.remove_node(two.second, allow_graceful=False)
+    two.kill(two.last, whole=False)
     assert list(worker.events(100)) == []
     worker.kill()
     reason, message, _ = worker.explain_end(1.0)
