@@ -120,7 +120,7 @@ def test_a_hostile_text_is_harmless_in_html(tmp_path, text, draw):
     page = html.render(draw(tmp_path / "hostile", text))
     found, tame = tags(page), tags(html.render(draw(tmp_path / "tame", "tame")))
     assert set(found) == set(tame)  # how many spans and facts there are is the text's affair
-    assert [tag for tag in found if tag[0] in WHOLE] == [tag for tag in tame if tag[0] in WHOLE]
+    assert list_whole(found) == list_whole(tame)
     assert "alert(1)</script" not in page
     assert not [c for c in page if not c.isprintable() and c not in "\n\t"]
     assert len(page) < 300_000
@@ -128,6 +128,11 @@ def test_a_hostile_text_is_harmless_in_html(tmp_path, text, draw):
 
 
 WHOLE = ("meta", "style", "script", "section", "svg", "form")
+STAGE_MARK = ("svg", "class", "viewbox", "aria-hidden")  # one a row, and long texts have more rows
+
+
+def list_whole(found):
+    return [tag for tag in found if tag[0] in WHOLE and tag != STAGE_MARK]
 
 
 class _Tags(HTMLParser):

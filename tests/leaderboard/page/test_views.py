@@ -148,6 +148,13 @@ def test_paper_shows_what_the_screen_shows(board):
         " getComputedStyle(e).overflowX !== 'visible').length"
     )
     assert cut_off == 0
+    astray = page.value(
+        "Array.from(document.querySelectorAll('td.model > .mark, td.model > .pick')).filter(e =>"
+        " e.checkVisibility()).filter(e => { const mark = e.getBoundingClientRect(), cell ="
+        " e.parentElement.getBoundingClientRect(); return mark.left < cell.left || mark.right >"
+        " cell.right || mark.top < cell.top || mark.bottom > cell.bottom; }).length"
+    )
+    assert astray == 0
     check_silence(page)
 
 
