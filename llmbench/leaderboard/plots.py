@@ -17,6 +17,8 @@ from llmbench.results.record import (
 )
 
 LONGEST_CURVE = 1000  # points
+PROVEN = "no model is proven better in both"
+BY_NUMBERS = "no model is better in both, by the numbers where nothing was tested"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Point:
     rate_ends: tuple[float, float] | None = None
     is_trusted: bool = True
     is_tested: bool = False
+
+
+def describe_front(points: Sequence[Point]) -> str:
+    """What is true of the points of the front of bits and speed, as far as that was tested."""
+    is_tested = all(point.is_tested for point in points if point.is_trusted)
+    return PROVEN if is_tested else BY_NUMBERS
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmbench.leaderboard.board import Board
 from llmbench.leaderboard.overview.average import find_average
 from llmbench.leaderboard.overview.overall import find_overall
+from llmbench.leaderboard.plots import describe_front
 from llmbench.leaderboard.renderers.renderer import Renderer
 from llmbench.leaderboard.renderers.sanitise import escape_markdown, quote_markdown
 from llmbench.leaderboard.renderers.serving import PICTURE, draw_loads, list_cells, list_titles
@@ -41,7 +42,7 @@ def render(board: Board) -> str:
         parts += [
             "## Quality and speed",
             "![bits per byte against bytes of text a second](leaderboard.svg)",
-            f"Pareto-optimal (no other model is better in both): {front}.",
+            f"Pareto-optimal ({describe_front(board.points)}): {front}.",
         ]
     parts += [*_reference_scores(board), *_failures(board), *_certificates(board), *_samples(board)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.hand_record import model, record
+from support.hand_record import model, record, speed
 from support.hand_runs import ACCURACY, BLEU, RATE, Hand, right
 from support.many_runs_by_hand import (
     bits,
@@ -23,6 +23,8 @@ from llmbench.errors import UsageError
 from llmbench.leaderboard.merge import groups
 from llmbench.leaderboard.merge import ranks as ranks_of_runs
 from llmbench.leaderboard.merge.merge import merge
+from llmbench.leaderboard.plots import BY_NUMBERS
+from llmbench.leaderboard.renderers import markdown
 from llmbench.results import signature as results_signature
 from llmbench.stats import rank_sets
 from llmbench.storage import write_lines, write_sealed
@@ -272,3 +274,16 @@ def test_another_value_with_the_same_weights_and_signature_is_a_warning_and_the_
     done = llmbench("leaderboard", "old", "new", "--format", "csv", cwd=tmp_path)
     assert done.stderr == f"warning: {warnings[0]}\n"
     assert done.returncode == 0
+
+
+def test_the_front_of_many_runs_rests_on_the_tests_of_their_samples(tmp_path):
+    rates = {"a": 100.0, "b": 90.0, "c": 50.0}
+    for name, levels in {"one": {"a": 1.0, "b": 1.0002}, "two": {"c": 2.0}}.items():
+        likelihood_run(tmp_path / name, levels)
+        rows = [model(own, 1, fingerprint=f"{own:x<64}"[:64]) for own in levels]
+        scores = [quality(own, bits(level)) for own, level in levels.items()]
+        scores += [speed(own, "decode_bytes_per_second", rates[own]) for own in levels]
+        run(tmp_path / name, rows, scores)
+    board, _ = merge([tmp_path / "one", tmp_path / "two"])
+    assert {point.model for point in board.points if point.front} == {"a", "b"}
+    assert f"Pareto-optimal ({BY_NUMBERS}): " in markdown.render(board)

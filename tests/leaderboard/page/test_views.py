@@ -66,7 +66,7 @@ def test_no_width_scrolls_sideways(board, width, dark):
     check_silence(page)
 
 
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("width", [320, 390, 1440])
 def test_a_name_is_broken_between_its_words_only(board, width):
     _, file, page = board
     show(page, file, width=width, height=900, touch=width < 500)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from markupsafe import Markup
 
 from llmbench.leaderboard.numbers import format_fixed, format_plain, scale_number
-from llmbench.leaderboard.plots import Point
+from llmbench.leaderboard.plots import BY_NUMBERS, Point, describe_front
 from llmbench.leaderboard.plots import Size as ModelSize
 from llmbench.leaderboard.renderers.page.frame import Size, Titles
 from llmbench.leaderboard.renderers.page.scatter import NARROW, SMALL, WIDE, Spot, draw_scatter
@@ -42,10 +42,6 @@ class Picture:
     front: Sequence[str]
 
 
-PROVEN = "no model is proven better in both"
-BY_NUMBERS = "no model is better in both, by the numbers where nothing was tested"
-
-
 def draw_pictures(points: Sequence[Point]) -> list[Picture]:
     """Return a picture for each axis; none if fewer than two models have the numbers."""
     found = []
@@ -54,8 +50,7 @@ def draw_pictures(points: Sequence[Point]) -> list[Picture]:
         if len(known) < 2:
             continue
         front = [point.model for point in known if _is_ahead(point, axis)]
-        tested = all(point.is_tested for point in known if point.is_trusted)
-        full = PROVEN if tested and axis == "speed" else BY_NUMBERS
+        full = describe_front(known) if axis == "speed" else BY_NUMBERS
         drawn = _draw(known, axis, WIDE), _draw(known, axis, NARROW)
         found.append(Picture(axis, *drawn, SAID[axis], full, front))
     return found
