@@ -15,6 +15,9 @@ A run that ended is started again with the same --out, until it is done. Then th
 its date and the seconds of checks) and all samples must have the reference's bytes, nothing may be
 there or computed twice, and no process and no shard may be left. Prints a line a round; exit code
 1 if there is a fault.
+
+On a machine that does nothing else: Ray gives its workers the niceness 15, and with other work
+beside them a run may seem to hang.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ one core: bits of a text by four models that are drawn, the cells of two of them
 Seconds are those of the whole process `llmbench run`; a cluster is started before. Certificates are
 earned by a first run that is not counted.
 
-On an idle machine with two cores or more: what others do on it is in the spread.
+On an idle machine with two cores or more: what others do on it is in the spread, and slows a node
+more than the local worker, since Ray gives its workers the niceness 15.
 """
 
 from __future__ import annotations
