@@ -36,6 +36,7 @@ Order = Literal["rank", "stage"]
 NAME_CELLS = 24  # of a model's name, before other columns are left out
 NEAR = 40  # by which columns of the headline's own group come first
 FILES = "leaderboard.md or leaderboard.html"  # where the rest of a table stands
+NAMED = 4  # of the columns that have no room
 OWN = "·"  # the mark of a model without a stage
 
 
@@ -50,13 +51,17 @@ def print_to(console: Console, board: Board, by: Order = "rank") -> None:
     for sentence in [board.verdict, *(one for one in board.summary if one not in said)]:
         if sentence:
             _print(console, sentence, "bold")
+    left_out = list[str]()
     for table in board.tables:
         console.print()
-        _print_table(console, table, by, board.verdict)
+        found = _print_table(console, table, by, board.verdict)
+        left_out = left_out or found
     _print_all_tasks(console, board)
-    if by == "rank" and (legend := _explain_marks(board.tables)):
-        console.print()
-        print_prose(console, legend, indent=0)
+    legend = _explain_marks(board.tables) if by == "rank" else ""
+    for sentence in (legend, _name_left_out(left_out)):
+        if sentence:
+            console.print()
+            print_prose(console, sentence, indent=0)
     print_loads(console, board.loads)
     for votes in board.votes:
         console.print()
@@ -94,7 +99,8 @@ def _print_all_tasks(console: Console, board: Board) -> None:
         texts = [row.cells[number].text for row in overall.rows]
         columns.append(GridColumn(clean_terminal(task), texts, 1))
     if left_out := print_grid(console, columns):
-        print_prose(console, f"{left_out} of {len(overall.tasks)} tasks have no room: see {FILES}.")
+        count = f"{len(left_out)} of {len(overall.tasks)}"
+        print_prose(console, f"{count} tasks have no room: see {FILES}.")
     for note in average.notes:
         print_prose(console, note)
 
@@ -116,8 +122,11 @@ def render(board: Board, width: int = 120, by: Order = "rank") -> str:
     return out.getvalue()
 
 
-def _print_table(console: Console, table: Table, by: Order, verdict: str) -> None:
-    """`verdict`: what the board has said already."""
+def _print_table(console: Console, table: Table, by: Order, verdict: str) -> list[str]:
+    """Print a table with its notes, and return the titles of the columns that had no room.
+
+    verdict: what the board has said already.
+    """
     rows = order_by_rank(table) if by == "rank" else table.lines
     title = name_headline(table)
     own = describe_verdict(table.field, None)
@@ -131,13 +140,23 @@ def _print_table(console: Console, table: Table, by: Order, verdict: str) -> Non
         columns.insert(_find(columns, "model"), GridColumn("S", marks, STAYS, is_numeric=False))
     headings = _list_headings(rows) if by == "stage" else {}
     best = {number for number, line in enumerate(rows) if line.cells["rank"].low == 1}
-    print_grid(console, columns, headings, best if len(best) < len(rows) else ())
+    left_out = print_grid(console, columns, headings, best if len(best) < len(rows) else ())
     if members := {column.member for column in table.columns if column.member}:
         print_prose(console, f"Each of its parts, {len(members)}: see {FILES}.")
     for sentence in table.notes:
         print_prose(console, sentence)
     if table.signature:
         print_prose(console, f"Signature of {title}: {table.signature.replace(';', '; ')}")
+    return left_out
+
+
+def _name_left_out(titles: Sequence[str]) -> str:
+    """Return where the columns are that a terminal has no room for, the first of them by name."""
+    if not titles:
+        return ""
+    named, more = titles[:NAMED], len(titles) - NAMED
+    others = [f"{more} more"] if more > 0 else []
+    return f"No room here for {'; '.join([*named, *others])}: see {FILES}."
 
 
 def _find(columns: Sequence[GridColumn], title: str) -> int:

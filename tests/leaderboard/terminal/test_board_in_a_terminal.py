@@ -105,3 +105,18 @@ def test_the_verdict_is_the_first_line_and_each_other_table_has_its_own():
 def test_a_hundred_models_have_a_hundred_lines():
     names = [f"model-{number:03}" for number in range(100)]
     assert len(rows_of(render(build(data(names)), 80), "likelihood")) == 100
+
+
+def test_columns_without_room_are_named_once():
+    narrow = " ".join(render(build(data()), 60).split())
+    assert narrow.count("No room here for ") == 1
+    named = narrow.partition("No room here for ")[2].partition(":")[0].split("; ")
+    first = render(build(data()), 60).splitlines()
+    head = "\n".join(takewhile(lambda line: "──" not in line, first))
+    assert named
+    assert not any(title in head for title in named)
+    assert "see leaderboard.md or leaderboard.html" in narrow
+
+
+def test_where_all_columns_have_room_nothing_is_said_of_it():
+    assert "No room here" not in render(build(data()), 600)

@@ -173,8 +173,9 @@ def print_grid(
     columns: Sequence[GridColumn],
     headings: Mapping[int, str] | None = None,
     bold: Collection[int] = (),
-) -> int:
-    """Print a table in the width of the terminal, and return how many columns had no room.
+) -> list[str]:
+    """Print a table in the width of the terminal, and return the titles of the columns that had no
+    room, the most important first.
 
     headings: lines before rows, by their numbers. bold: numbers of rows that stand out. Texts must
     be clean.
@@ -188,7 +189,9 @@ def print_grid(
         if number in headings:
             _print_line(console, next(rows), "bold")
         _print_line(console, next(rows), "bold" if number in bold else "")
-    return len(columns) - len(fit(columns, console.width))
+    shown = {column.title for column, _ in fit(columns, console.width)}
+    left = [column for column in columns if column.title not in shown]
+    return [column.title for column in sorted(left, key=lambda column: -column.importance)]
 
 
 def _print_line(console: Console, line: str, style: str) -> None:
