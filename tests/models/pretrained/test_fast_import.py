@@ -18,10 +18,13 @@ from llmbench.adapter import BuildContext, Passage, Request
 model = make_adapter(resolve_model("hf:{folder}"), BuildContext())
 bits = [ledger.bits.tolist() for ledger in model.score([Passage("The kettle said nothing.")])]
 list(model.generate([Request("The", max_tokens=3), Request("The kettle", max_tokens=3)]))
-heavy = (
+heavy = [
     "torch._dynamo", "scipy.optimize", "pandas", "sklearn", "datasets",
-    "torch.distributed.tensor", "sympy",
-)
+    "torch.distributed.tensor",
+]
+import torch
+if torch.__version__ < (2, 15):  # from then on flex_attention imports it, which transformers needs
+    heavy.append("sympy")
 print(sorted(name for name in heavy if name in sys.modules))
 {more}
 """

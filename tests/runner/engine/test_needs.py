@@ -54,6 +54,8 @@ def place(tmp_path, monkeypatch):
 def ask(place, models, free, monkeypatch):
     """The record of a run of two workers, and how many of them lived at once at most."""
     monkeypatch.setattr(machine, "free_memory", lambda: free)
+    # what is free stays the same here, so what a worker holds must not come on top of it
+    monkeypatch.setattr(machine, "measure_memory", lambda pid: 0)
     monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr("llmbench.system.list_cores", lambda: [0, 0])
     started, most = [], [0]
