@@ -1,6 +1,6 @@
-"""Cells of a real checkpoint, cut in several ways. A run has one cut for a model, whoever computes
-its shards: another one would compute other texts side by side, and round otherwise. Nothing else
-depends on it.
+"""Cells of a real checkpoint, cut in several ways. A run has one cut for a model, no matter which
+worker computes its shards: another cut would compute other texts side by side, and round otherwise.
+Nothing else depends on it.
 """
 
 from __future__ import annotations
