@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType, SimpleNamespace
 
+from llmbench.runner.engine import ray_engine
+
 
 class RayError(Exception):
     pass
@@ -79,6 +81,7 @@ class FakeRay(ModuleType):
         }
         for name, module in modules.items():
             monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(ray_engine, "knock", lambda address: None)
         return self
 
     def is_initialized(self):

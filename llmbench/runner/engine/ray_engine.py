@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,10 @@ from llmbench.runner.engine.remote import Gone, RemoteWorker
 
 START_SECONDS = 120.0  # for an agent to start: a machine that is busy with other work is left alone
 LOOK_SECONDS = 120.0  # for machines to say what they are, which imports llmbench there
+ANSWER_SECONDS = 10.0  # for the head of a cluster to take a connection
+# of Ray, to reach a head that took one: each has 40 seconds, and the 20 that it makes by itself are
+# a quarter of an hour
+TRIES = "2"
 CALL_SECONDS = 600.0  # in a call; a worker reads its job when it has imported what it needs
 STORE_BYTES = 256 << 20  # of shared memory of a cluster that is started here; a piece has 8 MiB
 CALLS = 4  # of an agent at once: a wait for events, and others meanwhile
@@ -297,6 +302,7 @@ class RayLink:
 def load_ray() -> Any:
     """Return the module. Raises UsageError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -310,6 +316,8 @@ def join_cluster(ray: Any, address: str | None) -> None:
     silence(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
+        if address is not None:
+            knock(address)
         try:
             ray.init(address=address or "auto", **quiet)
         except ConnectionError:
@@ -324,6 +332,12 @@ def join_cluster(ray: Any, address: str | None) -> None:
             where=address or "ray",
             hint="on a machine of the cluster: HOST:6379; on another one: ray://HOST:10001",
         ) from None
+
+
+def knock(address: str) -> None:
+    """Raise OSError unless somebody takes connections at an address, such as ray://HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
 
 
 def silence(address: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import pytest
@@ -18,6 +19,7 @@ from support.fake_ray import (
 from llmbench import storage
 from llmbench.errors import UsageError
 from llmbench.plan.plan import Options, plan
+from llmbench.runner.engine import ray_engine
 from llmbench.runner.engine.agent import describe_machine
 from llmbench.runner.engine.ray_engine import RayEngine
 from llmbench.runner.engine.remote import Gone
@@ -122,6 +124,22 @@ def test_no_cluster_is_one_line(make):
         "x:1",
         "no cluster answers: of words: nobody is there",
     )
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nobody_listens_ray_is_not_asked_as_it_would_wait_for_minutes(
+    make, monkeypatch, scheme
+):
+    knock = ray_engine.knock
+    ray = make(describe_node("a"))
+    monkeypatch.setattr(ray_engine, "knock", knock)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
+        RayEngine.connect(address).close()
+    with pytest.raises(UsageError, match=r"no cluster answers: .*refused") as caught:
+        RayEngine.connect(address)
+    assert caught.value.where == address
+    assert ray.begun == [address]
 
 
 def test_without_an_address_a_cluster_that_runs_is_joined_or_else_one_is_started(make):
