@@ -31,6 +31,7 @@ from llmbench.results import matching
 from llmbench.results.record import Record
 from llmbench.results.samples import Opened, Sample, sample_files
 from llmbench.runner import run as runner_run
+from llmbench.runner.engine.ahead import start_first
 from llmbench.runner.judging.suite import judge_suite
 from llmbench.runner.progress import Watcher, warn
 from llmbench.runner.session import score
@@ -193,8 +194,9 @@ def run(
     specs, named = _split_models(models)
     files = {name: str(path) for name, path in (data or {}).items()}
     chosen = plan.Options(models=specs, named=named, data=files, **options)
-    made = plan.plan(str(suite), chosen)
-    result, interrupted = runner_run.run(made, watcher)
+    with start_first(str(suite), chosen) as ahead:
+        made = plan.plan(str(suite), chosen)
+        result, interrupted = runner_run.run(made, watcher, ahead)
     if not interrupted:
         judge_suite(made, warn)
     finished = Run(result, made.out, interrupted)

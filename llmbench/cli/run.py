@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmbench.leaderboard.renderers.table import Order
     from llmbench.plan.plan import Plan
     from llmbench.results.record import Failure
+    from llmbench.runner.engine.ahead import Ahead
 
 
 @click.command()
@@ -133,9 +134,13 @@ def run(
         ),
         tuple(chosen["only"]),
     )
-    planned = plan(suite, Options(**chosen, **split_cache(cache)))
+    wanted = Options(**chosen, **split_cache(cache))
     if not dry_run:
-        return _run(planned, by, logs)
+        from llmbench.runner.engine.ahead import start_first
+
+        with start_first(suite, wanted) as ahead:
+            return _run(plan(suite, wanted), by, logs, ahead)
+    planned = plan(suite, wanted)
     from llmbench.plan.dry_run import estimate
     from llmbench.plan.training_state import list_damage
 
@@ -145,7 +150,7 @@ def run(
     return 0
 
 
-def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
+def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log], ahead: Ahead) -> int:
     """Run the plan, write its boards, log it, and return the exit code."""
     from llmbench import api
     from llmbench.runner import run as runner_run
@@ -156,7 +161,7 @@ def _run(planned: Plan, by: Order, logs: Sequence[log_to.Log]) -> int:
     with watcher(planned) as watching:
         # SIGTERM keeps what is finished, like Ctrl-C
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        result, interrupted = runner_run.run(planned, log_to.watch(watching, planned, feeds))
+        result, interrupted = runner_run.run(planned, log_to.watch(watching, planned, feeds), ahead)
         try:
             is_judged = interrupted or judge_suite(planned, show.say)
         except KeyboardInterrupt:  # what was judged is kept, and the boards show it

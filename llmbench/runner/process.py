@@ -59,6 +59,7 @@ class Child:
         self.log, self.late, self._kills = log, False, machine.oom_kills()
         self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
         self._rest, self._waiting = b"", deque[Event]()
+        self._told: Mapping[str, object] = {}  # with the next message
         self.process = self._start(options, [module, *arguments], server)
         assert self.process.stdout is not None
         self._said = system.PipeReader(self.process.stdout)
@@ -87,10 +88,17 @@ class Child:
     def send(self, message: Mapping[str, object]) -> None:
         """Send a job or a command. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
+        told, self._told = self._told, {}
         with suppress(BrokenPipeError):
-            for piece in encode(message):
+            for piece in encode({**message, **told}):
                 self.process.stdin.write(piece)
             self.process.stdin.flush()
+
+    def move_log(self, log: Path) -> None:
+        """Have in another file what it has printed, and what it prints from its job on."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(self.log.read_bytes())
+        self.log, self._told = log, {"log": str(log)}
 
     def events(self, timeout: float) -> Iterator[Event]:
         """Its events, until it ends, or is `late`: none of those that settle something came within
@@ -217,37 +225,6 @@ def open_child(
         yield child
     finally:
         child.kill()
-
-
-class Ahead:
-    """Workers that are started before their turn: they import while others work, and wait."""
-
-    def __init__(self, options: Options):
-        self._options = options
-        self._waiting: dict[str, Child] = {}
-
-    def start(self, name: str, log: Path, modules: Sequence[str]) -> None:
-        """Start a worker for the model `name`, unless one waits already."""
-        if name not in self._waiting:
-            self._waiting[name] = Child(log, self._options, arguments=modules)
-
-    def has(self, name: str) -> bool:
-        """Whether a worker waits for this model."""
-        return name in self._waiting
-
-    def take(self, name: str) -> Child | None:
-        """Hand over the worker that waits for this model; None if there is none, or it died."""
-        child = self._waiting.pop(name, None)
-        if child is not None and child.process.poll() is not None:
-            child.kill()
-            return None
-        return child
-
-    def close(self) -> None:
-        """End those whose turn did not come."""
-        for child in self._waiting.values():
-            child.kill()
-        self._waiting.clear()
 
 
 def _exit_words(code: int) -> str:

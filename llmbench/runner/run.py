@@ -18,6 +18,7 @@ from llmbench.plan.training_state import count_steps, list_damage
 from llmbench.results.record import Failure, Record
 from llmbench.runner import in_process, interleaving, max_batch, process
 from llmbench.runner.assemble import End, assemble, now
+from llmbench.runner.engine.ahead import Ahead, list_modules
 from llmbench.runner.engine.batch import (
     Crew,
     find_known,
@@ -31,7 +32,7 @@ from llmbench.runner.engine.parallel import SideBySide
 from llmbench.runner.folder.earlier import Earlier, load_before
 from llmbench.runner.folder.run_folder import RunFolder, open_folder
 from llmbench.runner.messages import log_of
-from llmbench.runner.process import Ahead, Child
+from llmbench.runner.process import Child
 from llmbench.runner.progress import Silent, Watcher
 from llmbench.tasks.performance.max_batch import MaxBatch
 from llmbench.tasks.performance.speed import Speed
@@ -40,11 +41,13 @@ from llmbench.tasks.task import Task
 AHEAD = 2  # workers that start while another works: each holds the memory of its imports
 
 
-def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
+def run(
+    made: Plan, watcher: Watcher | None = None, ahead: Ahead | None = None
+) -> tuple[Record, bool]:
     """Fill the cells that are missing and write run.json. Gives the record, and whether it was
-    interrupted.
+    interrupted. ahead: has the workers that were started before.
     """
-    watcher = watcher or Silent()
+    watcher, ahead = watcher or Silent(), ahead or Ahead(made.options)
     started = now()
     failures: list[Failure] = []
     interrupted = False
@@ -58,7 +61,7 @@ def run(made: Plan, watcher: Watcher | None = None) -> tuple[Record, bool]:
         for name, why in made.absent.items():
             watcher.warn(f"{name} is optional and left out: {why}")
         try:
-            _run_models(folder, watcher, failures, draft, engine)
+            _run_models(folder, watcher, failures, draft, engine, ahead)
             for task in made.suite.tasks:
                 if isinstance(task, Speed.Settings):
                     failures += _run_rounds(folder, task, watcher)
@@ -163,9 +166,10 @@ def _run_models(
     failures: list[Failure],
     draft: _Draft,
     engine: Engine | None,
+    ahead: Ahead,
 ) -> None:
     """One model after the other, while the workers of the next ones start. Adds to `failures`."""
-    made, ahead = folder.made, Ahead(folder.made.options)
+    made = folder.made
     for damage in list_damage(made):
         watcher.warn(damage)
     try:
@@ -261,7 +265,8 @@ def _start_next(folder: RunFolder, card: Card, ahead: Ahead) -> None:
             if task.process != "interleaved"
         ):
             log_of(made, model.card).unlink(missing_ok=True)
-            ahead.start(name, log_of(made, model.card), model.list_modules())
+            kinds = [] if timed else [type(task) for task in made.suite.tasks]
+            ahead.start(name, log_of(made, model.card), list_modules(model, kinds))
 
 
 def _run_model(
@@ -321,8 +326,9 @@ def _run_model(
 def _open(folder: RunFolder, card: Card, ahead: Ahead) -> Iterator[Child]:
     """A worker of a model, while those of the next models start."""
     made = folder.made
-    started = ahead.take(card.name)
-    with process.open_child(log_of(made, card), made.options, started=started) as child:
+    log = log_of(made, card)
+    started = ahead.take(card.name, log)
+    with process.open_child(log, made.options, started=started) as child:
         _start_next(folder, card, ahead)
         yield child
 

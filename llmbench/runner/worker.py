@@ -51,6 +51,7 @@ from llmbench.plan.resolved_model import ResolvedModel, make_adapter, resolve_mo
 from llmbench.results import record
 from llmbench.results.cell import write_cell
 from llmbench.runner import messages
+from llmbench.runner.engine import connection
 from llmbench.runner.engine.sharing import Say, make_shared
 from llmbench.runner.folder.shards import claim_shards, make_shelf
 from llmbench.runner.messages import CheckJob, Emit, FailedEvent, Job, JobOptions
@@ -68,13 +69,13 @@ def main() -> None:
         with meter.phase("imports"):  # those of a worker that is started before its turn
             for module in sys.argv[1:]:
                 importlib.import_module(module)
-    job, emit, replies = messages.connect(stays=not checking)
+    job, emit, replies = connection.connect(stays=not checking)
     if checking:
         check(job, emit)
     else:
         work(job, emit, meter, replies)
         emit({"event": "end"})
-    messages.leave()
+    connection.leave()
 
 
 def check(job: CheckJob, emit: Emit) -> None:
@@ -127,7 +128,7 @@ def work(job: Job, emit: Emit, meter: Meter, replies: Iterator[Any] = iter(())) 
     """
     machine.keep_freed_memory()
     model, tasks, texts = read_job(job)
-    report = messages.progress(emit)
+    report = connection.progress(emit)
     is_measured = any(task.process == "own" for task in tasks)
     try:
         if is_measured:
@@ -221,7 +222,7 @@ def load_only_task(job: Job, emit: Emit) -> Loaded | None:
     and of these very weights.
     """
     model, (spec,), texts = read_job(job)
-    adapter = load(model, texts, job, messages.progress(emit))
+    adapter = load(model, texts, job, connection.progress(emit))
     info, row = describe(adapter, model.card)
     if job["known"].get(spec.name) == info.fingerprint:
         emit({"event": "cell", "task": spec.name, "outcome": "done before", "digest": ""})

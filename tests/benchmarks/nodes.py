@@ -2,8 +2,10 @@
 
     python tests/benchmarks/nodes.py [--rounds 3] [--scale 1.0]
 
-Each round runs the same suite three times, in turns: with one worker of this machine, on a cluster
-of one node and on one of two, each with a core; one thread a worker. The work is some minutes of
+Each round runs the same suite four times, in turns: with one worker of this machine, and that on
+one core; on a cluster of one node and on one of two, each with a core; one thread a worker. With a
+second core the worker of the next model imports while one works, which a node's worker has no core
+for. The work is some minutes of
 one core: bits of a text by four models that are drawn, the cells of two of them in many shards.
 Seconds are those of the whole process `llmbench run`; a cluster is started before. Certificates are
 earned by a first run that is not counted.
@@ -25,12 +27,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import psutil
 from kills import compare, start
 from support import checkpoints, drawn_suite
 from support.ray_nodes import Nodes
 
 DOCUMENTS = 1000  # of 900 bytes, at scale 1
-COUNTS = {"local": 0, "one node": 1, "two nodes": 2}
+COUNTS = {"local": 0, "local on one core": 0, "one node": 1, "two nodes": 2}
 SUITE = """\
 name: nodes
 version: 1
@@ -52,12 +55,17 @@ def write(place: Path, documents: int) -> Path:
     return place / "nodes.yaml"
 
 
-def measure(suite: Path, out: Path, count: int) -> float:
-    """Return the seconds of a run on so many nodes; 0: with one worker of this machine."""
+def measure(suite: Path, out: Path, count: int, is_bound: bool = False) -> float:
+    """Return the seconds of a run on so many nodes; 0: with one worker of this machine. is_bound:
+    to one core.
+    """
     nodes = Nodes(count) if count else None
     try:
         begun = time.monotonic()
-        code = start(suite, out, *(("--engine", nodes.engine) if nodes else ())).wait()
+        run = start(suite, out, *(("--engine", nodes.engine) if nodes else ()))
+        if is_bound:
+            psutil.Process(run.pid).cpu_affinity(psutil.Process().cpu_affinity()[:1])
+        code = run.wait()
         seconds = time.monotonic() - begun
     finally:
         if nodes:
@@ -94,10 +102,10 @@ def main() -> int:
         short = write(place / "short", 4)
         measure(short, place / "first", 0)
         for number in range(given.rounds):
-            for name in names[number % 3 :] + names[: number % 3]:
+            for name in names[number % 4 :] + names[: number % 4]:
                 out = place / f"{name}-{number}".replace(" ", "-")
                 load = os.getloadavg()[0]
-                took[name].append(measure(suite, out, COUNTS[name]))
+                took[name].append(measure(suite, out, COUNTS[name], "core" in name))
                 print(f"{name}: {took[name][-1]:.1f} s; load before it {load:.1f}", flush=True)
                 if not (place / "reference").exists():
                     shutil.copytree(out, place / "reference")
@@ -108,6 +116,7 @@ def main() -> int:
             f" ({min(seconds):.1f} to {max(seconds):.1f})"
         )
     say_ratio("one node / local", took["one node"], took["local"])
+    say_ratio("one node / local on one core", took["one node"], took["local on one core"])
     say_ratio("one node / two nodes", took["one node"], took["two nodes"])
     print(
         "\n".join(faults)

@@ -9,7 +9,7 @@ import pytest
 from support.run_helpers import folder, llmbench, run_json
 
 from llmbench.plan.plan import Options
-from llmbench.runner.process import Ahead
+from llmbench.runner.engine.ahead import Ahead
 
 MEASURED = """\
 name: tiny
@@ -77,15 +77,15 @@ def test_workers_that_are_started_early_wait_for_their_turn_and_end_without_one(
     ahead.start("zlib", tmp_path / "zlib.log", modules)
     ahead.start("bz2", tmp_path / "bz2.log", modules)
     assert ahead.has("zlib")
-    taken = ahead.take("zlib")
+    taken = ahead.take("zlib", tmp_path / "zlib.log")
     assert taken is not None
-    assert ahead.take("zlib") is None
+    assert ahead.take("zlib", tmp_path / "zlib.log") is None
     assert taken.process.poll() is None
     ahead.start("lzma", tmp_path / "lzma.log", modules)
     dead = ahead._waiting["lzma"].process
     os.killpg(dead.pid, signal.SIGKILL)
     dead.wait()
-    assert ahead.take("lzma") is None
+    assert ahead.take("lzma", tmp_path / "lzma.log") is None
     left = ahead._waiting["bz2"].process
     ahead.close()
     assert left.poll() is not None

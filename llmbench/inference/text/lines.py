@@ -180,9 +180,11 @@ def find_loss(model: TextModel, passage: Passage) -> str:
 
 def find_prompt_loss(model: TextModel, prompt: str) -> str:
     """Return what a tokenizer loses of a prompt, or the first piece that it reads as unknown."""
-    if loss := find_loss(model, Passage(prompt)):
-        return loss
-    tokens = model.encode(prompt)
+    try:
+        tokens = model.encode(prompt)
+        check_tokens(model, tokens, prompt.encode())
+    except Unsupported as error:
+        return error.what.removeprefix(LOSSY)
     unknown = np.flatnonzero(tokens.spelling > 0)
     if not len(unknown):
         return ""

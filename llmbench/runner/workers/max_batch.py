@@ -15,7 +15,8 @@ from llmbench.adapter import ModelInfo
 from llmbench.errors import is_out_of_memory
 from llmbench.hardware import machine, memory
 from llmbench.hardware.device import is_cuda
-from llmbench.runner import messages, worker
+from llmbench.runner import worker
+from llmbench.runner.engine import connection
 from llmbench.runner.messages import BatchJob, Emit, ProbeEvent
 from llmbench.tasks.performance.max_batch import MaxBatch
 
@@ -24,10 +25,10 @@ SLACK = 256 << 20  # bytes: stacks and arenas of threads are data, and never tou
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, _ = messages.connect()
+    job, emit, _ = connection.connect()
     work(job, emit)
     emit({"event": "end"})
-    messages.leave()
+    connection.leave()
 
 
 def _find_gpu(info: ModelInfo) -> memory.Gpu | memory.Gpus | None:

@@ -23,6 +23,7 @@ from llmbench.hardware import machine, peaks
 from llmbench.hardware.device import is_cuda
 from llmbench.results import cell as results_cell
 from llmbench.runner import messages, worker
+from llmbench.runner.engine import connection
 from llmbench.runner.messages import BlockEvent, Command, Emit, SpeedJob
 from llmbench.tasks.performance.speed import Speed
 from llmbench.tasks.performance.speed_blocks import Facts
@@ -38,10 +39,10 @@ FIRST_SENTINELS = 5
 
 def main() -> None:
     """Entry point of the child process."""
-    job, emit, lines = messages.connect()
+    job, emit, lines = connection.connect()
     serve(job, emit, lines)
     emit({"event": "end"})
-    messages.leave()
+    connection.leave()
 
 
 def serve(job: SpeedJob, emit: Emit, lines: Iterator[Command]) -> None:
@@ -63,7 +64,7 @@ def serve(job: SpeedJob, emit: Emit, lines: Iterator[Command]) -> None:
         next(
             lines
         )  # others may be loading: nothing is timed before the parent says that they are not
-        facts = task.prepare(adapter, messages.progress(emit), job["facts"])
+        facts = task.prepare(adapter, connection.progress(emit), job["facts"])
         sentinel = Sentinel(info.device, facts.get("sentinel", ()))
         facts["sentinel"] = sentinel.usual
         gc.collect()

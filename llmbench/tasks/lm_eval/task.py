@@ -57,6 +57,7 @@ class LmEval(Task):
 
         path_keys: ClassVar[tuple[str, ...]] = ("include_path",)
         brings_text: ClassVar[bool] = True
+        imported_ahead: ClassVar[tuple[str, ...]] = ("datasets", "lm_eval.tasks._factory")
 
         text: str | None = Field(None, description="not used: a task of lm-eval has its own data")
         tasks: list[str] = Field(

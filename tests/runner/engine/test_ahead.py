@@ -107,7 +107,7 @@ def test_no_worker_starts_early_for_a_folder_that_is_there(tmp_path, checkpoint,
 def test_what_a_worker_prints_from_its_job_on_goes_to_the_file_that_it_is_told(tmp_path):
     before, log = tmp_path / "before.log", tmp_path / "cells" / "worker.log"
     waiting = Ahead(Options())
-    waiting.start("model", before, ["no.such_module"])  # which ends nothing
+    waiting.start("model", before, ["json"])
     child = waiting.take("model", log)
     assert child is not None
     try:
