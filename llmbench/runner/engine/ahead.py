@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,16 @@ def start_first(suite: str, options: Options) -> Iterator[Ahead]:
     the run is planned. None starts if something is wrong, which planning tells, or if anything of
     the run is timed.
     """
+    found = _find_first(suite, options) if machine.cores() > 1 else None
     ahead = Ahead(options)
-    with tempfile.TemporaryDirectory(prefix="llmbench-") as scratch:
-        try:
-            if machine.cores() > 1 and (found := _find_first(suite, options)) is not None:
-                name, modules = found
-                ahead.start(name, Path(scratch) / "worker.log", modules)
-            yield ahead
-        finally:
-            ahead.close()
+    with ExitStack() as stack:
+        if found is not None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llmbench-"))
+        stack.callback(ahead.close)  # before the folder of its log goes
+        if found is not None:
+            name, modules = found
+            ahead.start(name, Path(scratch) / "worker.log", modules)
+        yield ahead
 
 
 def _find_first(suite: str, options: Options) -> tuple[str, list[str]] | None:
