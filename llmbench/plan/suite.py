@@ -64,7 +64,7 @@ class Suite:
     def _task(self, entry: dict[str, object], at: int) -> Task.Settings:
         """The settings of an entry, checked by the task's own model."""
         folder = self.path.parent
-        entry["task"] = _beside(str(entry["task"]), folder)
+        entry["task"] = place_spec(str(entry["task"]), folder)
         metrics = entry.get("metrics")
         if isinstance(metrics, list):
             anchor = metrics_registry.anchor_metric
@@ -79,7 +79,7 @@ class Suite:
                 entry[key] = str(resolve_path(path, folder))
         for key in kind.model_keys:
             if isinstance(spec := entry.get(key), str):
-                entry[key] = _beside(spec, folder)
+                entry[key] = place_spec(spec, folder)
                 self._resolve(str(entry[key]), "tasks", at, key)
         return strict_yaml.check(kind, entry, self._places_under("tasks", at), self.path)
 
@@ -229,7 +229,7 @@ class Suite:
     def _card(self, entry: str | ModelEntry, at: int) -> Card:
         spec = entry if isinstance(entry, str) else entry.model
         key = () if isinstance(entry, str) else ("model",)
-        base = self._resolve(_beside(spec, self.path.parent), "models", at, *key)
+        base = self._resolve(place_spec(spec, self.path.parent), "models", at, *key)
         if isinstance(entry, str):
             return base
         changes: dict[str, object] = {"name": entry.name or base.name}
@@ -259,7 +259,7 @@ class Suite:
 
     def name_judge(self, at: int) -> str:
         """Return the SPEC of a judge. UsageError, with its place, if it names no model."""
-        spec = _beside(self.file.judges[at].model, self.path.parent)
+        spec = place_spec(self.file.judges[at].model, self.path.parent)
         self._resolve(spec, "judges", at, "model")
         return spec
 
@@ -278,19 +278,24 @@ class Suite:
         )
 
 
-def _beside(spec: str, folder: Path) -> str:
-    """Paths in a suite are relative to the suite."""
+def place_spec(spec: str, folder: Path) -> str:
+    """Return a SPEC of a suite with its path, which is relative to the suite, from `folder`."""
     file = re.match(r"(.+\.(?:py|ya?ml))([:?].*)?$", spec)
     return f"{resolve_path(file[1], folder)}{file[2] or ''}" if file else spec
 
 
-def read(spec: str) -> Suite:
-    """The suite at a path or of a shipped name."""
+def read_file(spec: str) -> tuple[Path, SuiteFile, strict_yaml.Places]:
+    """Return the path of a suite, its keys, and their places; tasks are not checked."""
     path = registry.suite_path(spec)
     raw, places = strict_yaml.read(path)
     if raw is None:
         raise UsageError("the file is empty", where=str(path))
-    file = strict_yaml.check(SuiteFile, raw, places, path)
+    return path, strict_yaml.check(SuiteFile, raw, places, path), places
+
+
+def read(spec: str) -> Suite:
+    """The suite at a path or of a shipped name."""
+    path, file, places = read_file(spec)
     suite = Suite(path, file, places)
     custom: list[str] = []
     names = [task.name for task in suite.tasks]

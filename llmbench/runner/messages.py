@@ -56,7 +56,7 @@ class Job(TypedDict):
     missing: role of a text that is not on this machine -> the reason and a hint.
     keys: task -> the key of its cell, in the order of the tasks.
     certificates, shards, answers: digests, and the seal of answers, to be believed.
-    log: the file for what the model prints, of a worker that was started before there was one.
+    log: the file that the model prints into, for a worker that was started before it was known.
     """
 
     model: Mapping[str, object]

@@ -59,7 +59,7 @@ class Child:
         self.log, self.late, self._kills = log, False, machine.oom_kills()
         self._token, self.marker = secrets.token_hex(16).encode(), secrets.token_hex(16)
         self._rest, self._waiting = b"", deque[Event]()
-        self._told: Mapping[str, object] = {}  # with the next message
+        self._more: Mapping[str, object] = {}  # keys of the next message
         self.process = self._start(options, [module, *arguments], server)
         assert self.process.stdout is not None
         self._said = system.PipeReader(self.process.stdout)
@@ -88,17 +88,17 @@ class Child:
     def send(self, message: Mapping[str, object]) -> None:
         """Send a job or a command. If the child is dead, reading its events finds out."""
         assert self.process.stdin is not None
-        told, self._told = self._told, {}
+        more, self._more = self._more, {}
         with suppress(BrokenPipeError):
-            for piece in encode({**message, **told}):
+            for piece in encode({**message, **more}):
                 self.process.stdin.write(piece)
             self.process.stdin.flush()
 
     def move_log(self, log: Path) -> None:
-        """Have in another file what it has printed, and what it prints from its job on."""
+        """Copy its log to another file, which it goes on with when it gets its job."""
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(self.log.read_bytes())
-        self.log, self._told = log, {"log": str(log)}
+        self.log, self._more = log, {"log": str(log)}
 
     def events(self, timeout: float) -> Iterator[Event]:
         """Its events, until it ends, or is `late`: none of those that settle something came within

@@ -178,6 +178,7 @@ def _run_models(
         if engine is not None:
             settled = _run_side_by_side(folder, watcher, failures, draft, engine)
         for number, card in enumerate(made.cards, 1):
+            ahead.keep([later.name for later in made.cards[number - 1 :]])
             watcher.model(card.name, number, len(made.cards))
             failures += _run_model(folder, card, watcher, ahead, settled)
             draft.write(failures)

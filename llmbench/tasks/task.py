@@ -47,9 +47,8 @@ class Task(ABC):
         # of a task with `process = "own"`: that it times nothing, so that other processes may start
         # meanwhile, and leaves its process fit for the tasks that share one
         is_untimed: ClassVar[bool] = False
-        imported_ahead: ClassVar[
-            tuple[str, ...]
-        ] = ()  # modules that workers import while they wait
+        # modules that a worker imports while it waits for its job
+        imported_ahead: ClassVar[tuple[str, ...]] = ()
 
         task: str = Field(description="a task's name, file.py:Class or module:Class")
         name: Name = Field("", description="what results are called; by default like the task")

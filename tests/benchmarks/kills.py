@@ -50,9 +50,11 @@ SECONDS = 300.0  # that a run may take, many times what it does, before it is ca
 STARTS = 5  # of one run, until it must be done
 SAME = "no fault"
 TRIES = 4  # of one round: a run may end before its instant
-# what a board has of the run itself: its date, and how long checks of a model took if they were
-# made again, as those of a model that earns nothing are
-OF_RUN = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]+|(?<=\| )\d+\.\d s(?= \|)")
+# what a board has of the run itself: its date, the number of its cores, and how long checks of a
+# model took if they were made again, as those of a model that earns nothing are
+OF_RUN = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]+|(?<=, )\d+ cores(?=,)|(?<=\| )\d+\.\d s(?= \|)"
+)
 
 
 @dataclass

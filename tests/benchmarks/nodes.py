@@ -2,13 +2,12 @@
 
     python tests/benchmarks/nodes.py [--rounds 3] [--scale 1.0]
 
-Each round runs the same suite four times, in turns: with one worker of this machine, and that on
-one core; on a cluster of one node and on one of two, each with a core; one thread a worker. With a
-second core the worker of the next model imports while one works, which a node's worker has no core
-for. The work is some minutes of
-one core: bits of a text by four models that are drawn, the cells of two of them in many shards.
-Seconds are those of the whole process `llmbench run`; a cluster is started before. Certificates are
-earned by a first run that is not counted.
+Each round runs the same suite four times, in turns: with one worker of this machine on all its
+cores, and on one; on a cluster of one node, and of two, each with a core. A worker has one thread.
+On a second core, the local run imports for the next model while one works; a node has no core for
+that. The work is some minutes of one core: bits of a text by four drawn models, the cells of two of
+them in many shards. Seconds are those of the whole process `llmbench run`; a cluster is started
+before. Certificates are earned by a first run that is not counted.
 
 On an idle machine with two cores or more: what others do on it is in the spread, and slows a node
 more than the local worker, since Ray gives its workers the niceness 15.
@@ -33,7 +32,8 @@ from support import checkpoints, drawn_suite
 from support.ray_nodes import Nodes
 
 DOCUMENTS = 1000  # of 900 bytes, at scale 1
-COUNTS = {"local": 0, "local on one core": 0, "one node": 1, "two nodes": 2}
+BOUND = "local on one core"
+COUNTS = {"local": 0, BOUND: 0, "one node": 1, "two nodes": 2}
 SUITE = """\
 name: nodes
 version: 1
@@ -102,10 +102,10 @@ def main() -> int:
         short = write(place / "short", 4)
         measure(short, place / "first", 0)
         for number in range(given.rounds):
-            for name in names[number % 4 :] + names[: number % 4]:
+            for name in names[number % len(names) :] + names[: number % len(names)]:
                 out = place / f"{name}-{number}".replace(" ", "-")
                 load = os.getloadavg()[0]
-                took[name].append(measure(suite, out, COUNTS[name], "core" in name))
+                took[name].append(measure(suite, out, COUNTS[name], name == BOUND))
                 print(f"{name}: {took[name][-1]:.1f} s; load before it {load:.1f}", flush=True)
                 if not (place / "reference").exists():
                     shutil.copytree(out, place / "reference")
@@ -116,7 +116,7 @@ def main() -> int:
             f" ({min(seconds):.1f} to {max(seconds):.1f})"
         )
     say_ratio("one node / local", took["one node"], took["local"])
-    say_ratio("one node / local on one core", took["one node"], took["local on one core"])
+    say_ratio(f"one node / {BOUND}", took["one node"], took[BOUND])
     say_ratio("one node / two nodes", took["one node"], took["two nodes"])
     print(
         "\n".join(faults)

@@ -168,23 +168,26 @@ def check_tokens(model: TextModel, tokens: Tokens, raw: bytes) -> None:
             )
 
 
+def _encode_checked(model: TextModel, text: str) -> tuple[Tokens | None, str]:
+    """The tokens of a text, and ""; or None, and what the tokenizer loses of it."""
+    try:
+        tokens = model.encode(text)
+        check_tokens(model, tokens, text.encode())
+    except Unsupported as error:
+        return None, error.what.removeprefix(LOSSY)
+    return tokens, ""
+
+
 def find_loss(model: TextModel, passage: Passage) -> str:
     """Return what a tokenizer loses of a passage and its context; "" if it holds all of them."""
-    whole = passage.context + passage.text
-    try:
-        check_tokens(model, model.encode(whole), whole.encode())
-    except Unsupported as error:
-        return error.what.removeprefix(LOSSY)
-    return ""
+    return _encode_checked(model, passage.context + passage.text)[1]
 
 
 def find_prompt_loss(model: TextModel, prompt: str) -> str:
     """Return what a tokenizer loses of a prompt, or the first piece that it reads as unknown."""
-    try:
-        tokens = model.encode(prompt)
-        check_tokens(model, tokens, prompt.encode())
-    except Unsupported as error:
-        return error.what.removeprefix(LOSSY)
+    tokens, loss = _encode_checked(model, prompt)
+    if tokens is None:
+        return loss
     unknown = np.flatnonzero(tokens.spelling > 0)
     if not len(unknown):
         return ""

@@ -1,33 +1,29 @@
-"""Workers that are started before their turn: they import while others work, or while the run is
-still being planned, and wait.
+"""Workers that are started before their turn: they import while another one works, or while the run
+is planned, and wait for their job.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from llmbench.config import strict_yaml
 from llmbench.config.model_card import Card
 from llmbench.errors import LlmbenchError
 from llmbench.hardware import machine
 from llmbench.plan import registry, task_registry
 from llmbench.plan.plan import Options
 from llmbench.plan.resolved_model import ResolvedModel, resolve_model
+from llmbench.plan.suite import place_spec, read_file
 from llmbench.plan.suite_file import SuiteFile
 from llmbench.runner.process import Child
 from llmbench.tasks.task import Task
 
 
 class Ahead:
-    """Workers by the name of their model. In a `with` block, those whose turn did not come end with
-    it.
-    """
+    """Waiting workers, by the name of their model."""
 
     def __init__(self, options: Options):
         self._options = options
@@ -56,11 +52,14 @@ class Ahead:
             child.move_log(log)
         return child
 
+    def keep(self, names: Collection[str]) -> None:
+        """End the workers of all other models."""
+        for name in self._waiting.keys() - set(names):
+            self._waiting.pop(name).kill()
+
     def close(self) -> None:
-        """End those whose turn did not come."""
-        for child in self._waiting.values():
-            child.kill()
-        self._waiting.clear()
+        """End all workers that were not handed over."""
+        self.keep(())
 
 
 def list_modules(model: ResolvedModel, kinds: Sequence[type[Task.Settings]]) -> list[str]:
@@ -71,48 +70,52 @@ def list_modules(model: ResolvedModel, kinds: Sequence[type[Task.Settings]]) -> 
 
 @contextmanager
 def start_first(suite: str, options: Options) -> Iterator[Ahead]:
-    """Workers that start before their turn: in this block already that of the first model, while
-    the run is planned. None starts if something is wrong, which planning tells, or if anything of
-    the run is timed.
+    """Start the worker of a run's first model before the run is planned; end it with this block if
+    the run did not take it.
+
+    No worker is started if the suite or the model is wrong, which planning tells, if the code of
+    either is the user's own, if a task measures time or memory, for an existing run, or for an
+    engine that starts several.
     """
     found = _find_first(suite, options) if machine.cores() > 1 else None
     ahead = Ahead(options)
     with ExitStack() as stack:
         if found is not None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llmbench-"))
-        stack.callback(ahead.close)  # before the folder of its log goes
-        if found is not None:
-            name, modules = found
-            ahead.start(name, Path(scratch) / "worker.log", modules)
+            ahead.start(found.name, Path(scratch) / "worker.log", found.modules)
+        stack.callback(ahead.close)  # before the folder of the log is removed
         yield ahead
 
 
-def _find_first(suite: str, options: Options) -> tuple[str, list[str]] | None:
-    """The first model of a new run, and what its worker imports; None if that is not plain."""
+class _First(NamedTuple):
+    """A run's first model, and what its worker imports."""
+
+    name: str
+    modules: Sequence[str]
+
+
+def _find_first(suite: str, options: Options) -> _First | None:
+    """Return the first model if its worker may start before the run is planned."""
     is_new = options.out is None or not options.out.exists()
     if not is_new or options.workers > 1 or options.engine != "local" or options.named:
         return None
-    with suppress(LlmbenchError, ValidationError, OSError):
-        raw, _ = strict_yaml.read(registry.suite_path(suite))
-        file = SuiteFile.model_validate(raw)
-        kinds = [_find_settings(entry.task) for entry in file.tasks]
-        first = _find_card(file, options)
-        if first is None or any(kind is None or kind.process != "shared" for kind in kinds):
+    with suppress(LlmbenchError, OSError):  # planning tells
+        path, file, _ = read_file(suite)
+        card = _find_card(file, path.parent, options)
+        if card is None or not all(entry.task in task_registry.TASKS for entry in file.tasks):
             return None
-        model = resolve_model(first)
-        if not model.is_outside:
-            return model.name, list_modules(model, [kind for kind in kinds if kind])
+        kinds = [task_registry.task_class(entry.task).Settings for entry in file.tasks]
+        model = resolve_model(card)
+        if not model.is_outside and all(kind.process == "shared" for kind in kinds):
+            return _First(model.name, list_modules(model, kinds))
     return None
 
 
-def _find_settings(task: str) -> Any:
-    """The settings of a task that came with llmbench; None of another: its code is not run here."""
-    return task_registry.task_class(task).Settings if task in task_registry.TASKS else None
-
-
-def _find_card(file: SuiteFile, options: Options) -> Card | None:
-    """The card of the first model; None if it may be another than it seems."""
-    if file.models:
-        entry = file.models[0]
-        return registry.resolve(entry) if isinstance(entry, str) and not options.only else None
-    return registry.resolve(options.models[0]) if options.models else None
+def _find_card(file: SuiteFile, folder: Path, options: Options) -> Card | None:
+    """Return the card of the first model; None if the suite or --only changes which that is."""
+    if not file.models:
+        return registry.resolve_all(options.models[0])[0] if options.models else None
+    first = file.models[0]
+    if options.only or not isinstance(first, str):
+        return None
+    return registry.resolve_all(place_spec(first, folder))[0]

@@ -50,7 +50,7 @@ def connect(stays: bool = True) -> tuple[Any, Emit, Iterator[Any]]:
 
 
 def _print_into(file: str) -> None:
-    """Put at the end of a file what this process and what it starts print from now on."""
+    """Append to a file what this process, and those that it starts, print from now on."""
     log = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(log, stream)

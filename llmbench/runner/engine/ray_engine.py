@@ -27,8 +27,7 @@ from llmbench.runner.engine.remote import Gone, RemoteWorker
 START_SECONDS = 120.0  # for an agent to start: a machine that is busy with other work is left alone
 LOOK_SECONDS = 120.0  # for machines to say what they are, which imports llmbench there
 ANSWER_SECONDS = 10.0  # for the head of a cluster to take a connection
-# of Ray, to reach a head that took one: each has 40 seconds, and the 20 that it makes by itself are
-# a quarter of an hour
+# of Ray, to join a cluster whose head took a connection: each takes 40 seconds, and Ray makes 20
 TRIES = "2"
 CALL_SECONDS = 600.0  # in a call; a worker reads its job when it has imported what it needs
 STORE_BYTES = 256 << 20  # of shared memory of a cluster that is started here; a piece has 8 MiB
